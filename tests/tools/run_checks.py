@@ -1,0 +1,252 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the checks of checks.py: `run_checks.py [GROUP OR STEP ...]`, all of them when none is named.
+
+Two steps run at a time. A failure does not stop the others, save those that come after the failed
+step. Each step's output is in .build/logs/STEP.log. The last line is `N passed, N failed`, and
+`, N skipped` when there are any.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from xml.etree import ElementTree
+
+from checks import LOGS, STEPS, Step
+from collection_tree import COLLECTIONS, ROOT, TREE, copy_tree, link_dependency
+
+SLOTS = 2
+TAIL = 25
+FOREIGN = ("ANSIBLE_", "K8S_AUTH_", "KUBE", "HELM_", "MOLECULE_", "PYTHON", "GALAXY_IMPORTER_")
+
+
+class Usage(Exception):
+    """The command line names no step."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What a step adds to the last line."""
+
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.passed + other.passed,
+            self.failed + other.failed,
+            self.skipped + other.skipped,
+        )
+
+    def __str__(self) -> str:
+        skipped = f", {self.skipped} skipped" if self.skipped else ""
+        return f"{self.passed} passed, {self.failed} failed{skipped}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a step ended."""
+
+    step: Step
+    status: Literal["ok", "FAILED", "skipped"]
+    counts: Counts
+    seconds: float = 0
+    note: str = ""
+
+
+@dataclass
+class Job:
+    """A step that is running."""
+
+    step: Step
+    process: subprocess.Popen[bytes]
+    start: float
+    late: bool = False
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.start
+
+    def interrupt(self) -> None:
+        """End the step's processes as Ctrl-C would, so that pytest ends the labs it booted."""
+        for sign, patience in ((signal.SIGINT, 60), (signal.SIGKILL, 10)):
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, sign)
+                try:
+                    self.process.wait(patience)
+                except subprocess.TimeoutExpired:
+                    continue
+
+    def finished(self) -> bool:
+        """Tell whether the step has ended; one that has used up its minutes is ended."""
+        if self.seconds > self.step.minutes * 60:
+            self.late = True
+            self.interrupt()
+        return self.process.poll() is not None
+
+
+def select(steps: Sequence[Step], names: Collection[str]) -> list[Step]:
+    """Return the steps of these names and groups (all for no names) and what they come after."""
+    known = {step.name for step in steps} | {step.group for step in steps}
+    if unknown := sorted(set(names) - known):
+        raise Usage(f"no such check: {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
+    chosen = {s.name for s in steps if not names or s.name in names or s.group in names}
+    before = {step.after for step in steps if step.name in chosen}
+    return [step for step in steps if step.name in chosen | before]
+
+
+def next_step(
+    waiting: Sequence[Step], running: Collection[Step], done: Collection[str]
+) -> Step | None:
+    """Return the first step that may start now: what it comes after is done, and there is room."""
+    if len(running) >= SLOTS or any(step.alone for step in running):
+        return None
+    ready = (step for step in waiting if not step.after or step.after in done)
+    return next((step for step in ready if not (step.alone and running)), None)
+
+
+def count_tests(report: Path) -> Counts:
+    """Add up the test suites of a junit XML file; no readable file, no counts."""
+    try:
+        suites = ElementTree.parse(report).getroot().iter("testsuite")
+    except (OSError, ElementTree.ParseError):
+        return Counts()
+    total = Counts()
+    for suite in suites:
+        tests, skipped = int(suite.get("tests", 0)), int(suite.get("skipped", 0))
+        failed = int(suite.get("failures", 0)) + int(suite.get("errors", 0))
+        total += Counts(max(tests - failed - skipped, 0), failed, skipped)
+    return total
+
+
+def judge(step: Step, status: int, report: Path) -> Counts:
+    """Return what the step counts for; a pytest that fails without a failed test is a failure."""
+    if not step.junit:
+        return Counts(passed=int(status == 0), failed=int(status != 0))
+    counts = count_tests(report)
+    return counts if status == 0 or counts.failed else counts + Counts(failed=1)
+
+
+def environment(base: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of all steps: this venv, our collections, nobody's cluster."""
+    own = {name: value for name, value in base.items() if not name.startswith(FOREIGN)}
+    return own | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{base.get('PATH', os.defpath)}",
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build" / "collections"),
+        "ANSIBLE_NOCOLOR": "1",
+        "COVERAGE_FILE": str(ROOT / ".build" / "coverage"),
+        "KUBECONFIG": str(ROOT / ".build" / "no-kubeconfig"),
+        "LC_ALL": "C.UTF-8",
+        "NO_COLOR": "1",
+    }
+
+
+def start(step: Step) -> Job:
+    """Start the step, its output going to its log."""
+    folder = TREE if step.in_copy else ROOT / step.cwd
+    (LOGS / f"{step.name}.xml").unlink(missing_ok=True)
+    with (LOGS / f"{step.name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            step.command,
+            cwd=folder,
+            env=environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    print(f"  run      {step.name}", flush=True)
+    return Job(step, process, time.monotonic())
+
+
+def conclude(job: Job) -> Result:
+    """Return the result of a job that has ended; print it, and the end of the log if it failed."""
+    name = job.step.name
+    counts = judge(job.step, job.process.returncode, LOGS / f"{name}.xml")
+    note = f"stopped after {job.step.minutes} minutes" if job.late else ""
+    if not counts.failed:
+        print(f"  ok       {name}  {job.seconds:.0f} s", flush=True)
+        return Result(job.step, "ok", counts, job.seconds)
+    log = LOGS / f"{name}.log"
+    print(f"  FAILED   {name}  {job.seconds:.0f} s  {note} {log.relative_to(ROOT)}", flush=True)
+    for line in log.read_text(errors="replace").splitlines()[-TAIL:]:
+        print(f"           | {line}", flush=True)
+    return Result(job.step, "FAILED", counts, job.seconds, note)
+
+
+def skip(step: Step) -> Result:
+    print(f"  skipped  {step.name}: {step.after} failed", flush=True)
+    return Result(step, "skipped", Counts(skipped=1), note=f"{step.after} failed")
+
+
+def run_steps(steps: Sequence[Step]) -> list[Result]:
+    """Run the steps, SLOTS at a time, and return their results in the order in which they ended."""
+    waiting, jobs, results = list(steps), list[Job](), list[Result]()
+    try:
+        while waiting or jobs:
+            bad = {result.step.name for result in results if result.status != "ok"}
+            good = {result.step.name for result in results if result.status == "ok"}
+            results += [skip(step) for step in waiting if step.after in bad]
+            waiting = [step for step in waiting if step.after not in bad]
+            while step := next_step(waiting, [job.step for job in jobs], good):
+                waiting.remove(step)
+                jobs.append(start(step))
+            time.sleep(0.1)
+            ended = [job for job in jobs if job.finished()]
+            jobs = [job for job in jobs if job not in ended]
+            results += [conclude(job) for job in ended]
+    finally:
+        for job in jobs:
+            job.interrupt()
+    return results
+
+
+def present(steps: Sequence[Step]) -> list[Step]:
+    """Return the steps whose paths exist, and print which are left out."""
+    kept = []
+    for step in steps:
+        if missing := [path for path in step.needs if not (ROOT / path).exists()]:
+            print(f"  not present: {step.name} ({', '.join(missing)})", flush=True)
+        else:
+            kept.append(step)
+    return kept
+
+
+def summary(results: Sequence[Result], steps: Sequence[Step]) -> Counts:
+    """Print a table in the order of steps, and return the sum."""
+    order = {step.name: number for number, step in enumerate(steps)}
+    print()
+    for result in sorted(results, key=lambda result: order[result.step.name]):
+        line = f"{result.step.name:14}{result.status:9}{result.seconds:6.0f} s  {result.counts}"
+        print(f"{line}  {result.note}".rstrip())
+    return sum((result.counts for result in results), Counts())
+
+
+def main(names: Sequence[str]) -> int:
+    """Return 0 when nothing failed, else 1."""
+    try:
+        steps = present(select(STEPS, names))
+    except Usage as error:
+        print(f"run_checks.py: {error}", file=sys.stderr)
+        return 2
+    LOGS.mkdir(parents=True, exist_ok=True)
+    if any(step.in_copy for step in steps):
+        copy_tree(ROOT, TREE)
+        link_dependency(COLLECTIONS)
+    results = run_steps(steps)
+    counts = summary(results, steps)
+    print(counts, flush=True)
+    return int(counts.failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The runner behind `make test`: what it picks, in which order, what it counts, what it prints."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import run_checks
+from checks import STEPS, Step
+from run_checks import Counts, Usage, count_tests, environment, judge, next_step, select
+
+TOOLS = Path(__file__).resolve().parent
+
+BUILD = Step("build", "build", ("true",))
+LINT = Step("lint", "lint", ("true",))
+TESTS = Step("tests", "tests", ("true",), after="build", alone=True, junit=True)
+ALL = (BUILD, LINT, TESTS)
+REPORT = """<testsuites>
+<testsuite tests="7" failures="1" errors="1" skipped="2"/><testsuite tests="3"/></testsuites>"""
+
+
+@pytest.mark.parametrize(
+    ("names", "chosen"),
+    [
+        ([], ["build", "lint", "tests"]),
+        (["lint"], ["lint"]),
+        (["tests"], ["build", "tests"]),
+    ],
+)
+def test_select(names: list[str], chosen: list[str]) -> None:
+    assert [step.name for step in select(ALL, names)] == chosen
+
+
+def test_select_unknown_name_is_refused() -> None:
+    with pytest.raises(Usage, match="no such check: lnit; there are: build, lint, tests"):
+        select(ALL, ["lnit"])
+
+
+@pytest.mark.parametrize(
+    ("waiting", "running", "done", "expected"),
+    [
+        (ALL, [], [], BUILD),
+        ([TESTS, LINT], [BUILD], [], LINT),  # tests come after build; lint overtakes
+        ([TESTS], [], ["build"], TESTS),
+        ([TESTS], [LINT], ["build"], None),  # alone
+        ([LINT], [TESTS], ["build"], None),
+        ([LINT], [BUILD, LINT], [], None),  # no slot
+        ([], [], [], None),
+    ],
+)
+def test_next_step(
+    waiting: list[Step], running: list[Step], done: list[str], expected: Step | None
+) -> None:
+    assert next_step(waiting, running, done) == expected
+
+
+def test_count_tests(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text(REPORT)
+    assert count_tests(report) == Counts(passed=6, failed=2, skipped=2)
+    report.write_text("<testsuites>")
+    assert count_tests(report) == Counts()
+    assert count_tests(tmp_path / "absent.xml") == Counts()
+
+
+def test_judge_pytest_that_collects_nothing_or_dies_is_a_failure(tmp_path: Path) -> None:
+    assert judge(TESTS, 5, tmp_path / "absent.xml") == Counts(failed=1)
+    assert judge(LINT, 0, tmp_path / "absent.xml") == Counts(passed=1)
+    assert judge(LINT, 2, tmp_path / "absent.xml") == Counts(failed=1)
+
+
+def test_environment_leaves_the_users_cluster_out() -> None:
+    result = environment({"K8S_AUTH_HOST": "prod", "KUBECONFIG": "prod", "PATH": "/bin", "X": "1"})
+    assert "K8S_AUTH_HOST" not in result
+    assert "prod" not in result.values()
+    assert result["PATH"].endswith(":/bin")
+    assert result["X"] == "1"
+
+
+def test_counts_print_skipped_only_when_there_are_any() -> None:
+    assert str(Counts(3, 0)) == "3 passed, 0 failed"
+    assert str(Counts(3, 1) + Counts(0, 0, 2)) == "3 passed, 1 failed, 2 skipped"
+
+
+def test_names_of_steps_are_unique() -> None:
+    assert len({step.name for step in STEPS}) == len(STEPS)
+
+
+def python(name: str, code: str, **options: object) -> Step:
+    return Step(name, name, (sys.executable, "-c", code), **options)  # type: ignore[arg-type]
+
+
+def test_run_steps_goes_on_after_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    steps = (
+        python("bad", "import sys; print('the reason'); sys.exit(3)"),
+        python("after-bad", "", after="bad"),
+        python("slow", "import time; time.sleep(60)", minutes=0),
+        python("good", "", alone=True),
+    )
+    monkeypatch.setattr(run_checks, "LOGS", tmp_path)
+    monkeypatch.setattr(run_checks, "ROOT", tmp_path)
+    results = run_checks.run_steps(steps)
+    total = run_checks.summary(results, steps)
+    assert {result.step.name: result.status for result in results} == {
+        "bad": "FAILED",
+        "after-bad": "skipped",
+        "slow": "FAILED",
+        "good": "ok",
+    }
+    assert total == Counts(1, 2, 1)
+    printed = capfd.readouterr().out
+    assert "| the reason" in printed
+    assert "stopped after 0 minutes" in printed
+
+
+def test_command_line_refuses_unknown_names() -> None:
+    command = [sys.executable, str(TOOLS / "run_checks.py"), "nonsense"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "no such check: nonsense" in result.stderr

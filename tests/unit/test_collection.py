@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The collection's own description of itself: what it lists and what is there agree."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[!_]*.py"))
+ROLES = sorted(path.name for path in (ROOT / "roles").glob("*") if path.is_dir())
+
+
+def load(path: str) -> Any:
+    return yaml.safe_load((ROOT / path).read_text())
+
+
+def test_action_group_holds_every_module_and_nothing_else() -> None:
+    metadata, *members = load("meta/runtime.yml")["action_groups"]["all"]
+    assert metadata == {"metadata": {"extend_group": ["kubernetes.core.k8s"]}}
+    assert sorted(members) == MODULES
+
+
+def test_galaxy_tags_are_legal() -> None:
+    tags = load("galaxy.yml")["tags"]
+    assert len(tags) == len(set(tags)) <= 20
+    assert all(tag.isalnum() and tag.islower() for tag in tags)
+
+
+def test_dependencies_have_lower_bounds_only() -> None:
+    assert all(bound.startswith(">=") for bound in load("galaxy.yml")["dependencies"].values())
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_role_describes_every_default(role: str) -> None:
+    specs = load(f"roles/{role}/meta/argument_specs.yml")["argument_specs"]
+    described = {name for spec in specs.values() for name in spec.get("options", {})}
+    defaults = load(f"roles/{role}/defaults/main.yml") or {}
+    assert set(defaults) <= described
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_role_defaults_are_its_own_names(role: str) -> None:
+    defaults = load(f"roles/{role}/defaults/main.yml") or {}
+    assert [name for name in defaults if not name.startswith(f"{role}_")] == []
