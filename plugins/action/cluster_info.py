@@ -1,0 +1,83 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's half of cluster_info: reads credentials where they lie and writes the one
+kubeconfig for both worlds.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+
+import yaml
+from ansible import constants
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._connection import (
+    ENVIRONMENT,
+    Connection,
+    Surroundings,
+    resolve_connection,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
+
+MODULE = "gpufleet.sharing.cluster_info"
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Resolve the connection, then let the module ask the API server with it."""
+
+    def run(
+        self, tmp: str | None = None, task_vars: Mapping[str, object] | None = None
+    ) -> dict[str, object]:
+        result: dict[str, object] = super().run(tmp, task_vars)
+        arguments = {
+            name: value for name, value in self._task.args.items() if name not in ENVIRONMENT
+        }
+        options = {name: self._task.args.get(name) for name in ENVIRONMENT}
+        try:
+            connection = resolve_connection(options, Surroundings(os.environ, _parse))
+        except SharingError as error:
+            raise AnsibleActionFail(str(error)) from None
+        helm_auth = {"kubeconfig": write_kubeconfig(connection)}
+        auth = dict(helm_auth) | _impersonation(connection)
+        result.update(
+            self._execute_module(MODULE, module_args=arguments | auth, task_vars=task_vars)
+        )
+        result.pop("invocation", None)
+        if connection.warnings:
+            said = result.get("warnings")
+            known = said if isinstance(said, list) else []
+            result["warnings"] = [*known, *connection.warnings]
+        return result | {"auth": auth, "helm_auth": helm_auth, "source": connection.source}
+
+
+def write_kubeconfig(connection: Connection) -> str:
+    """Write the kubeconfig where only we can read it; Ansible removes the folder when it ends.
+    Returns its path.
+    """
+    descriptor, path = tempfile.mkstemp(
+        prefix="gpufleet-sharing-", suffix=".kubeconfig", dir=constants.DEFAULT_LOCAL_TMP
+    )
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        yaml.safe_dump(connection.kubeconfig, file)
+    return path
+
+
+def _impersonation(connection: Connection) -> dict[str, object]:
+    found = {
+        "impersonate_user": connection.impersonate_user,
+        "impersonate_groups": list(connection.impersonate_groups),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def _parse(text: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None

@@ -1,0 +1,161 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The controller's half of helm_release: reads, merges and deploys through the Helm modules of
+kubernetes.core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+from ansible.utils.vars import merge_hash
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._helm import Note
+
+MODULE = "gpufleet.sharing.helm_release"
+NOISE = "Install helm diff"  # said on every run without that plugin
+OWN_CONFIG_MAP = (
+    "The release's values have devicePlugin.config.create: true, so Helm would own the ConfigMap"
+    " that this collection keeps, and"
+    " delete it later. Set gpu_operator_values: {devicePlugin: {config: {create: false}}} and"
+    " another ConfigMap name"
+    " (gpu_profiles_name), so that the one of the release is not touched."
+)
+AUTH = ("kubeconfig", "context", "host", "api_key", "ca_cert", "validate_certs")
+Result = dict[str, object]
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """One task: recover, read, merge, deploy."""
+
+    def run(self, tmp: str | None = None, task_vars: Mapping[str, object] | None = None) -> Result:
+        result: Result = super().run(tmp, task_vars)
+        self._variables = dict(task_vars or {})
+        options = dict(self._task.args)
+        current = self._helm("helm_info", {})
+        if current.get("failed"):
+            return result | current
+        values = _values(current)
+        pointer = {
+            name: text for name, text in _pointer(values).items() if text and name != "create"
+        }
+        seen = self._module(MODULE, options | {"previous_pointer": pointer})
+        if seen.get("failed"):
+            return result | seen
+        if options.get("state") == "absent":
+            return result | self._remove(options, values, seen)
+        wanted = merge_values(values, options)
+        if boolean(_pointer(wanted).get("create") or False, strict=False):
+            raise AnsibleActionFail(OWN_CONFIG_MAP)
+        return result | self._deploy(options, values, wanted) | {"recovered": seen["recovered"]}
+
+    def _deploy(
+        self, options: Mapping[str, object], before: Mapping[str, object], after: Result
+    ) -> Result:
+        chart = {
+            name: options[name] for name in ("chart_repo_url", "chart_version") if options.get(name)
+        }
+        deployed = self._helm(
+            "helm",
+            {
+                "chart_ref": options.get("chart_ref"),
+                **chart,
+                "release_values": after,
+                "create_namespace": True,
+                "wait": True,
+                "timeout": f"{options.get('timeout') or 600}s",
+            },
+        )
+        warnings = deployed.get("warnings")
+        if isinstance(warnings, list):
+            deployed["warnings"] = [warning for warning in warnings if NOISE not in str(warning)]
+        shown = {"before": before, "after": after} if deployed.get("changed") else {}
+        kept = ("changed", "failed", "msg", "stderr", "warnings", "deprecations", "exception")
+        return {name: deployed[name] for name in kept if name in deployed} | {
+            "values": after,
+            "diff": shown,
+            "differs": bool(deployed.get("changed")),
+        }
+
+    def _remove(self, options: Mapping[str, object], values: Result, seen: Result) -> Result:
+        """Uninstall what we installed; give back what was there before."""
+        if not seen["exists"]:
+            return {"changed": False, "recovered": seen["recovered"]}
+        noted = seen["note"]
+        note = Note(**noted) if isinstance(noted, dict) and noted else None
+        if note is None:
+            return {
+                "changed": False,
+                "recovered": {},
+                "msg": "This release was not touched by gpufleet.sharing.",
+            }
+        if note.installed:
+            removed = self._helm("helm", {"release_state": "absent", "wait": True})
+        else:
+            removed = self._deploy(options, values, with_pointer(values, note.pointer))
+        if removed.get("failed"):
+            return removed
+        self._module(MODULE, dict(options) | {"forget": True})
+        return {"changed": True, "recovered": seen["recovered"], "diff": removed.get("diff", {})}
+
+    def _module(self, name: str, arguments: Result) -> Result:
+        found: Result = self._execute_module(name, module_args=arguments, task_vars=self._variables)
+        found.pop("invocation", None)
+        return found
+
+    def _helm(self, module: str, arguments: Result) -> Result:
+        options = self._task.args
+        release = {
+            "release_name": options.get("name") or "gpu-operator",
+            "release_namespace": options.get("namespace") or "gpu-operator",
+        }
+        auth = {name: options[name] for name in AUTH if options.get(name) is not None}
+        return self._module(f"kubernetes.core.{module}", {**auth, **release, **arguments})
+
+
+def merge_values(current: Mapping[str, object], options: Mapping[str, object]) -> Result:
+    """The release's values, over them the user's, over these the pointer."""
+    asked = options.get("values") or {}
+    base = {} if boolean(options.get("values_exact") or False, strict=False) else current
+    merged = merge_hash(dict(base), dict(asked), recursive=True, list_merge="replace")  # type: ignore[call-overload]
+    return with_pointer(merged, options.get("pointer") or {})  # type: ignore[arg-type]
+
+
+def with_pointer(values: Mapping[str, object], pointer: Mapping[str, object]) -> Result:
+    """Values with devicePlugin.config.name and .default set, or taken away where the pointer has
+    none.
+    """
+    plugin = dict(values.get("devicePlugin") or {})  # type: ignore[call-overload]
+    config = {
+        name: value
+        for name, value in dict(plugin.get("config") or {}).items()
+        if name not in ("name", "default")
+    }
+    config.update({name: value for name, value in pointer.items() if value})
+    plugin.pop("config", None)
+    if config:
+        plugin["config"] = config
+    rest = {name: value for name, value in values.items() if name != "devicePlugin"}
+    return rest | ({"devicePlugin": plugin} if plugin else {})
+
+
+def _values(release: Mapping[str, object]) -> Result:
+    """The user's values of a release, from the answer of helm_info."""
+    status = release.get("status")
+    found = status.get("values") if isinstance(status, dict) else None
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def _pointer(values: Mapping[str, object]) -> dict[str, object]:
+    plugin = values.get("devicePlugin")
+    config = plugin.get("config") if isinstance(plugin, dict) else None
+    return (
+        {name: config.get(name) for name in ("name", "default", "create")}
+        if isinstance(config, dict)
+        else {}
+    )

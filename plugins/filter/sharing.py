@@ -1,0 +1,123 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters: from inventory variables to what the cluster should have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _fleet, _profiles
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
+    FleetError,
+    SharingError,
+    joined,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils import _inventory
+
+if TYPE_CHECKING:
+    from ansible.vars.hostvars import HostVars
+
+Fleet = Mapping[str, Sequence[Mapping[str, object]]]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _clear_errors(function: Callable[P, R]) -> Callable[P, R]:
+    """Turn the collection's errors into Ansible's, without their traceback."""
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except SharingError as error:
+            raise AnsibleFilterError(str(error)) from None
+
+    return wrapper
+
+
+@_clear_errors
+def to_plugin_config(definitions: object) -> dict[str, str]:
+    """Profiles (name: settings) -> the plugin's configuration files (name: text)."""
+    profiles = _profiles.parse_profiles(definitions)
+    return {name: _profiles.to_plugin_config(profile) for name, profile in profiles.items()}
+
+
+@_clear_errors
+def fleet(
+    groups: Mapping[str, Sequence[str]],
+    hostvars: HostVars,
+    selected: Collection[str] | None = None,
+    limit: str = "",
+) -> dict[str, object]:
+    """Magic variables -> the fleet: {clusters, nodes: [{name, host, cluster, group, profile, gpus,
+    selected}]}.
+    """
+    inventory = _inventory.read_inventory(groups, hostvars)
+    selection = _fleet.Selection()
+    if selected is not None:
+        selection = _inventory.read_selection(selected, limit, inventory, hostvars)
+    return _fleet.read_fleet(inventory, selection).as_dict()
+
+
+@_clear_errors
+def cluster_nodes(whole: Fleet, cluster: str) -> list[dict[str, object]]:
+    """The fleet -> all nodes of one cluster, those outside the limit included."""
+    return [
+        {key: value for key, value in node.items() if key != "cluster"}
+        for node in whole["nodes"]
+        if node["cluster"] == cluster
+    ]
+
+
+@_clear_errors
+def node_assignments(
+    whole: Fleet,
+    cluster: str,
+    definitions: object = None,
+    default_profile: str | None = None,
+) -> dict[str, object]:
+    """The fleet -> {Kubernetes node name: profile or null} of one cluster's selected nodes.
+
+    With definitions, every node's profile, and the default one, must be among them.
+    """
+    nodes = cluster_nodes(whole, cluster)
+    if definitions is not None:
+        known = list(_profiles.parse_profiles(definitions))
+        problems = list(_fleet.undefined_profiles(nodes, known, default_profile))
+        if problems:
+            raise joined(FleetError, problems)
+    return {str(node["name"]): node["profile"] for node in nodes if node["selected"]}
+
+
+@_clear_errors
+def beyond_limit(
+    nodes: Sequence[Mapping[str, object]],
+    changed_keys: Collection[str],
+    operator_changed: bool,
+    default_profile: str,
+) -> list[str]:
+    """Nodes outside the limit that a change would reach all the same; refused, so the list is
+    always empty.
+    """
+    return _fleet.refuse_beyond_limit(
+        nodes, changed_keys, default_profile, operator_changed=operator_changed
+    )
+
+
+class FilterModule:
+    """The collection's filters."""
+
+    def filters(self) -> dict[str, Callable[..., object]]:
+        return {
+            "to_plugin_config": to_plugin_config,
+            "fleet": fleet,
+            "node_assignments": node_assignments,
+            "cluster_nodes": cluster_nodes,
+            "beyond_limit": beyond_limit,
+        }

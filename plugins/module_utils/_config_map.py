@@ -1,0 +1,151 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: the ConfigMap that holds the profiles, one key each, and what has to
+change in it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
+    mapping_at,
+    read_time,
+    text_at,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
+    config_hash,
+    same_content,
+)
+
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "gpufleet.sharing"
+PROFILES_ANNOTATION = "gpufleet.sharing/profiles"
+
+
+@dataclass(frozen=True)
+class Written:
+    """A key that we wrote: the hash of its content, and when."""
+
+    hash: str
+    at: str  # RFC 3339, UTC, full seconds, rounded up
+
+
+@dataclass(frozen=True)
+class ConfigMap:
+    data: Mapping[str, str] = field(default_factory=dict)
+    written: Mapping[str, Written] = field(default_factory=dict)  # the keys that are ours
+    ours: bool = False  # created by us
+    created: str = ""
+
+    def written_at(self, key: str) -> datetime | None:
+        """When a key got its content, as far as known: what we wrote down, else when the ConfigMap
+        was created.
+        """
+        record = self.written.get(key)
+        if record and record.hash == config_hash(self.data.get(key, "")):
+            return read_time(record.at)
+        return read_time(self.created) if not record else None
+
+
+@dataclass(frozen=True)
+class ConfigMapPlan:
+    """What changes. put and remove are keys; record is the new value of our annotation."""
+
+    before: ConfigMap | None
+    put: Mapping[str, str]
+    remove: tuple[str, ...]
+    in_use: tuple[str, ...]  # would be removed, but nodes or the operator still use them
+    record: Mapping[str, Written]
+    delete: bool = False
+
+    def __bool__(self) -> bool:
+        recorded = self.before.written if self.before else {}
+        return bool(self.delete or self.put or self.remove or dict(recorded) != dict(self.record))
+
+    def diff(self) -> dict[str, dict[str, str]]:
+        """What --diff shows: only the keys that change."""
+        data = dict(self.before.data) if self.before else {}
+        gone = list(data) if self.delete else self.remove
+        return {
+            "before": {key: data[key] for key in (*self.put, *gone) if key in data},
+            "after": dict(self.put),
+        }
+
+    def patch(self) -> dict[str, object]:
+        """The merge patch (or the content of a new object) that does it."""
+        data: dict[str, str | None] = {**self.put, **dict.fromkeys(self.remove)}
+        note = json.dumps({key: vars(entry) for key, entry in sorted(self.record.items())})
+        annotation = note if self.record else None
+        return {"metadata": {"annotations": {PROFILES_ANNOTATION: annotation}}, "data": data}
+
+
+def read_config_map(document: object) -> ConfigMap:
+    """A ConfigMap object of the API. An annotation that is not ours to read counts as none."""
+    try:
+        noted = json.loads(
+            text_at(document, "metadata", "annotations", PROFILES_ANNOTATION) or "{}"
+        )
+        written = {
+            key: Written(str(entry["hash"]), str(entry["at"])) for key, entry in noted.items()
+        }
+    except (ValueError, TypeError, KeyError, AttributeError):
+        written = {}
+    return ConfigMap(
+        data=mapping_at(document, "data"),
+        written=written,
+        ours=mapping_at(document, "metadata", "labels").get(MANAGED_BY_LABEL) == MANAGED_BY,
+        created=text_at(document, "metadata", "creationTimestamp"),
+    )
+
+
+def plan_config_map(
+    observed: ConfigMap | None,
+    files: Mapping[str, str],
+    *,
+    now: datetime,
+    prune: bool = False,
+    in_use: Collection[str] = (),
+) -> ConfigMapPlan:
+    """Compare files (profile name: content) with the ConfigMap.
+
+    A key whose content differs only in layout is left as it is: rewriting it would restart plugins
+    for nothing. With prune,
+    all other keys go, except those in_use.
+    """
+    data = observed.data if observed else {}
+    put = {key: text for key, text in files.items() if not same_content(data.get(key), text)}
+    others = sorted(data.keys() - files.keys())
+    remove = tuple(key for key in others if key not in in_use) if prune else ()
+    known = dict(observed.written) if observed else {}
+    at = _round_up(now)
+    record = {key: entry for key, entry in known.items() if key in data and key not in remove}
+    record |= {key: Written(config_hash(text), at) for key, text in put.items()}
+    for key in (
+        files.keys() - put.keys() - record.keys()
+    ):  # adopted: it says the right thing since it was written
+        record[key] = Written(config_hash(data[key]), observed.created if observed else at)
+    kept = tuple(key for key in others if key in in_use) if prune else ()
+    return ConfigMapPlan(observed, put, remove, kept, record)
+
+
+def plan_removal(observed: ConfigMap | None) -> ConfigMapPlan:
+    """Undo plan_config_map: our keys go; the ConfigMap too when we created it and nobody else's
+    key is in it.
+    """
+    if observed is None:
+        return ConfigMapPlan(None, {}, (), (), {})
+    ours = tuple(sorted(observed.written.keys() & observed.data.keys()))
+    delete = observed.ours and not (observed.data.keys() - observed.written.keys())
+    return ConfigMapPlan(observed, {}, ours, (), {}, delete=delete)
+
+
+def _round_up(now: datetime) -> str:
+    """The next full second: containers report their start in full seconds, rounded down."""
+    full = now.replace(microsecond=0)
+    return (full + timedelta(seconds=1)).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,58 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: the one tree of errors, each with a message a person can act on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class SharingError(Exception):
+    """Something the user has to know: the message says what, where and what to do next.
+
+    problems lists the single findings when there is more than one; the message holds all of them.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class ProfileError(SharingError):
+    """A profile that NVIDIA's device plugin would refuse or silently ignore."""
+
+
+class FleetError(SharingError):
+    """An inventory, or a selection of hosts, that cannot be what was meant."""
+
+
+class ConnectionSettingsError(SharingError):
+    """Credentials that are missing, contradict each other, or cannot be carried to Helm."""
+
+
+class ClusterError(SharingError):
+    """The API server cannot be reached, or said no."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class RefusedError(SharingError):
+    """A change that is not made because it would hurt somebody who was not asked."""
+
+
+def joined(error: type[SharingError], problems: Sequence[str]) -> SharingError:
+    """One error of the given type for one or more problems, a line each when there are several."""
+    if len(problems) == 1:
+        return error(problems[0], problems)
+    lines = "\n".join(f"- {problem}" for problem in problems)
+    return error(f"{len(problems)} problems:\n{lines}", problems)
+
+
+def some(names: Sequence[str], most: int = 20) -> str:
+    """The first names of a list as text, with a count of the rest."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -1,0 +1,109 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: what Helm's Secrets tell about a release, and whose release it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import RefusedError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
+    mapping_at,
+    name_of,
+    read_time,
+    text_at,
+)
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One revision of a release, as Helm 3 stores it: a Secret with labels."""
+
+    secret: str
+    uid: str
+    number: int
+    status: str
+    modified: datetime
+
+    @property
+    def pending(self) -> bool:
+        return self.status.startswith("pending-")
+
+    def age(self, now: datetime) -> int:
+        """Seconds since Helm touched it."""
+        return max(0, int((now - self.modified).total_seconds()))
+
+    def as_dict(self, now: datetime) -> dict[str, object]:
+        return {"revision": self.number, "status": self.status, "age": self.age(now)}
+
+
+def read_revisions(secrets: Iterable[object]) -> list[Revision]:
+    """The revisions of a release, oldest first, from the Secrets labelled
+    owner=helm,name=<release>.
+    """
+    return sorted((_revision(secret) for secret in secrets), key=lambda revision: revision.number)
+
+
+def _revision(secret: object) -> Revision:
+    labels = mapping_at(secret, "metadata", "labels")
+    stamp, number = labels.get("modifiedAt", ""), labels.get("version", "")
+    created = read_time(text_at(secret, "metadata", "creationTimestamp"))
+    modified = datetime.fromtimestamp(int(stamp), UTC) if stamp.isdecimal() else created
+    return Revision(
+        secret=name_of(secret),
+        uid=text_at(secret, "metadata", "uid"),
+        number=int(number) if number.isdecimal() else 0,
+        status=labels.get("status", ""),
+        modified=modified or datetime.now(UTC),
+    )
+
+
+def stuck_revision(revisions: Sequence[Revision], now: datetime, timeout: int) -> Revision | None:
+    """The newest revision when a killed run left it pending. Raises RefusedError while Helm may
+    still be at work on it.
+    """
+    if not revisions or not revisions[-1].pending:
+        return None
+    newest = revisions[-1]
+    age = newest.age(now)
+    if age < timeout:
+        raise RefusedError(
+            f"Revision {newest.number} of the Helm release is {newest.status} for {age} s:"
+            " another run may still be at work on"
+            f" it. If none is, run again in {timeout - age} s, or with a smaller"
+            f" gpu_operator_timeout (now {timeout} s)."
+        )
+    return newest
+
+
+@dataclass(frozen=True)
+class Note:
+    """Whose release it is: installed by us, or there before with this pointer in its values."""
+
+    installed: bool
+    pointer: Mapping[str, object]
+
+
+def note_key(release: str) -> str:
+    return f"gpufleet.sharing/helm-{release}"
+
+
+def read_note(namespace: object, release: str) -> Note | None:
+    text = mapping_at(namespace, "metadata", "annotations").get(note_key(release))
+    try:
+        noted = json.loads(text or "null")
+        return Note(bool(noted["installed"]), dict(noted["pointer"]))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def note_for(note: Note | None, pointer: Mapping[str, object], *, exists: bool) -> Note:
+    """The note to keep: the first one stays as long as the release does."""
+    if not exists:
+        return Note(installed=True, pointer={})
+    return note or Note(installed=False, pointer=dict(pointer))

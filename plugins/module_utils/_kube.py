@@ -1,0 +1,272 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: the only door to the Kubernetes API.
+
+Authentication, TLS and proxies are kubernetes.core's; requests are plain JSON over its kept-alive
+pool, without discovery
+and without client objects, so that a list of thousands of nodes stays cheap.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, cast
+from urllib.parse import urlencode
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+try:
+    import kubernetes
+    import urllib3
+    from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client as core_client
+
+    IMPORT_ERROR = ""
+except ImportError as import_error:
+    kubernetes = None
+    IMPORT_ERROR = str(import_error)
+
+Json = dict[str, object]
+
+NAMESPACES = "/api/v1/namespaces"
+NODES = "/api/v1/nodes"
+CLUSTER_POLICIES = "/apis/nvidia.com/v1/clusterpolicies"
+PAGE = 500
+CONCURRENCY = 16
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+_TIMEOUT = 60.0
+_SAFE_TO_REPEAT = frozenset({"GET", "PATCH", "DELETE"})
+
+
+class Cluster:
+    """One API server, as one identity. Every method raises ClusterError with a message of one
+    line.
+    """
+
+    def __init__(self, api: ApiClient, server: str) -> None:
+        self._api = api
+        self.server = server
+        self.requests = 0
+        self._date = ""
+
+    def now(self) -> datetime:
+        """The API server's time, of its last answer: clocks of controller and nodes may differ."""
+        return parsedate_to_datetime(self._date) if self._date else datetime.now(UTC)
+
+    def get(self, path: str) -> Json:
+        return self._request("GET", path)
+
+    def find(self, path: str) -> Json | None:
+        """Like get, but None when it does not exist (also when its kind does not)."""
+        try:
+            return self.get(path)
+        except ClusterError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def items(
+        self, path: str, *, labels: str = "", fields: str = "", metadata_only: bool = False
+    ) -> Iterator[Json]:
+        """The objects of a list, page by page; with metadata_only just their metadata. A missing
+        kind has none.
+        """
+        query = {
+            "limit": str(PAGE),
+            "labelSelector": labels,
+            "fieldSelector": fields,
+            "continue": "",
+        }
+        accept = _METADATA_LIST if metadata_only else "application/json"
+        while True:
+            try:
+                page = self._request("GET", path, query=query, accept=accept)
+            except ClusterError as error:
+                if error.status == 404:
+                    return
+                raise
+            yield from cast("list[Json]", page.get("items") or [])
+            query["continue"] = str(cast("Json", page.get("metadata") or {}).get("continue") or "")
+            if not query["continue"]:
+                return
+
+    def create(self, path: str, body: Mapping[str, object]) -> Json:
+        return self._request("POST", path, body=body)
+
+    def patch(self, path: str, body: Mapping[str, object]) -> Json:
+        """A JSON merge patch: only the keys in body are touched, null removes one."""
+        return self._request("PATCH", path, body=body)
+
+    def delete(self, path: str, *, uid: str = "", resource_version: str = "") -> None:
+        """Delete an object, if it still is the one that was seen. One that is gone already is
+        fine.
+        """
+        seen = {"uid": uid, "resourceVersion": resource_version}
+        preconditions = {name: value for name, value in seen.items() if value}
+        try:
+            self._request(
+                "DELETE", path, body={"preconditions": preconditions} if preconditions else None
+            )
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+
+    def for_each(self, names: list[str], action: Callable[[str], object]) -> dict[str, str]:
+        """Run an action for each name, some at a time. Returns the failures: {name: message}."""
+
+        def attempt(name: str) -> str:
+            try:
+                action(name)
+            except ClusterError as error:
+                return str(error)
+            return ""
+
+        with ThreadPoolExecutor(CONCURRENCY) as pool:
+            results = pool.map(attempt, names)
+            return {name: failure for name, failure in zip(names, results, strict=True) if failure}
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, object] | None = None,
+        accept: str = "application/json",
+    ) -> Json:
+        filled = urlencode({name: value for name, value in (query or {}).items() if value})
+        headers = {"Accept": accept} | _headers(self._api)
+        if body is not None:
+            kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+            headers["Content-Type"] = kind
+        self.requests += 1
+        try:
+            response = self._api.rest_client.pool_manager.request(
+                method,
+                self.server + path + ("?" + filled if filled else ""),
+                body=json.dumps(body) if body is not None else None,
+                headers=headers,
+                retries=_retries(method),
+                timeout=_TIMEOUT,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise ClusterError(
+                f"The API server {self.server} cannot be reached: {_reason(error)}."
+            ) from error
+        self._date = response.headers.get("Date", "")
+        return self._answer(method, path, response.status, response.data)
+
+    def _answer(self, method: str, path: str, status: int, data: bytes) -> Json:
+        try:
+            document = json.loads(data) if data else {}
+        except ValueError:
+            document = {"message": data[:200].decode(errors="replace")}
+        if status < 400:
+            return cast("Json", document)
+        said = str(document.get("message") or f"HTTP status {status}")
+        if status == 401:
+            raise ClusterError(
+                f"The API server {self.server} does not accept the credentials (401 Unauthorized)."
+                " Check the token or client certificate, and whether it has expired.",
+                status,
+            )
+        if status == 403:
+            raise ClusterError(f"No permission on {self.server}: {said}", status)
+        raise ClusterError(f"{method} {path} on {self.server} failed ({status}): {said}", status)
+
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class _Pool(Protocol):
+        def request(self, method: str, url: str, **options: object) -> urllib3.HTTPResponse: ...
+
+    class _Rest(Protocol):
+        pool_manager: _Pool
+
+    class _Configuration(Protocol):
+        host: str
+        connection_pool_maxsize: int
+
+        def get_api_key_with_prefix(self, identifier: str) -> str | None: ...
+        def get_basic_auth_token(self) -> str | None: ...
+
+    class ApiClient(Protocol):
+        rest_client: _Rest
+        configuration: _Configuration
+        default_headers: dict[str, str]
+
+
+def connect(module: AnsibleModule) -> Cluster:
+    """The cluster that the module's options (and K8S_AUTH_*) mean, exactly as kubernetes.core reads
+    them.
+
+    Raises ClusterError when a library is missing or no credentials are found.
+    """
+    if IMPORT_ERROR:
+        raise ClusterError(
+            "The Python package kubernetes, or the collection kubernetes.core, is missing"
+            f" ({IMPORT_ERROR})."
+            " Install both for the Python that runs ansible-playbook."
+        )
+    try:
+        configuration = core_client._create_configuration(core_client._create_auth_spec(module))
+    except (kubernetes.config.ConfigException, OSError, ValueError) as error:
+        raise ClusterError(f"No usable credentials for a cluster: {error}") from error
+    configuration.connection_pool_maxsize = CONCURRENCY
+    api = kubernetes.client.ApiClient(configuration)
+    for header, value in core_client._create_headers(module).items():
+        core_client._set_header(api, header, value)
+    return Cluster(cast("ApiClient", api), str(configuration.host).rstrip("/"))
+
+
+def _headers(api: ApiClient) -> dict[str, str]:
+    """Headers of authentication and impersonation, read anew each time: credentials of exec
+    plugins expire.
+    """
+    token = api.configuration.get_api_key_with_prefix("authorization")
+    if not token and getattr(api.configuration, "username", None):
+        token = api.configuration.get_basic_auth_token()
+    return dict(api.default_headers) | ({"Authorization": token} if token else {})
+
+
+def _retries(method: str) -> urllib3.Retry:
+    """Wait and try again when the server asks for it; after a broken connection only what is safe
+    to repeat.
+    """
+    return urllib3.Retry(
+        total=6,
+        connect=2,
+        read=2 if method in _SAFE_TO_REPEAT else 0,
+        status_forcelist=(429, 503),
+        allowed_methods=None,
+        backoff_factor=0.25,
+        respect_retry_after_header=True,
+        raise_on_status=False,
+    )
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost reason of urllib3's nested errors, in one line."""
+    while isinstance(inner := getattr(error, "reason", None), BaseException):
+        error = inner
+    text = str(error)
+    return text.rsplit(": ", maxsplit=1)[-1].strip("() ") if "object at 0x" in text else text
+
+
+def object_path(collection: str, name: str) -> str:
+    """The path of one object in a list's path."""
+    return f"{collection}/{name}"
+
+
+def namespaced(kind: str, namespace: str, group: str = "api/v1") -> str:
+    """The path of a namespaced list, such as configmaps or pods."""
+    return f"/{group}/namespaces/{namespace}/{kind}"

@@ -1,0 +1,128 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: objects of the Kubernetes API -> our values. Pure; a missing field is
+an empty one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import (
+    NodeState,
+    read_quantity,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import RESOURCE_PREFIX
+
+PLUGIN_APP = "nvidia-device-plugin-daemonset"
+GFD_APP = "gpu-feature-discovery"
+MPS_APP = "nvidia-device-plugin-mps-control-daemon"
+CONFIG_MANAGER = "config-manager"
+
+
+def dig(document: object, *path: str) -> object:
+    """The value at a path of keys, None where one is missing."""
+    for key in path:
+        if not isinstance(document, Mapping):
+            return None
+        document = document.get(key)
+    return document
+
+
+def text_at(document: object, *path: str) -> str:
+    value = dig(document, *path)
+    return "" if value is None else str(value)
+
+
+def mapping_at(document: object, *path: str) -> dict[str, str]:
+    """A mapping of texts at a path, such as labels."""
+    value = dig(document, *path)
+    return (
+        {str(key): str(entry) for key, entry in value.items()} if isinstance(value, Mapping) else {}
+    )
+
+
+def list_at(document: object, *path: str) -> list[object]:
+    value = dig(document, *path)
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def name_of(document: object) -> str:
+    return text_at(document, "metadata", "name")
+
+
+def read_time(text: str) -> datetime | None:
+    """A time of the API (RFC 3339, UTC)."""
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+
+
+def node_state(document: object) -> NodeState:
+    """A node: its labels, annotations, nvidia.com/ resources and readiness."""
+    allocatable = mapping_at(document, "status", "allocatable")
+    return NodeState(
+        name=name_of(document),
+        labels=mapping_at(document, "metadata", "labels"),
+        annotations=mapping_at(document, "metadata", "annotations"),
+        allocatable={
+            resource: read_quantity(quantity)
+            for resource, quantity in allocatable.items()
+            if resource.startswith(RESOURCE_PREFIX)
+        },
+        ready=is_true(document, "Ready"),
+    )
+
+
+def is_true(document: object, condition: str) -> bool:
+    """Whether a condition of status.conditions has status True."""
+    found = (
+        entry
+        for entry in list_at(document, "status", "conditions")
+        if dig(entry, "type") == condition
+    )
+    return any(dig(entry, "status") == "True" for entry in found)
+
+
+@dataclass(frozen=True)
+class OperandPod:
+    """A pod of the device plugin, of GPU feature discovery or of the MPS daemon, on one node."""
+
+    name: str
+    namespace: str
+    uid: str
+    node: str
+    app: str
+    ready: bool
+    leaving: bool  # being deleted
+    started: (
+        datetime | None
+    )  # when its longest-running container started; None while one is not running
+    has_config_manager: bool
+
+
+def operand_pods(documents: Iterable[object]) -> list[OperandPod]:
+    return [_operand_pod(document) for document in documents]
+
+
+def _operand_pod(document: object) -> OperandPod:
+    statuses = list_at(document, "status", "containerStatuses")
+    times = [read_time(text_at(status, "state", "running", "startedAt")) for status in statuses]
+    running = [time for time in times if time is not None]
+    containers = list_at(document, "spec", "containers")
+    return OperandPod(
+        name=name_of(document),
+        namespace=text_at(document, "metadata", "namespace"),
+        uid=text_at(document, "metadata", "uid"),
+        node=text_at(document, "spec", "nodeName"),
+        app=text_at(document, "metadata", "labels", "app"),
+        ready=is_true(document, "Ready"),
+        leaving=bool(text_at(document, "metadata", "deletionTimestamp")),
+        started=min(running) if running and len(running) == len(times) else None,
+        has_config_manager=any(dig(c, "name") == CONFIG_MANAGER for c in containers),
+    )

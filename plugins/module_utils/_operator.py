@@ -1,0 +1,128 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: the GPU Operator's pointer to the profiles, and how far the operator
+has got with it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
+    GFD_APP,
+    PLUGIN_APP,
+    dig,
+    list_at,
+    mapping_at,
+    name_of,
+    text_at,
+)
+
+PREVIOUS_ANNOTATION = "gpufleet.sharing/previous-config"
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """spec.devicePlugin.config of a ClusterPolicy: the ConfigMap, and the key for nodes without a
+    label.
+    """
+
+    name: str = ""
+    default: str = ""
+
+
+def read_pointer(policy: object) -> Pointer:
+    config = dig(policy, "spec", "devicePlugin", "config")
+    return Pointer(text_at(config, "name"), text_at(config, "default"))
+
+
+def pointer_patch(policy: object, wanted: Pointer) -> dict[str, object]:
+    """The merge patch that sets the pointer, and remembers the one before for undo."""
+    patch: dict[str, object] = {"spec": {"devicePlugin": {"config": vars(wanted)}}}
+    if PREVIOUS_ANNOTATION not in mapping_at(policy, "metadata", "annotations"):
+        note = json.dumps(vars(read_pointer(policy)))
+        patch["metadata"] = {"annotations": {PREVIOUS_ANNOTATION: note}}
+    return patch
+
+
+def previous_pointer(policy: object) -> Pointer:
+    try:
+        noted = json.loads(mapping_at(policy, "metadata", "annotations")[PREVIOUS_ANNOTATION])
+    except (KeyError, ValueError):
+        return Pointer()
+    return Pointer(text_at(noted, "name"), text_at(noted, "default"))
+
+
+def undo_patch(policy: object) -> dict[str, object] | None:
+    """The merge patch that puts the remembered pointer back; None where we never set one."""
+    if PREVIOUS_ANNOTATION not in mapping_at(policy, "metadata", "annotations"):
+        return None
+    previous = previous_pointer(policy)
+    config = {"name": previous.name or None, "default": previous.default or None}
+    return {
+        "metadata": {"annotations": {PREVIOUS_ANNOTATION: None}},
+        "spec": {"devicePlugin": {"config": config if previous.name else None}},
+    }
+
+
+def not_stored(policy: object, wanted: Pointer) -> str:
+    """Why the stored ClusterPolicy does not say what was set."""
+    stored = read_pointer(policy)
+    return (
+        f"ClusterPolicy {name_of(policy)}: devicePlugin.config is name '{stored.name}' and"
+        f" default '{stored.default}', but"
+        f" '{wanted.name}' and '{wanted.default}' were set. Either its CustomResourceDefinition"
+        " is older than the chart and"
+        " dropped the fields (update the CRDs), or somebody patched the ClusterPolicy, which a"
+        " Helm upgrade does not undo."
+    )
+
+
+def lagging(daemonsets: Iterable[object], pointer: Pointer) -> str:
+    """What the operator still has to do before the pointer is in force, in words; empty when it
+    is.
+    """
+    found = {
+        text_at(item, "spec", "template", "metadata", "labels", "app"): item for item in daemonsets
+    }
+    for app in (PLUGIN_APP, GFD_APP):
+        item = found.get(app)
+        if item is None:
+            return f"DaemonSet {app} does not exist yet"
+        if pointer.name not in _config_maps(item) or pointer.default not in _defaults(item):
+            where = f"ConfigMap {pointer.name} and default {pointer.default}"
+            return f"DaemonSet {app} is not pointed at {where} yet"
+        if reason := _not_rolled_out(item):
+            return f"DaemonSet {app} {reason}"
+    return ""
+
+
+def _config_maps(daemonset: object) -> set[str]:
+    volumes = list_at(daemonset, "spec", "template", "spec", "volumes")
+    return {text_at(volume, "configMap", "name") for volume in volumes}
+
+
+def _defaults(daemonset: object) -> set[str]:
+    """The values of DEFAULT_CONFIG in the DaemonSet's containers."""
+    spec = dig(daemonset, "spec", "template", "spec")
+    containers = [*list_at(spec, "initContainers"), *list_at(spec, "containers")]
+    variables = [variable for container in containers for variable in list_at(container, "env")]
+    return {
+        text_at(entry, "value") for entry in variables if dig(entry, "name") == "DEFAULT_CONFIG"
+    }
+
+
+def _not_rolled_out(daemonset: object) -> str:
+    """Whether its controller has seen the newest template and put it on every node. Readiness is
+    judged node by node.
+    """
+    generation = text_at(daemonset, "metadata", "generation")
+    if text_at(daemonset, "status", "observedGeneration") != generation:
+        return "has changed and its controller has not seen it yet"
+    wanted = text_at(daemonset, "status", "desiredNumberScheduled") or "0"
+    updated = text_at(daemonset, "status", "updatedNumberScheduled") or "0"
+    return "" if wanted == updated else f"has reached {updated} of {wanted} nodes"

@@ -1,0 +1,185 @@
+#!/usr/bin/python
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cluster_policy
+short_description: Point the GPU Operator at the ConfigMap of profiles
+version_added: 0.1.0
+description:
+  - Keeps C(spec.devicePlugin.config.name) and C(spec.devicePlugin.config.default) of the
+    ClusterPolicy, by a merge patch of
+    those two fields only.
+  - Waits until the operator has taken the pointer over into its DaemonSets and these have reached
+    their nodes. The state
+    C(ready) of the ClusterPolicy is not trusted for that, since it goes stale after a change.
+options:
+  state:
+    description:
+      - V(present) sets the pointer. V(checked) only waits for a pointer that Helm has set and reads
+        it back. V(absent) puts
+        back what was there before.
+    type: str
+    choices: [present, checked, absent]
+    default: present
+  name:
+    description: Name of the ClusterPolicy.
+    type: str
+    default: cluster-policy
+  config_map:
+    description: Name of the ConfigMap.
+    type: str
+    default: device-plugin-config
+  default_profile:
+    description: The profile of nodes without a label. Required unless O(state=absent).
+    type: str
+  namespace:
+    description: Namespace of the GPU Operator.
+    type: str
+    default: gpu-operator
+  timeout:
+    description: How long to wait, in seconds.
+    type: int
+    default: 600
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - gpufleet.sharing.common
+"""
+
+EXAMPLES = r"""
+- name: Point an operator that somebody else installed at our profiles
+  gpufleet.sharing.cluster_policy:
+    config_map: device-plugin-config
+    default_profile: default
+    namespace: gpu-operator
+"""
+
+RETURN = r"""
+before:
+  description: The pointer before.
+  type: dict
+  returned: always
+  sample: {name: "", default: ""}
+differs:
+  description: Whether the pointer was not as asked for, so that it was changed or would be.
+  type: bool
+  returned: always
+after:
+  description: The pointer after.
+  type: dict
+  returned: always
+  sample: {name: device-plugin-config, default: default}
+"""
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _operator
+from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+SPEC: Spec = {
+    "state": {"type": "str", "choices": ["present", "checked", "absent"], "default": "present"},
+    "name": {"type": "str", "default": "cluster-policy"},
+    "config_map": {"type": "str", "default": "device-plugin-config"},
+    "default_profile": {"type": "str"},
+    "namespace": {"type": "str", "default": "gpu-operator"},
+    "timeout": {"type": "int", "default": 600},
+}
+POLL = 1.0
+
+
+def wait_for_policy(cluster: _kube.Cluster, path: str, deadline: float) -> _kube.Json:
+    """The ClusterPolicy, as soon as it exists."""
+    while (policy := cluster.find(path)) is None:
+        if time.monotonic() >= deadline:
+            raise ClusterError(
+                f"There is no ClusterPolicy {path.rpartition('/')[2]} on {cluster.server}: is the"
+                " GPU Operator installed there?"
+                " Set gpu_operator_manage to helm to have it installed."
+            )
+        time.sleep(POLL)
+    return policy
+
+
+def wait_for_daemonsets(
+    cluster: _kube.Cluster, namespace: str, pointer: _operator.Pointer, deadline: float
+) -> None:
+    """Wait until the operator's DaemonSets carry the pointer and have reached their nodes."""
+    path = _kube.namespaced("daemonsets", namespace, "apis/apps/v1")
+    while lagging := _operator.lagging(list(cluster.items(path)), pointer):
+        if time.monotonic() >= deadline:
+            raise ClusterError(
+                f"The GPU Operator in {namespace} has not taken the profiles over: {lagging}."
+            )
+        time.sleep(POLL)
+
+
+def run(module: AnsibleModule) -> dict[str, object]:
+    params = module.params
+    cluster = _kube.connect(module)
+    path = _kube.object_path(_kube.CLUSTER_POLICIES, params["name"])
+    deadline = time.monotonic() + (0 if module.check_mode else params["timeout"])
+    if params["state"] == "absent":
+        return undo(module, cluster, path)
+    if module.check_mode and cluster.find(path) is None and params["state"] == "checked":
+        return result(
+            _operator.Pointer(), _operator.Pointer(), changed=False
+        )  # Helm would create it
+    policy = wait_for_policy(cluster, path, 0 if params["state"] == "present" else deadline)
+    before = _operator.read_pointer(policy)
+    wanted = _operator.Pointer(params["config_map"], params["default_profile"])
+    if params["state"] == "present" and before != wanted and not module.check_mode:
+        policy = cluster.patch(path, _operator.pointer_patch(policy, wanted))
+    if not module.check_mode:
+        if _operator.read_pointer(policy) != wanted:
+            raise ClusterError(_operator.not_stored(policy, wanted))
+        wait_for_daemonsets(cluster, params["namespace"], wanted, deadline)
+    changed = params["state"] == "present" and before != wanted
+    after = wanted if params["state"] == "present" else before
+    return result(before, after, changed=changed)
+
+
+def undo(module: AnsibleModule, cluster: _kube.Cluster, path: str) -> dict[str, object]:
+    """Put the pointer back that was there before ours, if ours is the one there now."""
+    policy = cluster.find(path)
+    before = _operator.read_pointer(policy)
+    patch = _operator.undo_patch(policy)
+    if patch is None:
+        return result(before, before, changed=False)
+    if not module.check_mode:
+        cluster.patch(path, patch)
+    return result(before, _operator.previous_pointer(policy), changed=True)
+
+
+def result(
+    before: _operator.Pointer, after: _operator.Pointer, *, changed: bool
+) -> dict[str, object]:
+    diff = {
+        name: json.dumps(vars(pointer)) + "\n"
+        for name, pointer in (("before", before), ("after", after))
+    }
+    return {
+        "changed": changed,
+        "before": vars(before),
+        "after": vars(after),
+        "differs": changed,
+        "diff": diff if changed else {},
+    }
+
+
+def main() -> None:
+    required = [(("state"), state, ["default_profile"]) for state in ("present", "checked")]
+    run_module(SPEC, run, required_if=required)
+
+
+if __name__ == "__main__":
+    main()

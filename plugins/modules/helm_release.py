@@ -1,0 +1,189 @@
+#!/usr/bin/python
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: helm_release
+short_description: Keep the Helm release of the GPU Operator, whatever happened to it before
+version_added: 0.1.0
+description:
+  - Installs or upgrades a release through M(kubernetes.core.helm), merging O(values) over the
+    values that the release has, so
+    that what somebody else set is not lost.
+  - A release that a killed run left C(pending-install), C(pending-upgrade) or C(pending-rollback)
+    makes every later Helm run
+    fail. Once it is older than O(timeout) it is recovered, by deleting the Secret of the pending
+    revision. A younger one may
+    still be at work, and is an error.
+options:
+  state:
+    description:
+      - With V(absent) a release that this module installed is uninstalled. One that was there
+        before keeps running, and
+        gets back the O(pointer) values that it had.
+    type: str
+    choices: [present, absent]
+    default: present
+  name:
+    description: Name of the release.
+    type: str
+    default: gpu-operator
+  namespace:
+    description: Namespace of the release.
+    type: str
+    default: gpu-operator
+  chart_ref:
+    description: >-
+      The chart, as C(repository/name), an OCI reference, or the path of a folder or archive.
+    type: str
+    required: true
+  chart_repo_url:
+    description: URL of the chart's repository.
+    type: str
+  chart_version:
+    description: Version of the chart. Without it the newest one.
+    type: str
+  pointer:
+    description: >-
+      The ConfigMap (C(name)) and the profile of nodes without a label (C(default)), for
+      C(devicePlugin.config).
+    type: dict
+    default: {}
+  values:
+    description: Values to merge over those of the release.
+    type: dict
+    default: {}
+  values_exact:
+    description: Whether values of the release that O(values) does not name are dropped.
+    type: bool
+    default: false
+  previous_pointer:
+    description: >-
+      The pointer that the release has now. Filled in by the action plugin, which asks Helm.
+    type: dict
+    default: {}
+  forget:
+    description: >-
+      Only forget who installed the release. Used by the action plugin, after uninstalling.
+    type: bool
+    default: false
+  timeout:
+    description: >-
+      How long Helm may wait, in seconds, and how old a pending release must be to be recovered.
+    type: int
+    default: 600
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - gpufleet.sharing.common
+attributes:
+  diff_mode:
+    support: full
+    description: Shows the values of the release.
+"""
+
+EXAMPLES = r"""
+- name: The GPU Operator, pointed at our profiles
+  gpufleet.sharing.helm_release:
+    chart_ref: gpu-operator
+    chart_repo_url: https://helm.ngc.nvidia.com/nvidia
+    chart_version: v26.7.0
+    pointer:
+      name: device-plugin-config
+      default: default
+    values:
+      driver:
+        enabled: false
+"""
+
+RETURN = r"""
+recovered:
+  description: The pending revision that was taken away, if there was one.
+  type: dict
+  returned: always
+  sample: {revision: 3, status: pending-upgrade, age: 1260}
+differs:
+  description: Whether the release was not as asked for, so that it was changed or would be.
+  type: bool
+  returned: always
+values:
+  description: The values of the release, as merged.
+  type: dict
+  returned: with O(state=present)
+"""
+
+import json
+from typing import TYPE_CHECKING
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _helm, _kube
+from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+SPEC: Spec = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "name": {"type": "str", "default": "gpu-operator"},
+    "namespace": {"type": "str", "default": "gpu-operator"},
+    "chart_ref": {"type": "str", "required": True},
+    "chart_repo_url": {"type": "str"},
+    "chart_version": {"type": "str"},
+    "pointer": {"type": "dict", "default": {}},
+    "values": {"type": "dict", "default": {}},
+    "values_exact": {"type": "bool", "default": False},
+    "previous_pointer": {"type": "dict", "default": {}},
+    "forget": {"type": "bool", "default": False},
+    "timeout": {"type": "int", "default": 600},
+}
+
+
+def run(module: AnsibleModule) -> dict[str, object]:
+    """Look at the release's revisions and take a stuck one away. The action plugin of the same
+    name does the rest.
+    """
+    name, namespace = module.params["name"], module.params["namespace"]
+    cluster = _kube.connect(module)
+    if module.params["forget"]:
+        return write_note(module, cluster, None)
+    secrets = _kube.namespaced("secrets", namespace)
+    selector = f"owner=helm,name={name}"
+    revisions = _helm.read_revisions(cluster.items(secrets, labels=selector, metadata_only=True))
+    stuck = _helm.stuck_revision(revisions, cluster.now(), module.params["timeout"])
+    exists = any(revision != stuck for revision in revisions)
+    note = _helm.read_note(cluster.find(_kube.object_path(_kube.NAMESPACES, namespace)), name)
+    wanted = _helm.note_for(note, module.params["previous_pointer"], exists=bool(revisions))
+    if not module.check_mode:
+        if module.params["state"] == "present" and wanted != note:
+            write_note(module, cluster, wanted)
+        if stuck:
+            cluster.delete(_kube.object_path(secrets, stuck.secret), uid=stuck.uid)
+    return {
+        "changed": bool(stuck),
+        "recovered": stuck.as_dict(cluster.now()) if stuck else {},
+        "exists": exists,
+        "note": vars(note) if note else {},
+    }
+
+
+def write_note(
+    module: AnsibleModule, cluster: _kube.Cluster, note: _helm.Note | None
+) -> dict[str, object]:
+    """Write on the namespace what uninstalling has to know, or take it away."""
+    path = _kube.object_path(_kube.NAMESPACES, module.params["namespace"])
+    value = json.dumps(vars(note)) if note else None
+    if not module.check_mode and cluster.find(path) is not None:
+        cluster.patch(
+            path, {"metadata": {"annotations": {_helm.note_key(module.params["name"]): value}}}
+        )
+    return {"changed": True}
+
+
+def main() -> None:
+    run_module(SPEC, run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+#!/usr/bin/python
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: node_profiles
+short_description: Keep the node labels that pick a GPU sharing profile
+version_added: 0.1.0
+description:
+  - Keeps the label C(nvidia.com/device-plugin.config) of all GPU nodes of a cluster as assigned, in
+    one task.
+  - The device plugin acts on a change of this label at once. A node assigned V(null) carries no
+    label and gets the default
+    profile of the operator.
+  - Only this label is touched, and only where it differs.
+options:
+  state:
+    description: >-
+      With V(absent) the assigned nodes lose the label, and the annotation that
+      M(gpufleet.sharing.rollout) keeps.
+    type: str
+    choices: [present, absent]
+    default: present
+  assignments:
+    description: >-
+      The nodes to act on, each a Kubernetes node name and its profile, V(null) meaning no label.
+    type: dict
+    required: true
+  known_nodes:
+    description: >-
+      Names of all nodes of the inventory, those to leave alone included. Other GPU nodes count as
+      unmanaged.
+    type: list
+    elements: str
+    default: []
+  exclusive:
+    description: Whether unmanaged GPU nodes lose the label.
+    type: bool
+    default: false
+  unavailable_nodes:
+    description: >-
+      What to do when an assigned node is not in the cluster, V(fail) before anything is written, or
+      V(report).
+    type: str
+    choices: [fail, report]
+    default: fail
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - gpufleet.sharing.common
+seealso:
+  - module: gpufleet.sharing.rollout
+"""
+
+EXAMPLES = r"""
+- name: One node with profile dev, one with the default profile
+  gpufleet.sharing.node_profiles:
+    assignments:
+      dev-gpu-01: dev
+      prod-gpu-01: null
+"""
+
+RETURN = r"""
+changes:
+  description: The labels that were changed, or would be in check mode.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    node: {description: Name of the node., type: str}
+    before: {description: The label before, null for none., type: str}
+    after: {description: The label after, null for none., type: str}
+unmanaged:
+  description: GPU nodes of the cluster that the inventory does not know.
+  type: list
+  elements: str
+  returned: always
+missing:
+  description: Assigned nodes that the cluster does not have.
+  type: list
+  elements: str
+  returned: always
+"""
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
+from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import (
+    CONFIG_HASH_ANNOTATION,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
+    ClusterError,
+    FleetError,
+    some,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import (
+    PROFILE_LABEL,
+    plan_labels,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import node_state
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+SPEC: Spec = {
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+    "assignments": {"type": "dict", "required": True},
+    "known_nodes": {"type": "list", "elements": "str", "default": []},
+    "exclusive": {"type": "bool", "default": False},
+    "unavailable_nodes": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
+}
+
+
+def run(module: AnsibleModule) -> dict[str, object]:
+    remove = module.params["state"] == "absent"
+    desired = {
+        node: None if remove else profile or None
+        for node, profile in module.params["assignments"].items()
+    }
+    cluster = _kube.connect(module)
+    states = [node_state(item) for item in cluster.items(_kube.NODES, metadata_only=True)]
+    gpu_nodes = {
+        s.name: s for s in states if s.has_gpus or s.name in desired or PROFILE_LABEL in s.labels
+    }
+    plan = plan_labels(
+        desired,
+        {name: state.labels.get(PROFILE_LABEL) for name, state in gpu_nodes.items()},
+        known=module.params["known_nodes"],
+        exclusive=module.params["exclusive"] and not remove,
+    )
+    if plan.missing and module.params["unavailable_nodes"] == "fail" and not remove:
+        raise FleetError(
+            f"{len(plan.missing)} nodes of the inventory are not in the cluster {cluster.server}:"
+            f" {some(plan.missing)}."
+            " Correct the inventory, or set gpu_sharing_unavailable_nodes to report."
+        )
+    patches = {c.node: {"labels": {PROFILE_LABEL: c.after}} for c in plan.changes}
+    if remove:
+        for name in desired:
+            if name in gpu_nodes and CONFIG_HASH_ANNOTATION in gpu_nodes[name].annotations:
+                patches.setdefault(name, {})["annotations"] = {CONFIG_HASH_ANNOTATION: None}
+    if patches and not module.check_mode:
+        write(cluster, patches)
+    return {
+        "changed": bool(patches),
+        "diff": plan.diff(),
+        "changes": [vars(change) for change in plan.changes],
+        "unmanaged": list(plan.unmanaged),
+        "missing": list(plan.missing),
+    }
+
+
+def write(cluster: _kube.Cluster, patches: dict[str, dict[str, dict[str, str | None]]]) -> None:
+    """Patch the nodes, some at a time. Raises ClusterError naming each node that could not be
+    patched.
+    """
+    failures = cluster.for_each(
+        sorted(patches),
+        lambda name: cluster.patch(
+            _kube.object_path(_kube.NODES, name), {"metadata": patches[name]}
+        ),
+    )
+    if failures:
+        reasons = sorted(set(failures.values()))
+        raise ClusterError(
+            f"{len(failures)} of {len(patches)} nodes could not be labelled"
+            f" ({some(sorted(failures))}): {reasons[0]}"
+            " The others are done; run again to finish."
+        )
+
+
+def main() -> None:
+    run_module(SPEC, run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: reads what we need of Ansible's inventory, on the controller.
+
+Ansible merges group variables silently, unrelated groups by the alphabet, so which group gave a
+node its profile cannot be
+seen in hostvars. The inventory behind hostvars is asked for that, the same way as ansible-inventory
+does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ansible.inventory.manager import split_host_pattern
+from ansible.vars.plugins import get_vars_from_inventory_sources, get_vars_from_path
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import (
+    NODE_VARIABLES,
+    NODES_GROUP,
+    PROFILE_VARIABLE,
+    GroupProfile,
+    Inventory,
+    Selection,
+)
+
+if TYPE_CHECKING:
+    from ansible.inventory.group import Group
+    from ansible.inventory.host import Host
+    from ansible.inventory.manager import InventoryManager
+    from ansible.parsing.dataloader import DataLoader
+    from ansible.vars.hostvars import HostVars
+
+
+def read_inventory(groups: Mapping[str, Sequence[str]], hostvars: HostVars) -> Inventory:
+    """The inventory of a running play, from the magic variables groups and hostvars. Each host is
+    read once.
+    """
+    nodes = groups.get(NODES_GROUP, ())
+    manager, loader = _manager(hostvars), _loader(hostvars)
+    variables = {}
+    for host in nodes:
+        of_host = hostvars[host]
+        variables[host] = {name: of_host[name] for name in NODE_VARIABLES if name in of_host}
+    if manager is None or loader is None:
+        return Inventory(groups, variables)
+    setters = [
+        GroupProfile(
+            group=name,
+            profile=own[PROFILE_VARIABLE],
+            ancestors=frozenset(ancestor.name for ancestor in manager.groups[name].get_ancestors()),
+            priority=manager.groups[name].priority,
+        )
+        for name in groups
+        if name in manager.groups
+        and PROFILE_VARIABLE in (own := _own_variables(manager, loader, manager.groups[name]))
+    ]
+    contested = _contested(groups, setters)
+    own_profile = {
+        host
+        for host in contested
+        if PROFILE_VARIABLE in _own_variables(manager, loader, manager.hosts[host])
+    }
+    return Inventory(groups, variables, setters, own_profile)
+
+
+def read_selection(
+    hosts: Collection[str], limit: str, inventory: Inventory, hostvars: HostVars
+) -> Selection:
+    """The selection of a run. hosts is ansible_play_hosts_all of a play over all hosts, limit is
+    ansible_limit.
+    """
+    manager = _manager(hostvars)
+    everything = {*inventory.clusters, *inventory.nodes}
+    if everything <= set(hosts) or not limit or manager is None:
+        return Selection(None if everything <= set(hosts) else hosts, limit)
+    subtracted: set[str] = set()
+    for term in _terms(limit):
+        if term[:1] in ("!", "&"):
+            found = manager.get_hosts(term[1:], ignore_limits=True, ignore_restrictions=True)
+            subtracted.update(host.name for host in found)
+    return Selection(hosts, limit, subtracted)
+
+
+def _terms(limit: str) -> list[str]:
+    """The terms of a limit, those of @files included."""
+    terms: list[str] = []
+    for term in split_host_pattern(limit):
+        if term.startswith("@"):
+            lines = Path(term[1:]).expanduser().read_text(encoding="utf-8").splitlines()
+            terms.extend(line.strip() for line in lines)
+        else:
+            terms.append(term)
+    return terms
+
+
+def _contested(groups: Mapping[str, Sequence[str]], setters: Sequence[GroupProfile]) -> set[str]:
+    """Hosts in more than one of the groups that set a profile."""
+    seen: set[str] = set()
+    twice: set[str] = set()
+    for setter in setters:
+        members = set(groups.get(setter.group, ()))
+        twice |= seen & members
+        seen |= members
+    return twice
+
+
+def _own_variables(
+    manager: InventoryManager, loader: DataLoader, entity: Group | Host
+) -> dict[str, object]:
+    """The variables that one group or host sets itself: in the inventory, and in group_vars or
+    host_vars files.
+    """
+    sources = manager._sources
+    found: dict[str, object] = dict(entity.vars)
+    found |= get_vars_from_inventory_sources(loader, sources, [entity], "all")
+    found |= get_vars_from_path(loader, loader.get_basedir(), [entity], "all")
+    return found
+
+
+def _manager(hostvars: HostVars) -> InventoryManager | None:
+    """The inventory behind hostvars; a plain mapping (as in a test, or a filter used elsewhere)
+    has none.
+    """
+    return getattr(hostvars, "_inventory", None)
+
+
+def _loader(hostvars: HostVars) -> DataLoader | None:
+    return getattr(hostvars, "_loader", None)
