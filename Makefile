@@ -7,16 +7,17 @@ FLEET ?= tests/lab/fleets/small.yml
 
 ROOT := $(CURDIR)
 COLLECTION := .build/collections/ansible_collections/gpufleet/sharing
-RUN := .venv/bin/python tests/tools/run_checks.py
+CHECKS := .venv/bin/python tests/tools/run_checks.py
 
 export PATH := $(ROOT)/.venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(ROOT)/.build/collections
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint sanity unit lab-build lab-up lab-down integration molecule clean
+.PHONY: help venv demo test lint sanity unit lab integration molecule \
+	format lab-build lab-up lab-down clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
 
 venv: .venv/.stamp $(COLLECTION) ## the Python environment of all other targets (PYTHON=python3)
 
@@ -27,11 +28,41 @@ venv: .venv/.stamp $(COLLECTION) ## the Python environment of all other targets 
 $(COLLECTION):
 	@mkdir -p $(@D) && ln -sfn ../../../.. $@
 
+demo: venv lab-build ## boot a lab and let the collection share its GPUs, in about two minutes
+	@.venv/bin/python tests/demo/demo.py
+
 test: venv ## every check and test there is; the last line counts them
-	@$(RUN)
+	@$(CHECKS)
 
-lint sanity unit integration molecule: venv ## that part of `make test`
-	@$(RUN) $@
+lint: venv ## ruff, mypy, yamllint, ansible-lint, reuse, changelog, docs, importer
+	@$(CHECKS) lint
 
-clean: ## remove everything that make has built
+sanity: venv ## ansible-test sanity
+	@$(CHECKS) sanity
+
+unit: venv ## tests without a cluster
+	@$(CHECKS) unit
+
+lab: venv ## the tests of the lab itself
+	@$(CHECKS) lab
+
+integration: venv ## tests of modules, roles and playbooks on labs
+	@$(CHECKS) integration
+
+molecule: venv ## the molecule scenarios, on a lab
+	@$(CHECKS) molecule
+
+format: venv ## let ruff put the Python files in order
+	@ruff check --quiet --fix-only . && ruff format .
+
+lab-build: venv ## the lab's programs; minutes, once
+	@tests/lab/lab build
+
+lab-up: lab-build ## boot the lab LAB=demo with FLEET=tests/lab/fleets/small.yml
+	@tests/lab/lab up --name $(LAB) --fleet $(FLEET)
+
+lab-down: venv ## end the lab LAB=demo
+	@tests/lab/lab down --name $(LAB)
+
+clean: ## remove everything that make has built in here
 	rm -rf .venv .build collections tests/output

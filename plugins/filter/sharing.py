@@ -14,9 +14,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _fleet, _profiles
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
-    FleetError,
     SharingError,
-    joined,
 )
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils import _inventory
 
@@ -76,22 +74,9 @@ def cluster_nodes(whole: Fleet, cluster: str) -> list[dict[str, object]]:
 
 
 @_clear_errors
-def node_assignments(
-    whole: Fleet,
-    cluster: str,
-    definitions: object = None,
-    default_profile: str | None = None,
-) -> dict[str, object]:
-    """The fleet -> {Kubernetes node name: profile or null} of one cluster's selected nodes.
-
-    With definitions, every node's profile, and the default one, must be among them.
-    """
+def node_assignments(whole: Fleet, cluster: str) -> dict[str, object]:
+    """The fleet -> {Kubernetes node name: profile or null} of one cluster's selected nodes."""
     nodes = cluster_nodes(whole, cluster)
-    if definitions is not None:
-        known = list(_profiles.parse_profiles(definitions))
-        problems = list(_fleet.undefined_profiles(nodes, known, default_profile))
-        if problems:
-            raise joined(FleetError, problems)
     return {str(node["name"]): node["profile"] for node in nodes if node["selected"]}
 
 
@@ -102,10 +87,8 @@ def beyond_limit(
     operator_changed: bool,
     default_profile: str,
 ) -> list[str]:
-    """Nodes outside the limit that a change would reach all the same; refused, so the list is
-    always empty.
-    """
-    return _fleet.refuse_beyond_limit(
+    """Why a change would reach nodes outside the limit all the same, in words; nothing if not."""
+    return _fleet.beyond_limit(
         nodes, changed_keys, default_profile, operator_changed=operator_changed
     )
 

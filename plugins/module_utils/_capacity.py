@@ -107,10 +107,7 @@ def judge(node: NodeState, profile: Profile, stated: int | None) -> Verdict:
     resource = profile.advertised(GPU_RESOURCE)
     actual = node.allocatable.get(resource, 0)
     if GPU_RESOURCE not in devices:
-        problem = (
-            "number of physical GPUs unknown: GPU feature discovery has not labelled the node"
-            f" ({COUNT_LABEL})"
-        )
+        problem = f"physical GPUs unknown: no label {COUNT_LABEL}"
         return Verdict(node.name, None, resource, None, actual, problem)
     expected = expected_allocatable(profile, devices)
     return Verdict(

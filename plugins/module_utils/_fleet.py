@@ -17,7 +17,6 @@ from dataclasses import asdict, dataclass
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     FleetError,
-    RefusedError,
     joined,
     some,
 )
@@ -298,46 +297,39 @@ def _no_cluster(
 
 
 def undefined_profiles(
-    nodes: Iterable[Mapping[str, object]], known: Sequence[str], default_profile: str | None
+    assignments: Mapping[str, str | None], known: Collection[str], default_profile: str | None
 ) -> Iterable[str]:
     """What is wrong where nodes, or the default, name profiles that are not defined."""
-    defined = f"which gpu_sharing_profiles does not define; defined are: {some(known)}."
+    defined = f"which gpu_sharing_profiles does not define; defined are: {some(sorted(known))}."
     if default_profile is not None and default_profile not in known:
         yield f"gpu_sharing_default_profile is '{default_profile}', {defined}"
     named = defaultdict(list)
-    for node in nodes:
-        if node["profile"] is not None and node["profile"] not in known:
-            named[str(node["profile"])].append(str(node["host"]))
-    for profile, hosts in named.items():
-        yield f"gpu_sharing_profile of {some(hosts)} is '{profile}', {defined}"
+    for node, profile in assignments.items():
+        if profile is not None and profile not in known:
+            named[profile].append(node)
+    for profile, nodes in named.items():
+        yield f"gpu_sharing_profile of {some(nodes)} is '{profile}', {defined}"
 
 
-def refuse_beyond_limit(
+def beyond_limit(
     nodes: Iterable[Mapping[str, object]],
     changed_keys: Collection[str],
     default_profile: str,
     *,
     operator_changed: bool,
 ) -> list[str]:
-    """Raise RefusedError when a change of content, pointer or chart would reach nodes that the
-    limit leaves out.
-    """
+    """Which changes of content, pointer or chart would reach nodes that the limit leaves out."""
     outside = [node for node in nodes if not node["selected"]]
-    for reason, hit in (
-        ("the GPU Operator's release or pointer", outside if operator_changed else []),
-        (
-            f"the content of {some(sorted(changed_keys))}",
-            [node for node in outside if (node["profile"] or default_profile) in changed_keys],
-        ),
-    ):
-        if hit:
-            names = [str(node["name"]) for node in hit]
-            raise RefusedError(
-                f"This run would change {reason}, which nodes outside --limit share: {some(names)}."
-                " Run without those nodes' exclusion, or give the limited nodes a profile of"
-                " their own."
-            )
-    return []
+    reached = [node for node in outside if (node["profile"] or default_profile) in changed_keys]
+    return [
+        f"This run would change {what}, which nodes outside --limit share: {some(names)}."
+        " Run without the limit, or give the limited nodes a profile of their own."
+        for what, hit in (
+            ("the GPU Operator's release or its pointer", outside if operator_changed else []),
+            (f"the content of {some(sorted(changed_keys))}", reached),
+        )
+        if (names := [str(node["name"]) for node in hit])
+    ]
 
 
 def _text(value: object) -> str | None:

@@ -39,6 +39,7 @@ Json = dict[str, object]
 NAMESPACES = "/api/v1/namespaces"
 NODES = "/api/v1/nodes"
 CLUSTER_POLICIES = "/apis/nvidia.com/v1/clusterpolicies"
+AGENT = "gpufleet.sharing"
 PAGE = 500
 CONCURRENCY = 16
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
@@ -142,8 +143,9 @@ class Cluster:
         body: Mapping[str, object] | None = None,
         accept: str = "application/json",
     ) -> Json:
-        filled = urlencode({name: value for name, value in (query or {}).items() if value})
-        headers = {"Accept": accept} | _headers(self._api)
+        asked = {"fieldManager": AGENT} if method in ("POST", "PATCH") else dict(query or {})
+        filled = urlencode({name: value for name, value in asked.items() if value})
+        headers = _headers(self._api) | {"Accept": accept, "User-Agent": AGENT}
         if body is not None:
             kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
             headers["Content-Type"] = kind

@@ -37,6 +37,16 @@ options:
     type: list
     elements: str
     default: []
+  known_profiles:
+    description: >-
+      Names of the profiles that are defined. A node assigned any other one is an error, before
+      anything is written. Empty for no such check.
+    type: list
+    elements: str
+    default: []
+  default_profile:
+    description: The profile of nodes without a label, to be checked too.
+    type: str
   exclusive:
     description: Whether unmanaged GPU nodes lose the label.
     type: bool
@@ -95,11 +105,13 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spe
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     ClusterError,
     FleetError,
+    joined,
     some,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import (
     PROFILE_LABEL,
     plan_labels,
+    undefined_profiles,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import node_state
 
@@ -110,6 +122,8 @@ SPEC: Spec = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "assignments": {"type": "dict", "required": True},
     "known_nodes": {"type": "list", "elements": "str", "default": []},
+    "known_profiles": {"type": "list", "elements": "str", "default": []},
+    "default_profile": {"type": "str"},
     "exclusive": {"type": "bool", "default": False},
     "unavailable_nodes": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
 }
@@ -121,6 +135,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
         node: None if remove else profile or None
         for node, profile in module.params["assignments"].items()
     }
+    check_profiles(desired, module.params["known_profiles"], module.params["default_profile"])
     cluster = _kube.connect(module)
     states = [node_state(item) for item in cluster.items(_kube.NODES, metadata_only=True)]
     gpu_nodes = {
@@ -134,7 +149,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     )
     if plan.missing and module.params["unavailable_nodes"] == "fail" and not remove:
         raise FleetError(
-            f"{len(plan.missing)} nodes of the inventory are not in the cluster {cluster.server}:"
+            f"Nodes of the inventory ({len(plan.missing)}) are not in the cluster {cluster.server}:"
             f" {some(plan.missing)}."
             " Correct the inventory, or set gpu_sharing_unavailable_nodes to report."
         )
@@ -152,6 +167,14 @@ def run(module: AnsibleModule) -> dict[str, object]:
         "unmanaged": list(plan.unmanaged),
         "missing": list(plan.missing),
     }
+
+
+def check_profiles(
+    desired: dict[str, str | None], known: list[str], default_profile: str | None
+) -> None:
+    """Raise FleetError where a node is assigned a profile that nobody defined."""
+    if known and (problems := list(undefined_profiles(desired, known, default_profile))):
+        raise joined(FleetError, problems)
 
 
 def write(cluster: _kube.Cluster, patches: dict[str, dict[str, dict[str, str | None]]]) -> None:

@@ -186,12 +186,28 @@ def run(module: AnsibleModule) -> dict[str, object]:
             write_config_map(cluster, config_maps, module.params["name"], plan)
     return {
         "changed": bool(plan or labels),
-        "diff": plan.diff(),
+        "diff": show(plan, module.params["namespace"], namespace, labels),
         "written": sorted(plan.put),
         "rewritten": sorted(plan.put.keys() & (observed.data.keys() if observed else set())),
         "removed": sorted(observed.data if plan.delete and observed else plan.remove),
         "kept_in_use": list(plan.in_use),
         "hashes": {name: _profiles.config_hash(text) for name, text in files.items()},
+    }
+
+
+def show(
+    plan: _config_map.ConfigMapPlan, name: str, observed: object, labels: dict[str, str]
+) -> dict[str, dict[str, object]]:
+    """The difference of the ConfigMap, and of the namespace's labels where they change."""
+    diff = plan.diff()
+    if not labels:
+        return {side: dict(keys) for side, keys in diff.items()}
+    before = mapping_at(observed, "metadata", "labels")
+    shown = {key: value for key, value in before.items() if key in labels} if observed else None
+    mine = f"labels of namespace {name}"
+    return {
+        "before": ({mine: shown} if shown is not None else {}) | diff["before"],
+        "after": {mine: labels} | diff["after"],
     }
 
 

@@ -1,0 +1,75 @@
+#!/usr/bin/python
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_facts
+short_description: Read the fleet of GPU nodes from the inventory
+version_added: 0.1.0
+description:
+  - Reads the groups C(gpu_clusters) and C(gpu_nodes), the variables of their hosts and the limit of
+    the run, checks them, and
+    sets the fact C(gpu_sharing_fleet), which the filters
+    P(gpufleet.sharing.node_assignments#filter) and
+    P(gpufleet.sharing.cluster_nodes#filter) take apart.
+  - To be run once in a play over all hosts, since Ansible's own resolution of the limit is taken
+    from that play.
+  - Runs on the controller. No connection is made.
+author:
+  - gpufleet.sharing contributors (@gpufleet)
+attributes:
+  check_mode:
+    description: Reads only, so it does the same in check mode.
+    support: full
+  diff_mode:
+    description: Changes nothing, so there is no difference to show.
+    support: none
+  idempotent:
+    description: A second run with the same input changes nothing.
+    support: full
+"""
+
+EXAMPLES = r"""
+- name: Read the inventory
+  hosts: localhost:all
+  gather_facts: false
+  tasks:
+    - name: Read the fleet
+      gpufleet.sharing.fleet_facts:
+      run_once: true
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: The fact.
+  type: dict
+  returned: success
+  contains:
+    gpu_sharing_fleet:
+      description: The clusters and nodes.
+      type: dict
+      contains:
+        clusters: {description: Inventory names of the clusters., type: list, elements: str}
+        nodes:
+          description: >-
+            The nodes, each with its C(name) in Kubernetes, C(host) in the inventory, C(cluster),
+            C(group), C(profile), C(gpus)
+            and whether it is C(selected).
+          type: list
+          elements: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    module.fail_json(msg="fleet_facts is done by its action plugin; it was run without it.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The demo behind `make demo`: a lab, the recipe applied to it by Ansible, and what came of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = ROOT / "tests" / "lab" / "lab"
+FLEET = ROOT / "tests" / "lab" / "fleets" / "demo.yml"
+INVENTORY = Path("examples") / "recipe"
+LOGS = ROOT / ".build" / "logs"
+NAME = "demo"
+
+RESULT = re.compile(r"(changed|fatal|failed): \[")
+TASK = re.compile(r"^TASK \[(gpufleet\.sharing\.)?|\n")
+EXPORT = re.compile(r"export (\w+)=(.*)")
+
+
+class DemoError(Exception):
+    """A step that failed, with what it said."""
+
+
+@dataclass
+class Demo:
+    """Runs the steps and keeps how long each took."""
+
+    environ: dict[str, str]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        print(f"\n== {name}", flush=True)
+        start = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - start
+
+    def lab(self, *arguments: str) -> None:
+        if subprocess.run([LAB, *arguments], env=self.environ, check=False).returncode:
+            raise DemoError(f"tests/lab/lab {' '.join(arguments)} failed; it says why above.")
+
+    def enter_lab(self) -> None:
+        """Take over the variables that `lab env` exports."""
+        printed = subprocess.run(
+            [LAB, "env", "--name", NAME],
+            env=self.environ,
+            check=True,
+            text=True,
+            capture_output=True,
+        ).stdout
+        for name, value in EXPORT.findall(printed):
+            self.environ[name] = value.replace("$PATH", self.environ["PATH"])
+
+    def playbook(self, name: str, log: str) -> str:
+        """Run a playbook of the collection, print what it changes, and return its whole output."""
+        command = ["ansible-playbook", f"gpufleet.sharing.{name}", "-i", str(INVENTORY)]
+        chart = self.environ["GPULAB_CHART"]
+        options = ["-e", f"gpu_operator_chart_ref={chart}", "-e", "gpu_nodes_stable=1"]
+        print(f"$ {' '.join(command)}")
+        lines: list[str] = []
+        with subprocess.Popen(
+            [*command, *options],
+            cwd=ROOT,
+            env=self.environ,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            task = ""
+            for line in process.stdout or ():
+                lines.append(line)
+                task = line if line.startswith("TASK [") else task
+                show(line, task)
+        output = "".join(lines)
+        path = LOGS / f"demo-{log}.log"
+        path.write_text(output, encoding="utf-8")
+        if process.returncode:
+            raise DemoError(f"{name} failed:\n{output[-3000:]}\nThe whole output is in {path}.")
+        return output
+
+
+def show(line: str, task: str) -> None:
+    """Print what a spectator wants of Ansible's output: what changed, and the closing line."""
+    if result := RESULT.match(line):
+        print(f"  {result[1]}: {TASK.sub('', task).strip(' *]')}", flush=True)
+    elif "failed=" in line and "ok=" in line:
+        print("  " + " ".join(line.split()[:5]), flush=True)
+    elif "credentials from" in line and '"msg"' in line:
+        print("  " + line.strip().removeprefix('"msg": ').strip('"'), flush=True)
+
+
+def changed_tasks(output: str) -> int:
+    return sum(int(count) for count in re.findall(r"changed=(\d+)", output))
+
+
+def node_table(output: str) -> list[str]:
+    """The lines of the table that the role gpu_verify shows."""
+    task = output.index("Show the nodes")
+    result, _end = json.JSONDecoder().raw_decode(output, output.index("=> {", task) + 3)
+    return [str(line) for line in result["msg"]]
+
+
+def run() -> None:
+    demo = Demo(dict(os.environ))
+    demo.environ |= {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build" / "collections"),
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+        "ANSIBLE_NOCOLOR": "1",
+    }
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with demo.step("Build the lab's programs (once; minutes when the cache is cold)"):
+        demo.lab("build")
+    with demo.step("Boot a Kubernetes control plane with simulated GPU nodes"):
+        demo.lab("down", "--name", NAME)
+        demo.lab("up", "--name", NAME, "--fleet", str(FLEET))
+        demo.enter_lab()
+    with demo.step("Apply the recipe of examples/recipe"):
+        demo.playbook("site", "site")
+    with demo.step("Verify"):
+        verified = demo.playbook("verify", "verify")
+    with demo.step("Apply it again: nothing is left to do"):
+        again = demo.playbook("site", "again")
+    if changed_tasks(again):
+        raise DemoError(
+            f"The second run changed {changed_tasks(again)} things; it should change none."
+        )
+    print("\n" + "\n".join(node_table(verified)))
+    print("\nexpected = physical x replicas; actual is what Kubernetes can allocate\n")
+    for name, seconds in demo.seconds.items():
+        print(f"{seconds:7.1f} s  {name}")
+    print(NEXT)
+
+
+NEXT = f"""
+What to type next:
+  eval "$(tests/lab/lab env --name {NAME})"
+  kubectl get nodes -L nvidia.com/device-plugin.config,nvidia.com/gpu.replicas
+  kubectl get node prod-gpu-01 -o jsonpath='{{.status.allocatable.nvidia\\.com/gpu}}{{"\\n"}}'
+  kubectl get configmap device-plugin-config -n gpu-operator -o yaml
+  tests/lab/lab down --name {NAME}          # end the lab
+
+The outputs of the playbooks are in .build/logs/demo-*.log. For your own cluster see README.md."""
+
+
+def main() -> int:
+    try:
+        run()
+    except DemoError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

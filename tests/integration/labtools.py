@@ -1,0 +1,253 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What integration tests share: a lab of their own, Ansible run on it, and its audit log."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB = ROOT / "tests" / "lab" / "lab"
+FLEET = ROOT / "tests" / "lab" / "fleets" / "small.yml"
+COLLECTIONS = ROOT / ".build" / "collections"
+EXPORT = re.compile(r"export (\w+)=(.*)")
+RECAP = re.compile(
+    r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE
+)
+PROFILES = {"default": {"replicas": 4}, "dev": {"replicas": 8}, "no-sharing": {"replicas": 1}}
+GROUPS = {
+    "dev_gpus": {
+        "hosts": {"dev-gpu-01": {}, "dev-gpu-02": {}},
+        "vars": {"gpu_sharing_profile": "dev"},
+    },
+    "prod_gpus": {"hosts": {"prod-gpu-01": {}, "prod-gpu-02": {}}},
+    "train_gpus": {
+        "hosts": {"train-gpu-01": {}},
+        "vars": {"gpu_sharing_profile": "no-sharing"},
+    },
+}
+SELF_REVIEWS = ("selfsubjectreviews", "selfsubjectaccessreviews")
+
+
+@dataclass(frozen=True)
+class Run:
+    """How one ansible-playbook ended."""
+
+    rc: int
+    output: str
+
+    @property
+    def changed(self) -> dict[str, int]:
+        """Changed tasks by host."""
+        return {host: int(changed) for host, changed, *_ in RECAP.findall(self.output)}
+
+    def succeeded(self) -> Run:
+        assert self.rc == 0, self.output
+        return self
+
+    def failed(self) -> Run:
+        assert self.rc != 0, self.output
+        return self
+
+    def says(self, *texts: str) -> Run:
+        """Every text is in the output, whatever the line breaks."""
+        flat = re.sub(r"\s+", " ", self.output.replace("''", "'"))
+        for text in texts:
+            assert text in flat, f"{text!r} is not in:\n{self.output}"
+        return self
+
+
+@dataclass
+class Lab:
+    """A booted lab."""
+
+    name: str
+    environ: dict[str, str]
+    seen: int = field(default=0)
+
+    def kubectl(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["kubectl", *arguments], env=self.environ, check=True, text=True, capture_output=True
+        )
+        return done.stdout
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self.kubectl("get", *arguments, "-o", "json"))
+
+    def apply(self, *documents: Mapping[str, Any]) -> None:
+        """Create or replace objects, as somebody else than our collection."""
+        text = yaml.safe_dump_all(documents)
+        command = ["kubectl", "apply", "--server-side", "--force-conflicts", "-f", "-"]
+        subprocess.run(
+            command, env=self.environ, check=True, text=True, input=text, capture_output=True
+        )
+
+    def allocatable(self, resource: str = "nvidia.com/gpu") -> dict[str, str]:
+        nodes = self.json("nodes")["items"]
+        found = {n["metadata"]["name"]: n["status"]["allocatable"].get(resource) for n in nodes}
+        return {name: count for name, count in found.items() if count is not None}
+
+    def labels(self, label: str = "nvidia.com/device-plugin.config") -> dict[str, str]:
+        nodes = self.json("nodes")["items"]
+        found = {n["metadata"]["name"]: n["metadata"]["labels"].get(label) for n in nodes}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def plugin_pods(self) -> dict[str, str]:
+        """Uids of the plugin and GFD pods by node and app."""
+        pods = self.json("pods", "-n", "gpu-operator")["items"]
+        return {
+            f"{pod['spec'].get('nodeName')}/{pod['metadata']['labels']['app']}": pod["metadata"][
+                "uid"
+            ]
+            for pod in pods
+            if pod["metadata"]["labels"].get("app") != "gpu-operator"
+        }
+
+    def forget_requests(self) -> None:
+        """Count requests from here on."""
+        self.seen = len(self._audit())
+
+    def writes(self, user: str = "lab-admin", *, dry_run: bool = False) -> list[str]:
+        """Create, update, patch and delete requests since forget_requests, self-reviews aside."""
+        events = [json.loads(line) for line in self._audit()[self.seen :]]
+        return [
+            f"{event['verb']} {event['requestURI']}"
+            for event in events
+            if event["user"]["username"] == user
+            and event["verb"] in ("create", "update", "patch", "delete", "deletecollection")
+            and (event.get("objectRef") or {}).get("resource") not in SELF_REVIEWS
+            and (dry_run or "dryRun=All" not in event["requestURI"])
+        ]
+
+    def _audit(self) -> list[str]:
+        """The complete lines of the audit log, that of a request of our own included."""
+        self.kubectl("get", "--raw", "/version")
+        text = Path(self.environ["GPULAB_AUDIT_LOG"]).read_text(encoding="utf-8")
+        return text[: text.rfind("\n") + 1].splitlines()
+
+    def wait_for(self, what: Callable[[], bool], timeout: float = 30) -> None:
+        deadline = time.monotonic() + timeout
+        while not what():
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(0.2)
+
+    def playbook(
+        self,
+        name: str,
+        inventory: Path,
+        *arguments: str,
+        variables: Mapping[str, Any] | None = None,
+        environ: Mapping[str, str | None] | None = None,
+    ) -> Run:
+        """Run gpufleet.sharing.<name>. A variable of environ that is None is unset."""
+        command = self.command(name, inventory, *arguments, variables=variables)
+        done = subprocess.run(
+            command,
+            env=self.ansible_environ(environ),
+            check=False,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            cwd=inventory,
+        )
+        return Run(done.returncode, done.stdout)
+
+    def command(
+        self,
+        name: str,
+        inventory: Path,
+        *arguments: str,
+        variables: Mapping[str, Any] | None = None,
+    ) -> list[str]:
+        given = {
+            "gpu_operator_chart_ref": self.environ["GPULAB_CHART"],
+            "gpu_nodes_stable": 1,
+            "gpu_nodes_timeout": 60,
+            **(variables or {}),
+        }
+        tool = str(Path(sys.executable).with_name("ansible-playbook"))
+        playbook = f"gpufleet.sharing.{name}"
+        return [tool, playbook, "-i", str(inventory), "-e", json.dumps(given), *arguments]
+
+    def ansible_environ(self, changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
+        merged: dict[str, str | None] = {**self.environ, **(changes or {})}
+        return {name: value for name, value in merged.items() if value is not None}
+
+
+def boot(name: str, fleet: Path = FLEET, *settings: str) -> Lab:
+    environ = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("K8S_AUTH_")},
+        "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_FORCE_COLOR": "0",
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+        "ANSIBLE_LOCALHOST_WARNING": "0",
+    }
+    options = [option for setting in settings for option in ("--set", setting)]
+    subprocess.run([LAB, "up", "--name", name, "--fleet", fleet, *options], check=True, env=environ)
+    printed = subprocess.run(
+        [LAB, "env", "--name", name], check=True, text=True, capture_output=True
+    )
+    exported = dict(EXPORT.findall(printed.stdout))
+    environ.update(
+        {key: value.replace("$PATH", environ["PATH"]) for key, value in exported.items()}
+    )
+    return Lab(name, environ)
+
+
+def shut_down(lab: Lab) -> None:
+    subprocess.run([LAB, "down", "--name", lab.name], check=True)
+
+
+def write_inventory(
+    folder: Path,
+    groups: Mapping[str, Any] | None = None,
+    variables: Mapping[str, Any] | None = None,
+    clusters: Mapping[str, Any] | None = None,
+) -> Path:
+    """An inventory folder: the recipe's groups and profiles, unless told otherwise."""
+    folder.mkdir(parents=True, exist_ok=True)
+    children: dict[str, Any] = {"gpu_nodes": {"children": groups if groups is not None else GROUPS}}
+    if clusters is not None:
+        children["gpu_clusters"] = {"hosts": clusters}
+    hosts = {"all": {"children": children}}
+    (folder / "hosts.yml").write_text(yaml.safe_dump(hosts), encoding="utf-8")
+    (folder / "group_vars").mkdir(exist_ok=True)
+    given = {"gpu_sharing_profiles": PROFILES} | dict(variables or {})
+    (folder / "group_vars" / "all.yml").write_text(yaml.safe_dump(given), encoding="utf-8")
+    return folder
+
+
+def module_result(lab: Lab, name: str, arguments: Mapping[str, Any], *flags: str) -> dict[str, Any]:
+    """Run one module by an ad-hoc call of Ansible and return its result."""
+    command: Sequence[str] = [
+        str(Path(sys.executable).with_name("ansible")),
+        "localhost",
+        "-m",
+        f"gpufleet.sharing.{name}",
+        "-a",
+        json.dumps(arguments),
+        "-e",
+        f"ansible_python_interpreter={sys.executable}",
+        *flags,
+    ]
+    environ = lab.ansible_environ(
+        {"ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
+    )
+    done = subprocess.run(command, env=environ, check=False, text=True, capture_output=True)
+    start = done.stdout.index("=> {")
+    result, _end = json.JSONDecoder().raw_decode(done.stdout, start + 3)
+    assert isinstance(result, dict)
+    return result

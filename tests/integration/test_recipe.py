@@ -1,0 +1,174 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The recipe end to end: each test goes on where the one before has stopped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import yaml
+
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    GROUPS,
+    PROFILES,
+    Lab,
+    module_result,
+    write_inventory,
+)
+
+SIX = {**PROFILES, "dev": {"replicas": 6}}
+
+
+def test_site_check_mode_on_an_empty_cluster_shows_the_plan_and_writes_nothing(
+    lab: Lab, inventory: Path
+) -> None:
+    lab.forget_requests()
+    run = lab.playbook("site", inventory, "--check", "--diff").succeeded()
+    assert lab.writes() == []
+    run.says('+ "dev-gpu-01": "dev",')
+    run.says("replicas: 8", "device-plugin-config")
+    assert run.changed["localhost"] > 0
+
+
+def test_site_makes_the_cluster_as_the_inventory_says(lab: Lab, inventory: Path) -> None:
+    run = lab.playbook("site", inventory).succeeded()
+    run.says("as lab-admin", "5 nodes, 10 physical GPUs, 36 slots")
+    expected = {"dev-gpu-01": "8", "dev-gpu-02": "8", "prod-gpu-01": "8", "prod-gpu-02": "8"}
+    assert lab.allocatable() == {**expected, "train-gpu-01": "4"}
+    labels = {"dev-gpu-01": "dev", "dev-gpu-02": "dev", "train-gpu-01": "no-sharing"}
+    assert lab.labels() == labels
+
+
+def test_the_checks_of_the_recipe_hold(lab: Lab) -> None:
+    """2 GPUs x 4 replicas: kubectl shows "8", and the ConfigMap holds the recipe's file."""
+    path = r"jsonpath={.status.allocatable.nvidia\.com/gpu}"
+    assert lab.kubectl("get", "node", "prod-gpu-01", "-o", path) == "8"
+    data = lab.json("configmap", "device-plugin-config", "-n", "gpu-operator")["data"]
+    assert data["no-sharing"] == "version: v1\n"
+    sharing = yaml.safe_load(data["default"])["sharing"]["timeSlicing"]
+    assert sharing["resources"] == [{"name": "nvidia.com/gpu", "replicas": 4}]
+    policy = lab.json("clusterpolicy", "cluster-policy")["spec"]["devicePlugin"]["config"]
+    assert (policy["name"], policy["default"]) == ("device-plugin-config", "default")
+    namespace = lab.json("namespace", "gpu-operator")["metadata"]["labels"]
+    assert namespace["pod-security.kubernetes.io/enforce"] == "privileged"
+
+
+def test_second_site_run_changes_and_writes_nothing(lab: Lab, inventory: Path) -> None:
+    lab.forget_requests()
+    run = lab.playbook("site", inventory).succeeded()
+    assert run.changed == {"localhost": 0}
+    assert lab.writes(dry_run=True) == []
+
+
+def test_verify_reads_only_and_fails_naming_a_node_that_differs(lab: Lab, inventory: Path) -> None:
+    lab.forget_requests()
+    lab.playbook("verify", inventory).succeeded().says("36 slots, as the inventory says")
+    assert lab.writes(dry_run=True) == []
+    wrong = {"gpu_sharing_profiles": {**PROFILES, "default": {"replicas": 5}}}
+    run = lab.playbook("verify", inventory, variables=wrong).failed()
+    run.says("2 of 5 nodes differ", "prod-gpu-01", "nvidia.com/gpu is 8, expected 10")
+
+
+def test_check_mode_of_a_changed_inventory_shows_the_difference_only(
+    lab: Lab, inventory: Path
+) -> None:
+    lab.forget_requests()
+    six = {"gpu_sharing_profiles": SIX}
+    run = lab.playbook("site", inventory, "--check", "--diff", variables=six).succeeded()
+    assert lab.writes() == []
+    run.says("replicas: 6", "(restart)")
+    assert 'prod-gpu-01": "' not in run.output.split("Compare allocatable")[0].split("Restart")[-1]
+
+
+def test_changed_content_restarts_the_plugins_of_its_nodes_only(lab: Lab, inventory: Path) -> None:
+    before = lab.plugin_pods()
+    lab.playbook("site", inventory, variables={"gpu_sharing_profiles": SIX}).succeeded()
+    after = lab.plugin_pods()
+    restarted = {key.split("/")[0] for key in before if before[key] != after[key]}
+    assert restarted == {"dev-gpu-01", "dev-gpu-02"}
+    assert lab.allocatable()["dev-gpu-01"] == "6"
+
+
+def test_run_killed_between_config_map_and_restart_is_finished_by_the_next(
+    lab: Lab, inventory: Path
+) -> None:
+    """The ConfigMap is written, as by a run that died right after; nothing has been restarted."""
+    document = lab.json("configmap", "device-plugin-config", "-n", "gpu-operator")
+    seven = {**PROFILES, "dev": {"replicas": 7}}
+    written = module_result(lab, "profiles", {"profiles": seven})
+    assert written["rewritten"] == ["dev"], document
+    assert lab.allocatable()["dev-gpu-01"] == "6"
+    run = lab.playbook("site", inventory, variables={"gpu_sharing_profiles": seven}).succeeded()
+    assert lab.allocatable()["dev-gpu-01"] == "7"
+    assert run.changed["localhost"] == 1  # the rollout alone
+
+
+def test_node_moved_to_another_group_gets_its_profile_without_a_restart(
+    lab: Lab, tmp_path: Path
+) -> None:
+    before = lab.plugin_pods()
+    moved = json.loads(json.dumps(GROUPS))
+    moved["prod_gpus"]["hosts"]["dev-gpu-02"] = moved["dev_gpus"]["hosts"].pop("dev-gpu-02")
+    changed = write_inventory(tmp_path / "moved", groups=moved)
+    seven = {"gpu_sharing_profiles": {**PROFILES, "dev": {"replicas": 7}}}
+    lab.playbook("site", changed, variables=seven).succeeded()
+    assert lab.allocatable()["dev-gpu-02"] == "4"
+    assert "dev-gpu-02" not in lab.labels()
+    assert lab.plugin_pods() == before
+
+
+def test_keys_are_kept_without_prune_and_never_pruned_while_in_use(
+    lab: Lab, inventory: Path
+) -> None:
+    """old is nobody's; used is named by the label of a node outside the inventory."""
+    lab.kubectl(
+        "patch",
+        "configmap",
+        "device-plugin-config",
+        "-n",
+        "gpu-operator",
+        "--type=merge",
+        "-p",
+        json.dumps({"data": {"old": "version: v1\n", "used": "version: v1\n"}}),
+    )
+    lab.kubectl("label", "node", "cpu-01", "nvidia.com/device-plugin.config=used")
+    lab.playbook("site", inventory).succeeded()
+    path = ("configmap", "device-plugin-config", "-n", "gpu-operator")
+    assert {"old", "used"} <= lab.json(*path)["data"].keys()
+    run = lab.playbook("site", inventory, variables={"gpu_profiles_prune": True}).succeeded()
+    assert lab.json(*path)["data"].keys() == {"default", "dev", "no-sharing", "used"}
+    run.says("Not removed, since nodes or the operator still use them: used")
+    lab.kubectl("label", "node", "cpu-01", "nvidia.com/device-plugin.config-")
+
+
+def test_uninstall_check_mode_writes_nothing(lab: Lab, inventory: Path) -> None:
+    lab.forget_requests()
+    run = lab.playbook("uninstall", inventory, "--check").succeeded()
+    assert lab.writes() == []
+    assert run.changed["localhost"] > 0
+
+
+def test_uninstall_undoes_what_site_did_and_keeps_what_others_added(
+    lab: Lab, inventory: Path
+) -> None:
+    lab.playbook("uninstall", inventory).succeeded()
+    assert lab.labels() == {}
+    data = lab.json("configmap", "device-plugin-config", "-n", "gpu-operator")["data"]
+    assert data == {"used": "version: v1\n"}  # somebody else's key
+    assert lab.json("clusterpolicies")["items"] == []
+    assert "clusterpolicies.nvidia.com" in lab.kubectl("get", "crds", "-o", "name")
+    annotations = [n["metadata"].get("annotations", {}) for n in lab.json("nodes")["items"]]
+    assert not any("gpufleet.sharing/config-hash" in found for found in annotations)
+    namespace = lab.json("namespace", "gpu-operator")["metadata"].get("annotations", {})
+    assert not [name for name in namespace if name.startswith("gpufleet.sharing/")]
+
+
+def test_uninstall_again_changes_nothing(lab: Lab, inventory: Path) -> None:
+    run = lab.playbook("uninstall", inventory).succeeded()
+    assert run.changed == {"localhost": 0}
+
+
+def test_uninstall_with_crds_removes_them(lab: Lab, inventory: Path) -> None:
+    lab.playbook("uninstall", inventory, variables={"gpu_operator_remove_crds": True}).succeeded()
+    assert "clusterpolicies.nvidia.com" not in lab.kubectl("get", "crds", "-o", "name")

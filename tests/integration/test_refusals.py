@@ -1,0 +1,245 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is refused before the first write, each with a message that says what to do."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    GROUPS,
+    PROFILES,
+    Lab,
+    module_result,
+    write_inventory,
+)
+
+WRONG_PROFILES = {
+    "zero": {"replicas": 0},
+    "text": {"replicas": "four"},
+    "typo": {"replicas": 4, "renameByDefault": True},
+    "twice": {
+        "resources": [{"name": "gpu", "replicas": 2}, {"name": "nvidia.com/gpu", "replicas": 4}]
+    },
+    "x" * 64: {"replicas": 4},
+    "upper": {"resources": [{"name": "nvidia.com/GPU", "replicas": 2}]},
+}
+
+
+def test_profiles_with_mistakes_stop_before_any_write(lab: Lab, tmp_path: Path) -> None:
+    inventory = write_inventory(
+        tmp_path / "inventory", variables={"gpu_sharing_profiles": PROFILES | WRONG_PROFILES}
+    )
+    lab.forget_requests()
+    run = lab.playbook("site", inventory).failed()
+    assert lab.writes(dry_run=True) == []
+    run.says(
+        "profile 'zero': replicas is 0; allowed: a whole number from 1 on (1 means no sharing)",
+        "profile 'text': replicas is 'four'; allowed: a whole number from 1 on",
+        "profile 'typo': renameByDefault (value True) is not a setting of a profile; allowed:"
+        " replicas, rename_by_default, fail_requests_greater_than_one, resources."
+        " Did you mean rename_by_default?",
+        "profile 'twice': resources names 'nvidia.com/gpu' more than once; allowed: one entry",
+        "has a name of 64 characters; allowed: a text of 1 to 63 characters",
+        "profile 'upper': resources[0].name is 'nvidia.com/GPU'; allowed: nvidia.com/gpu",
+    )
+
+
+@pytest.mark.parametrize(
+    ("groups", "variables", "message"),
+    [
+        (
+            {"dev_gpus": {"hosts": {"dev-gpu-01": {"gpu_sharing_profile": "huge"}}}},
+            {},
+            "gpu_sharing_profile of dev-gpu-01 is 'huge', which gpu_sharing_profiles does not",
+        ),
+        (
+            GROUPS,
+            {"gpu_sharing_default_profile": "none"},
+            "gpu_sharing_default_profile is 'none', which gpu_sharing_profiles does not define;"
+            " defined are: default, dev, no-sharing",
+        ),
+        (
+            {
+                **GROUPS,
+                "big_gpus": {
+                    "hosts": {"dev-gpu-01": {}},
+                    "vars": {"gpu_sharing_profile": "no-sharing"},
+                },
+            },
+            {},
+            "dev-gpu-01: belongs to groups with different profiles: ",
+        ),
+        (
+            {"dev_gpus": {"hosts": {"dev-gpu-01": {}, "ghost-gpu-01": {}}}},
+            {},
+            "Nodes of the inventory (1) are not in the cluster",
+        ),
+    ],
+    ids=["unknown-profile", "unknown-default", "two-groups", "missing-node"],
+)
+def test_inventory_with_mistakes_stops_before_any_write(
+    lab: Lab,
+    tmp_path: Path,
+    groups: dict[str, object],
+    variables: dict[str, object],
+    message: str,
+) -> None:
+    inventory = write_inventory(tmp_path / "inventory", groups=groups, variables=variables)
+    lab.forget_requests()
+    run = lab.playbook("site", inventory).failed()
+    assert lab.writes(dry_run=True) == []
+    run.says(message)
+
+
+def test_job_slicing_is_refused(lab: Lab, inventory: Path) -> None:
+    run = lab.playbook("site", inventory, variables={"awx_job_slice_count": 2}).failed()
+    run.says("AWX job slicing cuts clusters and their nodes apart")
+
+
+def test_no_credentials(lab: Lab, inventory: Path, tmp_path: Path) -> None:
+    environ = {"KUBECONFIG": None, "HOME": str(tmp_path)}
+    run = lab.playbook("site", inventory, environ=environ).failed()
+    run.says("No credentials for a cluster", "does not exist, and this is not a pod")
+
+
+def test_unreachable_server(lab: Lab, inventory: Path) -> None:
+    environ = {"K8S_AUTH_HOST": "https://127.0.0.1:1", "K8S_AUTH_API_KEY": "sesame-open"}
+    run = lab.playbook("site", inventory, "-vvv", environ=environ).failed()
+    run.says("The API server https://127.0.0.1:1 cannot be reached", "Connection refused")
+    assert "sesame-open" not in run.output
+
+
+def test_credentials_that_are_not_accepted(lab: Lab, inventory: Path) -> None:
+    environ = {
+        "K8S_AUTH_HOST": server(lab),
+        "K8S_AUTH_API_KEY": "sesame-open",
+        "K8S_AUTH_VERIFY_SSL": "false",
+    }
+    run = lab.playbook("site", inventory, environ=environ).failed()
+    run.says("does not accept the credentials (401 Unauthorized)")
+    run.says("TLS verification", "is off")
+
+
+def test_helm_missing(lab: Lab, inventory: Path, tmp_path: Path) -> None:
+    lab.forget_requests()
+    kept = [p for p in lab.environ["PATH"].split(os.pathsep) if not Path(p, "helm").exists()]
+    run = lab.playbook("site", inventory, environ={"PATH": os.pathsep.join(kept)}).failed()
+    run.says("Failed to find required executable")
+    assert "helm" in run.output
+    assert lab.writes(dry_run=True) == []
+
+
+def test_no_permission_on_nodes(lab: Lab, inventory: Path) -> None:
+    """A service account that may read, but not patch nodes."""
+    lab.kubectl("create", "serviceaccount", "reader")
+    lab.kubectl(
+        "create",
+        "clusterrolebinding",
+        "reader",
+        "--clusterrole=view",
+        "--serviceaccount=default:reader",
+    )
+    token = lab.kubectl("create", "token", "reader").strip()
+    lab.forget_requests()
+    environ = {
+        "K8S_AUTH_HOST": server(lab),
+        "K8S_AUTH_API_KEY": token,
+        "K8S_AUTH_SSL_CA_CERT": ca(lab),
+    }
+    run = lab.playbook("site", inventory, "-vvv", environ=environ).failed()
+    run.says("system:serviceaccount:default:reader may not patch nodes")
+    assert token not in run.output
+    assert lab.writes("system:serviceaccount:default:reader", dry_run=True) == []
+
+
+def test_variables_and_environment_that_contradict(lab: Lab, inventory: Path) -> None:
+    run = lab.playbook(
+        "site",
+        inventory,
+        variables={"gpu_sharing_context": lab.name},
+        environ={"K8S_AUTH_HOST": "https://elsewhere.example"},
+    ).failed()
+    run.says("The connection is set twice", "K8S_AUTH_HOST", "Unset one of the two")
+
+
+def test_unknown_context(lab: Lab, inventory: Path) -> None:
+    run = lab.playbook("site", inventory, variables={"gpu_sharing_context": "prod-mars"}).failed()
+    run.says(f"The kubeconfig has no context 'prod-mars'; it has: {lab.name}")
+
+
+def test_gpu_cluster_instead_of_cluster_policy(lab: Lab, inventory: Path) -> None:
+    crd = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "gpuclusters.nvidia.com"},
+        "spec": {
+            "group": "nvidia.com",
+            "scope": "Cluster",
+            "names": {"plural": "gpuclusters", "kind": "GPUCluster"},
+            "versions": [
+                {
+                    "name": "v1alpha1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": {"type": "object"}},
+                }
+            ],
+        },
+    }
+    lab.apply(crd)
+    lab.kubectl("wait", "--for=condition=Established", "crd/gpuclusters.nvidia.com")
+    lab.apply(
+        {"apiVersion": "nvidia.com/v1alpha1", "kind": "GPUCluster", "metadata": {"name": "g"}}
+    )
+    run = lab.playbook("site", inventory).failed()
+    run.says("is managed by a GPUCluster (g)")
+    lab.kubectl("delete", "crd", "gpuclusters.nvidia.com")
+
+
+def test_chart_that_would_own_the_config_map(lab: Lab, inventory: Path) -> None:
+    lab.forget_requests()
+    values = {"devicePlugin": {"config": {"create": True, "data": {"a": "version: v1"}}}}
+    run = lab.playbook("site", inventory, variables={"gpu_operator_values": values}).failed()
+    run.says("devicePlugin.config.create: true")
+    assert lab.writes() == []
+
+
+def test_missing_nodes_can_be_reported_instead(lab: Lab, tmp_path: Path) -> None:
+    nodes = {"dev_gpus": {"hosts": {"dev-gpu-01": {}, "ghost-gpu-01": {}}}}
+    inventory = write_inventory(tmp_path / "inventory", groups=nodes)
+    report = {"gpu_sharing_unavailable_nodes": "report"}
+    run = lab.playbook("site", inventory, "--check", variables=report).succeeded()
+    run.says("In the inventory, but not in the cluster: ghost-gpu-01 (1)")
+    refused = module_result(lab, "node_profiles", {"assignments": {"ghost-gpu-01": None}})
+    assert "not in the cluster" in refused["msg"]
+
+
+def server(lab: Lab) -> str:
+    return str(kubeconfig(lab)["clusters"][0]["cluster"]["server"])
+
+
+def ca(lab: Lab) -> str:
+    """A file with the lab's CA."""
+    path = Path(lab.environ["GPULAB_STATE"], "ca-for-test.crt")
+    data = lab.kubectl(
+        "config",
+        "view",
+        "--raw",
+        "-o",
+        "jsonpath={.clusters[0].cluster.certificate-authority-data}",
+    )
+    path.write_bytes(base64.b64decode(data))
+    return str(path)
+
+
+def kubeconfig(lab: Lab) -> dict[str, list[dict[str, dict[str, str]]]]:
+    found: dict[str, list[dict[str, dict[str, str]]]] = json.loads(
+        lab.kubectl("config", "view", "--raw", "-o", "json")
+    )
+    return found
