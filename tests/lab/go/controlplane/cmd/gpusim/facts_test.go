@@ -1,0 +1,98 @@
+// SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+// SPDX-License-Identifier: GPL-3.0-or-later
+
+package main
+
+import (
+	"maps"
+	"strings"
+	"testing"
+)
+
+var asOperator = environment{migStrategy: "single", mpsRoot: "/run/nvidia/mps", checkFlags: true}
+
+func TestWhatCanBeObserved(t *testing.T) {
+	node := hardware{gpus: 2, unhealthy: 1, memory: 23028, product: "NVIDIA A10"}
+	for name, c := range map[string]struct {
+		file                        string
+		replicas, product, strategy string
+		offered                     map[string]slots
+	}{
+		"no sharing": {"version: v1", "1", "NVIDIA-A10", "none", map[string]slots{gpuResource: {2, 1}}},
+		"empty":      {"", "1", "NVIDIA-A10", "none", map[string]slots{gpuResource: {2, 1}}},
+		"time-slicing": {"sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}",
+			"4", "NVIDIA-A10-SHARED", "time-slicing", map[string]slots{gpuResource: {8, 4}}},
+		"renamed": {"sharing: {timeSlicing: {renameByDefault: true, resources: [{name: gpu, replicas: 4}]}}",
+			"4", "NVIDIA-A10", "time-slicing", map[string]slots{"nvidia.com/gpu.shared": {8, 4}}},
+		"rename is dropped": {"sharing: {timeSlicing: {resources: [{name: gpu, rename: gpu.mine, replicas: 4}]}}",
+			"4", "NVIDIA-A10-SHARED", "time-slicing", map[string]slots{gpuResource: {8, 4}}},
+		"mps": {"sharing: {mps: {resources: [{name: nvidia.com/gpu, replicas: 3}]}}",
+			"3", "NVIDIA-A10-SHARED", "mps", map[string]slots{gpuResource: {6, 3}}},
+		"mps wins": {"sharing: {timeSlicing: {resources: [{name: gpu, replicas: 9}]}, mps: {resources: [{name: gpu, replicas: 3}]}}",
+			"3", "NVIDIA-A10-SHARED", "mps", map[string]slots{gpuResource: {6, 3}}},
+		"twice": {"sharing: {timeSlicing: {resources: [{name: gpu, replicas: 2}, {name: gpu, replicas: 5}]}}",
+			"2", "NVIDIA-A10-SHARED", "time-slicing", map[string]slots{gpuResource: {10, 5}}},
+		"another resource": {"sharing: {timeSlicing: {resources: [{name: mig-1g.5gb, replicas: 2}]}}",
+			"1", "NVIDIA-A10", "none", map[string]slots{gpuResource: {2, 1}}},
+	} {
+		config := parse(c.file, asOperator)
+		if !config.OK {
+			t.Errorf("%s: %s", name, config.Error)
+			continue
+		}
+		labels := gfdLabels(config, node, 0)
+		for key, want := range map[string]string{"count": "2", "replicas": c.replicas, "product": c.product,
+			"memory": "23028", "sharing-strategy": c.strategy} {
+			if got := labels["nvidia.com/gpu."+key]; got != want {
+				t.Errorf("%s: gpu.%s is %q, want %q", name, key, got, want)
+			}
+		}
+		if got := advertised(config, node); !maps.Equal(got, c.offered) {
+			t.Errorf("%s: offered %v, want %v", name, got, c.offered)
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	for file, want := range map[string]string{
+		"sharing: {timeSlicing: {resources: [{name: gpu, replicas: 1}]}}":     "must be >= 2",
+		"sharing: {timeSlicing: {}}":                                          "no resources specified",
+		"sharing: {timeSlicing: {resources: []}}":                             "no resources specified",
+		"sharing: {timeSlicing: {resources: [{name: gpu, replicas: \"4\"}]}}": "cannot unmarshal",
+		"sharing: {timeSlicing: {resources: [{name: GPU, replicas: 4}]}}":     "incorrect format",
+		"version: v2": "unknown version",
+		"flags: {deviceDiscoveryStrategy: magic}": "discovery strategy",
+		"imex: {channelIDs: [3]}":                 "channelIDs",
+	} {
+		if got := parse(file, asOperator); got.OK || !strings.Contains(got.Error, want) {
+			t.Errorf("%s: %+v, want %q", file, got, want)
+		}
+	}
+	shadowed := "flags: {migStrategy: magic}"
+	if got := parse(shadowed, asOperator); !got.OK {
+		t.Errorf("the operator's MIG_STRATEGY beats the file: %s", got.Error)
+	}
+	if got := parse(shadowed, environment{checkFlags: true}); got.OK {
+		t.Error("without MIG_STRATEGY the file counts")
+	}
+}
+
+func TestOperatorLabels(t *testing.T) {
+	gpu := "feature.node.kubernetes.io/pci-10de.present"
+	if change := operatorLabels(map[string]string{"a": "b"}, true); len(change) != 0 {
+		t.Errorf("CPU node: %v", change)
+	}
+	fresh := operatorLabels(map[string]string{gpu: "true"}, true)
+	if fresh[labelPresent] != "true" || fresh[deployPlugin] != "true" || fresh[labelMIG] != nil {
+		t.Errorf("fresh GPU node: %v", fresh)
+	}
+	off := operatorLabels(map[string]string{gpu: "true", labelPresent: "true", deployPlugin: "false"}, true)
+	if _, touched := off[deployPlugin]; touched {
+		t.Errorf("a value that somebody has set stays: %v", off)
+	}
+	none := operatorLabels(map[string]string{gpu: "true", labelPresent: "true", labelOperands: "false",
+		deployPlugin: "true", deployGFD: "true"}, true)
+	if value, touched := none[deployPlugin]; !touched || value != nil || len(none) != 2 {
+		t.Errorf("operands off: %v", none)
+	}
+}

@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The commands of tests/lab/lab."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+import time
+from pathlib import Path
+
+from . import build as programs
+from .cluster import down, up
+from .errors import LabError
+from .fleet import SETTINGS, load_fleet
+from .paths import CHART_DIR, DEFAULT_FLEET
+from .state import Lab, lab_names, read_lab
+
+
+def run(arguments: list[str]) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.command(options)
+        return code
+    except LabError as err:
+        print(f"lab: {err}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lab: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lab", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    build = commands.add_parser("build", help="find or build the programs")
+    build.set_defaults(command=_build)
+    boot = commands.add_parser("up", help="boot a lab")
+    _name(boot)
+    boot.add_argument("--fleet", type=Path, default=DEFAULT_FLEET, metavar="FILE")
+    boot.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"a setting of the simulator: {', '.join(SETTINGS)}",
+    )
+    boot.set_defaults(command=_up)
+    ending = commands.add_parser("down", help="end a lab and remove its traces")
+    _name(ending)
+    ending.add_argument("--all", action="store_true", help="every lab of this user")
+    ending.set_defaults(command=_down)
+    environment = commands.add_parser("env", help="print exports for a shell")
+    _name(environment)
+    environment.set_defaults(command=_env)
+    status = commands.add_parser("status", help="show labs; exit 1 when one does not run")
+    _name(status)
+    status.add_argument("--all", action="store_true", help="every lab of this user")
+    status.set_defaults(command=_status)
+    return parser
+
+
+def _name(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", default="default", help="name of the lab (default: default)")
+
+
+def _build(_options: argparse.Namespace) -> int:
+    programs.build()
+    return 0
+
+
+def _up(options: argparse.Namespace) -> int:
+    fleet = load_fleet(options.fleet, _overrides(options.set))
+    bin_dir = programs.bin_dir() or programs.build()
+    started = time.monotonic()
+    lab, booted = up(options.name, fleet, bin_dir)
+    nodes = fleet.nodes()
+    gpus = sum(node.gpus for node in nodes)
+    if booted:
+        seconds = time.monotonic() - started
+        print(f"lab {lab.name} is up after {seconds:.1f} s: {len(nodes)} nodes, {gpus} GPUs")
+    else:
+        print(f"lab {lab.name} was up already: {len(nodes)} nodes, {gpus} GPUs")
+    print(f"  API server  {lab.url}")
+    print(f'  next        eval "$({_self()} env{_flag(lab.name)})"; kubectl get nodes')
+    print(f"  end it      {_self()} down{_flag(lab.name)}")
+    return 0
+
+
+def _down(options: argparse.Namespace) -> int:
+    for name in lab_names() if options.all else [options.name]:
+        print(f"lab {name} {'ended' if down(name) else 'was not there'}")
+    return 0
+
+
+def _env(options: argparse.Namespace) -> int:
+    lab = read_lab(options.name)
+    if lab is None or not lab.running:
+        raise LabError(f"lab {options.name} does not run; boot it: lab up{_flag(options.name)}")
+    for key, value in (
+        ("KUBECONFIG", str(lab.kubeconfig)),
+        ("GPULAB_STATE", str(lab.folder)),
+        ("GPULAB_AUDIT_LOG", str(lab.audit_log)),
+        ("GPULAB_CHART", str(CHART_DIR)),
+    ):
+        print(f"export {key}={shlex.quote(value)}")
+    print(f"export PATH={shlex.quote(lab.bin_dir)}:$PATH")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    names = lab_names() if options.all else [options.name]
+    rows = [("NAME", "STATE", "NODES", "SINCE", "API SERVER")]
+    healthy = True
+    for name in names:
+        lab = read_lab(name)
+        state = _state(lab)
+        healthy = healthy and state == "running"
+        if lab is None:
+            rows.append((name, state, "", "", ""))
+        else:
+            rows.append((name, state, str(len(lab.fleet["nodes"])), lab.started_at, lab.url))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
+    return 0 if healthy else 1
+
+
+def _state(lab: Lab | None) -> str:
+    if lab is None:
+        return "absent"
+    if lab.booting:
+        return "starting"
+    if not lab.running:
+        return "broken"
+    return f"broken ({', '.join(lab.dead)} ended)" if lab.dead else "running"
+
+
+def _overrides(items: list[str]) -> dict[str, str]:
+    pairs = {}
+    for item in items:
+        key, separator, value = item.partition("=")
+        if not separator:
+            raise LabError(f"--set {item}: write KEY=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+def _self() -> str:
+    return shlex.quote(sys.argv[0])
+
+
+def _flag(name: str) -> str:
+    return "" if name == "default" else f" --name {name}"

@@ -1,0 +1,224 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Boot and end a lab: keys, control plane, nodes, simulator."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from . import programs
+from .api import Api
+from .errors import LabError
+from .fleet import Fleet
+from .nodes import is_ready, node_object
+from .paths import LAB_DIR
+from .pki import Authority, Pair
+from .process import end, start, wait_for
+from .programs import Files
+from .state import Lab, create_lab, port_is_free, read_lab, remove_lab
+
+_PORTS = ["etcd", "etcd-peer", "apiserver"]
+_BOOT_SECONDS = 120.0
+_LINES_OF_LOG = 20
+_KUBELET = "v1.37.2"
+_MASTERS = "system:masters"
+#: Certificate -> user and group. Each program has a name of its own, for the audit log.
+_USERS: Mapping[str, tuple[str, str]] = {
+    "admin": ("lab-admin", _MASTERS),
+    "setup": ("lab-setup", _MASTERS),
+    "kube-controller-manager": ("system:kube-controller-manager", _MASTERS),
+    "kube-scheduler": ("system:kube-scheduler", ""),
+    "kwok": ("lab-kwok", _MASTERS),
+    "gpusim": ("lab-gpusim", _MASTERS),
+}
+_AUDIT_POLICY = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived, ResponseStarted]
+omitManagedFields: true
+rules: [{level: Metadata}]
+"""
+
+
+class ProgramFailed(LabError):
+    """A program of the lab that did not come up, with the end of its log."""
+
+    def __init__(self, lab: Lab, program: str, what: str) -> None:
+        log = lab.log_of(program)
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        tail = "\n".join(f"  {line}" for line in lines[-_LINES_OF_LOG:])
+        super().__init__(f"{program} {what}; the end of its log:\n{tail}")
+
+
+def up(name: str, fleet: Fleet, bin_dir: Path) -> tuple[Lab, bool]:
+    """Boot a lab, or find it running with the same fleet (then the second value is False)."""
+    lab = read_lab(name)
+    if lab is not None and lab.booting:
+        raise LabError(f"lab {name} is being started by process {lab.starter.pid}")
+    if lab is not None and lab.running and not lab.dead:
+        if lab.fleet != fleet.as_dict():
+            raise LabError(f"lab {name} runs with another fleet; end it: lab down --name {name}")
+        return lab, False
+    down(name)
+    lab = create_lab(name, fleet.as_dict(), _PORTS)
+    with _torn_down_on_failure(lab):
+        _Boot(lab, fleet, bin_dir).run()
+    return lab, True
+
+
+def down(name: str) -> bool:
+    """End every process of the lab and remove its folder; False when there was none."""
+    lab = read_lab(name)
+    if lab is not None:
+        if lab.booting and lab.starter.pid != os.getpid():
+            raise LabError(f"lab {name} is being started by process {lab.starter.pid}")
+        _end_all(lab)
+    return remove_lab(name)
+
+
+def _end_all(lab: Lab) -> None:
+    """Clients first, the store last, then wait for the ports."""
+    order = ["apiserver", "etcd"]
+    end(process for process in lab.processes if process.name not in order)
+    for name in order:
+        end(process for process in lab.processes if process.name == name)
+    wait_for(lambda: all(port_is_free(port) for port in lab.ports.values()), 10)
+
+
+@contextmanager
+def _torn_down_on_failure(lab: Lab) -> Iterator[None]:
+    """Whatever stops the boot, Ctrl-C and SIGTERM too, leaves nothing behind."""
+
+    def interrupted(number: int, _frame: object) -> None:
+        raise LabError(f"interrupted by {signal.Signals(number).name}")
+
+    previous = signal.signal(signal.SIGTERM, interrupted)
+    try:
+        yield
+    except BaseException:
+        _end_all(lab)
+        remove_lab(lab.name)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+@dataclass
+class _Boot:
+    lab: Lab
+    fleet: Fleet
+    bin_dir: Path
+    users: dict[str, Pair] = field(default_factory=dict)
+
+    def run(self) -> None:
+        files = self._files()
+        api = Api(self.lab.ports["apiserver"], files.ca, self.users["setup"])
+        self._start("etcd", programs.etcd(files))
+        self._start("apiserver", programs.apiserver(files))
+        self._wait("apiserver", "did not become ready", api.ready)
+        self._start("kube-controller-manager", programs.controller_manager(files))
+        self._start("kube-scheduler", programs.scheduler(files))
+        self._create_nodes(api)
+        self._start("kwok", programs.kwok(files, LAB_DIR / "kwok.yaml"))
+        self._start("gpusim", programs.gpusim(files, self.fleet.settings))
+        self._wait("gpusim", "did not fill its caches", files.ready_file.exists)
+        self._wait(
+            "kube-controller-manager",
+            "made no default service account",
+            lambda: api.get("/api/v1/namespaces/default/serviceaccounts/default") is not None,
+        )
+        self._wait("kwok", "left nodes not ready", lambda: self._nodes_ready(api), poll=0.1)
+        self.lab.running = True
+        self.lab.bin_dir = str(self.bin_dir)
+        self.lab.started_at = _now()
+        self.lab.save()
+
+    def _files(self) -> Files:
+        authority = Authority(self.lab.folder / "pki")
+        names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
+        server = authority.server("apiserver", names, ["127.0.0.1", "10.202.0.1"])
+        for name, (user, group) in _USERS.items():
+            self.users[name] = authority.client(name, user, group)
+            path = self.lab.folder / f"{name}.kubeconfig"
+            if name == "admin":
+                path = self.lab.kubeconfig
+            _write_kubeconfig(path, self.lab, authority.cert, _USERS[name][0], self.users[name])
+        (self.lab.folder / "audit-policy.yaml").write_text(_AUDIT_POLICY, encoding="utf-8")
+        return Files(
+            self.lab.folder,
+            self.bin_dir,
+            self.lab.ports,
+            authority.cert,
+            server,
+            authority.service_account_key(),
+        )
+
+    def _start(self, name: str, command: list[str]) -> None:
+        environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.lab.folder)}
+        environment["GOGC"] = "200"  # some memory for speed
+        self.lab.processes.append(start(name, command, self.lab.log_of(name), environment))
+        self.lab.save()
+
+    def _wait(
+        self, program: str, failure: str, condition: Callable[[], bool], poll: float = 0.03
+    ) -> None:
+        """Until the condition holds; a program that ends meanwhile is the better message."""
+        wait_for(lambda: bool(self.lab.dead) or condition(), _BOOT_SECONDS, poll)
+        if self.lab.dead:
+            raise ProgramFailed(self.lab, self.lab.dead[0], "ended")
+        if not condition():
+            raise ProgramFailed(self.lab, program, f"{failure} within {_BOOT_SECONDS:.0f} s")
+
+    def _create_nodes(self, api: Api) -> None:
+        now = _now()
+        nodes = self.fleet.nodes()
+        objects = (node_object(node, index, _KUBELET, now) for index, node in enumerate(nodes))
+        api.create_all("/api/v1/nodes", objects)
+
+    def _nodes_ready(self, api: Api) -> bool:
+        listed = api.get("/api/v1/nodes?resourceVersion=0")
+        wanted = len(self.fleet.nodes())
+        return listed is not None and sum(map(is_ready, listed["items"])) == wanted
+
+
+def _write_kubeconfig(path: Path, lab: Lab, ca: Path, user: str, pair: Pair) -> None:
+    def data(file: Path) -> str:
+        return base64.b64encode(file.read_bytes()).decode()
+
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": lab.name,
+        "clusters": [
+            {
+                "name": lab.name,
+                "cluster": {"server": lab.url, "certificate-authority-data": data(ca)},
+            }
+        ],
+        "users": [
+            {
+                "name": user,
+                "user": {
+                    "client-certificate-data": data(pair.cert),
+                    "client-key-data": data(pair.key),
+                },
+            }
+        ],
+        "contexts": [{"name": lab.name, "context": {"cluster": lab.name, "user": user}}],
+    }
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,241 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the tests do with a lab: run its program, talk to its cluster through kubectl and helm."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gpulab.api import Api
+from gpulab.pki import Pair
+from gpulab.state import Lab
+
+LAB = Path(__file__).resolve().parents[1] / "lab"
+NAMESPACE = "gpu-operator"
+CONFIG_MAP = "profiles"
+LABEL = "nvidia.com/device-plugin.config"
+PLUGIN = "nvidia-device-plugin-daemonset"
+GFD = "gpu-feature-discovery"
+_PATIENCE = 15.0
+_STABLE = 0.7
+
+
+class LabCommand:
+    """The program `lab` with its own state folder."""
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+        self._count = 0
+
+    def unique(self, stem: str) -> str:
+        self._count += 1
+        return f"{stem}-{os.getpid()}-{self._count}"
+
+    def attempt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "XDG_STATE_HOME": str(self.state)}
+        return subprocess.run(
+            [sys.executable, str(LAB), *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    def run(self, *arguments: str) -> str:
+        done = self.attempt(*arguments)
+        assert done.returncode == 0, f"lab {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def environment_of(self, name: str) -> dict[str, str]:
+        script = self.run("env", "--name", name) + "env -0"
+        out = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+        return dict(item.split("=", 1) for item in out.stdout.split("\0") if item)
+
+
+def slices(replicas: int) -> str:
+    """A time-slicing file."""
+    entry = f"{{name: nvidia.com/gpu, replicas: {replicas}}}"
+    return f"version: v1\nsharing: {{timeSlicing: {{resources: [{entry}]}}}}\n"
+
+
+PROFILES = {
+    "default": slices(4),
+    "dev": slices(8),
+    "no-sharing": "version: v1\n",
+    "refused": slices(1),
+}
+
+
+class Client:
+    """One cluster. Node methods take node names; `touched` are the nodes that were changed."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = environment
+        self.touched: set[str] = set()
+        folder = Path(environment["GPULAB_STATE"])
+        record = Lab(**json.loads((folder / "lab.json").read_text()))
+        admin = Pair(folder / "pki" / "admin.crt", folder / "pki" / "admin.key")
+        self._api = Api(record.ports["apiserver"], folder / "pki" / "ca.crt", admin)
+
+    def program(self, *command: str, stdin: str | None = None) -> str:
+        """Run kubectl, helm or gpusim of the lab and return what it prints."""
+        done = subprocess.run(
+            command,
+            env=dict(self.environment),
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def call(
+        self, method: str, path: str, body: object = None, content: str = "json"
+    ) -> dict[str, Any]:
+        status, answer = self._api.request(method, path, body, f"application/{content}")
+        assert status < 300, f"{method} {path}: {answer.decode()}"
+        return dict(json.loads(answer))
+
+    def get(self, path: str) -> dict[str, Any]:
+        return self.call("GET", path)
+
+    def patch(self, path: str, body: object) -> dict[str, Any]:
+        return self.call("PATCH", path, body, "merge-patch+json")
+
+    def node(self, name: str) -> dict[str, Any]:
+        return self.get(f"/api/v1/nodes/{name}")
+
+    def helm(self, *values: str) -> None:
+        command = ["helm", "upgrade", "--install", "gpu-operator", self.environment["GPULAB_CHART"]]
+        command += ["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "30s"]
+        self.program(*command, *(item for value in values for item in ("--set", value)))
+
+    def install_operator(self) -> None:
+        self.call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
+        body = {"metadata": {"name": CONFIG_MAP}, "data": PROFILES}
+        self.call("POST", f"/api/v1/namespaces/{NAMESPACE}/configmaps", body)
+        self.point_at(CONFIG_MAP, "default")
+
+    def point_at(self, config_map: str, default: str) -> None:
+        """Set the pointer by Helm; an empty name: none at all."""
+        values = ["daemonsets.rollingUpdate.maxUnavailable=100%"]
+        if config_map:
+            values += [f"devicePlugin.config.name={config_map}"]
+            values += [f"devicePlugin.config.default={default}"]
+        self.helm(*values)
+
+    def profiles(self, files: Mapping[str, str]) -> None:
+        """Write all keys of the ConfigMap."""
+        path = f"/api/v1/namespaces/{NAMESPACE}/configmaps/{CONFIG_MAP}"
+        have = self.get(path)["data"]
+        if have != files:
+            gone = {key: None for key in have if key not in files}
+            self.patch(path, {"data": {**gone, **files}})
+
+    def label(self, node: str, value: str | None, key: str = LABEL) -> None:
+        self.touched.add(node)
+        self.patch(f"/api/v1/nodes/{node}", {"metadata": {"labels": {key: value}}})
+
+    def annotate(self, node: str, key: str, value: str | None) -> None:
+        self.patch(f"/api/v1/nodes/{node}", {"metadata": {"annotations": {key: value}}})
+
+    def annotate_pods(self, node: str) -> None:
+        """Make the kubelet refresh the files of plugin and GFD."""
+        for app in (PLUGIN, GFD):
+            pod = self.pod(node, app)
+            assert pod, app
+            body = {"metadata": {"annotations": {"touched": str(time.time())}}}
+            self.patch(f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}", body)
+
+    def state(self) -> str:
+        policy = self.get("/apis/nvidia.com/v1/clusterpolicies/cluster-policy")
+        return str(policy.get("status", {}).get("state", ""))
+
+    def allocatable(self, node: str, resource: str = "nvidia.com/gpu") -> int:
+        return int(self.node(node)["status"]["allocatable"].get(resource, "0"))
+
+    def capacity(self, node: str, resource: str = "nvidia.com/gpu") -> int:
+        return int(self.node(node)["status"]["capacity"].get(resource, "0"))
+
+    def node_label(self, node: str, key: str) -> str | None:
+        value: str | None = self.node(node)["metadata"]["labels"].get(key)
+        return value
+
+    def loaded(self, node: str) -> dict[str, str]:
+        note = self.node(node)["metadata"]["annotations"].get("lab.gpufleet.sharing/loaded")
+        return dict(json.loads(note)) if note else {}
+
+    def pod(self, node: str, app: str = PLUGIN) -> dict[str, Any] | None:
+        query = f"labelSelector=app%3D{app}&fieldSelector=spec.nodeName%3D{node}"
+        pods = self.get(f"/api/v1/namespaces/{NAMESPACE}/pods?{query}")["items"]
+        living = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        return living[0] if living else None
+
+    def ready(self, node: str, app: str = PLUGIN) -> bool:
+        pod = self.pod(node, app)
+        conditions = pod["status"].get("conditions", []) if pod else []
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+    def waiting(self, node: str) -> set[str]:
+        """Waiting reasons of the plugin pod's containers, init containers with `Init:` before."""
+        pod = self.pod(node)
+        status = pod["status"] if pod else {}
+        return {
+            prefix + container["state"]["waiting"]["reason"]
+            for prefix, kind in (("Init:", "initContainerStatuses"), ("", "containerStatuses"))
+            for container in status.get(kind, [])
+            if "waiting" in container["state"]
+        }
+
+    def restart(self, node: str) -> None:
+        """Delete plugin and GFD pod, and wait until there are new ones."""
+        self.touched.add(node)
+        before = {app: self.pod(node, app) for app in (PLUGIN, GFD)}
+        for pod in before.values():
+            if pod:
+                name = pod["metadata"]["name"]
+                self.call("DELETE", f"/api/v1/namespaces/{NAMESPACE}/pods/{name}")
+        until(
+            lambda: all(_other(self.pod(node, app), pod) for app, pod in before.items()),
+            f"new pods on {node}",
+        )
+
+    def settle(self, node: str, slots: int, resource: str = "nvidia.com/gpu") -> None:
+        """Wait until the node has had that many slots for a while."""
+        since = time.monotonic()
+
+        def steady() -> bool:
+            nonlocal since
+            if self.allocatable(node, resource) != slots:
+                since = time.monotonic()
+            return time.monotonic() - since > _STABLE
+
+        until(steady, f"{slots} slots on {node}: {self.loaded(node)}")
+
+    def keeps(self, node: str, slots: int, seconds: float = _STABLE) -> None:
+        """Fail unless the node has that many slots all the while."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            assert self.allocatable(node) == slots, self.loaded(node)
+
+
+def _other(pod: dict[str, Any] | None, than: dict[str, Any] | None) -> bool:
+    return pod is not None and (than is None or pod["metadata"]["uid"] != than["metadata"]["uid"])
+
+
+def until(condition: Callable[[], bool], what: str, seconds: float = _PATIENCE) -> None:
+    """Poll a condition; every poll is a request, so there is nothing to sleep for."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds} s for: {what}"

@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Reading fleet files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gpulab.errors import LabError
+from gpulab.fleet import CPU_NODE, SETTINGS, Taint, load_fleet, parse_fleet
+
+FLEETS = Path(__file__).resolve().parents[1] / "fleets"
+
+
+@pytest.mark.parametrize(("file", "nodes", "gpus"), [("small.yml", 6, 10), ("demo.yml", 12, 38)])
+def test_load_fleet_shipped(file: str, nodes: int, gpus: int) -> None:
+    fleet = load_fleet(FLEETS / file, {})
+    assert len(fleet.nodes()) == nodes
+    assert sum(node.gpus for node in fleet.nodes()) == gpus
+    assert fleet.settings == SETTINGS
+
+
+def test_nodes_are_numbered_with_two_digits_or_more() -> None:
+    groups = {"a": {"nodes": 2}, "b": {"nodes": 100}, "c": {"prefix": "a", "start": 3, "nodes": 1}}
+    names = [node.name for node in parse_fleet({"groups": groups}, {}, "f").nodes()]
+    assert names[:3] == [CPU_NODE, "a-01", "a-02"]
+    assert names[3] == "b-001"
+    assert names[-1] == "a-03"
+
+
+def test_settings_are_overridden() -> None:
+    data = {"groups": {"a": {"nodes": 1}}, "settings": {"publish": "1s", "restart": "2s"}}
+    fleet = parse_fleet(data, {"publish": "10ms"}, "f")
+    assert (fleet.settings["publish"], fleet.settings["restart"]) == ("10ms", "2s")
+
+
+def test_group_values() -> None:
+    taint = {"key": "nvidia.com/gpu", "effect": "NoSchedule"}
+    group = {
+        "nodes": 1,
+        "gpus": 2,
+        "product": "P",
+        "memory": 5,
+        "labels": {"x": "y"},
+        "taints": [taint],
+    }
+    node = parse_fleet({"groups": {"g": group}}, {}, "f").nodes()[1]
+    assert (node.gpus, node.product, node.memory, node.labels) == (2, "P", 5, {"x": "y"})
+    assert node.taints == (Taint("nvidia.com/gpu", "", "NoSchedule"),)
+
+
+def test_equal_fleets_have_equal_dicts() -> None:
+    one = {"groups": {"a": {"nodes": 2, "labels": {"x": "1", "y": "2"}}}}
+    two = {"groups": {"a": {"labels": {"y": "2", "x": "1"}, "nodes": 2}}}
+    assert parse_fleet(one, {}, "f").as_dict() == parse_fleet(two, {}, "g").as_dict()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ([], "f must be a mapping"),
+        ({"groups": {}}, "groups is empty"),
+        (
+            {"groups": {"a": {"nodes": 1}}, "nodes": 3},
+            "unknown key 'nodes'; known: groups, settings",
+        ),
+        ({"groups": {"a": {"nodes": 1, "gpu": 3}}}, "groups.a: unknown key 'gpu'"),
+        ({"groups": {"a": {}}}, "groups.a: nodes must be a whole number >= 1, not None"),
+        ({"groups": {"a": {"nodes": True}}}, "not True"),
+        ({"groups": {"a": {"nodes": 1, "gpus": -1}}}, "gpus must be a whole number >= 0, not -1"),
+        ({"groups": {"A": {"nodes": 1}}}, "'A' cannot start a node name"),
+        ({"groups": {"a": {"nodes": 1, "labels": {"x": 1}}}}, "label x must be a string, not 1"),
+        ({"groups": {"a": {"nodes": 1, "taints": {"k": "v"}}}}, "taints must be a list"),
+        (
+            {"groups": {"a": {"nodes": 1, "taints": [{"key": "k", "effect": "No"}]}}},
+            "effect out of",
+        ),
+        (
+            {"groups": {"a": {"nodes": 1}, "b": {"nodes": 1, "prefix": "a"}}},
+            "a-01 is in a and in b",
+        ),
+        ({"groups": {"a": {"nodes": 1}}, "settings": {"publish": 3}}, "publish must be a duration"),
+        ({"groups": {"a": {"nodes": 1}}, "settings": {"speed": "3s"}}, "unknown key 'speed'"),
+    ],
+)
+def test_refused(data: object, message: str) -> None:
+    with pytest.raises(LabError) as caught:
+        parse_fleet(data, {}, "f")
+    assert message in str(caught.value)
+
+
+def test_file_errors_name_the_file(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="cannot read the fleet file"):
+        load_fleet(tmp_path / "none.yml", {})
+    (tmp_path / "bad.yml").write_text("a: [")
+    with pytest.raises(LabError, match="is not YAML"):
+        load_fleet(tmp_path / "bad.yml", {})

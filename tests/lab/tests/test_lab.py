@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The commands of the lab."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from gpulab.process import Process
+from labclient import Client, LabCommand, until
+
+pytestmark = pytest.mark.lab
+
+
+def test_two_labs_side_by_side_and_nothing_left(lab_command: LabCommand, tmp_path: Path) -> None:
+    one, two = lab_command.unique("one"), lab_command.unique("two")
+    fleet = tmp_path / "fleet.yml"
+    fleet.write_text("groups: {lone: {nodes: 1, gpus: 1}}\n")
+    assert "2 nodes, 1 GPUs" in lab_command.run("up", "--name", one, "--fleet", str(fleet))
+    lab_command.run("up", "--name", two)
+    first, second = (Client(lab_command.environment_of(name)) for name in (one, two))
+    assert len(first.get("/api/v1/nodes")["items"]) == 2
+    assert len(second.get("/api/v1/nodes")["items"]) == 6
+    _same_or_other_fleet(lab_command, one, fleet)
+    _identities(first)
+    processes = _processes(lab_command, one)
+    lab_command.run("down", "--name", one)
+    assert not any(process.alive for process in processes)
+    assert not (lab_command.state / "gpufleet-sharing" / "labs" / one).exists()
+    assert "was not there" in lab_command.run("down", "--name", one)
+    assert len(second.get("/api/v1/nodes")["items"]) == 6
+    assert lab_command.attempt("status", "--name", one).returncode == 1
+    lab_command.run("status", "--name", two)
+    lab_command.run("down", "--name", two)
+
+
+def _same_or_other_fleet(lab_command: LabCommand, name: str, fleet: Path) -> None:
+    assert "was up already" in lab_command.run("up", "--name", name, "--fleet", str(fleet))
+    refused = lab_command.attempt("up", "--name", name)
+    assert refused.returncode == 1
+    assert "runs with another fleet" in refused.stderr
+
+
+def _identities(client: Client) -> None:
+    client.program("kubectl", "create", "namespace", "mine")
+    audit = Path(client.environment["GPULAB_AUDIT_LOG"])
+    entries = [json.loads(line) for line in audit.read_text().splitlines()]
+    users = {entry["user"]["username"] for entry in entries}
+    assert {"lab-admin", "lab-setup", "system:kube-controller-manager"} <= users
+    mine = [e for e in entries if e["user"]["username"] == "lab-admin" and e["verb"] == "create"]
+    assert [entry["objectRef"]["name"] for entry in mine] == ["mine"]
+    token = client.program("kubectl", "create", "token", "default", "-n", "default")
+    assert token.count(".") == 2
+
+
+def _processes(lab_command: LabCommand, name: str) -> list[Process]:
+    record = lab_command.state / "gpufleet-sharing" / "labs" / name / "lab.json"
+    return [Process(**process) for process in json.loads(record.read_text())["processes"]]
+
+
+def test_a_lab_whose_program_died_is_broken_and_is_replaced(lab_command: LabCommand) -> None:
+    name = lab_command.unique("broken")
+    lab_command.run("up", "--name", name)
+    victim = _processes(lab_command, name)[-1]
+    victim.signal(signal.SIGKILL)
+    until(lambda: lab_command.attempt("status", "--name", name).returncode == 1, "it is noticed")
+    assert "gpusim ended" in lab_command.attempt("status", "--name", name).stdout
+    assert "is up after" in lab_command.run("up", "--name", name)
+    lab_command.run("down", "--name", name)
+
+
+def test_a_failed_boot_tells_the_program_and_leaves_nothing(lab_command: LabCommand) -> None:
+    name = lab_command.unique("failing")
+    failed = lab_command.attempt("up", "--name", name, "--set", "publish=9999999999h")
+    assert failed.returncode == 1
+    assert "gpusim ended; the end of its log" in failed.stderr
+    assert not (lab_command.state / "gpufleet-sharing" / "labs" / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["env", "--name", "none"], "lab none does not run; boot it: lab up --name none"),
+        (["up", "--name", "A b"], "use a-z, 0-9"),
+        (["up", "--set", "publish"], "write KEY=VALUE"),
+        (["up", "--set", "speed=1s"], "unknown key 'speed'"),
+        (["up", "--fleet", "/none.yml"], "cannot read the fleet file"),
+    ],
+)
+def test_errors(lab_command: LabCommand, arguments: list[str], message: str) -> None:
+    done = lab_command.attempt(*arguments)
+    assert done.returncode == 1
+    assert message in done.stderr
+
+
+def test_chart_can_be_packaged(client: Client, tmp_path: Path) -> None:
+    chart = client.environment["GPULAB_CHART"]
+    client.program("helm", "package", chart, "-d", str(tmp_path))
+    assert [file.name for file in tmp_path.iterdir()] == ["gpu-operator-v26.7.0.tgz"]
+
+
+def test_misspelt_values_disappear(client: Client) -> None:
+    path = "/apis/nvidia.com/v1/clusterpolicies/cluster-policy"
+    stored = client.patch(path, {"spec": {"devicePlugin": {"confg": {"name": "x"}}}})
+    assert "confg" not in stored["spec"]["devicePlugin"]

@@ -1,0 +1,221 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The simulated plugin behaves as FACTS 2 and 3 say. Each test leaves the fleet as it was."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from labclient import CONFIG_MAP, GFD, NAMESPACE, PLUGIN, PROFILES, Client, slices, until
+
+pytestmark = pytest.mark.lab
+NODE = "prod-gpu-01"  # two GPUs
+OTHER = "prod-gpu-02"
+
+
+@pytest.fixture(autouse=True)
+def clean(client: Client) -> Iterator[None]:
+    client.touched.clear()
+    yield
+    client.profiles(PROFILES)
+    for node in client.touched.copy():
+        client.label(node, None)
+        client.label(node, "true", "nvidia.com/gpu.deploy.device-plugin")
+        client.restart(node)
+    for node in client.touched:
+        client.settle(node, 8)
+
+
+def test_labels_and_slots_without_a_profile_label(client: Client) -> None:
+    client.settle(NODE, 8)
+    until(lambda: client.node_label(NODE, "nvidia.com/gpu.replicas") == "4", "GFD labels")
+    labels = client.node(NODE)["metadata"]["labels"]
+    assert labels["nvidia.com/gpu.count"] == "2"
+    assert labels["nvidia.com/gpu.product"] == "NVIDIA-A100-SXM4-80GB-SHARED"
+    assert labels["nvidia.com/gpu.sharing-strategy"] == "time-slicing"
+    assert labels["nvidia.com/gpu.present"] == "true"
+    assert client.allocatable("cpu-01") == 0
+
+
+def test_label_flip_is_acted_on_without_a_restart(client: Client) -> None:
+    before = client.pod(NODE)
+    client.label(NODE, "dev")
+    client.settle(NODE, 16)
+    client.label(NODE, "no-sharing")
+    client.settle(NODE, 2)
+    until(lambda: client.node_label(NODE, "nvidia.com/gpu.sharing-strategy") == "none", "labels")
+    after = client.pod(NODE)
+    assert before
+    assert after
+    assert before["metadata"]["uid"] == after["metadata"]["uid"]
+
+
+def test_content_change_does_nothing_until_a_restart(client: Client) -> None:
+    client.profiles({**PROFILES, "default": slices(6)})
+    client.keeps(NODE, 8, seconds=3.0)
+    client.restart(NODE)
+    client.settle(NODE, 12)
+    client.keeps(OTHER, 8)
+
+
+def test_restart_shows_the_default_before_the_label(client: Client) -> None:
+    client.label(NODE, "dev")
+    client.settle(NODE, 16)
+    column = r"-o=jsonpath={.metadata.annotations.lab\.gpufleet\.sharing/loaded}{'\n'}"
+    watch = subprocess.Popen(
+        ["kubectl", "get", "node", NODE, "--watch", column],
+        env=dict(client.environment),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert watch.stdout
+    watch.stdout.readline()
+    client.restart(NODE)
+    until(lambda: client.loaded(NODE).get("key") == "dev", "the label's profile")
+    client.settle(NODE, 16)
+    watch.terminate()
+    keys = [json.loads(line).get("key") for line in watch.communicate()[0].splitlines() if line]
+    assert "default" in keys
+
+
+def test_missing_key_crashes_the_side_car_only(client: Client) -> None:
+    client.label(NODE, "nokey")
+    until(lambda: "CrashLoopBackOff" in client.waiting(NODE), "a crash-looping side-car")
+    assert not client.ready(NODE)
+    client.keeps(NODE, 8)
+    until(lambda: client.state() == "notReady", "ClusterPolicy notices")
+
+
+def test_missing_default_takes_the_gpus_at_the_next_restart(client: Client) -> None:
+    client.label(NODE, "dev")
+    client.settle(NODE, 16)
+    client.profiles({key: value for key, value in PROFILES.items() if key != "default"})
+    client.keeps(NODE, 16)
+    client.restart(NODE)
+    until(lambda: "Init:CrashLoopBackOff" in client.waiting(NODE), "a crash-looping init container")
+    client.settle(NODE, 0)
+
+
+def test_refused_file_takes_the_gpus_and_a_good_label_brings_them_back(client: Client) -> None:
+    client.label(NODE, "refused")
+    client.settle(NODE, 0)
+    assert "CrashLoopBackOff" in client.waiting(NODE)
+    assert client.capacity(NODE) == 8
+    client.label(NODE, "dev")
+    client.settle(NODE, 16)
+
+
+def test_edit_reaches_a_label_flip_late_unless_the_pod_is_annotated(client: Client) -> None:
+    client.profiles({**PROFILES, "dev": slices(9)})
+    client.label(NODE, "dev")  # at once: the old file is still mounted
+    client.annotate_pods(OTHER)
+    client.label(OTHER, "dev")
+    client.settle(NODE, 16)
+    client.settle(OTHER, 18)
+
+
+def test_key_deleted_in_use_blocks_later_flips(client: Client) -> None:
+    client.label(NODE, "dev")
+    client.settle(NODE, 16)
+    client.profiles({key: value for key, value in PROFILES.items() if key != "dev"})
+    client.annotate_pods(NODE)
+    client.label(NODE, "no-sharing")
+    until(lambda: "file exists" in client.loaded(NODE).get("error", ""), "the link in the way")
+    client.keeps(NODE, 16)
+    client.restart(NODE)
+    client.settle(NODE, 2)
+
+
+def test_deploy_label_removes_the_plugin_but_not_gfd(client: Client) -> None:
+    client.label(NODE, "false", "nvidia.com/gpu.deploy.device-plugin")
+    until(lambda: client.pod(NODE) is None, "no plugin pod")
+    client.settle(NODE, 0)
+    assert client.ready(NODE, GFD)
+    client.label(NODE, None, "nvidia.com/gpu.deploy.device-plugin")
+    client.keeps(NODE, 0)
+    client.label(NODE, "true", "nvidia.com/gpu.deploy.device-plugin")
+    client.settle(NODE, 8)
+
+
+def test_operands_label_removes_every_operand_and_removing_it_restores_them(client: Client) -> None:
+    client.label(NODE, "false", "nvidia.com/gpu.deploy.operands")
+    until(lambda: client.pod(NODE) is None and client.pod(NODE, GFD) is None, "no operand pods")
+    client.settle(NODE, 0)
+    client.label(NODE, None, "nvidia.com/gpu.deploy.operands")
+    client.settle(NODE, 8)
+
+
+def test_unhealthy_devices_lower_allocatable_not_capacity(client: Client) -> None:
+    client.annotate(NODE, "lab.gpufleet.sharing/unhealthy", "1")
+    client.settle(NODE, 4)
+    assert client.capacity(NODE) == 8
+    client.annotate(NODE, "lab.gpufleet.sharing/unhealthy", None)
+    client.settle(NODE, 8)
+
+
+def test_rename_leaves_the_old_name_at_zero(client: Client) -> None:
+    body = slices(3).replace("resources:", "renameByDefault: true, resources:")
+    client.profiles({**PROFILES, "renamed": body})
+    client.annotate_pods(NODE)
+    client.label(NODE, "renamed")
+    client.settle(NODE, 6, "nvidia.com/gpu.shared")
+    client.settle(NODE, 0)
+    assert (client.capacity(NODE), client.capacity(NODE, "nvidia.com/gpu.shared")) == (8, 6)
+
+
+def test_node_readiness_follows_the_annotation(client: Client) -> None:
+    def ready() -> str:
+        conditions = client.node(OTHER)["status"]["conditions"]
+        return str(next(c["status"] for c in conditions if c["type"] == "Ready"))
+
+    client.annotate(OTHER, "lab.gpufleet.sharing/ready", "false")
+    until(lambda: ready() == "False", "NotReady")
+    client.annotate(OTHER, "lab.gpufleet.sharing/ready", None)
+    until(lambda: ready() == "True", "Ready")
+
+
+def test_pointer(client: Client) -> None:
+    """No pointer: no config-manager. A missing ConfigMap: nothing starts. Back: all as before."""
+    client.label(NODE, "dev")
+    client.settle(NODE, 16)
+    client.point_at("", "")
+    client.settle(NODE, 2)
+    plugin = client.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/daemonsets/{PLUGIN}")
+    names = [container["name"] for container in plugin["spec"]["template"]["spec"]["containers"]]
+    assert names == ["nvidia-device-plugin"]
+    client.point_at("nowhere", "default")
+    client.settle(NODE, 0)
+    assert client.state() == "notReady"
+    events = client.get(f"/api/v1/namespaces/{NAMESPACE}/events")["items"]
+    assert any(e["reason"] == "FailedMount" and "nowhere" in e["message"] for e in events)
+    client.point_at(CONFIG_MAP, "default")
+    client.settle(NODE, 16)
+    until(lambda: client.state() == "ready", "ClusterPolicy ready")
+
+
+def test_uninstall_takes_the_slots_and_leaves_the_operator_labels(client: Client) -> None:
+    client.label(NODE, "dev")
+    client.settle(NODE, 16)
+    client.program("helm", "uninstall", "gpu-operator", "--namespace", NAMESPACE, "--wait")
+    client.settle(NODE, 0)
+    until(lambda: client.node_label(NODE, "nvidia.com/gpu.count") is None, "GFD labels to go")
+    labels = client.node(NODE)["metadata"]["labels"]
+    assert labels["nvidia.com/gpu.present"] == "true"
+    assert labels["nvidia.com/gpu.deploy.device-plugin"] == "true"
+    assert labels["nvidia.com/device-plugin.config"] == "dev"
+    client.point_at(CONFIG_MAP, "default")
+    client.settle(NODE, 16)
+
+
+def test_parser(client: Client) -> None:
+    files = [slices(4), slices(1), "sharing: {timeSlicing: {}}"]
+    lines = "".join(json.dumps(file) + "\n" for file in files)
+    out = client.program("gpusim", "parse", "--lines", stdin=lines)
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert [answer["ok"] for answer in answers] == [True, False, False]
+    assert answers[0]["resources"] == [{"name": "nvidia.com/gpu", "replicas": 4}]
+    assert "number of replicas must be >= 2" in answers[1]["error"]
