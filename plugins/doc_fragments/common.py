@@ -30,5 +30,5 @@ attributes:
   action_group:
     description: Is in the action group C(gpufleet.sharing.all), for C(module_defaults).
     support: full
-    membership: gpufleet.sharing.all
+    membership: [gpufleet.sharing.all]
 """

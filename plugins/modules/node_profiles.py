@@ -81,8 +81,8 @@ changes:
   returned: always
   contains:
     node: {description: Name of the node., type: str}
-    before: {description: The label before, null for none., type: str}
-    after: {description: The label after, null for none., type: str}
+    before: {description: The label before; null for none., type: str}
+    after: {description: The label after; null for none., type: str}
 unmanaged:
   description: GPU nodes of the cluster that the inventory does not know.
   type: list

@@ -13,7 +13,7 @@ version_added: 0.1.0
 description:
   - Keeps one ConfigMap with one key for each profile, whose content is the configuration file of
     NVIDIA's device plugin.
-  - All profiles are validated before anything is written. A profile with O(profiles.replicas=1)
+  - All profiles are validated before anything is written. A profile with C(replicas) 1
     shares nothing and is
     written as C(version) V(v1) alone, since the device plugin refuses replicas below 2.
   - A key whose content differs only in layout or comments is left as it is, so that adopting a

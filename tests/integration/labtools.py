@@ -118,8 +118,17 @@ class Lab:
         """Count requests from here on."""
         self.seen = len(self._audit())
 
-    def writes(self, user: str = "lab-admin", *, dry_run: bool = False) -> list[str]:
-        """Create, update, patch and delete requests since forget_requests, self-reviews aside."""
+    def writes(
+        self,
+        user: str = "lab-admin",
+        *,
+        dry_run: bool = False,
+        impersonating: str | None = None,
+    ) -> list[str]:
+        """Create, update, patch and delete requests since forget_requests, self-reviews aside.
+
+        impersonating keeps those made as that user, or ("") those made as nobody else.
+        """
         events = [json.loads(line) for line in self._audit()[self.seen :]]
         return [
             f"{event['verb']} {event['requestURI']}"
@@ -128,6 +137,7 @@ class Lab:
             and event["verb"] in ("create", "update", "patch", "delete", "deletecollection")
             and (event.get("objectRef") or {}).get("resource") not in SELF_REVIEWS
             and (dry_run or "dryRun=All" not in event["requestURI"])
+            and impersonating in (None, event.get("impersonatedUser", {}).get("username", ""))
         ]
 
     def _audit(self) -> list[str]:

@@ -33,13 +33,10 @@ class Step:
     minutes: int = 10
 
 
-def pytest(name: str, group: str, *arguments: str) -> Step:
-    """Return the step that runs pytest on the folders among the arguments and counts its tests."""
-    folders = tuple(argument for argument in arguments if not argument.startswith("-"))
-    report = f"--junitxml={LOGS / name}.xml"
-    return Step(
-        name, group, (PYTHON, "-m", "pytest", "-q", report, *arguments), needs=folders, junit=True
-    )
+def pytest(name: str, group: str, folder: str, *arguments: str) -> Step:
+    """Return the step that runs pytest on the folder and counts its tests."""
+    command = (PYTHON, "-m", "pytest", "-q", f"--junitxml={LOGS / name}.xml", *arguments, folder)
+    return Step(name, group, command, needs=(folder,), junit=True)
 
 
 def on_lab(step: Step, minutes: int) -> Step:
@@ -71,7 +68,7 @@ STEPS = (
     Step("mypy-tools", "lint", (*MYPY, "."), cwd="tests/tools"),
     Step("mypy-lab", "lint", (*MYPY, "gpulab"), needs=("tests/lab/gpulab",), cwd="tests/lab"),
     Step("yamllint", "lint", ("yamllint", "--strict", ".")),
-    Step("reuse", "lint", ("reuse", "lint")),
+    Step("reuse", "lint", ("reuse", "--root", ".", "lint"), in_copy=True),
     Step("changelog", "lint", ("antsibull-changelog", "lint")),
     Step(
         "docs",

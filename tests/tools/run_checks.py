@@ -95,13 +95,17 @@ class Job:
 
 
 def select(steps: Sequence[Step], names: Collection[str]) -> list[Step]:
-    """Return the steps of these names and groups (all for no names) and what they come after."""
+    """Return the steps of these names and groups, all for no names."""
     known = {step.name for step in steps} | {step.group for step in steps}
     if unknown := sorted(set(names) - known):
         raise Usage(f"no such check: {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
-    chosen = {s.name for s in steps if not names or s.name in names or s.group in names}
-    before = {step.after for step in steps if step.name in chosen}
-    return [step for step in steps if step.name in chosen | before]
+    return [s for s in steps if not names or s.name in names or s.group in names]
+
+
+def with_before(steps: Sequence[Step], chosen: Sequence[Step]) -> list[Step]:
+    """Return chosen and what they come after, in the order of steps."""
+    before = {step.after for step in chosen}
+    return [step for step in steps if step in chosen or step.name in before]
 
 
 def next_step(
@@ -234,7 +238,7 @@ def summary(results: Sequence[Result], steps: Sequence[Step]) -> Counts:
 def main(names: Sequence[str]) -> int:
     """Return 0 when nothing failed, else 1."""
     try:
-        steps = present(select(STEPS, names))
+        steps = with_before(STEPS, present(select(STEPS, names)))
     except Usage as error:
         print(f"run_checks.py: {error}", file=sys.stderr)
         return 2

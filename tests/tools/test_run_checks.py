@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 import run_checks
 from checks import STEPS, Step
-from run_checks import Counts, Usage, count_tests, environment, judge, next_step, select
+from run_checks import (
+    Counts,
+    Usage,
+    count_tests,
+    environment,
+    judge,
+    next_step,
+    select,
+    with_before,
+)
 
 TOOLS = Path(__file__).resolve().parent
 
@@ -32,7 +41,7 @@ REPORT = """<testsuites>
     ],
 )
 def test_select(names: list[str], chosen: list[str]) -> None:
-    assert [step.name for step in select(ALL, names)] == chosen
+    assert [step.name for step in with_before(ALL, select(ALL, names))] == chosen
 
 
 def test_select_unknown_name_is_refused() -> None:

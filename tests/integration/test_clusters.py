@@ -1,0 +1,198 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two clusters in one inventory, and every form of --limit."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    Lab,
+    boot,
+    shut_down,
+    write_inventory,
+)
+
+NODES = ("dev-gpu-01", "dev-gpu-02", "prod-gpu-01", "prod-gpu-02", "train-gpu-01")
+DEV = ("dev-gpu-01", "dev-gpu-02")
+UNUSABLE = {  # what an inventory may hold for other plays, and must not matter to ours
+    "ansible_connection": "ssh",
+    "ansible_become": True,
+    "ansible_python_interpreter": "/usr/bin/nowhere",
+}
+
+
+@pytest.fixture(scope="module")
+def labs() -> Iterator[tuple[Lab, Lab]]:
+    """Two clusters whose nodes have the same names."""
+    booted = boot(f"east-{os.getpid()}"), boot(f"west-{os.getpid()}")
+    yield booted
+    for lab in booted:
+        shut_down(lab)
+
+
+@pytest.fixture
+def two(labs: tuple[Lab, Lab], tmp_path: Path) -> Path:
+    """prod-eu and prod-us; nodes are called eu-… and us-… in the inventory, and nobody else's host."""
+    groups = {
+        f"{side}_nodes": {
+            "vars": {"gpu_sharing_cluster": f"prod-{side}"},
+            "children": {
+                f"{side}_dev": {"hosts": {f"{side}-{n}": _named(n) for n in DEV}},
+                f"{side}_rest": {
+                    "hosts": {f"{side}-{n}": _named(n) for n in NODES if n not in DEV}
+                },
+            },
+        }
+        for side in ("eu", "us")
+    }
+    clusters = {
+        f"prod-{side}": {"gpu_sharing_kubeconfig": lab.environ["KUBECONFIG"]}
+        for side, lab in zip(("eu", "us"), labs, strict=True)
+    }
+    folder = write_inventory(tmp_path / "two", groups, UNUSABLE, clusters)
+    dev = {"children": {"eu_dev": {}, "us_dev": {}}, "vars": {"gpu_sharing_profile": "dev"}}
+    hosts = folder / "more.yml"
+
+    hosts.write_text(
+        yaml.safe_dump({"all": {"children": {"dev_gpus": dev, "web": {"hosts": {"web01": {}}}}}}),
+        encoding="utf-8",
+    )
+    return folder
+
+
+def _named(node: str) -> dict[str, str]:
+    return {"gpu_sharing_node_name": node}
+
+
+def site(labs: tuple[Lab, Lab], inventory: Path, *arguments: str) -> str:
+    """Run site with the virtual environment not in PATH and no ambient credentials."""
+    first = labs[0]
+    virtual = str(Path(sys.executable).parent)
+    path = [entry for entry in first.environ["PATH"].split(os.pathsep) if entry != virtual]
+    environ = {"PATH": os.pathsep.join(path), "KUBECONFIG": None}
+    return first.playbook("site", inventory, *arguments, environ=environ).succeeded().output
+
+
+def test_site_does_two_clusters_in_one_run(labs: tuple[Lab, Lab], two: Path) -> None:
+    output = site(labs, two)
+    assert output.count("5 nodes, 10 physical GPUs, 48 slots") == 2
+    for lab in labs:
+        assert lab.labels() == dict.fromkeys(DEV, "dev")
+        assert lab.allocatable()["dev-gpu-01"] == "8"
+
+
+@pytest.mark.parametrize(
+    ("limit", "east", "west"),
+    [
+        ("prod-eu", 5, None),
+        ("prod-eu,dev_gpus", 2, None),
+        ("prod-eu,eu-dev-gpu-01", 1, None),
+        ("prod-eu,prod-us,dev_gpus", 2, 2),
+        ("prod-eu,gpu_nodes,!eu-dev-gpu-01", 4, None),
+        ("gpu_clusters", 5, 5),
+        ("@{file}", 1, None),
+    ],
+)
+def test_limit_that_selects(
+    labs: tuple[Lab, Lab], two: Path, tmp_path: Path, limit: str, east: int, west: int | None
+) -> None:
+    file = tmp_path / "limit"
+    file.write_text("prod-eu\neu-dev-gpu-02\n", encoding="utf-8")
+    chosen = limit.format(file=file)
+    run = labs[0].playbook("verify", two, "--limit", chosen, environ={"KUBECONFIG": None})
+    run.succeeded().says(f"{east} nodes, ")
+    assert ("prod-us" in run.changed) == (west is not None)
+    counted = [line for line in run.output.splitlines() if "as the inventory says" in line]
+    assert len(counted) == (1 if west is None else 2)
+
+
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [
+        (
+            "dev_gpus",
+            "but no cluster, so nothing would be done. Use --limit 'prod-eu,prod-us,dev_gpus'",
+        ),
+        ("eu-dev-gpu-01", "Use --limit 'prod-eu,eu-dev-gpu-01'"),
+        (
+            "prod-eu:!eu-dev-gpu-01",
+            "Use --limit 'prod-eu,gpu_nodes,!eu-dev-gpu-01' to leave nodes out",
+        ),
+        ("prod-eu,us_dev", "belong to none of the selected clusters (prod-eu)"),
+        ("web01", "in neither group gpu_clusters nor gpu_nodes"),
+        ("prod-eu,web01", "web01: in neither group gpu_clusters nor gpu_nodes"),
+        ("prod-eu:&dev_gpus", "leaves us with no hosts to target"),
+    ],
+)
+def test_limit_that_is_refused(labs: tuple[Lab, Lab], two: Path, limit: str, message: str) -> None:
+    for playbook in ("site", "verify", "uninstall"):
+        run = labs[0].playbook(playbook, two, "--limit", limit, environ={"KUBECONFIG": None})
+        run.failed().says(message)
+
+
+def test_file_with_a_subtraction_is_refused(
+    labs: tuple[Lab, Lab], two: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "limit"
+    file.write_text("prod-eu\n!eu-dev-gpu-01\n", encoding="utf-8")
+    labs[0].playbook("site", two, "--limit", f"@{file}", environ={"KUBECONFIG": None}).failed()
+
+
+def test_limit_never_takes_labels_from_hidden_nodes_and_uninstalls_labels_only(
+    labs: tuple[Lab, Lab], two: Path
+) -> None:
+    exclusive = {"gpu_nodes_exclusive": True, "gpu_profiles_prune": True}
+    limit = ("--limit", "prod-eu,eu-dev-gpu-01")
+    labs[0].playbook(
+        "site", two, *limit, variables=exclusive, environ={"KUBECONFIG": None}
+    ).succeeded()
+    assert labs[0].labels() == dict.fromkeys(DEV, "dev")
+    labs[0].playbook("uninstall", two, *limit, environ={"KUBECONFIG": None}).succeeded()
+    assert labs[0].labels() == {"dev-gpu-02": "dev"}
+    config_map = labs[0].json("configmap", "device-plugin-config", "-n", "gpu-operator")
+    assert "dev" in config_map["data"]
+    assert labs[0].json("clusterpolicies")["items"]
+
+
+def test_change_that_would_reach_nodes_outside_the_limit_is_refused(
+    labs: tuple[Lab, Lab], two: Path
+) -> None:
+    east = labs[0]
+    east.forget_requests()
+    changed = {"gpu_sharing_profiles": {"default": {"replicas": 4}, "dev": {"replicas": 6}}}
+    run = east.playbook(
+        "site",
+        two,
+        "--limit",
+        "prod-eu,eu-dev-gpu-01",
+        variables=changed,
+        environ={"KUBECONFIG": None},
+    ).failed()
+    run.says("would change the content of dev, which nodes outside --limit share: dev-gpu-02")
+    assert east.writes() == []
+
+
+def test_one_unreachable_cluster_fails_alone(labs: tuple[Lab, Lab], two: Path) -> None:
+    missing = two / "host_vars"
+    missing.mkdir()
+    (missing / "prod-eu.yml").write_text("gpu_sharing_kubeconfig: /nowhere\n", encoding="utf-8")
+    run = labs[1].playbook("verify", two, environ={"KUBECONFIG": None}).failed()
+    run.says("The kubeconfig /nowhere does not exist", "48 slots, as the inventory says")
+
+
+def test_inventory_without_its_cluster_is_refused(
+    labs: tuple[Lab, Lab], two: Path, tmp_path: Path
+) -> None:
+    groups = {"dev_gpus": {"hosts": {"dev-gpu-01": {"gpu_sharing_cluster": "prod-mars"}}}}
+    lonely = write_inventory(tmp_path / "lonely", groups, None, {"prod-eu": {}})
+    run = labs[0].playbook("site", lonely).failed()
+    run.says("gpu_sharing_cluster is 'prod-mars', which is not in the group gpu_clusters (prod-eu)")
+    empty = write_inventory(tmp_path / "empty", groups, None, {})
+    labs[0].playbook("site", empty).failed().says("The group gpu_clusters is empty")

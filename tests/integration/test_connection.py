@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which cluster, and as whom: Helm and the modules reach the same server as the same identity."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    Lab,
+    Run,
+    boot,
+    shut_down,
+)
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+ROBOT = "system:serviceaccount:kube-system:robot"
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[Lab]:
+    booted = boot(f"other-{os.getpid()}")
+    yield booted
+    shut_down(booted)
+
+
+@pytest.fixture(scope="module")
+def token(lab: Lab) -> str:
+    """The token of an account that may do everything in lab."""
+    lab.kubectl("create", "serviceaccount", "robot", "-n", "kube-system")
+    binding = ("create", "clusterrolebinding", "robot", "--clusterrole=cluster-admin")
+    lab.kubectl(*binding, "--serviceaccount=kube-system:robot")
+    return lab.kubectl("create", "token", "robot", "-n", "kube-system").strip()
+
+
+def cluster_field(lab: Lab, name: str) -> str:
+    path = f"jsonpath={{.clusters[0].cluster.{name}}}"
+    return lab.kubectl("config", "view", "--raw", "-o", path)
+
+
+def ca_file(lab: Lab, folder: Path) -> Path:
+    data = cluster_field(lab, "certificate-authority-data")
+    file = folder / "ca.crt"
+    file.write_bytes(base64.b64decode(data))
+    return file
+
+
+def only_writer(lab: Lab, user: str) -> None:
+    """Everything that site writes, Helm's Secret among it, was written as this user."""
+    wrote = lab.writes(user)
+    assert any("/secrets" in request for request in wrote), wrote  # Helm
+    assert any("/configmaps" in request for request in wrote), wrote  # module profiles
+    assert any("/api/v1/nodes/" in request for request in wrote), wrote  # module node_profiles
+    others = {"lab-admin", ROBOT, "system:anonymous"} - {user}
+    assert not [request for name in others for request in lab.writes(name)]
+
+
+def uninstall(lab: Lab, inventory: Path) -> Run:
+    return lab.playbook("uninstall", inventory).succeeded()
+
+
+def test_host_and_token_of_the_environment(
+    lab: Lab, inventory: Path, token: str, tmp_path: Path
+) -> None:
+    lab.forget_requests()
+    environ = {
+        "KUBECONFIG": None,
+        "HOME": str(tmp_path),
+        "K8S_AUTH_HOST": cluster_field(lab, "server"),
+        "K8S_AUTH_API_KEY": token,
+        "K8S_AUTH_SSL_CA_CERT": str(ca_file(lab, tmp_path)),
+    }
+    run = lab.playbook("site", inventory, "-vvv", environ=environ).succeeded()
+    run.says(f"{cluster_field(lab, 'server')} (v1.37.2) as {ROBOT}, credentials from K8S_AUTH_*")
+    assert token not in run.output
+    only_writer(lab, ROBOT)
+    uninstall(lab, inventory)
+
+
+def test_context_of_a_kubeconfig_with_several(
+    lab: Lab, other: Lab, inventory: Path, tmp_path: Path
+) -> None:
+    """The current context is the other cluster's; the variable names ours."""
+    merged = tmp_path / "merged"
+    paths = os.pathsep.join([other.environ["KUBECONFIG"], lab.environ["KUBECONFIG"]])
+    lab.forget_requests()
+    other.forget_requests()
+    run = lab.playbook(
+        "site",
+        inventory,
+        variables={"gpu_sharing_context": lab.name},
+        environ={"KUBECONFIG": paths},
+    ).succeeded()
+    run.says("as lab-admin, credentials from variables (context)")
+    only_writer(lab, "lab-admin")
+    assert other.writes() == []
+    assert not merged.exists()
+    uninstall(lab, inventory)
+
+
+def test_impersonation_reaches_helm_too(lab: Lab, inventory: Path, token: str) -> None:
+    """The audit log names the identity that acts; impersonated requests are written as it."""
+    lab.forget_requests()
+    variables = {
+        "gpu_sharing_impersonate_user": ROBOT,
+        "gpu_sharing_kubeconfig": lab.environ["KUBECONFIG"],
+    }
+    run = lab.playbook("site", inventory, variables=variables).succeeded()
+    run.says(f"as {ROBOT}")
+    impersonated = lab.writes("lab-admin", impersonating=ROBOT)
+    assert any("/secrets" in request for request in impersonated)
+    assert any("/configmaps" in request for request in impersonated)
+    assert lab.writes("lab-admin", impersonating="") == []
+    uninstall(lab, inventory)
+
+
+@pytest.fixture
+def pod(lab: Lab, token: str) -> Iterator[dict[str, str | None]]:
+    """The surroundings of a pod in lab: variables and mounted files."""
+    if os.geteuid() != 0 or SERVICE_ACCOUNT.exists():
+        pytest.skip(f"{SERVICE_ACCOUNT} cannot be laid out here (needs root, and no pod)")
+    made = [p for p in (SERVICE_ACCOUNT, *SERVICE_ACCOUNT.parents) if not p.exists()]
+    SERVICE_ACCOUNT.mkdir(parents=True)
+    (SERVICE_ACCOUNT / "token").write_text(token, encoding="utf-8")
+    ca_file(lab, SERVICE_ACCOUNT)
+    host, _colon, port = cluster_field(lab, "server").removeprefix("https://").rpartition(":")
+    yield {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+    for file in SERVICE_ACCOUNT.iterdir():
+        file.unlink()
+    for folder in made:
+        folder.rmdir()
+
+
+def test_kubeconfig_wins_against_the_pod_for_modules_and_helm(
+    lab: Lab, other: Lab, inventory: Path, pod: dict[str, str | None]
+) -> None:
+    lab.forget_requests()
+    other.forget_requests()
+    run = other.playbook("site", inventory, environ=pod).succeeded()
+    run.says(cluster_field(other, "server"), "as lab-admin, credentials from kubeconfig")
+    only_writer(other, "lab-admin")
+    assert lab.writes(ROBOT) == []
+    uninstall(other, inventory)
+
+
+def test_credentials_of_the_pod_are_the_last_resort(
+    lab: Lab, inventory: Path, pod: dict[str, str | None], tmp_path: Path
+) -> None:
+    lab.forget_requests()
+    environ = {**pod, "KUBECONFIG": None, "HOME": str(tmp_path)}
+    run = lab.playbook("site", inventory, environ=environ).succeeded()
+    run.says(f"as {ROBOT}, credentials from in-cluster service account")
+    run.says("The credentials of the pod that runs Ansible are used")
+    only_writer(lab, ROBOT)
+    uninstall(lab, inventory)
+
+
+def test_temporary_kubeconfig_is_gone_afterwards(lab: Lab, inventory: Path, tmp_path: Path) -> None:
+    environ = {"ANSIBLE_LOCAL_TEMP": str(tmp_path / "local")}
+    lab.playbook("verify", inventory, environ=environ)
+    assert not list((tmp_path / "local").rglob("*.kubeconfig"))

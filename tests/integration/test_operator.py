@@ -1,0 +1,249 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The operator: its Helm release, one that somebody else installed, and what killed runs leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    GROUPS,
+    PROFILES,
+    Lab,
+    module_result,
+)
+
+RELEASE = ("-n", "gpu-operator", "gpu-operator")
+NOWHERE = {"operator": {"nodeSelector": {"no-such": "node"}}}
+
+
+def helm(lab: Lab, *arguments: str) -> str:
+    done = subprocess.run(
+        ["helm", *arguments], env=lab.environ, check=True, text=True, capture_output=True
+    )
+    return done.stdout
+
+
+def values(lab: Lab) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(helm(lab, "get", "values", *RELEASE, "-o", "json")) or {}
+    return found
+
+
+def status(lab: Lab) -> str:
+    listed = json.loads(helm(lab, "list", "-n", "gpu-operator", "-a", "-o", "json"))
+    return str(listed[0]["status"]) if listed else "none"
+
+
+def policy(lab: Lab) -> dict[str, Any]:
+    config: dict[str, Any] = lab.json("clusterpolicy", "cluster-policy")["spec"]["devicePlugin"]
+    return dict(config.get("config") or {})
+
+
+def kill_site_in_mid_wait(lab: Lab, inventory: Path) -> None:
+    """Start site with an operator that can never run, and kill everything while Helm waits for it."""
+    command = lab.command("site", inventory, variables={"gpu_operator_values": NOWHERE})
+    with subprocess.Popen(
+        command,
+        env=lab.ansible_environ(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        lab.wait_for(lambda: status(lab).startswith("pending"), timeout=60)
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_release_left_pending_by_a_kill_is_an_error_while_young_and_recovered_later(
+    lab: Lab, inventory: Path
+) -> None:
+    kill_site_in_mid_wait(lab, inventory)
+    assert status(lab) == "pending-install"
+    run = lab.playbook("site", inventory).failed()
+    run.says("Revision 1 of the Helm release is pending-install for", "another run may still be")
+    lab.forget_requests()
+    lab.wait_for(lambda: _age(lab) >= 3)
+    old = {"gpu_operator_timeout": 3}
+    lab.playbook("site", inventory, "--check", variables=old).succeeded()
+    assert lab.writes() == []
+    assert status(lab) == "pending-install"
+    run = lab.playbook("site", inventory, variables={"gpu_operator_timeout": _age(lab) - 1})
+    run.succeeded().says("was left pending-install by a run that was killed", "36 slots")
+    assert status(lab) == "deployed"
+
+
+def _age(lab: Lab) -> int:
+    secret = lab.json("secrets", "-n", "gpu-operator", "-l", "owner=helm")["items"][-1]
+    return int(time.time()) - int(secret["metadata"]["labels"]["modifiedAt"])
+
+
+def test_normal_output_has_no_noise_about_helm_diff(lab: Lab, inventory: Path) -> None:
+    changed = {"gpu_operator_values": {"driver": {"enabled": False}}}
+    run = lab.playbook("site", inventory, variables=changed).succeeded()
+    assert "helm diff" not in run.output
+    assert "WARNING" not in run.output
+    assert values(lab)["driver"] == {"enabled": False}
+
+
+def test_values_of_others_are_kept_unless_exact(lab: Lab, inventory: Path) -> None:
+    helm(
+        lab,
+        "upgrade",
+        "gpu-operator",
+        lab.environ["GPULAB_CHART"],
+        "-n",
+        "gpu-operator",
+        "--reuse-values",
+        "--set",
+        "toolkit.enabled=false",
+    )
+    lab.playbook("site", inventory).succeeded()
+    assert values(lab)["toolkit"] == {"enabled": False}
+    assert values(lab)["driver"] == {"enabled": False}  # no longer in the inventory, and it stays
+    lab.playbook("site", inventory, variables={"gpu_operator_values_exact": True}).succeeded()
+    pointer = {"config": {"name": "device-plugin-config", "default": "default"}}
+    assert values(lab) == {"devicePlugin": pointer}
+
+
+def test_pointer_patched_away_by_hand_is_an_error_that_says_so(lab: Lab, inventory: Path) -> None:
+    """A Helm upgrade with the same values does not undo a live patch."""
+    patch = {"spec": {"devicePlugin": {"config": {"default": "dev"}}}}
+    lab.kubectl("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p", json.dumps(patch))
+    run = lab.playbook("site", inventory, variables={"gpu_operator_timeout": 20}).failed()
+    run.says("somebody patched the ClusterPolicy, which a Helm upgrade does not undo")
+    patch["spec"]["devicePlugin"]["config"]["default"] = "default"
+    lab.kubectl("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p", json.dumps(patch))
+
+
+def test_existing_operator_is_adopted_without_a_restart_and_given_back(
+    lab: Lab, inventory: Path
+) -> None:
+    """Somebody has installed it by hand, by the usual recipe; adopting it touches no plugin pod."""
+    lab.playbook("uninstall", inventory).succeeded()
+    others = {name: _by_hand(settings["replicas"]) for name, settings in PROFILES.items()}
+    config_map = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "device-plugin-config", "namespace": "gpu-operator"},
+        "data": others,
+    }
+    lab.apply(config_map)
+    helm(
+        lab,
+        "install",
+        "gpu-operator",
+        lab.environ["GPULAB_CHART"],
+        "-n",
+        "gpu-operator",
+        "--wait",
+        "--set",
+        "devicePlugin.config.name=device-plugin-config",
+        "--set",
+        "devicePlugin.config.default=default",
+    )
+    for group in GROUPS.values():
+        profile = group.get("vars", {}).get("gpu_sharing_profile")
+        for node in group["hosts"] if profile else ():
+            lab.kubectl("label", "node", node, f"nvidia.com/device-plugin.config={profile}")
+    lab.wait_for(lambda: lab.allocatable().get("dev-gpu-01") == "8")
+    lab.wait_for(lambda: lab.allocatable().get("train-gpu-01") == "4")
+    lab.wait_for(lambda: lab.labels("nvidia.com/gpu.replicas").get("dev-gpu-01") == "8")
+    pods = lab.plugin_pods()
+    lab.forget_requests()
+    lab.playbook("site", inventory, variables={"gpu_operator_manage": "existing"}).succeeded()
+    assert lab.plugin_pods() == pods
+    data = lab.json("configmap", "device-plugin-config", "-n", "gpu-operator")["data"]
+    assert data == others  # not a byte of the content was touched
+    assert not [w for w in lab.writes() if "clusterpolicies" in w]
+
+
+def _by_hand(replicas: int) -> str:
+    """The recipe's file, laid out as people do, with a comment."""
+    if replicas == 1:
+        return "# no sharing\nversion: v1\n"
+    return (
+        "version: v1\nsharing:\n  # as in the recipe\n  timeSlicing:\n    resources:\n"
+        f"      - {{name: nvidia.com/gpu, replicas: {replicas}}}\n"
+        "    failRequestsGreaterThanOne: true\n    renameByDefault: false\n"
+    )
+
+
+def test_existing_operator_gets_the_pointer_by_a_patch_of_two_fields(
+    lab: Lab, inventory: Path
+) -> None:
+    helm(
+        lab,
+        "upgrade",
+        "gpu-operator",
+        lab.environ["GPULAB_CHART"],
+        "-n",
+        "gpu-operator",
+        "--wait",
+        "--reset-values",
+    )
+    assert policy(lab).get("name") in (None, "")
+    lab.forget_requests()
+    existing = {"gpu_operator_manage": "existing"}
+    lab.playbook("site", inventory, variables=existing).succeeded()
+    assert (policy(lab)["name"], policy(lab)["default"]) == ("device-plugin-config", "default")
+    patches = [request for request in lab.writes() if "clusterpolicies" in request]
+    assert patches == [
+        "patch /apis/nvidia.com/v1/clusterpolicies/cluster-policy?fieldManager=gpufleet.sharing"
+    ]
+    again = lab.playbook("site", inventory, variables=existing).succeeded()
+    assert again.changed == {"localhost": 0}
+    lab.playbook("uninstall", inventory, variables=existing).succeeded()
+    assert policy(lab).get("name") in (None, "")
+    assert status(lab) == "deployed"  # not ours
+
+
+def test_release_that_was_there_before_survives_uninstall_with_its_own_pointer(
+    lab: Lab, inventory: Path
+) -> None:
+    helm(
+        lab,
+        "upgrade",
+        "gpu-operator",
+        lab.environ["GPULAB_CHART"],
+        "-n",
+        "gpu-operator",
+        "--wait",
+        "--set",
+        "devicePlugin.config.name=theirs",
+        "--set",
+        "toolkit.enabled=false",
+    )
+    lab.playbook("site", inventory).succeeded()
+    assert policy(lab)["name"] == "device-plugin-config"
+    lab.playbook("uninstall", inventory).succeeded()
+    assert status(lab) == "deployed"
+    expected = {"toolkit": {"enabled": False}, "devicePlugin": {"config": {"name": "theirs"}}}
+    assert values(lab) == expected
+
+
+def test_field_that_the_crd_drops_is_an_error_that_says_so(lab: Lab, inventory: Path) -> None:
+    """An old CustomResourceDefinition, which knows no devicePlugin.config."""
+    crd = lab.json("crd", "clusterpolicies.nvidia.com")
+    plugin = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    del plugin["properties"]["devicePlugin"]["properties"]["config"]
+    patch = {"spec": {"versions": crd["spec"]["versions"]}}
+    lab.kubectl(
+        "patch", "crd", "clusterpolicies.nvidia.com", "--type=merge", "-p", json.dumps(patch)
+    )
+    arguments = {"default_profile": "default", "timeout": 5}
+    result = module_result(lab, "cluster_policy", arguments)
+    assert (
+        "CustomResourceDefinition is older than the chart and dropped the fields" in result["msg"]
+    )
+
+
+def test_no_operator_to_point(lab: Lab, inventory: Path) -> None:
+    helm(lab, "uninstall", *RELEASE, "--wait")
+    assert lab.json("clusterpolicies")["items"] == []
+    run = lab.playbook("site", inventory, variables={"gpu_operator_manage": "existing"}).failed()
+    run.says("There is no ClusterPolicy cluster-policy", "is the GPU Operator installed there?")
