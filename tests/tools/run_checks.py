@@ -175,7 +175,8 @@ def start(step: Step) -> Job:
 def conclude(job: Job) -> Result:
     """Return the result of a job that has ended; print it, and the end of the log if it failed."""
     name = job.step.name
-    counts = judge(job.step, job.process.returncode, LOGS / f"{name}.xml")
+    status = 1 if job.late else job.process.returncode
+    counts = judge(job.step, status, LOGS / f"{name}.xml")
     note = f"stopped after {job.step.minutes} minutes" if job.late else ""
     if not counts.failed:
         print(f"  ok       {name}  {job.seconds:.0f} s", flush=True)
@@ -243,6 +244,8 @@ def main(names: Sequence[str]) -> int:
         print(f"run_checks.py: {error}", file=sys.stderr)
         return 2
     LOGS.mkdir(parents=True, exist_ok=True)
+    # A shell that starts us in the background has SIGINT ignored, and every step would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if any(step.in_copy for step in steps):
         copy_tree(ROOT, TREE)
         link_dependency(COLLECTIONS)

@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Capacity: the slots a node should have with a profile, and the verdict on those it has."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _capacity, _profiles
+
+GPU = "nvidia.com/gpu"
+SHARED = "nvidia.com/gpu.shared"
+MIG = "nvidia.com/mig-1g.5gb"
+NONE = _profiles.Profile("none")
+FOUR = _profiles.Profile("four", (_profiles.SharedResource(GPU, 4),))
+RENAMED = _profiles.Profile("renamed", (_profiles.SharedResource(GPU, 4),), rename_by_default=True)
+MIXED = _profiles.Profile("mixed", (_profiles.SharedResource(MIG, 2),))
+COUNT_2 = {"nvidia.com/gpu.count": "2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("8", 8), (8, 8), ("8k", 8000), ("0", 0), ("", 0), (None, 0), ("1.5", 0), ("-1", 0)],
+)
+def test_read_quantity(text: object, expected: int) -> None:
+    assert _capacity.read_quantity(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "allocatable", "expected"),
+    [
+        ({}, {}, False),
+        ({"nvidia.com/gpu.present": "true"}, {}, True),
+        ({"nvidia.com/gpu.present": "false"}, {}, False),
+        ({"nvidia.com/gpu.count": "1"}, {}, True),
+        ({}, {GPU: 0}, False),
+        ({}, {GPU: 1}, True),
+    ],
+)
+def test_has_gpus(labels: dict[str, str], allocatable: dict[str, int], expected: bool) -> None:
+    assert _capacity.NodeState("n", labels, {}, allocatable).has_gpus is expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "stated", "expected"),
+    [
+        ({}, None, {}),
+        ({}, 4, {GPU: 4}),
+        (COUNT_2, None, {GPU: 2}),
+        (COUNT_2, 4, {GPU: 4}),
+        ({"nvidia.com/gpu.count": "many"}, None, {}),
+        ({**COUNT_2, "nvidia.com/mig-1g.5gb.count": "7"}, None, {GPU: 2, MIG: 7}),
+        ({"nvidia.com/mig-1g.5gb.count": "x", "nvidia.com/mig-1g.5gb.memory": "5"}, None, {}),
+    ],
+)
+def test_physical_devices(
+    labels: dict[str, str], stated: int | None, expected: dict[str, int]
+) -> None:
+    assert _capacity.physical_devices(_capacity.NodeState("n", labels), stated) == expected
+
+
+@pytest.mark.parametrize(
+    ("profile", "devices", "expected"),
+    [
+        (NONE, {GPU: 2}, {GPU: 2, SHARED: 0}),
+        (FOUR, {GPU: 2}, {GPU: 8, SHARED: 0}),
+        (RENAMED, {GPU: 2}, {GPU: 0, SHARED: 8}),
+        (MIXED, {GPU: 1, MIG: 7}, {GPU: 1, SHARED: 0, MIG: 14, MIG + ".shared": 0}),
+        (FOUR, {}, {}),
+    ],
+)
+def test_expected_allocatable(
+    profile: _profiles.Profile, devices: dict[str, int], expected: dict[str, int]
+) -> None:
+    assert _capacity.expected_allocatable(profile, devices) == expected
+
+
+@pytest.mark.parametrize(
+    ("profile", "allocatable", "stated", "resource", "expected", "problem"),
+    [
+        (NONE, {GPU: 2}, None, GPU, 2, ""),
+        (NONE, {GPU: 8}, None, GPU, 2, f"{GPU} is 8, expected 2"),
+        (FOUR, {GPU: 8}, None, GPU, 8, ""),
+        (FOUR, {GPU: 8}, 2, GPU, 8, ""),
+        (FOUR, {GPU: 2}, None, GPU, 8, f"{GPU} is 2, expected 8"),
+        (FOUR, {}, None, GPU, 8, f"{GPU} is 0, expected 8"),
+        (FOUR, {GPU: 8, SHARED: 8}, None, GPU, 8, f"{SHARED} is 8, expected 0"),
+        (RENAMED, {GPU: 0, SHARED: 8}, None, SHARED, 8, ""),
+        (RENAMED, {SHARED: 8}, None, SHARED, 8, ""),
+        (RENAMED, {GPU: 8}, None, SHARED, 8, f"{SHARED} is 0, expected 8"),
+        (RENAMED, {GPU: 2, SHARED: 8}, None, SHARED, 8, f"{GPU} is 2, expected 0"),
+        (
+            FOUR,
+            {GPU: 12},
+            3,
+            GPU,
+            12,
+            "gpu_sharing_gpus is 3, but GPU feature discovery counts 2 physical GPUs",
+        ),
+    ],
+)
+def test_judge_compares(
+    profile: _profiles.Profile,
+    allocatable: dict[str, int],
+    stated: int | None,
+    resource: str,
+    expected: int,
+    problem: str,
+) -> None:
+    verdict = _capacity.judge(_capacity.NodeState("n", COUNT_2, {}, allocatable), profile, stated)
+    assert (verdict.resource, verdict.expected, verdict.problem) == (resource, expected, problem)
+    assert verdict.physical == (stated or 2)
+    assert verdict.actual == allocatable.get(resource, 0)
+    assert verdict.ok is not bool(problem)
+
+
+def test_judge_unknown_gpus() -> None:
+    verdict = _capacity.judge(_capacity.NodeState("n", {}, {}, {GPU: 2}), FOUR, None)
+    problem = "physical GPUs unknown: no label nvidia.com/gpu.count"
+    assert verdict == _capacity.Verdict("n", None, GPU, None, 2, problem)
+
+
+def test_judge_believes_inventory_without_label() -> None:
+    assert _capacity.judge(_capacity.NodeState("n", {}, {}, {GPU: 8}), FOUR, 2).ok
+
+
+def test_judge_not_ready() -> None:
+    node = _capacity.NodeState("n", COUNT_2, {}, {GPU: 8}, ready=False)
+    assert _capacity.judge(node, FOUR, None).problem == "node is NotReady"
+
+
+@pytest.mark.parametrize(
+    ("profile", "replicas", "strategy", "expected"),
+    [
+        (NONE, "1", "none", True),
+        (NONE, "1", None, True),
+        (NONE, "4", "time-slicing", False),
+        (FOUR, "4", "time-slicing", True),
+        (FOUR, "4", "mps", False),
+        (FOUR, "1", "none", False),
+        (FOUR, None, None, False),
+        (RENAMED, "4", "time-slicing", True),
+    ],
+)
+def test_labels_fit(
+    profile: _profiles.Profile, replicas: str | None, strategy: str | None, expected: bool
+) -> None:
+    labels = {_capacity.REPLICAS_LABEL: replicas, _capacity.STRATEGY_LABEL: strategy}
+    present = {name: value for name, value in labels.items() if value is not None}
+    assert _capacity.labels_fit(_capacity.NodeState("n", present), profile) is expected

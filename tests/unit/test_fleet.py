@@ -1,0 +1,326 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fleet: conflicts in the inventory, limits that surprise, and the plan of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _errors, _fleet
+
+ONE_CLUSTER = {"gpu_clusters": ["c1"], "gpu_nodes": ["n1", "n2"], "rack": ["n1"]}
+TWO_CLUSTERS = {"gpu_clusters": ["c1", "c2"], "gpu_nodes": ["n1", "n2", "n3"], "web": ["w1"]}
+IN_TWO = {
+    "n1": {"gpu_sharing_cluster": "c1"},
+    "n2": {"gpu_sharing_cluster": "c1"},
+    "n3": {"gpu_sharing_cluster": "c2"},
+}
+ALL = _fleet.Selection()
+NAMES = st.sampled_from(["n1", "n2", "n3", "n4", "n5"])
+LABELS = st.dictionaries(NAMES, st.sampled_from([None, "a", "b"]))
+
+
+def inventory(
+    groups: Mapping[str, Sequence[str]],
+    variables: Mapping[str, Mapping[str, object]] | None = None,
+    settings: Sequence[_fleet.GroupProfile] = (),
+    own: Sequence[str] = (),
+) -> _fleet.Inventory:
+    return _fleet.Inventory(groups, variables or {}, settings, own)
+
+
+def setting(group: str, profile: object, *ancestors: str, priority: int = 1) -> _fleet.GroupProfile:
+    return _fleet.GroupProfile(group, profile, frozenset(ancestors), priority)
+
+
+def test_read_fleet_reads_variables() -> None:
+    variables: dict[str, dict[str, object]] = {
+        "n1": {
+            "gpu_sharing_profile": "big",
+            "gpu_sharing_node_name": "worker-1",
+            "gpu_sharing_gpus": "8",
+        },
+        "n2": {"gpu_sharing_profile": ""},
+    }
+    fleet = _fleet.read_fleet(inventory(ONE_CLUSTER, variables), ALL)
+    assert fleet == _fleet.Fleet(
+        ("c1",),
+        (
+            _fleet.FleetNode("worker-1", "n1", "c1", "rack", "big", 8, True),
+            _fleet.FleetNode("n2", "n2", "c1", "gpu_nodes", None, None, True),
+        ),
+    )
+
+
+def test_read_fleet_without_clusters_group() -> None:
+    fleet = _fleet.read_fleet(inventory({"gpu_nodes": ["n1"]}), ALL)
+    assert fleet.clusters == ("localhost",)
+    assert [node.host for node in fleet.of("localhost")] == ["n1"]
+    assert fleet.of("c1") == []
+
+
+def test_read_fleet_names_the_smallest_group() -> None:
+    groups = {
+        "all": ["n1", "n2"],
+        "ungrouped": ["n1"],
+        "gpu_clusters": ["c1"],
+        "gpu_nodes": ["n1", "n2"],
+        "hall": ["n1", "n2"],
+        "rack": ["n1"],
+    }
+    fleet = _fleet.read_fleet(inventory(groups), ALL)
+    assert [node.group for node in fleet.nodes] == ["rack", "hall"]
+
+
+def test_as_dict_is_plain() -> None:
+    fleet = _fleet.read_fleet(inventory({"gpu_nodes": ["n1"]}), ALL)
+    node = {"name": "n1", "host": "n1", "cluster": "localhost", "group": "gpu_nodes"}
+    assert fleet.as_dict() == {
+        "clusters": ["localhost"],
+        "nodes": [node | {"profile": None, "gpus": None, "selected": True}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("groups", "variables", "message"),
+    [
+        (
+            {"gpu_nodes": ["n1"]},
+            {"n1": {"gpu_sharing_cluster": "c9"}},
+            "n1: gpu_sharing_cluster is 'c9', but the inventory has no group gpu_clusters."
+            " Add the group with the host c9",
+        ),
+        ({"gpu_nodes": ["n1"], "gpu_clusters": []}, {}, "The group gpu_clusters is empty"),
+        (
+            ONE_CLUSTER,
+            {"n1": {"gpu_sharing_cluster": "c9"}},
+            "n1: gpu_sharing_cluster is 'c9', which is not in the group gpu_clusters (c1).",
+        ),
+        (
+            TWO_CLUSTERS,
+            {"n1": {"gpu_sharing_cluster": "c1"}},
+            "n2, n3: no gpu_sharing_cluster, and there are several clusters (c1, c2).",
+        ),
+        (
+            ONE_CLUSTER,
+            {"n1": {"gpu_sharing_gpus": 0}},
+            "n1: gpu_sharing_gpus is '0'; allowed: the node's number of physical GPUs, 1 or more.",
+        ),
+        (ONE_CLUSTER, {"n1": {"gpu_sharing_gpus": True}}, "n1: gpu_sharing_gpus is 'True'"),
+        (ONE_CLUSTER, {"n1": {"gpu_sharing_gpus": "two"}}, "n1: gpu_sharing_gpus is 'two'"),
+        (
+            ONE_CLUSTER,
+            {"n1": {"gpu_sharing_profile": 4}},
+            "n1: gpu_sharing_profile is 4 (a int); allowed: a text. Put it in quotes.",
+        ),
+        (
+            ONE_CLUSTER,
+            {"n1": {"gpu_sharing_node_name": ["a"]}},
+            "n1: gpu_sharing_node_name is ['a'] (a list); allowed: a text.",
+        ),
+        (
+            ONE_CLUSTER,
+            {"n1": {"gpu_sharing_node_name": "n2"}},
+            "Node n2 of cluster c1 is described by several inventory hosts: n1, n2.",
+        ),
+    ],
+)
+def test_read_fleet_refuses_inventory(
+    groups: Mapping[str, Sequence[str]],
+    variables: Mapping[str, Mapping[str, object]],
+    message: str,
+) -> None:
+    with pytest.raises(_errors.FleetError) as caught:
+        _fleet.read_fleet(inventory(groups, variables), ALL)
+    assert [message in problem for problem in caught.value.problems] == [True]
+
+
+def test_read_fleet_reports_every_problem() -> None:
+    variables = {"n1": {"gpu_sharing_gpus": 0}, "n2": {"gpu_sharing_gpus": -1}}
+    with pytest.raises(_errors.FleetError, match="^2 problems:\n- n1: .*\n- n2: ") as caught:
+        _fleet.read_fleet(inventory(ONE_CLUSTER, variables), ALL)
+    assert len(caught.value.problems) == 2
+
+
+RIVALS = {"gpu_clusters": ["c1"], "gpu_nodes": ["n1"], "a": ["n1"], "b": ["n1"]}
+
+
+def test_read_fleet_refuses_conflicting_groups() -> None:
+    settings = [setting("a", "x"), setting("b", "y")]
+    with pytest.raises(_errors.FleetError) as caught:
+        _fleet.read_fleet(inventory(RIVALS, settings=settings), ALL)
+    assert str(caught.value) == (
+        "n1: belongs to groups with different profiles: a (x) and b (y)."
+        " Take it out of one of them, or set gpu_sharing_profile on the host itself."
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "own"),
+    [
+        pytest.param([setting("a", "x"), setting("b", "y")], ["n1"], id="set on the host"),
+        pytest.param([setting("a", "x"), setting("b", "x")], [], id="same profile"),
+        pytest.param([setting("a", "x"), setting("b", "y", "a")], [], id="child above parent"),
+        pytest.param([setting("a", "x"), setting("b", "y", priority=2)], [], id="priority"),
+        pytest.param([setting("a", "x")], [], id="one group"),
+    ],
+)
+def test_read_fleet_accepts_groups(
+    settings: Sequence[_fleet.GroupProfile], own: Sequence[str]
+) -> None:
+    fleet = _fleet.read_fleet(inventory(RIVALS, settings=settings, own=own), ALL)
+    assert len(fleet.nodes) == 1
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        (ALL, ["n1", "n2", "n3"]),
+        (_fleet.Selection(["c1"], "c1"), ["n1", "n2"]),
+        (_fleet.Selection(["c1", "localhost"], "c1,localhost"), ["n1", "n2"]),
+        (_fleet.Selection(["c1", "n1"], "c1,n1"), ["n1"]),
+        (_fleet.Selection(["c1", "n1", "n3"], "c1,n1,n3"), ["n1"]),
+        (_fleet.Selection(["c1", "n2"], "c1,gpu_nodes,!n1", ["n1"]), ["n2"]),
+        (_fleet.Selection(["c1", "c2"], "all:!web", ["w1"]), ["n1", "n2", "n3"]),
+    ],
+)
+def test_read_fleet_selects(selection: _fleet.Selection, expected: list[str]) -> None:
+    fleet = _fleet.read_fleet(inventory(TWO_CLUSTERS, IN_TWO), selection)
+    assert [node.host for node in fleet.nodes if node.selected] == expected
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        (
+            _fleet.Selection(["w1"], "web"),
+            "--limit web selects w1, in neither group gpu_clusters nor gpu_nodes: nothing would"
+            " be done. Clusters are: c1, c2.",
+        ),
+        (
+            _fleet.Selection(["n1", "n3"], "n1,n3"),
+            "--limit n1,n3 selects GPU nodes (n1, n3) but no cluster, so nothing would be done."
+            " Use --limit 'c1,c2,n1,n3'.",
+        ),
+        (
+            _fleet.Selection(["n1"]),
+            "--limit (the limit) selects GPU nodes (n1) but no cluster, so nothing would be done."
+            " Use --limit 'c1,<nodes>'.",
+        ),
+        (
+            _fleet.Selection(["c2", "n1"], "c2,n1"),
+            "--limit c2,n1: the selected nodes (n1) belong to none of the selected clusters (c2),"
+            " so nothing would be done.",
+        ),
+        (
+            _fleet.Selection(["c1"], "c1,!n1", ["n1"]),
+            "--limit c1,!n1 takes away or intersects nodes (n1) but names none to act on; it would"
+            " act on all nodes. Use --limit 'c1,gpu_nodes,!n1' to leave nodes out, or"
+            " --limit 'c1,n1' to name those to act on.",
+        ),
+        (
+            _fleet.Selection(["c1", "w1"], "c1,web"),
+            "--limit c1,web: w1: in neither group gpu_clusters nor gpu_nodes, and no node is"
+            " selected beside it; it would act on all nodes.",
+        ),
+    ],
+)
+def test_read_fleet_refuses_limit(selection: _fleet.Selection, message: str) -> None:
+    with pytest.raises(_errors.FleetError) as caught:
+        _fleet.read_fleet(inventory(TWO_CLUSTERS, IN_TWO), selection)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("assignments", "default", "expected"),
+    [
+        ({"n1": "a", "n2": None}, "b", []),
+        ({}, None, []),
+        (
+            {"n1": "a"},
+            "c",
+            ["gpu_sharing_default_profile is 'c', which gpu_sharing_profiles does not define;"],
+        ),
+        (
+            {"n1": "c", "n2": "a", "n3": "c"},
+            "a",
+            ["gpu_sharing_profile of n1, n3 is 'c', which gpu_sharing_profiles does not define;"],
+        ),
+    ],
+)
+def test_undefined_profiles(
+    assignments: Mapping[str, str | None], default: str | None, expected: list[str]
+) -> None:
+    found = list(_fleet.undefined_profiles(assignments, ["b", "a"], default))
+    assert found == [f"{text} defined are: a, b." for text in expected]
+
+
+@pytest.mark.parametrize(
+    ("keys", "operator_changed", "expected"),
+    [
+        ([], False, []),
+        (["other"], False, []),
+        (["a"], False, ["the content of a, which nodes outside --limit share: n2."]),
+        (["d", "a"], False, ["the content of a, d, which nodes outside --limit share: n2, n3."]),
+        (
+            ["d"],
+            True,
+            [
+                "the GPU Operator's release or its pointer, which nodes outside --limit share:"
+                " n2, n3.",
+                "the content of d, which nodes outside --limit share: n3.",
+            ],
+        ),
+    ],
+)
+def test_beyond_limit(keys: list[str], operator_changed: bool, expected: list[str]) -> None:
+    nodes: list[dict[str, object]] = [
+        {"name": "n1", "profile": "a", "selected": True},
+        {"name": "n2", "profile": "a", "selected": False},
+        {"name": "n3", "profile": None, "selected": False},
+    ]
+    found = _fleet.beyond_limit(nodes, keys, "d", operator_changed=operator_changed)
+    assert [text.partition("This run would change ")[2] for text in found] == [
+        f"{text} Run without the limit, or give the limited nodes a profile of their own."
+        for text in expected
+    ]
+
+
+@pytest.mark.parametrize(
+    ("exclusive", "expected"),
+    [
+        (False, [("n1", None, "a"), ("n2", "a", None)]),
+        (True, [("n1", None, "a"), ("n2", "a", None), ("x1", "b", None)]),
+    ],
+)
+def test_plan_labels_changes(
+    exclusive: bool, expected: list[tuple[str, str | None, str | None]]
+) -> None:
+    plan = _fleet.plan_labels(
+        {"n2": None, "n1": "a", "n3": "a", "gone": "a"},
+        {"n1": "", "n2": "a", "n3": "a", "n4": "b", "x1": "b", "x2": None},
+        known=["n1", "n2", "n3", "n4", "gone"],
+        exclusive=exclusive,
+    )
+    assert [(c.node, c.before, c.after) for c in plan.changes] == expected
+    assert (plan.unmanaged, plan.missing, bool(plan)) == (("x1", "x2"), ("gone",), True)
+    assert plan.diff() == {
+        "before": {node: before for node, before, _ in expected},
+        "after": {node: after for node, _, after in expected},
+    }
+
+
+@given(desired=LABELS, observed=LABELS, exclusive=st.booleans())
+def test_plan_labels_applied_leaves_nothing(
+    desired: dict[str, str | None], observed: dict[str, str | None], exclusive: bool
+) -> None:
+    known = list(desired)
+    plan = _fleet.plan_labels(desired, observed, known=known, exclusive=exclusive)
+    applied = observed | {change.node: change.after for change in plan.changes}
+    again = _fleet.plan_labels(desired, applied, known=known, exclusive=exclusive)
+    assert not again
+    assert (again.unmanaged, again.missing) == (plan.unmanaged, plan.missing)
