@@ -26,6 +26,10 @@ OWN_CONFIG_MAP = (
     " another ConfigMap name"
     " (gpu_profiles_name), so that the one of the release is not touched."
 )
+RECOVERED = (
+    "Revision {revision} of the release was left {status} by a run that was killed, {age} s ago."
+    " Its Secret is taken away, so that Helm can go on."
+)
 AUTH = ("kubeconfig", "context", "host", "api_key", "ca_cert", "validate_certs")
 Result = dict[str, object]
 
@@ -52,7 +56,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         wanted = merge_values(values, options)
         if boolean(_pointer(wanted).get("create") or False, strict=False):
             raise AnsibleActionFail(OWN_CONFIG_MAP)
-        return result | self._deploy(options, values, wanted) | {"recovered": seen["recovered"]}
+        deployed = self._deploy(options, values, wanted)
+        if stuck := seen["recovered"]:
+            said = deployed.get("warnings")
+            known = said if isinstance(said, list) else []
+            deployed["warnings"] = [*known, RECOVERED.format(**stuck)]  # type: ignore[arg-type]
+        return result | deployed | {"recovered": stuck}
 
     def _deploy(
         self, options: Mapping[str, object], before: Mapping[str, object], after: Result

@@ -199,16 +199,14 @@ def show(
     plan: _config_map.ConfigMapPlan, name: str, observed: object, labels: dict[str, str]
 ) -> dict[str, dict[str, object]]:
     """The difference of the ConfigMap, and of the namespace's labels where they change."""
-    diff = plan.diff()
-    if not labels:
-        return {side: dict(keys) for side, keys in diff.items()}
-    before = mapping_at(observed, "metadata", "labels")
-    shown = {key: value for key, value in before.items() if key in labels} if observed else None
-    mine = f"labels of namespace {name}"
-    return {
-        "before": ({mine: shown} if shown is not None else {}) | diff["before"],
-        "after": {mine: labels} | diff["after"],
-    }
+    before: dict[str, object] = dict(plan.diff()["before"])
+    after: dict[str, object] = dict(plan.diff()["after"])
+    if labels:
+        had = mapping_at(observed, "metadata", "labels")
+        if observed:
+            before[f"labels of namespace {name}"] = {k: v for k, v in had.items() if k in labels}
+        after[f"labels of namespace {name}"] = labels
+    return {"before": before, "after": after}
 
 
 def write_namespace(

@@ -50,7 +50,7 @@ class Run:
     @property
     def changed(self) -> dict[str, int]:
         """Changed tasks by host."""
-        return {host: int(changed) for host, changed, *_ in RECAP.findall(self.output)}
+        return {host: int(changed) for host, changed, *_rest in RECAP.findall(self.output)}
 
     def succeeded(self) -> Run:
         assert self.rc == 0, self.output

@@ -39,7 +39,7 @@ def labs() -> Iterator[tuple[Lab, Lab]]:
 
 @pytest.fixture
 def two(labs: tuple[Lab, Lab], tmp_path: Path) -> Path:
-    """prod-eu and prod-us; nodes are called eu-… and us-… in the inventory, and nobody else's host."""
+    """prod-eu and prod-us; their nodes are called eu-… and us-… in the inventory."""
     groups = {
         f"{side}_nodes": {
             "vars": {"gpu_sharing_cluster": f"prod-{side}"},

@@ -46,7 +46,7 @@ def policy(lab: Lab) -> dict[str, Any]:
 
 
 def kill_site_in_mid_wait(lab: Lab, inventory: Path) -> None:
-    """Start site with an operator that can never run, and kill everything while Helm waits for it."""
+    """Start site with an operator that can never run; kill everything while Helm waits."""
     command = lab.command("site", inventory, variables={"gpu_operator_values": NOWHERE})
     with subprocess.Popen(
         command,
@@ -67,19 +67,20 @@ def test_release_left_pending_by_a_kill_is_an_error_while_young_and_recovered_la
     run = lab.playbook("site", inventory).failed()
     run.says("Revision 1 of the Helm release is pending-install for", "another run may still be")
     lab.forget_requests()
-    lab.wait_for(lambda: _age(lab) >= 3)
+    lab.wait_for(lambda: _age(lab) >= 25)
     old = {"gpu_operator_timeout": 3}
     lab.playbook("site", inventory, "--check", variables=old).succeeded()
     assert lab.writes() == []
     assert status(lab) == "pending-install"
-    run = lab.playbook("site", inventory, variables={"gpu_operator_timeout": _age(lab) - 1})
-    run.succeeded().says("was left pending-install by a run that was killed", "36 slots")
+    run = lab.playbook("site", inventory, variables={"gpu_operator_timeout": 20})
+    run.succeeded().says("was left pending-install by a run", "36 slots")
     assert status(lab) == "deployed"
 
 
 def _age(lab: Lab) -> int:
     secret = lab.json("secrets", "-n", "gpu-operator", "-l", "owner=helm")["items"][-1]
-    return int(time.time()) - int(secret["metadata"]["labels"]["modifiedAt"])
+    labels = secret["metadata"]["labels"]
+    return int(time.time()) - int(labels.get("modifiedAt") or labels["createdAt"])
 
 
 def test_normal_output_has_no_noise_about_helm_diff(lab: Lab, inventory: Path) -> None:
@@ -146,7 +147,8 @@ def test_existing_operator_is_adopted_without_a_restart_and_given_back(
         "--set",
         "devicePlugin.config.default=default",
     )
-    for group in GROUPS.values():
+    groups: dict[str, Any] = dict(GROUPS)
+    for group in groups.values():
         profile = group.get("vars", {}).get("gpu_sharing_profile")
         for node in group["hosts"] if profile else ():
             lab.kubectl("label", "node", node, f"nvidia.com/device-plugin.config={profile}")

@@ -211,7 +211,8 @@ def test_chart_that_would_own_the_config_map(lab: Lab, inventory: Path) -> None:
 
 
 def test_missing_nodes_can_be_reported_instead(lab: Lab, tmp_path: Path) -> None:
-    nodes = {"dev_gpus": {"hosts": {"dev-gpu-01": {}, "ghost-gpu-01": {}}}}
+    hosts: dict[str, object] = {"dev-gpu-01": {}, "ghost-gpu-01": {}}
+    nodes = {"dev_gpus": {"hosts": hosts}}
     inventory = write_inventory(tmp_path / "inventory", groups=nodes)
     report = {"gpu_sharing_unavailable_nodes": "report"}
     run = lab.playbook("site", inventory, "--check", variables=report).succeeded()

@@ -244,7 +244,7 @@ def main(names: Sequence[str]) -> int:
         print(f"run_checks.py: {error}", file=sys.stderr)
         return 2
     LOGS.mkdir(parents=True, exist_ok=True)
-    # A shell that starts us in the background has SIGINT ignored, and every step would inherit that.
+    # A shell that starts us in the background has SIGINT ignored, and steps would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if any(step.in_copy for step in steps):
         copy_tree(ROOT, TREE)

@@ -141,7 +141,7 @@ def test_read_fleet_refuses_inventory(
 
 def test_read_fleet_reports_every_problem() -> None:
     variables = {"n1": {"gpu_sharing_gpus": 0}, "n2": {"gpu_sharing_gpus": -1}}
-    with pytest.raises(_errors.FleetError, match="^2 problems:\n- n1: .*\n- n2: ") as caught:
+    with pytest.raises(_errors.FleetError, match=r"^2 problems:\n- n1: .*\n- n2: ") as caught:
         _fleet.read_fleet(inventory(ONE_CLUSTER, variables), ALL)
     assert len(caught.value.problems) == 2
 
@@ -309,8 +309,8 @@ def test_plan_labels_changes(
     assert [(c.node, c.before, c.after) for c in plan.changes] == expected
     assert (plan.unmanaged, plan.missing, bool(plan)) == (("x1", "x2"), ("gone",), True)
     assert plan.diff() == {
-        "before": {node: before for node, before, _ in expected},
-        "after": {node: after for node, _, after in expected},
+        "before": {node: before for node, before, _after in expected},
+        "after": {node: after for node, _before, after in expected},
     }
 
 

@@ -80,5 +80,5 @@ class Api:
 
 def _each(action: Callable[[object], None], items: Iterable[object], parallel: int) -> None:
     with ThreadPoolExecutor(parallel) as pool:
-        for _ in pool.map(action, items):
+        for _done in pool.map(action, items):
             pass

@@ -209,13 +209,7 @@ def _compile(program: Program, tag: str) -> None:
         str(binary),
         program.package,
     ]
-    environment = {
-        **os.environ,
-        "CGO_ENABLED": "0",
-        "GOFLAGS": "-mod=readonly",
-        "GOTOOLCHAIN": "local",
-        "GOWORK": "off",
-    }
+    environment = _go_environment()
     log = temporary / "build.log"
     try:
         _run_with_progress(command, environment, GO_DIR / program.module, log, tag)
@@ -262,6 +256,23 @@ def _beat(tag: str, seconds: float, terminal: bool) -> None:
 
 def _say(text: str, start: str = "", end: str = "\n") -> None:
     print(f"{start}{text}", end=end, file=sys.stderr, flush=True)
+
+
+def _go_environment() -> dict[str, str]:
+    return {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        "GOFLAGS": "-mod=readonly",
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+    }
+
+
+def go_check() -> int:
+    """Test gpusim, with the flags of the build: with others, Kubernetes would be compiled again."""
+    command = [str(_go()), "test", "-trimpath", "-buildvcs=false", "./cmd/gpusim"]
+    folder = GO_DIR / "controlplane"
+    return subprocess.run(command, cwd=folder, env=_go_environment(), check=False).returncode
 
 
 def _go() -> Path:

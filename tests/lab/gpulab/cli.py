@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from . import build as programs
+from .build import go_check
 from .cluster import down, up
 from .errors import LabError
 from .fleet import SETTINGS, load_fleet
@@ -37,6 +38,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     build = commands.add_parser("build", help="find or build the programs")
     build.set_defaults(command=_build)
+    check = commands.add_parser("go-check", help="run the Go tests of gpusim")
+    check.set_defaults(command=_go_check)
     boot = commands.add_parser("up", help="boot a lab")
     _name(boot)
     boot.add_argument("--fleet", type=Path, default=DEFAULT_FLEET, metavar="FILE")
@@ -64,6 +67,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _name(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", default="default", help="name of the lab (default: default)")
+
+
+def _go_check(_options: argparse.Namespace) -> int:
+    return go_check()
 
 
 def _build(_options: argparse.Namespace) -> int:

@@ -129,7 +129,7 @@ class _Boot:
         self._start("kube-controller-manager", programs.controller_manager(files))
         self._start("kube-scheduler", programs.scheduler(files))
         self._create_nodes(api)
-        self._start("kwok", programs.kwok(files, LAB_DIR / "kwok.yaml"))
+        self._start("kwok", programs.kwok(files, LAB_DIR / "kwok.conf"))
         self._start("gpusim", programs.gpusim(files, self.fleet.settings))
         self._wait("gpusim", "did not fill its caches", files.ready_file.exists)
         self._wait(
