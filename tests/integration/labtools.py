@@ -185,6 +185,7 @@ class Lab:
             "gpu_operator_chart_ref": self.environ["GPULAB_CHART"],
             "gpu_nodes_stable": 1,
             "gpu_nodes_timeout": 60,
+            "gpu_operator_timeout": 60,
             **(variables or {}),
         }
         tool = str(Path(sys.executable).with_name("ansible-playbook"))

@@ -20,7 +20,6 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
 )
 
 RELEASE = ("-n", "gpu-operator", "gpu-operator")
-NOWHERE = {"operator": {"nodeSelector": {"no-such": "node"}}}
 
 
 def helm(lab: Lab, *arguments: str) -> str:
@@ -46,8 +45,10 @@ def policy(lab: Lab) -> dict[str, Any]:
 
 
 def kill_site_in_mid_wait(lab: Lab, inventory: Path) -> None:
-    """Start site with an operator that can never run; kill everything while Helm waits."""
-    command = lab.command("site", inventory, variables={"gpu_operator_values": NOWHERE})
+    """Start site where no pod can be scheduled; kill everything while Helm waits."""
+    nodes = lab.kubectl("get", "nodes", "-o", "name").split()
+    lab.kubectl("cordon", *nodes)
+    command = lab.command("site", inventory)
     with subprocess.Popen(
         command,
         env=lab.ansible_environ(),
@@ -57,6 +58,7 @@ def kill_site_in_mid_wait(lab: Lab, inventory: Path) -> None:
     ) as process:
         lab.wait_for(lambda: status(lab).startswith("pending"), timeout=60)
         os.killpg(process.pid, signal.SIGKILL)
+    lab.kubectl("uncordon", *nodes)
 
 
 def test_release_left_pending_by_a_kill_is_an_error_while_young_and_recovered_later(
