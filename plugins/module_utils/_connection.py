@@ -188,7 +188,10 @@ def _in_cluster(merged: Mapping[str, object], surroundings: Surroundings) -> Con
         "server": f"https://{address}:{port}",
         "certificate-authority": str(surroundings.service_account / "ca.crt"),
     }
-    user: dict[str, object] = {"tokenFile": str(surroundings.service_account / "token")}
+    # Helm reads the file again when the token is renewed; the Python client takes the text alone.
+    file = surroundings.service_account / "token"
+    token = surroundings.read(file, "The service account's token").strip()
+    user: dict[str, object] = {"tokenFile": str(file), "token": token}
     warning = (
         "The credentials of the pod that runs Ansible are used, so the cluster is the one that"
         " Ansible itself runs in."

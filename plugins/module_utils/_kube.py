@@ -198,7 +198,7 @@ if TYPE_CHECKING:
         host: str
         connection_pool_maxsize: int
 
-        def get_api_key_with_prefix(self, identifier: str) -> str | None: ...
+        def auth_settings(self) -> dict[str, dict[str, str | None]]: ...
         def get_basic_auth_token(self) -> str | None: ...
 
     class ApiClient(Protocol):
@@ -231,12 +231,15 @@ def connect(module: AnsibleModule) -> Cluster:
 
 
 def _headers(api: ApiClient) -> dict[str, str]:
-    """Headers of authentication and impersonation, read anew each time: credentials of exec
-    plugins expire.
+    """Headers of authentication and impersonation, read anew each time: exec credentials expire.
+
+    Which key of the configuration holds the token differs between releases of the client, so it is
+    asked for the header.
     """
-    token = api.configuration.get_api_key_with_prefix("authorization")
+    settings = api.configuration.auth_settings().values()
+    token = next((str(entry["value"]) for entry in settings if entry["value"]), "")
     if not token and getattr(api.configuration, "username", None):
-        token = api.configuration.get_basic_auth_token()
+        token = api.configuration.get_basic_auth_token() or ""
     return dict(api.default_headers) | ({"Authorization": token} if token else {})
 
 

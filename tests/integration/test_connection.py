@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     Lab,
@@ -50,6 +51,16 @@ def ca_file(lab: Lab, folder: Path) -> Path:
     return file
 
 
+def renamed_user(lab: Lab, folder: Path) -> Path:
+    """The lab's kubeconfig with a user name of its own: of two users of one name the first wins."""
+    text = Path(lab.environ["KUBECONFIG"]).read_text(encoding="utf-8")
+    document = yaml.safe_load(text)
+    document["users"][0]["name"] = document["contexts"][0]["context"]["user"] = f"{lab.name}-user"
+    file = folder / f"{lab.name}.kubeconfig"
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return file
+
+
 def only_writer(lab: Lab, user: str) -> None:
     """Everything that site writes, Helm's Secret among it, was written as this user."""
     wrote = lab.writes(user)
@@ -82,12 +93,20 @@ def test_host_and_token_of_the_environment(
     uninstall(lab, inventory)
 
 
+def test_token_of_a_kubeconfig(lab: Lab, inventory: Path, token: str, tmp_path: Path) -> None:
+    document = yaml.safe_load(Path(lab.environ["KUBECONFIG"]).read_text(encoding="utf-8"))
+    document["users"][0]["user"] = {"token": token}
+    file = tmp_path / "token.kubeconfig"
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    run = lab.playbook("site", inventory, "--check", environ={"KUBECONFIG": str(file)})
+    run.succeeded().says(f"as {ROBOT}, credentials from kubeconfig")
+
+
 def test_context_of_a_kubeconfig_with_several(
     lab: Lab, other: Lab, inventory: Path, tmp_path: Path
 ) -> None:
     """The current context is the other cluster's; the variable names ours."""
-    merged = tmp_path / "merged"
-    paths = os.pathsep.join([other.environ["KUBECONFIG"], lab.environ["KUBECONFIG"]])
+    paths = os.pathsep.join(str(renamed_user(each, tmp_path)) for each in (other, lab))
     lab.forget_requests()
     other.forget_requests()
     run = lab.playbook(
@@ -99,7 +118,6 @@ def test_context_of_a_kubeconfig_with_several(
     run.says("as lab-admin, credentials from variables (context)")
     only_writer(lab, "lab-admin")
     assert other.writes() == []
-    assert not merged.exists()
     uninstall(lab, inventory)
 
 

@@ -57,8 +57,19 @@ def kill_site_in_mid_wait(lab: Lab, inventory: Path) -> None:
         stderr=subprocess.DEVNULL,
     ) as process:
         lab.wait_for(lambda: status(lab).startswith("pending"), timeout=60)
-        os.killpg(process.pid, signal.SIGKILL)
+        for pid in (process.pid, *descendants(process.pid)):
+            os.kill(pid, signal.SIGKILL)
     lab.kubectl("uncordon", *nodes)
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes below one: Ansible's workers, and Helm, are in sessions of their own."""
+    listed = subprocess.run(
+        ["ps", "-eo", "pid=,ppid="], check=True, text=True, capture_output=True
+    ).stdout
+    pairs = [(int(child), int(parent)) for child, parent in map(str.split, listed.splitlines())]
+    children = [child for child, parent in pairs if parent == pid]
+    return [*children, *(below for child in children for below in descendants(child))]
 
 
 def test_release_left_pending_by_a_kill_is_an_error_while_young_and_recovered_later(

@@ -1,0 +1,197 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ConfigMap of profiles: what is put, pruned, adopted and removed, and what is noted."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _config_map, _profiles
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)
+ROUNDED = "2026-01-02T03:04:06Z"
+CREATED = "2025-01-01T00:00:00Z"
+A, B = "version: v1\na: 1\n", "version: v1\nb: 2\n"
+FILES = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.sampled_from([A, B, "{", ""]))
+
+
+def written(text: str, at: str = CREATED) -> _config_map.Written:
+    return _config_map.Written(_profiles.config_hash(text), at)
+
+
+def document(annotation: str | None, **extra: object) -> dict[str, object]:
+    annotations = {} if annotation is None else {_config_map.PROFILES_ANNOTATION: annotation}
+    metadata = {"annotations": annotations, "creationTimestamp": CREATED, **extra}
+    return {"metadata": metadata, "data": {"a": A}}
+
+
+def applied(plan: _config_map.ConfigMapPlan) -> _config_map.ConfigMap:
+    """The ConfigMap after a merge patch with the plan."""
+    patch: dict[str, Any] = plan.patch()
+    before = plan.before or _config_map.ConfigMap(ours=True, created=CREATED)
+    data = {**before.data, **patch["data"]}
+    kept = {key: text for key, text in data.items() if text is not None}
+    metadata = {**patch["metadata"], "creationTimestamp": CREATED}
+    return _config_map.read_config_map({"metadata": metadata, "data": kept})
+
+
+@pytest.mark.parametrize(
+    ("annotation", "expected"),
+    [
+        (None, {}),
+        ('{"a": {"hash": "h", "at": "t"}}', {"a": _config_map.Written("h", "t")}),
+        ("{", {}),
+        ("[]", {}),
+        ('{"a": {"hash": "h"}}', {}),
+        ('{"a": 1}', {}),
+    ],
+)
+def test_read_config_map_annotation(
+    annotation: str | None, expected: dict[str, _config_map.Written]
+) -> None:
+    found = _config_map.read_config_map(document(annotation))
+    assert found == _config_map.ConfigMap({"a": A}, expected, False, CREATED)
+
+
+@pytest.mark.parametrize(("owner", "ours"), [("gpufleet.sharing", True), ("Helm", False)])
+def test_read_config_map_owner(owner: str, ours: bool) -> None:
+    labels = {"app.kubernetes.io/managed-by": owner}
+    assert _config_map.read_config_map(document(None, labels=labels)).ours is ours
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        pytest.param({}, datetime(2025, 1, 1, tzinfo=UTC), id="created"),
+        pytest.param(
+            {"a": written(A, ROUNDED)}, datetime(2026, 1, 2, 3, 4, 6, tzinfo=UTC), id="noted"
+        ),
+        pytest.param({"a": written(B, ROUNDED)}, None, id="edited since by somebody"),
+        pytest.param({"a": written(A, "")}, None, id="unreadable time"),
+    ],
+)
+def test_written_at(record: dict[str, _config_map.Written], expected: datetime | None) -> None:
+    config_map = _config_map.ConfigMap({"a": A}, record, created=CREATED)
+    assert config_map.written_at("a") == expected
+
+
+def test_plan_config_map_creates() -> None:
+    plan = _config_map.plan_config_map(None, {"a": A}, now=NOW)
+    assert plan
+    assert plan.patch() == {
+        "metadata": {
+            "annotations": {
+                _config_map.PROFILES_ANNOTATION: json.dumps(
+                    {"a": {"hash": _profiles.config_hash(A), "at": ROUNDED}}
+                )
+            }
+        },
+        "data": {"a": A},
+    }
+    assert plan.diff() == {"before": {}, "after": {"a": A}}
+
+
+def test_plan_config_map_puts_what_differs() -> None:
+    observed = _config_map.ConfigMap({"a": A, "b": A}, {"a": written(A), "b": written(A)})
+    plan = _config_map.plan_config_map(observed, {"a": A, "b": B}, now=NOW)
+    assert plan.put == {"b": B}
+    assert plan.record == {"a": written(A), "b": written(B, ROUNDED)}
+    assert plan.diff() == {"before": {"b": A}, "after": {"b": B}}
+
+
+def test_plan_config_map_leaves_other_layout() -> None:
+    observed = _config_map.ConfigMap({"a": "# by hand\n" + A}, {"a": written(A)})
+    assert not _config_map.plan_config_map(observed, {"a": A}, now=NOW)
+
+
+def test_plan_config_map_adopts() -> None:
+    observed = _config_map.ConfigMap({"a": A, "other": B}, created=CREATED)
+    plan = _config_map.plan_config_map(observed, {"a": A}, now=NOW)
+    assert (plan.put, plan.remove, plan.record) == ({}, (), {"a": written(A, CREATED)})
+    assert plan
+
+
+@pytest.mark.parametrize(
+    ("prune", "in_use", "remove", "kept", "record"),
+    [
+        (False, [], (), (), ["a", "old"]),
+        (False, ["old"], (), (), ["a", "old"]),
+        (True, [], ("foreign", "old"), (), ["a"]),
+        (True, ["old", "a", "nowhere"], ("foreign",), ("old",), ["a", "old"]),
+    ],
+)
+def test_plan_config_map_prunes(
+    prune: bool,
+    in_use: list[str],
+    remove: tuple[str, ...],
+    kept: tuple[str, ...],
+    record: list[str],
+) -> None:
+    observed = _config_map.ConfigMap(
+        {"a": A, "old": B, "foreign": B}, {"a": written(A), "old": written(B), "gone": written(B)}
+    )
+    plan = _config_map.plan_config_map(observed, {"a": A}, now=NOW, prune=prune, in_use=in_use)
+    assert (plan.remove, plan.in_use, sorted(plan.record)) == (remove, kept, record)
+    assert plan.patch()["data"] == dict.fromkeys(remove)
+    assert plan.diff() == {"before": dict.fromkeys(remove, B), "after": {}}
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (NOW, ROUNDED),
+        (NOW.replace(microsecond=0), ROUNDED),
+        (datetime(2026, 12, 31, 23, 59, 59, 1, tzinfo=UTC), "2027-01-01T00:00:00Z"),
+    ],
+)
+def test_plan_config_map_rounds_time_up(now: datetime, expected: str) -> None:
+    assert _config_map.plan_config_map(None, {"a": A}, now=now).record["a"].at == expected
+
+
+@given(files=FILES, data=FILES, prune=st.booleans())
+def test_plan_config_map_idempotent(
+    files: dict[str, str], data: dict[str, str], prune: bool
+) -> None:
+    observed = _config_map.ConfigMap(data, created=CREATED)
+    plan = _config_map.plan_config_map(observed, files, now=NOW, prune=prune)
+    later = NOW + timedelta(hours=1)
+    assert not _config_map.plan_config_map(applied(plan), files, now=later, prune=prune)
+
+
+@pytest.mark.parametrize(
+    ("observed", "remove", "delete"),
+    [
+        pytest.param(None, (), False, id="nothing there"),
+        pytest.param(
+            _config_map.ConfigMap({"a": A}, {"a": written(A)}, ours=True), ("a",), True, id="ours"
+        ),
+        pytest.param(
+            _config_map.ConfigMap({"a": A, "x": B}, {"a": written(A)}, ours=True),
+            ("a",),
+            False,
+            id="foreign key",
+        ),
+        pytest.param(
+            _config_map.ConfigMap({"a": A}, {"a": written(A)}), ("a",), False, id="foreign map"
+        ),
+        pytest.param(_config_map.ConfigMap({"x": B}), (), False, id="never ours"),
+    ],
+)
+def test_plan_removal(
+    observed: _config_map.ConfigMap | None, remove: tuple[str, ...], delete: bool
+) -> None:
+    plan = _config_map.plan_removal(observed)
+    assert (plan.remove, plan.delete, plan.record) == (remove, delete, {})
+    assert bool(plan) is bool(remove)
+    annotations = {_config_map.PROFILES_ANNOTATION: None}
+    assert plan.patch() == {
+        "metadata": {"annotations": annotations},
+        "data": dict.fromkeys(remove),
+    }
+    assert plan.diff() == {"before": dict.fromkeys(remove, A), "after": {}}
