@@ -18,7 +18,7 @@ from gpulab.api import Api
 from gpulab.pki import Pair
 from gpulab.state import Lab
 
-LAB = Path(__file__).resolve().parents[1] / "lab"
+LAB = Path(__file__).resolve().parents[1] / "lab.py"
 NAMESPACE = "gpu-operator"
 CONFIG_MAP = "profiles"
 LABEL = "nvidia.com/device-plugin.config"
