@@ -246,7 +246,7 @@ def test_wait_until_settled_old_pods_go() -> None:
 
 
 def test_wait_until_settled_old_pods_stay() -> None:
-    reasons, _ = watch(lambda _: observation(), old_pods=["u1"])
+    reasons, _calls = watch(lambda _: observation(), old_pods=["u1"])
     assert reasons == {"n1": "its old pods have not gone yet"}
 
 
