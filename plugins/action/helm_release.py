@@ -94,13 +94,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _remove(self, options: Mapping[str, object], values: Result, seen: Result) -> Result:
         """Uninstall what we installed; give back what was there before."""
         if not seen["exists"]:
-            return {"changed": False, "recovered": seen["recovered"]}
+            return {"changed": False, "recovered": seen["recovered"], "left": False}
         noted = seen["note"]
         note = Note(**noted) if isinstance(noted, dict) and noted else None
         if note is None:
             return {
                 "changed": False,
                 "recovered": {},
+                "left": True,
                 "msg": "This release was not touched by gpufleet.sharing.",
             }
         if note.installed:
@@ -110,7 +111,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if removed.get("failed"):
             return removed
         self._module(MODULE, dict(options) | {"forget": True})
-        return {"changed": True, "recovered": seen["recovered"], "diff": removed.get("diff", {})}
+        shown = removed.get("diff", {})
+        return {
+            "changed": True,
+            "recovered": seen["recovered"],
+            "left": not note.installed,
+            "diff": shown,
+        }
 
     def _module(self, name: str, arguments: Result) -> Result:
         found: Result = self._execute_module(name, module_args=arguments, task_vars=self._variables)

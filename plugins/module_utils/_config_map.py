@@ -115,8 +115,8 @@ def plan_config_map(
     """Compare files (profile name: content) with the ConfigMap.
 
     A key whose content differs only in layout is left as it is: rewriting it would restart plugins
-    for nothing. With prune,
-    all other keys go, except those in_use.
+    for nothing. Nor is it noted as ours, so that removal leaves it. With prune, all other keys go,
+    except those in_use.
     """
     data = observed.data if observed else {}
     put = {key: text for key, text in files.items() if not same_content(data.get(key), text)}
@@ -126,23 +126,23 @@ def plan_config_map(
     at = _round_up(now)
     record = {key: entry for key, entry in known.items() if key in data and key not in remove}
     record |= {key: Written(config_hash(text), at) for key, text in put.items()}
-    for key in (
-        files.keys() - put.keys() - record.keys()
-    ):  # adopted: it says the right thing since it was written
-        record[key] = Written(config_hash(data[key]), observed.created if observed else at)
     kept = tuple(key for key in others if key in in_use) if prune else ()
     return ConfigMapPlan(observed, put, remove, kept, record)
 
 
-def plan_removal(observed: ConfigMap | None) -> ConfigMapPlan:
-    """Undo plan_config_map: our keys go; the ConfigMap too when we created it and nobody else's
-    key is in it.
+def plan_removal(observed: ConfigMap | None, in_use: Collection[str] = ()) -> ConfigMapPlan:
+    """Undo plan_config_map: the keys that we wrote go, except those in_use.
+
+    The ConfigMap goes too when we created it and nothing else is in it.
     """
     if observed is None:
         return ConfigMapPlan(None, {}, (), (), {})
-    ours = tuple(sorted(observed.written.keys() & observed.data.keys()))
-    delete = observed.ours and not (observed.data.keys() - observed.written.keys())
-    return ConfigMapPlan(observed, {}, ours, (), {}, delete=delete)
+    ours = sorted(observed.written.keys() & observed.data.keys())
+    remove = tuple(key for key in ours if key not in in_use)
+    kept = tuple(key for key in ours if key in in_use)
+    delete = observed.ours and observed.data.keys() == set(remove)
+    record = {key: observed.written[key] for key in kept}
+    return ConfigMapPlan(observed, {}, remove, kept, record, delete=delete)
 
 
 def _round_up(now: datetime) -> str:

@@ -57,16 +57,19 @@ def previous_pointer(policy: object) -> Pointer:
     return Pointer(text_at(noted, "name"), text_at(noted, "default"))
 
 
-def undo_patch(policy: object) -> dict[str, object] | None:
-    """The merge patch that puts the remembered pointer back; None where we never set one."""
+def undo_patch(policy: object, config_map: str) -> dict[str, object] | None:
+    """The merge patch that puts the remembered pointer back; None where we never set one.
+
+    A pointer that somebody has meanwhile set to another ConfigMap than ours stays.
+    """
     if PREVIOUS_ANNOTATION not in mapping_at(policy, "metadata", "annotations"):
         return None
+    forget: dict[str, object] = {"metadata": {"annotations": {PREVIOUS_ANNOTATION: None}}}
+    if read_pointer(policy).name != config_map:
+        return forget
     previous = previous_pointer(policy)
     config = {"name": previous.name or None, "default": previous.default or None}
-    return {
-        "metadata": {"annotations": {PREVIOUS_ANNOTATION: None}},
-        "spec": {"devicePlugin": {"config": config if previous.name else None}},
-    }
+    return forget | {"spec": {"devicePlugin": {"config": config if previous.name else None}}}
 
 
 def not_stored(policy: object, wanted: Pointer) -> str:

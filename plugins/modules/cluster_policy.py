@@ -152,12 +152,13 @@ def undo(module: AnsibleModule, cluster: _kube.Cluster, path: str) -> dict[str, 
     """Put the pointer back that was there before ours, if ours is the one there now."""
     policy = cluster.find(path)
     before = _operator.read_pointer(policy)
-    patch = _operator.undo_patch(policy)
+    patch = _operator.undo_patch(policy, module.params["config_map"])
     if patch is None:
         return result(before, before, changed=False)
     if not module.check_mode:
         cluster.patch(path, patch)
-    return result(before, _operator.previous_pointer(policy), changed=True)
+    ours = before.name == module.params["config_map"]
+    return result(before, _operator.previous_pointer(policy) if ours else before, changed=True)
 
 
 def result(

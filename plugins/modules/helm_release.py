@@ -109,6 +109,10 @@ differs:
   description: Whether the release was not as asked for, so that it was changed or would be.
   type: bool
   returned: always
+left:
+  description: Whether a release that is not ours stays.
+  type: bool
+  returned: with O(state=absent)
 values:
   description: The values of the release, as merged.
   type: dict

@@ -37,13 +37,12 @@ options:
     type: list
     elements: str
     default: []
-  known_profiles:
+  profiles:
     description: >-
-      Names of the profiles that are defined. A node assigned any other one is an error, before
-      anything is written. Empty for no such check.
-    type: list
-    elements: str
-    default: []
+      The profiles, as of M(gpufleet.sharing.profiles). A node assigned any other one is an error,
+      before anything is written. Empty for no such check.
+    type: dict
+    default: {}
   default_profile:
     description: The profile of nodes without a label, to be checked too.
     type: str
@@ -122,7 +121,7 @@ SPEC: Spec = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "assignments": {"type": "dict", "required": True},
     "known_nodes": {"type": "list", "elements": "str", "default": []},
-    "known_profiles": {"type": "list", "elements": "str", "default": []},
+    "profiles": {"type": "dict", "default": {}},
     "default_profile": {"type": "str"},
     "exclusive": {"type": "bool", "default": False},
     "unavailable_nodes": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
@@ -135,7 +134,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
         node: None if remove else profile or None
         for node, profile in module.params["assignments"].items()
     }
-    check_profiles(desired, module.params["known_profiles"], module.params["default_profile"])
+    check_profiles(desired, list(module.params["profiles"]), module.params["default_profile"])
     cluster = _kube.connect(module)
     states = [node_state(item) for item in cluster.items(_kube.NODES, metadata_only=True)]
     gpu_nodes = {

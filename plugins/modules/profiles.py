@@ -117,7 +117,8 @@ from typing import TYPE_CHECKING
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _config_map, _kube, _profiles
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import PROFILE_LABEL
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import mapping_at, text_at
+from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import mapping_at
+from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import read_pointer
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -144,14 +145,12 @@ def plan_namespace(observed: object, *, create: bool) -> dict[str, str]:
     return {**mine, POD_SECURITY_LABEL: "privileged"}
 
 
-def keys_in_use(cluster: _kube.Cluster) -> set[str]:
-    """The keys that node labels or the operator's default name, all over the cluster."""
+def keys_in_use(cluster: _kube.Cluster, config_map: str) -> set[str]:
+    """The keys that node labels name, or the default of an operator pointed at the ConfigMap."""
     nodes = cluster.items(_kube.NODES, labels=PROFILE_LABEL, metadata_only=True)
     used = {mapping_at(node, "metadata", "labels").get(PROFILE_LABEL, "") for node in nodes}
-    policies = cluster.items(_kube.CLUSTER_POLICIES)
-    return used | {
-        text_at(policy, "spec", "devicePlugin", "config", "default") for policy in policies
-    }
+    pointers = (read_pointer(policy) for policy in cluster.items(_kube.CLUSTER_POLICIES))
+    return used | {pointer.default for pointer in pointers if pointer.name == config_map}
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
@@ -170,7 +169,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
         labels = plan_namespace(namespace, create=module.params["create_namespace"])
         prune = module.params["prune"]
         used = (
-            keys_in_use(cluster)
+            keys_in_use(cluster, module.params["name"])
             if prune and observed and observed.data.keys() - files.keys()
             else set()
         )
@@ -178,7 +177,9 @@ def run(module: AnsibleModule) -> dict[str, object]:
             observed, files, now=cluster.now(), prune=prune, in_use=used
         )
     else:
-        plan = _config_map.plan_removal(observed)
+        # In check mode what stood before this in uninstall has not been done, so all looks used.
+        used = set() if module.check_mode else keys_in_use(cluster, module.params["name"])
+        plan = _config_map.plan_removal(observed, used)
     if not module.check_mode:
         if labels:
             write_namespace(cluster, namespace_path, labels, new=namespace is None)

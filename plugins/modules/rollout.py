@@ -104,7 +104,7 @@ waited:
   type: list
   elements: str
   returned: always
-skipped:
+unavailable:
   description: Nodes that are NotReady or not in the cluster.
   type: list
   elements: str
@@ -277,7 +277,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
         "restarted": plan.nodes(Step.RESTART),
         "recorded": plan.nodes(Step.RECORD),
         "waited": plan.nodes(Step.WAIT),
-        "skipped": plan.nodes(Step.SKIP),
+        "unavailable": plan.nodes(Step.SKIP),
     }
 
 

@@ -175,6 +175,9 @@ def test_existing_operator_is_adopted_without_a_restart_and_given_back(
     data = lab.json("configmap", "device-plugin-config", "-n", "gpu-operator")["data"]
     assert data == others  # not a byte of the content was touched
     assert not [w for w in lab.writes() if "clusterpolicies" in w]
+    lab.playbook("uninstall", inventory, variables={"gpu_operator_manage": "existing"}).succeeded()
+    data = lab.json("configmap", "device-plugin-config", "-n", "gpu-operator")["data"]
+    assert data == others  # the pointer still names it: without its default key no plugin starts
 
 
 def _by_hand(replicas: int) -> str:

@@ -142,6 +142,21 @@ def test_keys_are_kept_without_prune_and_never_pruned_while_in_use(
     lab.kubectl("label", "node", "cpu-01", "nvidia.com/device-plugin.config-")
 
 
+def test_not_ready_node_is_labelled_and_named_but_not_waited_for(lab: Lab, inventory: Path) -> None:
+    annotation = "lab.gpufleet.sharing/ready"
+    lab.kubectl(
+        "label", "node", "dev-gpu-02", "nvidia.com/device-plugin.config=default", "--overwrite"
+    )
+    lab.kubectl("annotate", "node", "dev-gpu-02", f"{annotation}=false")
+    lab.kubectl("wait", "--for=condition=Ready=false", "node/dev-gpu-02", "--timeout=30s")
+    run = lab.playbook("site", inventory).failed()  # verification: a NotReady node is no proof
+    run.says("they are NotReady or missing: dev-gpu-02 (1)", "1 of 5 nodes differ", "dev-gpu-02")
+    assert lab.labels()["dev-gpu-02"] == "dev"
+    lab.kubectl("annotate", "node", "dev-gpu-02", f"{annotation}-")
+    lab.kubectl("wait", "--for=condition=Ready", "node/dev-gpu-02", "--timeout=30s")
+    lab.playbook("site", inventory).succeeded()
+
+
 def test_uninstall_check_mode_writes_nothing(lab: Lab, inventory: Path) -> None:
     lab.forget_requests()
     run = lab.playbook("uninstall", inventory, "--check").succeeded()
@@ -165,8 +180,10 @@ def test_uninstall_undoes_what_site_did_and_keeps_what_others_added(
 
 
 def test_uninstall_again_changes_nothing(lab: Lab, inventory: Path) -> None:
-    run = lab.playbook("uninstall", inventory).succeeded()
+    text = {"gpu_operator_remove_crds": "false"}  # as -e and surveys give it
+    run = lab.playbook("uninstall", inventory, variables=text).succeeded()
     assert run.changed == {"localhost": 0}
+    assert "clusterpolicies.nvidia.com" in lab.kubectl("get", "crds", "-o", "name")
 
 
 def test_uninstall_with_crds_removes_them(lab: Lab, inventory: Path) -> None:

@@ -97,6 +97,14 @@ def test_inventory_with_mistakes_stops_before_any_write(
     run.says(message)
 
 
+def test_batches_with_a_mistake_stop_before_any_write(lab: Lab, inventory: Path) -> None:
+    lab.forget_requests()
+    wrong = {"gpu_sharing_rollout_batches": ["0%"]}
+    run = lab.playbook("site", inventory, variables=wrong).failed()
+    run.says("gpu_sharing_rollout_batches has the entry '0%'; allowed: a number of nodes")
+    assert lab.writes() == []
+
+
 def test_job_slicing_is_refused(lab: Lab, inventory: Path) -> None:
     run = lab.playbook("site", inventory, variables={"awx_job_slice_count": 2}).failed()
     run.says("AWX job slicing cuts clusters and their nodes apart")

@@ -113,8 +113,8 @@ def test_plan_config_map_leaves_other_layout() -> None:
 def test_plan_config_map_adopts() -> None:
     observed = _config_map.ConfigMap({"a": A, "other": B}, created=CREATED)
     plan = _config_map.plan_config_map(observed, {"a": A}, now=NOW)
-    assert (plan.put, plan.remove, plan.record) == ({}, (), {"a": written(A, CREATED)})
-    assert plan
+    assert (plan.put, plan.remove, plan.record) == ({}, (), {})  # it stays its owner's
+    assert not plan
 
 
 @pytest.mark.parametrize(
@@ -162,6 +162,14 @@ def test_plan_config_map_idempotent(
     plan = _config_map.plan_config_map(observed, files, now=NOW, prune=prune)
     later = NOW + timedelta(hours=1)
     assert not _config_map.plan_config_map(applied(plan), files, now=later, prune=prune)
+
+
+def test_plan_removal_keeps_what_is_in_use() -> None:
+    ours = {"a": written(A), "b": written(B)}
+    observed = _config_map.ConfigMap({"a": A, "b": B}, ours, ours=True)
+    plan = _config_map.plan_removal(observed, {"a"})
+    assert (plan.remove, plan.in_use, plan.delete) == (("b",), ("a",), False)
+    assert plan.record == {"a": written(A)}
 
 
 @pytest.mark.parametrize(
