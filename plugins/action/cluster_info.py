@@ -24,6 +24,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._connection impor
     resolve_connection,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._results import add_warnings
 
 MODULE = "gpufleet.sharing.cluster_info"
 
@@ -49,10 +50,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             self._execute_module(MODULE, module_args=arguments | auth, task_vars=task_vars)
         )
         result.pop("invocation", None)
-        if connection.warnings:
-            said = result.get("warnings")
-            known = said if isinstance(said, list) else []
-            result["warnings"] = [*known, *connection.warnings]
+        add_warnings(result, connection.warnings)
         return result | {"auth": auth, "helm_auth": helm_auth, "source": connection.source}
 
 

@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.vars import merge_hash
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._helm import Note
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._results import add_warnings
 
 MODULE = "gpufleet.sharing.helm_release"
 NOISE = "Install helm diff"  # said on every run without that plugin
@@ -58,9 +59,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise AnsibleActionFail(OWN_CONFIG_MAP)
         deployed = self._deploy(options, values, wanted)
         if stuck := seen["recovered"]:
-            said = deployed.get("warnings")
-            known = said if isinstance(said, list) else []
-            deployed["warnings"] = [*known, RECOVERED.format(**stuck)]  # type: ignore[arg-type]
+            add_warnings(deployed, [RECOVERED.format(**stuck)])  # type: ignore[arg-type]
         return result | deployed | {"recovered": stuck}
 
     def _deploy(

@@ -164,9 +164,7 @@ def _has_identity(merged: Mapping[str, object]) -> bool:
 
 def _ambient(merged: Mapping[str, object], surroundings: Surroundings) -> Connection:
     """Nothing says which cluster: a kubeconfig that exists, else in-cluster credentials."""
-    default = surroundings.environ.get("KUBECONFIG") or str(
-        Path(_home(surroundings), ".kube", "config")
-    )
+    default = _default_kubeconfig(surroundings)
     if any(Path(path).expanduser().is_file() for path in default.split(os.pathsep) if path):
         cluster, user, name = _pick(_load(default, surroundings), "")
         return _from_options(merged, cluster, user, f"kubeconfig {default}", context=name)
@@ -281,10 +279,8 @@ def _load(given: object, surroundings: Surroundings) -> _Config:
     if isinstance(given, Mapping):
         _read_into(config, given, Path.cwd())
         return config
-    default = surroundings.environ.get("KUBECONFIG") or str(
-        Path(_home(surroundings), ".kube", "config")
-    )
-    paths = [Path(path).expanduser() for path in str(given or default).split(os.pathsep) if path]
+    named = str(given or _default_kubeconfig(surroundings))
+    paths = [Path(path).expanduser() for path in named.split(os.pathsep) if path]
     existing = [path for path in paths if path.exists()]
     if not existing:
         raise ConnectionSettingsError(
@@ -338,8 +334,10 @@ def _pick(config: _Config, wanted: str) -> tuple[dict[str, object], dict[str, ob
     return config.clusters[cluster], config.users.get(user, {}), name
 
 
-def _home(surroundings: Surroundings) -> str:
-    return surroundings.environ.get("HOME") or str(Path.home())
+def _default_kubeconfig(surroundings: Surroundings) -> str:
+    """The path, or paths, of the kubeconfig that kubectl would take."""
+    home = surroundings.environ.get("HOME") or str(Path.home())
+    return surroundings.environ.get("KUBECONFIG") or str(Path(home, ".kube", "config"))
 
 
 def _string(value: object) -> str:

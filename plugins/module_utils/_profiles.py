@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ProfileError, joined
 
@@ -126,6 +127,7 @@ def parse_profile(name: object, definition: object) -> Profile:
     return profile
 
 
+@lru_cache  # thousands of nodes share a few profiles
 def to_plugin_config(profile: Profile) -> str:
     """The plugin's configuration file for a profile: same profile, same bytes.
 
@@ -147,6 +149,7 @@ def to_plugin_config(profile: Profile) -> str:
     return str(yaml.safe_dump(document, sort_keys=False))
 
 
+@lru_cache
 def config_hash(text: str) -> str:
     """Twelve hexadecimal digits that name what a configuration file says, whatever its layout and
     comments.
@@ -162,6 +165,7 @@ def same_content(one: str | None, other: str) -> bool:
     return one is not None and (one == other or _document(one) == _document(other))
 
 
+@lru_cache
 def _document(text: str) -> object:
     """The parsed file, or the text itself when it is no YAML (such a file still has a hash)."""
     try:

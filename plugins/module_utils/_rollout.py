@@ -81,18 +81,17 @@ class RolloutPlan:
     def nodes(self, step: Step) -> list[str]:
         return [node for node, needed in self.steps.items() if needed is step]
 
+    @property
+    def changing(self) -> list[str]:
+        return [node for node, step in self.steps.items() if step not in (Step.NOTHING, Step.SKIP)]
+
     def __bool__(self) -> bool:
-        return any(step not in (Step.NOTHING, Step.SKIP) for step in self.steps.values())
+        return bool(self.changing)
 
     def diff(self) -> dict[str, dict[str, str]]:
         """What --diff shows: the content's hash and what is done, for the nodes that change."""
-        changing = [
-            node for node, step in self.steps.items() if step not in (Step.NOTHING, Step.SKIP)
-        ]
-        return {
-            "before": {node: self.before[node] for node in changing},
-            "after": {node: f"{self.after[node]} ({self.steps[node].value})" for node in changing},
-        }
+        after = {node: f"{self.after[node]} ({self.steps[node].value})" for node in self.changing}
+        return {"before": {node: self.before[node] for node in self.changing}, "after": after}
 
 
 def plan_rollout(targets: Iterable[Target], observed: Observation) -> RolloutPlan:

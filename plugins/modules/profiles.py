@@ -200,8 +200,9 @@ def show(
     plan: _config_map.ConfigMapPlan, name: str, observed: object, labels: dict[str, str]
 ) -> dict[str, dict[str, object]]:
     """The difference of the ConfigMap, and of the namespace's labels where they change."""
-    before: dict[str, object] = dict(plan.diff()["before"])
-    after: dict[str, object] = dict(plan.diff()["after"])
+    diff = plan.diff()
+    before: dict[str, object] = dict(diff["before"])
+    after: dict[str, object] = dict(diff["after"])
     if labels:
         had = mapping_at(observed, "metadata", "labels")
         if observed:

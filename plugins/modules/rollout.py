@@ -117,6 +117,7 @@ unsettled:
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -191,33 +192,32 @@ class Rollout:
             read_config_map(document) if document else None,
         )
 
+    def for_each(self, names: list[str], action: Callable[[str], object]) -> None:
+        """Do something to each. Raises ClusterError naming those where it failed."""
+        if failures := self.cluster.for_each(names, action):
+            raise ClusterError(
+                f"{some(sorted(failures))}: {min(failures.values())} Run again to finish."
+            )
+
     def record(self, nodes: list[str]) -> None:
         """Write on the nodes which content they have loaded."""
-        failures = self.cluster.for_each(
+        self.for_each(
             nodes,
             lambda node: self.cluster.patch(
                 _kube.object_path(_kube.NODES, node),
                 {"metadata": {"annotations": {CONFIG_HASH_ANNOTATION: self.targets[node].hash}}},
             ),
         )
-        if failures:
-            raise ClusterError(
-                f"{some(sorted(failures))}: {min(failures.values())} Run again to finish."
-            )
 
     def restart(self, nodes: list[str]) -> list[str]:
         """Delete the plugin's pods of some nodes. Returns their uids."""
         seen = self.observe().pods
         pods = {pod.name: pod for node in nodes for pod in seen.get(node, ())}
         path = _kube.namespaced("pods", self.namespace)
-        failures = self.cluster.for_each(
+        self.for_each(
             list(pods),
             lambda name: self.cluster.delete(_kube.object_path(path, name), uid=pods[name].uid),
         )
-        if failures:
-            raise ClusterError(
-                f"{some(sorted(failures))}: {min(failures.values())} Run again to finish."
-            )
         return [pod.uid for pod in pods.values()]
 
     def settle(self, nodes: list[str], old_pods: list[str], what: str) -> None:

@@ -29,6 +29,12 @@ def helm(lab: Lab, *arguments: str) -> str:
     return done.stdout
 
 
+def by_hand(lab: Lab, verb: str, *options: str) -> None:
+    """Install or upgrade the release as somebody else than our collection."""
+    chart = lab.environ["GPULAB_CHART"]
+    helm(lab, verb, "gpu-operator", chart, "-n", "gpu-operator", *options)
+
+
 def values(lab: Lab) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(helm(lab, "get", "values", *RELEASE, "-o", "json")) or {}
     return found
@@ -105,13 +111,9 @@ def test_normal_output_has_no_noise_about_helm_diff(lab: Lab, inventory: Path) -
 
 
 def test_values_of_others_are_kept_unless_exact(lab: Lab, inventory: Path) -> None:
-    helm(
+    by_hand(
         lab,
         "upgrade",
-        "gpu-operator",
-        lab.environ["GPULAB_CHART"],
-        "-n",
-        "gpu-operator",
         "--reuse-values",
         "--set",
         "toolkit.enabled=false",
@@ -147,13 +149,9 @@ def test_existing_operator_is_adopted_without_a_restart_and_given_back(
         "data": others,
     }
     lab.apply(config_map)
-    helm(
+    by_hand(
         lab,
         "install",
-        "gpu-operator",
-        lab.environ["GPULAB_CHART"],
-        "-n",
-        "gpu-operator",
         "--wait",
         "--set",
         "devicePlugin.config.name=device-plugin-config",
@@ -194,13 +192,9 @@ def _by_hand(replicas: int) -> str:
 def test_existing_operator_gets_the_pointer_by_a_patch_of_two_fields(
     lab: Lab, inventory: Path
 ) -> None:
-    helm(
+    by_hand(
         lab,
         "upgrade",
-        "gpu-operator",
-        lab.environ["GPULAB_CHART"],
-        "-n",
-        "gpu-operator",
         "--wait",
         "--reset-values",
     )
@@ -223,13 +217,9 @@ def test_existing_operator_gets_the_pointer_by_a_patch_of_two_fields(
 def test_release_that_was_there_before_survives_uninstall_with_its_own_pointer(
     lab: Lab, inventory: Path
 ) -> None:
-    helm(
+    by_hand(
         lab,
         "upgrade",
-        "gpu-operator",
-        lab.environ["GPULAB_CHART"],
-        "-n",
-        "gpu-operator",
         "--wait",
         "--set",
         "devicePlugin.config.name=theirs",
