@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from labclient import CONFIG_MAP, GFD, NAMESPACE, PLUGIN, PROFILES, Client, slices, until
@@ -213,9 +214,26 @@ def test_uninstall_takes_the_slots_and_leaves_the_operator_labels(client: Client
 
 def test_parser(client: Client) -> None:
     files = [slices(4), slices(1), "sharing: {timeSlicing: {}}"]
-    lines = "".join(json.dumps(file) + "\n" for file in files)
-    out = client.program("gpusim", "parse", "--lines", stdin=lines)
-    answers = [json.loads(line) for line in out.splitlines()]
+    answers = parse(client, files)
     assert [answer["ok"] for answer in answers] == [True, False, False]
     assert answers[0]["resources"] == [{"name": "nvidia.com/gpu", "replicas": 4}]
     assert "number of replicas must be >= 2" in answers[1]["error"]
+
+
+def test_parser_tells_the_whole_file_with_and_without_the_operators_environment(
+    client: Client,
+) -> None:
+    file = "flags: {migStrategy: mixed, gfd: {sleepInterval: 90s}}\nimex: {channelIDs: [0]}\n"
+    (shadowed,) = parse(client, [file])
+    (bare,) = parse(client, [file], "--operator-env=false")
+    assert shadowed["config"]["flags"]["migStrategy"] == "single"
+    assert bare["config"]["flags"]["migStrategy"] == "mixed"
+    assert bare["config"]["flags"]["plugin"]["passDeviceSpecs"] is False
+    assert bare["config"]["flags"]["gfd"]["sleepInterval"] == "1m30s"
+    assert bare["config"]["imex"] == {"channelIDs": [0]}
+
+
+def parse(client: Client, files: list[str], *options: str) -> list[dict[str, Any]]:
+    lines = "".join(json.dumps(file) + "\n" for file in files)
+    out = client.program("gpusim", "parse", "--lines", *options, stdin=lines)
+    return [json.loads(line) for line in out.splitlines()]

@@ -89,7 +89,7 @@ func newAgent(pod *corev1.Pod, now time.Time, restart time.Duration) *agent {
 			a.managed, a.defaultKey = true, envOf(c, "DEFAULT_CONFIG")
 		} else {
 			a.env = environment{migStrategy: envOf(c, "MIG_STRATEGY"), mpsRoot: envOf(c, "MPS_ROOT"),
-				checkFlags: c.Name == pluginName}
+				pluginDefaults: c.Name == pluginName, starts: programOf(c.Name)}
 		}
 	}
 	for _, v := range pod.Spec.Volumes {
@@ -98,6 +98,11 @@ func newAgent(pod *corev1.Pod, now time.Time, restart time.Duration) *agent {
 		}
 	}
 	return a
+}
+
+// programOf is the program of a main container, by the container's name.
+func programOf(container string) programs {
+	return map[string]programs{pluginName: thePlugin, gfdApp: theGFD}[container]
 }
 
 func envOf(c corev1.Container, name string) string {

@@ -5,11 +5,11 @@ package main
 
 import (
 	"maps"
-	"strings"
 	"testing"
 )
 
-var asOperator = environment{migStrategy: "single", mpsRoot: "/run/nvidia/mps", checkFlags: true}
+var asOperator = environment{migStrategy: "single", mpsRoot: "/run/nvidia/mps", pluginDefaults: true,
+	starts: thePlugin | theGFD | theMPSDaemon}
 
 func TestWhatCanBeObserved(t *testing.T) {
 	node := hardware{gpus: 2, unhealthy: 1, memory: 23028, product: "NVIDIA A10"}
@@ -50,30 +50,6 @@ func TestWhatCanBeObserved(t *testing.T) {
 		if got := advertised(config, node); !maps.Equal(got, c.offered) {
 			t.Errorf("%s: offered %v, want %v", name, got, c.offered)
 		}
-	}
-}
-
-func TestRefused(t *testing.T) {
-	for file, want := range map[string]string{
-		"sharing: {timeSlicing: {resources: [{name: gpu, replicas: 1}]}}":     "must be >= 2",
-		"sharing: {timeSlicing: {}}":                                          "no resources specified",
-		"sharing: {timeSlicing: {resources: []}}":                             "no resources specified",
-		"sharing: {timeSlicing: {resources: [{name: gpu, replicas: \"4\"}]}}": "cannot unmarshal",
-		"sharing: {timeSlicing: {resources: [{name: GPU, replicas: 4}]}}":     "incorrect format",
-		"version: v2": "unknown version",
-		"flags: {deviceDiscoveryStrategy: magic}": "discovery strategy",
-		"imex: {channelIDs: [3]}":                 "channelIDs",
-	} {
-		if got := parse(file, asOperator); got.OK || !strings.Contains(got.Error, want) {
-			t.Errorf("%s: %+v, want %q", file, got, want)
-		}
-	}
-	shadowed := "flags: {migStrategy: magic}"
-	if got := parse(shadowed, asOperator); !got.OK {
-		t.Errorf("the operator's MIG_STRATEGY beats the file: %s", got.Error)
-	}
-	if got := parse(shadowed, environment{checkFlags: true}); got.OK {
-		t.Error("without MIG_STRATEGY the file counts")
 	}
 }
 

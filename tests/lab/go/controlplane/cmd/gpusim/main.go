@@ -42,17 +42,43 @@ func command(ctx context.Context, arguments []string) error {
 		_ = flags.Parse(arguments[1:])
 		return run(ctx, *kubeconfig, *readyFile, s)
 	case "parse":
-		env := environment{}
-		flags.StringVar(&env.migStrategy, "mig-strategy", "single", "MIG_STRATEGY as the operator sets it; empty: not set")
-		flags.StringVar(&env.mpsRoot, "mps-root", "/run/nvidia/mps", "MPS_ROOT as the operator sets it; empty: not set")
-		flags.BoolVar(&env.checkFlags, "flags-check", true, "refuse what the plugin refuses after parsing")
 		lines := flags.Bool("lines", false, "read JSON strings, one a line; answer one JSON object a line")
-		_ = flags.Parse(arguments[1:])
+		env, err := parseEnvironment(flags, arguments[1:])
+		if err != nil {
+			return err
+		}
 		klog.SetOutput(io.Discard)
 		klog.LogToStderr(false)
 		return answer(os.Stdin, os.Stdout, env, *lines)
 	}
 	return fmt.Errorf("unknown command %q: use run or parse", arguments[0])
+}
+
+// parseEnvironment reads the options of `gpusim parse`.
+func parseEnvironment(flags *flag.FlagSet, arguments []string) (environment, error) {
+	env := environment{}
+	flags.BoolVar(&env.pluginDefaults, "operator-env", true, "the environment that the operator sets beats the file; "+
+		"false: no variable is set at all")
+	flags.StringVar(&env.migStrategy, "mig-strategy", "single", "MIG_STRATEGY as the operator sets it; empty: not set")
+	flags.StringVar(&env.mpsRoot, "mps-root", "/run/nvidia/mps", "MPS_ROOT as the operator sets it; empty: not set")
+	check := flags.Bool("flags-check", true, "refuse what plugin, GFD or MPS daemon refuse after parsing")
+	if err := flags.Parse(arguments); err != nil {
+		return env, err
+	}
+	if *check {
+		env.starts = thePlugin | theGFD | theMPSDaemon
+	}
+	if env.pluginDefaults {
+		return env, nil
+	}
+	var err error
+	flags.Visit(func(given *flag.Flag) {
+		if given.Name == "mig-strategy" || given.Name == "mps-root" {
+			err = fmt.Errorf("--%s is part of the operator's environment: not with --operator-env=false", given.Name)
+		}
+	})
+	env.migStrategy, env.mpsRoot = "", ""
+	return env, err
 }
 
 // answer prints what the plugin makes of one file, or of each line's file.

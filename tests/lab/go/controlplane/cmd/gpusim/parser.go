@@ -5,6 +5,7 @@ package main
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,10 @@ import (
 	cli "github.com/urfave/cli/v2"
 )
 
-// parsed is what NVIDIA's plugin makes of one config file.
+// parsed is what NVIDIA's plugin makes of one config file. Resources and their renames are as the
+// plugin uses them; Config is the whole file as it was understood, before the plugin drops what it
+// does not support (rename, devices, resources). A file with a Config and an Error has been parsed,
+// but a program refuses to start with it.
 type parsed struct {
 	OK                         bool             `json:"ok"`
 	Error                      string           `json:"error,omitempty"`
@@ -23,6 +27,9 @@ type parsed struct {
 	RenameByDefault            bool             `json:"renameByDefault"`
 	FailRequestsGreaterThanOne bool             `json:"failRequestsGreaterThanOne"`
 	Resources                  []parsedResource `json:"resources"`
+	Config                     json.RawMessage  `json:"config,omitempty"`
+
+	spec *spec.Config // as the plugin uses it; nil when the file is refused
 }
 
 type parsedResource struct {
@@ -31,12 +38,21 @@ type parsedResource struct {
 	Replicas int    `json:"replicas"`
 }
 
-// environment is what the operator sets on the plugin container beside the file.
+// environment is what the operator sets on a container beside the file.
 type environment struct {
-	migStrategy string
-	mpsRoot     string
-	checkFlags  bool // the plugin checks its flags after parsing, GFD does not
+	migStrategy, mpsRoot string   // not set when empty
+	pluginDefaults       bool     // PASS_DEVICE_SPECS, FAIL_ON_INIT_ERROR, DEVICE_*_STRATEGY are set
+	starts               programs // whose start follows the parsing
 }
+
+// programs are those that read the file; each checks something of its own once it is parsed.
+type programs uint8
+
+const (
+	thePlugin programs = 1 << iota
+	theGFD
+	theMPSDaemon
+)
 
 // parser asks NVIDIA's own code and remembers the answers.
 type parser struct {
@@ -61,13 +77,17 @@ func (p *parser) parse(content string, env environment) parsed {
 func parse(content string, env environment) parsed {
 	config, err := loadConfig(content, env)
 	if err != nil {
-		return parsed{Error: err.Error(), Resources: []parsedResource{}}
+		return refused(err)
+	}
+	whole, err := json.Marshal(config)
+	if err != nil { // the plugin prints it as well, and fails in the same way
+		return refused(err)
 	}
 	spec.DisableResourceNamingInConfig(config)
-	if env.checkFlags {
-		if err := checkFlags(config); err != nil {
-			return parsed{Error: err.Error(), Resources: []parsedResource{}}
-		}
+	if err := checkStart(config, env.starts); err != nil {
+		result := refused(err)
+		result.Config = whole
+		return result
 	}
 	shared := config.Sharing.ReplicatedResources()
 	result := parsed{
@@ -76,6 +96,8 @@ func parse(content string, env environment) parsed {
 		RenameByDefault:            shared.RenameByDefault,
 		FailRequestsGreaterThanOne: shared.FailRequestsGreaterThanOne,
 		Resources:                  []parsedResource{},
+		Config:                     whole,
+		spec:                       config,
 	}
 	for _, r := range shared.Resources {
 		result.Resources = append(result.Resources,
@@ -84,9 +106,19 @@ func parse(content string, env environment) parsed {
 	return result
 }
 
-// loadConfig runs NewConfig, which takes a command line, not bytes.
-func loadConfig(content string, env environment) (*spec.Config, error) {
-	file, err := os.CreateTemp("", "gpusim-*.yaml")
+func refused(err error) parsed {
+	return parsed{Error: err.Error(), Resources: []parsedResource{}}
+}
+
+// loadConfig runs NewConfig, which takes a command line, not bytes. A file that makes it panic is
+// refused: the plugin would die of it.
+func loadConfig(content string, env environment) (config *spec.Config, err error) {
+	defer func() {
+		if what := recover(); what != nil {
+			config, err = nil, fmt.Errorf("panic: %v", what)
+		}
+	}()
+	file, err := os.CreateTemp(scratch(), "gpusim-*.yaml")
 	if err != nil {
 		return nil, err
 	}
@@ -97,16 +129,17 @@ func loadConfig(content string, env environment) (*spec.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	arguments := []string{"nvidia-device-plugin", "--config-file", file.Name(),
-		"--pass-device-specs=true", "--fail-on-init-error=true",
-		"--device-list-strategy=envvar", "--device-id-strategy=uuid"}
+	arguments := []string{"nvidia-device-plugin", "--config-file", file.Name()}
+	if env.pluginDefaults {
+		arguments = append(arguments, "--pass-device-specs=true", "--fail-on-init-error=true",
+			"--device-list-strategy=envvar", "--device-id-strategy=uuid")
+	}
 	if env.migStrategy != "" {
 		arguments = append(arguments, "--mig-strategy="+env.migStrategy)
 	}
 	if env.mpsRoot != "" {
 		arguments = append(arguments, "--mps-root="+env.mpsRoot)
 	}
-	var config *spec.Config
 	app := cli.NewApp()
 	app.Writer, app.ErrWriter = io.Discard, io.Discard
 	app.Flags = pluginFlags()
@@ -118,6 +151,15 @@ func loadConfig(content string, env environment) (*spec.Config, error) {
 		return nil, err
 	}
 	return config, nil
+}
+
+// scratch is a folder in memory where there is one, unless TMPDIR names another.
+func scratch() string {
+	const memory = "/dev/shm"
+	if info, err := os.Stat(memory); os.Getenv("TMPDIR") == "" && err == nil && info.IsDir() {
+		return memory
+	}
+	return ""
 }
 
 // pluginFlags are the flags of the plugin that have a counterpart in the file.
@@ -149,9 +191,28 @@ func pluginFlags() []cli.Flag {
 	return flags
 }
 
-// checkFlags refuses what the plugin's own start refuses once the file has been parsed
-// (v0.19.3, on a node with NVML).
-func checkFlags(config *spec.Config) error {
+// checkStart refuses what the start of each program refuses once the file has been parsed, on
+// whatever node with NVML it runs (v0.19.3). What depends on the node is in start.go.
+func checkStart(config *spec.Config, of programs) error {
+	if of&thePlugin != 0 {
+		if err := checkPlugin(config); err != nil {
+			return err
+		}
+	}
+	if of&theGFD != 0 {
+		if err := checkGFD(config); err != nil {
+			return fmt.Errorf("GPU feature discovery: %w", err)
+		}
+	}
+	if of&theMPSDaemon != 0 {
+		if err := checkClients(config, mostClients); err != nil {
+			return fmt.Errorf("MPS control daemon: %w", err)
+		}
+	}
+	return nil
+}
+
+func checkPlugin(config *spec.Config) error {
 	if _, err := spec.NewDeviceListStrategies(*config.Flags.Plugin.DeviceListStrategy); err != nil {
 		return fmt.Errorf("invalid device list strategy: %w", err)
 	}
@@ -169,10 +230,41 @@ func checkFlags(config *spec.Config) error {
 	if !oneOf(*config.Flags.DeviceDiscoveryStrategy, "auto", "nvml", "tegra") {
 		return fmt.Errorf("invalid device discovery strategy: %v", *config.Flags.DeviceDiscoveryStrategy)
 	}
+	if err := checkMIGStrategy(config); err != nil {
+		return err
+	}
+	return spec.AssertChannelIDsValid(config.Imex.ChannelIDs)
+}
+
+func checkGFD(config *spec.Config) error {
+	if !oneOf(*config.Flags.DeviceDiscoveryStrategy, "auto", "nvml", "tegra", "vfio") {
+		return fmt.Errorf("invalid device discovery strategy: %v", *config.Flags.DeviceDiscoveryStrategy)
+	}
+	return checkMIGStrategy(config)
+}
+
+func checkMIGStrategy(config *spec.Config) error {
 	if !oneOf(*config.Flags.MigStrategy, spec.MigStrategyNone, spec.MigStrategySingle, spec.MigStrategyMixed) {
 		return fmt.Errorf("unknown MIG strategy: %v", *config.Flags.MigStrategy)
 	}
-	return spec.AssertChannelIDsValid(config.Imex.ChannelIDs)
+	return nil
+}
+
+// mostClients is what an MPS server takes on any GPU; older ones take fewer.
+const mostClients = 48
+
+// checkClients refuses more replicas of a GPU than its MPS server takes clients. Entries for other
+// resources match no device: MPS does not go with MIG.
+func checkClients(config *spec.Config, most int) error {
+	if config.Sharing.SharingStrategy() != spec.SharingStrategyMPS {
+		return nil
+	}
+	for _, r := range config.Sharing.MPS.Resources {
+		if r.Name == gpuResource && r.Replicas > most {
+			return fmt.Errorf("%d replicas, but an MPS server takes at most %d clients", r.Replicas, most)
+		}
+	}
+	return nil
 }
 
 func oneOf(value string, allowed ...string) bool {
