@@ -12,9 +12,9 @@ GPU = "nvidia.com/gpu"
 SHARED = "nvidia.com/gpu.shared"
 MIG = "nvidia.com/mig-1g.5gb"
 NONE = _profiles.Profile("none")
-FOUR = _profiles.Profile("four", (_profiles.SharedResource(GPU, 4),))
-RENAMED = _profiles.Profile("renamed", (_profiles.SharedResource(GPU, 4),), rename_by_default=True)
-MIXED = _profiles.Profile("mixed", (_profiles.SharedResource(MIG, 2),))
+FOUR = _profiles.parse_profile("four", {"replicas": 4})
+RENAMED = _profiles.parse_profile("renamed", {"replicas": 4, "rename_by_default": True})
+MIXED = _profiles.parse_profile("mixed", {"resources": [{"name": MIG, "replicas": 2}]})
 COUNT_2 = {"nvidia.com/gpu.count": "2"}
 
 

@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils import _config_ma
 NOW = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)
 ROUNDED = "2026-01-02T03:04:06Z"
 CREATED = "2025-01-01T00:00:00Z"
-A, B = "version: v1\na: 1\n", "version: v1\nb: 2\n"
+A, B = "version: v1\n", "version: v1\nflags:\n  gdsEnabled: true\n"
 FILES = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.sampled_from([A, B, "{", ""]))
 
 

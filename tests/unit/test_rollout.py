@@ -20,7 +20,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils import (
 )
 
 GPU = "nvidia.com/gpu"
-PROFILE = _profiles.Profile("p", (_profiles.SharedResource(GPU, 4),))
+PROFILE = _profiles.parse_profile("p", {"replicas": 4})
 TARGET = _rollout.Target("n1", PROFILE)
 TEXT = _profiles.to_plugin_config(PROFILE)
 WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -215,7 +215,20 @@ def watch(
 
 @pytest.mark.parametrize(("stable", "until"), [(0, 0), (3, 3)])
 def test_wait_until_settled_good_from_the_start(stable: float, until: float) -> None:
-    assert watch(lambda _: observation(), stable=stable) == ({}, until)
+    reasons, seconds = watch(lambda _: observation(), stable=stable)
+    assert not reasons
+    assert seconds == pytest.approx(until)
+
+
+def test_wait_until_settled_looks_often_at_first_and_then_each_second() -> None:
+    looks: list[float] = []
+
+    def observe(seconds: float) -> _rollout.Observation:
+        looks.append(seconds)
+        return observation(UNSHARED)
+
+    watch(observe, timeout=5)
+    assert looks == pytest.approx([0, 0.2, 0.5, 0.95, 1.625, 2.625, 3.625, 4.625, 5])
 
 
 def test_wait_until_settled_does_not_believe_flapping() -> None:
@@ -224,25 +237,30 @@ def test_wait_until_settled_does_not_believe_flapping() -> None:
     def observe(seconds: float) -> _rollout.Observation:
         return observation(UNSHARED if 2 <= seconds < 6 else GOOD)
 
-    assert watch(observe) == ({}, 9)
+    reasons, until = watch(observe)
+    assert not reasons
+    assert until == pytest.approx(6.625 + 3)
 
 
 def test_wait_until_settled_flapping_for_ever() -> None:
-    reasons, until = watch(lambda seconds: observation(GOOD if seconds % 3 else UNSHARED))
-    assert (reasons, until) == ({"n1": "looks right, but not yet for 3 s"}, 20)
+    reasons, until = watch(lambda seconds: observation(UNSHARED if seconds % 3 < 1 else GOOD))
+    assert reasons == {"n1": "looks right, but not yet for 3 s"}
+    assert until == pytest.approx(20)
 
 
 def test_wait_until_settled_gives_up_with_reason() -> None:
     reasons, until = watch(lambda _: observation(UNSHARED))
-    assert (reasons, until) == ({"n1": "nvidia.com/gpu is 2, expected 8"}, 20)
+    assert reasons == {"n1": "nvidia.com/gpu is 2, expected 8"}
+    assert until == pytest.approx(20)
 
 
 def test_wait_until_settled_old_pods_go() -> None:
     old = replace(PLUGIN, uid="u0", leaving=True)
-    reasons = watch(
+    reasons, until = watch(
         lambda seconds: observation(pods=[*PODS, old] if seconds < 4 else PODS), old_pods=["u0"]
     )
-    assert reasons == ({}, 7)
+    assert not reasons
+    assert until == pytest.approx(4.625 + 3)
 
 
 def test_wait_until_settled_old_pods_stay() -> None:

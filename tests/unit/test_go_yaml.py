@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A file's text as a Go program reads it: words, merge keys, and what is refused."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _go_yaml
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import Reader, Rule
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("4", 4),
+        ("+4", 4),
+        ("-4", -4),
+        ("010", 8),
+        ("08", 8.0),
+        ("0o10", 8),
+        ("0x1F", 31),
+        ("-0x10", -16),
+        ("0b11", 3),
+        ("1_000", 1000),
+        ("18446744073709551615", 2**64 - 1),
+        ("18446744073709551616", 2.0**64),
+        ("-9223372036854775809", -(2.0**63)),
+        ("4.", 4.0),
+        (".5", 0.5),
+        ("1e3", 1000.0),
+        ("1e400", "1e400"),
+        (".5_0", ".5_0"),
+        ("1:30", "1:30"),
+        ("2001-01-01", "2001-01-01"),
+        ("0x", "0x"),
+        ("-", "-"),
+        ("y", True),
+        ("Off", False),
+        ("oN", "oN"),
+        ("~", None),
+        ("", None),
+        ("nul", "nul"),
+        (".inf", math.inf),
+        ("-.INF", -math.inf),
+        ("٤", "٤"),
+    ],
+)
+def test_read_word(word: str, value: object) -> None:
+    read = _go_yaml.read_word(word)
+    assert (type(read), read) == (type(value), value)
+
+
+def test_read_word_not_a_number() -> None:
+    read = _go_yaml.read_word(".NaN")
+    assert isinstance(read, float)
+    assert math.isnan(read)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", None),
+        ("a: 4", {"a": 4}),
+        ("a: '4'", {"a": "4"}),
+        ("a: |\n  4", {"a": "4"}),
+        ("{1: a, true: b, 1.5: c}", {"1": "a", "true": "b", "1.5": "c"}),
+        ("a: &x {b: 1}\nc: {<<: *x, d: 2}", {"a": {"b": 1}, "c": {"b": 1, "d": 2}}),
+        ("c: {<<: [{b: 1}, {b: 2, e: 3}]}", {"c": {"b": 1, "e": 3}}),
+        ("a: &x 1\nb: &x 2\nc: *x", {"a": 1, "b": 2, "c": 2}),
+        ("'<<': 1", {"<<": 1}),
+        ("\ufeffa: 1", {"a": 1}),
+    ],
+)
+def test_load(text: str, value: object) -> None:
+    reader = Reader("p")
+    assert _go_yaml.load(text, reader) == value
+    assert reader.problems == []
+
+
+@pytest.mark.parametrize(
+    ("text", "rules"),
+    [
+        ("a: &x {b: 1}\nc: {b: 2, <<: *x}", [Rule.DUPLICATE_KEY]),
+        ("a: 1\na: 2\nb: {c: 1, c: 2}", [Rule.DUPLICATE_KEY, Rule.DUPLICATE_KEY]),
+        ("a: &x [{b: 1}]\nc: {<<: *x}", [Rule.SYNTAX]),
+        ("a: {? : 1}", [Rule.SYNTAX]),
+        ("a: \x00", [Rule.SYNTAX]),
+        ("a: 1\n--- [", [Rule.SECOND_DOCUMENT]),
+        ("a: !x 1\nb: !!int 1", [Rule.TAG, Rule.TAG]),
+        ("%TAG ! x:\n---\na: 1", [Rule.TAG]),
+        ("[" * 5000, [Rule.SIZE]),
+    ],
+)
+def test_load_refuses(text: str, rules: list[Rule]) -> None:
+    reader = Reader("p")
+    _go_yaml.load(text, reader)
+    assert [problem.rule for problem in reader.problems] == rules
+
+
+def test_load_is_not_fooled_by_many_aliases() -> None:
+    """A hundred lines that would grow to nine to the power of nine values."""
+    lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
+    for one, other in zip("abcdefgh", "bcdefghi", strict=True):
+        lines.append(f"{other}: &{other} [{', '.join([f'*{one}'] * 9)}]")
+    reader = Reader("p")
+    _go_yaml.load("\n".join(lines), reader)
+    assert [problem.rule for problem in reader.problems] == [Rule.SIZE]
