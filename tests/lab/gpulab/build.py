@@ -27,6 +27,7 @@ _VERSION = "k8s.io/component-base/version"
 _GO_WHEEL = "1.26.6"
 _GO_LEAST = (1, 26)
 _HEARTBEAT = 15.0
+_SOURCES = (".go", ".yaml")  # of a program: its code, and the data that it embeds
 _LINES_OF_LOG = 25
 
 
@@ -53,7 +54,11 @@ class Program:
         module = GO_DIR / self.module
         files = [module / "go.mod", module / "go.sum"]
         for folder in self.sources:
-            files += sorted(p for p in (module / folder).rglob("*.go") if "_test" not in p.name)
+            files += sorted(
+                path
+                for path in (module / folder).rglob("*")
+                if path.suffix in _SOURCES and not path.name.endswith("_test.go")
+            )
         for path in files:
             digest.update(path.relative_to(module).as_posix().encode() + b"\0")
             digest.update(path.read_bytes())

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from .errors import LabError
+from .mig import Mig, read_mig
 
 #: Setting -> default. Durations as the simulator (Go) writes them.
 SETTINGS: Mapping[str, str] = {
@@ -25,9 +26,12 @@ SETTINGS: Mapping[str, str] = {
     "crash_backoff": "1s",  # pause before a crashed container is started again
     "status_lag": "500ms",  # ClusterPolicy stays "ready" this long after a change
     "label_expiry": "3s",  # GFD gone -> its labels go
+    "mps_retry": "1s",  # plugin finds no MPS daemon -> it tries again
 }
 
-_GROUP_KEYS = {"nodes", "gpus", "product", "memory", "labels", "taints", "prefix", "start"}
+_GROUP_KEYS = {
+    *("nodes", "gpus", "product", "memory", "mig", "labels", "taints", "prefix", "start"),
+}
 _EFFECTS = {"NoSchedule", "PreferNoSchedule", "NoExecute"}
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _DURATION = re.compile(r"(\d+(\.\d+)?(ms|s|m|h))+")
@@ -53,6 +57,7 @@ class Node:
     memory: int
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
+    mig: Mig | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,7 @@ class Group:
     taints: tuple[Taint, ...]
     prefix: str
     start: int
+    mig: Mig | None
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class Fleet:
             "nodes": [
                 {
                     "name": node.name,
-                    "hardware": [node.gpus, node.product, node.memory],
+                    "hardware": [node.gpus, node.product, node.memory, *_mig(node)],
                     "labels": dict(sorted(node.labels.items())),
                     "taints": [[taint.key, taint.value, taint.effect] for taint in node.taints],
                 }
@@ -103,8 +109,19 @@ def _members(group: Group, width: int) -> Iterator[Node]:
     for index in range(group.start, group.start + group.nodes):
         name = f"{group.prefix}-{index:0{width}d}"
         yield Node(
-            name, group.name, group.gpus, group.product, group.memory, group.labels, group.taints
+            name,
+            group.name,
+            group.gpus,
+            group.product,
+            group.memory,
+            group.labels,
+            group.taints,
+            group.mig,
         )
+
+
+def _mig(node: Node) -> list[str]:
+    return [node.mig.annotation] if node.mig else []
 
 
 def load_fleet(path: Path, overrides: Mapping[str, str]) -> Fleet:
@@ -145,16 +162,18 @@ def _group(name: str, body: object, where: str) -> Group:
     product = raw.get("product", "NVIDIA-A10" if gpus else "")
     if not isinstance(product, str):
         raise LabError(f"{where}: product must be a string, not {product!r}")
+    memory = _integer(raw, "memory", 23028 if gpus else 0, 0, where)
     return Group(
         name=name,
         nodes=_integer(raw, "nodes", None, 1, where),
         gpus=gpus,
         product=product,
-        memory=_integer(raw, "memory", 23028 if gpus else 0, 0, where),
+        memory=memory,
         labels=_labels(raw.get("labels") or {}, where),
         taints=_taints(raw.get("taints") or [], where),
         prefix=prefix,
         start=_integer(raw, "start", 1, 0, where),
+        mig=read_mig(raw.get("mig"), gpus, product, memory, where),
     )
 
 

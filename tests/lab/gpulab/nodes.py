@@ -74,6 +74,9 @@ def _labels(node: Node) -> dict[str, str]:
     }
     if node.gpus:
         labels["feature.node.kubernetes.io/pci-10de.present"] = "true"
+    if node.mig:
+        labels["nvidia.com/mig.config"] = node.mig.config
+        labels["nvidia.com/mig.config.state"] = "success"
     if node.name == CPU_NODE:
         labels["node-role.kubernetes.io/control-plane"] = ""
     return labels
@@ -82,11 +85,14 @@ def _labels(node: Node) -> dict[str, str]:
 def _annotations(node: Node) -> dict[str, str]:
     if not node.gpus:
         return {}
-    return {
+    annotations = {
         f"{_ANNOTATION}/gpus": str(node.gpus),
         f"{_ANNOTATION}/product": node.product,
         f"{_ANNOTATION}/memory": str(node.memory),
     }
+    if node.mig:
+        annotations[f"{_ANNOTATION}/mig"] = node.mig.annotation
+    return annotations
 
 
 def _condition(entry: tuple[str, str, str, str], now: str) -> dict[str, str]:

@@ -121,15 +121,15 @@ class Client:
         command += ["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "30s"]
         self.program(*command, *(item for value in values for item in ("--set", value)))
 
-    def install_operator(self) -> None:
+    def install_operator(self, profiles: Mapping[str, str] = PROFILES) -> None:
         self.call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-        body = {"metadata": {"name": CONFIG_MAP}, "data": PROFILES}
+        body = {"metadata": {"name": CONFIG_MAP}, "data": profiles}
         self.call("POST", f"/api/v1/namespaces/{NAMESPACE}/configmaps", body)
         self.point_at(CONFIG_MAP, "default")
 
-    def point_at(self, config_map: str, default: str) -> None:
-        """Set the pointer by Helm; an empty name: none at all."""
-        values = ["daemonsets.rollingUpdate.maxUnavailable=100%"]
+    def point_at(self, config_map: str, default: str, *more: str) -> None:
+        """Set the pointer by Helm, and more values; an empty name: none at all."""
+        values = ["daemonsets.rollingUpdate.maxUnavailable=100%", *more]
         if config_map:
             values += [f"devicePlugin.config.name={config_map}"]
             values += [f"devicePlugin.config.default={default}"]

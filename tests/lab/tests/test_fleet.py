@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gpulab.errors import LabError
 from gpulab.fleet import CPU_NODE, SETTINGS, Taint, load_fleet, parse_fleet
+from gpulab.mig import Mig
 
 FLEETS = Path(__file__).resolve().parents[1] / "fleets"
 
 
-@pytest.mark.parametrize(("file", "nodes", "gpus"), [("small.yml", 6, 10), ("demo.yml", 12, 38)])
+@pytest.mark.parametrize(
+    ("file", "nodes", "gpus"), [("small.yml", 6, 10), ("demo.yml", 12, 38), ("mig.yml", 7, 9)]
+)
 def test_load_fleet_shipped(file: str, nodes: int, gpus: int) -> None:
     fleet = load_fleet(FLEETS / file, {})
     assert len(fleet.nodes()) == nodes
@@ -49,6 +53,56 @@ def test_group_values() -> None:
     node = parse_fleet({"groups": {"g": group}}, {}, "f").nodes()[1]
     assert (node.gpus, node.product, node.memory, node.labels) == (2, "P", 5, {"x": "y"})
     assert node.taints == (Taint("nvidia.com/gpu", "", "NoSchedule"),)
+
+
+def cut(mig: object, gpus: int = 2, product: str = "A100", memory: int = 81920) -> Mig | None:
+    """What a group makes of the key mig."""
+    group = {"nodes": 1, "gpus": gpus, "product": product, "memory": memory, "mig": mig}
+    return parse_fleet({"groups": {"g": group}}, {}, "f").nodes()[1].mig
+
+
+@pytest.mark.parametrize(
+    ("mig", "memory", "annotation", "config"),
+    [
+        ({"1g.10gb": 7}, 81920, '{"1g.10gb":7}', "all-1g.10gb"),
+        ({"1g.10gb": 4}, 40960, '{"1g.10gb":4}', "all-1g.10gb"),
+        ({"1g.10gb": 3}, 81920, '{"1g.10gb":3}', "custom"),
+        ({}, 81920, "{}", "all-enabled"),
+        (
+            {"3g.40gb": 1, "1g.10gb": 2, "2g.20gb": 1},
+            81920,
+            '{"1g.10gb":2,"2g.20gb":1,"3g.40gb":1}',
+            "all-balanced",
+        ),
+        ([{"7g.80gb": 1}, None], 81920, '[{"7g.80gb":1},null]', "custom"),
+    ],
+)
+def test_mig_layouts(mig: object, memory: int, annotation: str, config: str) -> None:
+    assert cut(mig, memory=memory) == Mig(annotation, config)
+
+
+def test_no_mig() -> None:
+    assert cut(None) is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mig": {}, "gpus": 0}, "mig needs gpus, of a product out of ['A100', "),
+        ({"mig": {}, "product": "NVIDIA-A10"}, "not 'NVIDIA-A10'"),
+        ({"mig": "all-1g.10gb"}, "must be {PROFILE: DEVICES} or a list of those"),
+        ({"mig": {"1g.5gb": 1}}, "'1g.5gb' is no profile of this card; known: 1g.10gb, 1g.20gb, "),
+        ({"mig": {"1g.10gb": 0}}, "1g.10gb must be a whole number >= 1, not 0"),
+        ({"mig": {"1g.10gb": True}}, "not True"),
+        ({"mig": {"1g.10gb": 8}}, "does not fit on one GPU: 8 of 7 slices, 8 of 8 parts"),
+        ({"mig": [{"1g.10gb": 7}]}, "mig has 1 layouts for 2 GPUs; null is one without"),
+    ],
+)
+def test_mig_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(LabError) as caught:
+        cut(**options)
+    assert str(caught.value).startswith("f: groups.g: mig")
+    assert message in str(caught.value)
 
 
 def test_equal_fleets_have_equal_dicts() -> None:

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"time"
 
+	spec "github.com/NVIDIA/k8s-device-plugin/api/config/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -36,20 +38,23 @@ func (c *container) crash(now time.Time, backoff time.Duration, why error) {
 	c.running, c.endedAt, c.failure, c.retryAt = false, now, why.Error(), now.Add(backoff)
 }
 
-// loaded is the file that a main container works with.
+// loaded is the file that a main container works with, and how MIG had cut the GPUs by then.
 type loaded struct {
 	key    string
 	sha256 string
 	since  time.Time
 	config parsed
+	mig    []layout
 }
 
 // world is what an agent can look at.
 type world struct {
 	settings
-	label   string // value of the config label on its node
-	history *history
-	parser  *parser
+	label    string // value of the config label on its node
+	hardware hardware
+	mps      map[string]bool // resources that the MPS daemon of its node serves
+	history  *history
+	parser   *parser
 }
 
 // agent is one pod that carries config-manager: the plugin, GFD or the MPS daemon. Its rules are
@@ -80,6 +85,8 @@ type agent struct {
 	labelAt          time.Time
 	settled          bool // the side-car has survived its first look at the label
 	loaded           *loaded
+	idle             string    // why the main container runs but does not serve
+	again            time.Time // then it reads its file again
 }
 
 func newAgent(pod *corev1.Pod, now time.Time, restart time.Duration) *agent {
@@ -102,7 +109,7 @@ func newAgent(pod *corev1.Pod, now time.Time, restart time.Duration) *agent {
 
 // programOf is the program of a main container, by the container's name.
 func programOf(container string) programs {
-	return map[string]programs{pluginName: thePlugin, gfdApp: theGFD}[container]
+	return map[string]programs{pluginName: thePlugin, gfdApp: theGFD, mpsName: theMPSDaemon}[container]
 }
 
 func envOf(c corev1.Container, name string) string {
@@ -139,6 +146,9 @@ func (a *agent) step(now time.Time, w world) {
 		a.main.start(now)
 		a.load(now, w)
 	}
+	if a.main.running && a.outdated(now, w) {
+		a.load(now, w)
+	}
 	if !a.managed {
 		return
 	}
@@ -166,7 +176,7 @@ func (a *agent) next(w world) time.Time {
 	case a.managed && !a.initDone:
 		return a.init.retryAt
 	}
-	soonest := earliest(a.main.retryAt, a.side.retryAt)
+	soonest := earliest(earliest(a.main.retryAt, a.side.retryAt), a.again)
 	if a.side.running && !a.settled {
 		soonest = earliest(soonest, a.labelAt)
 	}
@@ -244,7 +254,7 @@ func (a *agent) choose(label string, now time.Time, w world) {
 
 // load makes the main container read its file; what it refuses makes it exit.
 func (a *agent) load(now time.Time, w world) {
-	a.loaded = nil
+	a.loaded, a.idle, a.again = nil, "", time.Time{}
 	content, there := "", true
 	if a.link != "" {
 		content, there = a.files(now, w)[a.link]
@@ -258,7 +268,37 @@ func (a *agent) load(now time.Time, w world) {
 		a.main.crash(now, w.crashBackoff, errors.New(config.Error))
 		return
 	}
-	a.loaded = &loaded{a.link, fmt.Sprintf("%x", sha256.Sum256([]byte(content))), now, config}
+	if err := checkNode(a.env.starts, config, w.hardware); err != nil {
+		a.main.crash(now, w.crashBackoff, err)
+		return
+	}
+	a.loaded = &loaded{a.link, fmt.Sprintf("%x", sha256.Sum256([]byte(content))), now, config, w.hardware.mig}
+	if a.idle = a.waitsFor(config, w); a.idle != "" {
+		a.again = now.Add(w.mpsRetry)
+	}
+}
+
+// waitsFor is why the plugin does not serve what it has loaded: it asks the MPS daemon when it
+// starts, and never again once it serves.
+func (a *agent) waitsFor(config parsed, w world) string {
+	if a.env.starts != thePlugin || config.Strategy != string(spec.SharingStrategyMPS) {
+		return ""
+	}
+	for name := range advertised(config, w.hardware) {
+		if !w.mps[name] {
+			return "the MPS control daemon does not serve " + name
+		}
+	}
+	return ""
+}
+
+// outdated: the plugin waits and tries again, or somebody has changed MIG under a running program,
+// which then acts as if it had been restarted.
+func (a *agent) outdated(now time.Time, w world) bool {
+	if !a.again.IsZero() && !now.Before(a.again) {
+		return true
+	}
+	return a.loaded != nil && !reflect.DeepEqual(a.loaded.mig, w.hardware.mig)
 }
 
 // ready: every container runs.
@@ -277,11 +317,11 @@ func (a *agent) sideShown() *container {
 	return &a.side
 }
 
-// failure is why the pod is not ready, for the annotation on the node.
+// failure is why the pod is not ready or does not serve, for the annotation on the node.
 func (a *agent) failure() string {
 	switch {
 	case a.ready():
-		return ""
+		return a.idle
 	case a.mountFailed:
 		return "ConfigMap " + a.configMap + " not found"
 	case a.managed && !a.initDone:

@@ -4,7 +4,7 @@
 package main
 
 import (
-	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 
@@ -19,6 +19,7 @@ const (
 	annotationGPUs    = "lab.gpufleet.sharing/gpus"
 	annotationProduct = "lab.gpufleet.sharing/product"
 	annotationMemory  = "lab.gpufleet.sharing/memory"
+	annotationMIG     = "lab.gpufleet.sharing/mig"
 	annotationBroken  = "lab.gpufleet.sharing/unhealthy"
 	annotationLoaded  = "lab.gpufleet.sharing/loaded"
 )
@@ -28,6 +29,8 @@ type hardware struct {
 	gpus, unhealthy int
 	memory          int // MiB per GPU
 	product         string
+	mig             []layout // by GPU; those beyond the end are not in MIG mode
+	problem         string   // what is wrong with an annotation
 }
 
 func hardwareOf(node *corev1.Node) hardware {
@@ -41,68 +44,42 @@ func hardwareOf(node *corev1.Node) hardware {
 	h := hardware{gpus: number(annotationGPUs), unhealthy: number(annotationBroken),
 		memory: number(annotationMemory), product: node.Annotations[annotationProduct]}
 	h.unhealthy = min(h.unhealthy, h.gpus)
+	var err error
+	if h.mig, err = readLayouts(node.Annotations[annotationMIG], h.gpus, familyOf(h.product, h.memory)); err != nil {
+		h.problem = "annotation " + annotationMIG + ": " + err.Error()
+	}
 	return h
 }
 
 // slots of one resource: what is there and what is healthy.
 type slots struct{ total, healthy int }
 
-// advertised is what the plugin offers with a loaded file: resource name -> slots.
-// Entries for the same resource add up to the largest; entries for unknown ones do nothing.
+// advertised is what the plugin offers with a loaded file: resource name -> slots. Of several
+// entries for the same resource the largest counts; entries for unknown ones do nothing.
 func advertised(config parsed, h hardware) map[string]slots {
-	offered := map[string]slots{}
-	for _, r := range config.Resources {
-		if r.Name != gpuResource {
-			continue
-		}
-		name := r.Name
-		if r.Rename != "" {
-			name = r.Rename
-		}
-		if previous, ok := offered[name]; !ok || previous.total < h.gpus*r.Replicas {
-			offered[name] = slots{h.gpus * r.Replicas, (h.gpus - h.unhealthy) * r.Replicas}
-		}
+	offered, err := devicesOf(h, migStrategyOf(config))
+	if err != nil {
+		return nil
 	}
-	if len(offered) == 0 {
-		offered[gpuResource] = slots{h.gpus, h.gpus - h.unhealthy}
+	devices := maps.Clone(offered)
+	for _, r := range config.Resources {
+		delete(offered, r.Name)
+	}
+	for _, r := range config.Resources {
+		d, name := devices[r.Name], r.advertised()
+		if d.total > 0 && offered[name].total < d.total*r.Replicas {
+			offered[name] = slots{d.total * r.Replicas, d.healthy * r.Replicas}
+		}
 	}
 	return offered
 }
 
-// gfdLabels are the labels of GPU feature discovery for a loaded file. Where a resource is
-// listed twice, GFD looks at the first entry.
-func gfdLabels(config parsed, h hardware, timestamp int64) map[string]string {
-	replicas, suffix, strategy := 1, "", "none"
-	for _, r := range config.Resources {
-		if r.Name != gpuResource {
-			continue
-		}
-		replicas, strategy = r.Replicas, config.Strategy
-		if r.Rename == "" {
-			suffix = "-SHARED"
-		}
-		break
+// advertised is the name under which the plugin offers a shared resource.
+func (r parsedResource) advertised() string {
+	if r.Rename != "" {
+		return r.Rename
 	}
-	card := cardOf(h.product)
-	return map[string]string{
-		"nvidia.com/gpu.count":                  strconv.Itoa(h.gpus),
-		"nvidia.com/gpu.replicas":               strconv.Itoa(replicas),
-		"nvidia.com/gpu.product":                sanitise(h.product) + suffix,
-		"nvidia.com/gpu.memory":                 strconv.Itoa(h.memory),
-		"nvidia.com/gpu.sharing-strategy":       strategy,
-		"nvidia.com/gpu.family":                 card.family,
-		"nvidia.com/gpu.compute.major":          card.major,
-		"nvidia.com/gpu.compute.minor":          card.minor,
-		"nvidia.com/gpu.mode":                   "compute",
-		"nvidia.com/gpu.machine":                "gpufleet.sharing-lab",
-		"nvidia.com/mig.capable":                strconv.FormatBool(card.mig),
-		"nvidia.com/mps.capable":                strconv.FormatBool(config.Strategy == "mps"),
-		"nvidia.com/cuda.driver-version.full":   "580.95.05",
-		"nvidia.com/cuda.driver-version.major":  "580",
-		"nvidia.com/cuda.runtime-version.full":  "13.0",
-		"nvidia.com/cuda.runtime-version.major": "13",
-		"nvidia.com/gfd.timestamp":              fmt.Sprint(timestamp),
-	}
+	return r.Name
 }
 
 // card is what a product name tells.
@@ -131,6 +108,16 @@ func cardOf(product string) card {
 		}
 	}
 	return card{"ampere", "8", "6", false}
+}
+
+// clients is how many clients an MPS server takes on a card.
+func (c card) clients() int {
+	major, _ := strconv.Atoi(c.major)
+	minor, _ := strconv.Atoi(c.minor)
+	if major*10+minor >= 75 {
+		return mostClients
+	}
+	return 16
 }
 
 // sanitise makes a product name a label value, as GFD does.

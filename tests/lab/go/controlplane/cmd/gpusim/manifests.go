@@ -17,7 +17,8 @@ const (
 	pluginApp   = "nvidia-device-plugin-daemonset"
 	gfdApp      = "gpu-feature-discovery"
 	mpsApp      = "nvidia-device-plugin-mps-control-daemon"
-	pluginName  = "nvidia-device-plugin" // container
+	pluginName  = "nvidia-device-plugin"   // container
+	mpsName     = "mps-control-daemon-ctr" // container
 	sidecarName = "config-manager"
 	initName    = "config-manager-init"
 	hashKey     = "nvidia.com/last-applied-hash"
@@ -87,7 +88,7 @@ func operands() []operand {
 			map[string]string{deployPlugin: "true"}, plugin, image},
 		{gfdApp, gfdApp, "nvidia-gpu-feature-discovery", map[string]string{deployGFD: "true"},
 			func(s policySpec) bool { return s.GFD.on() }, func(s policySpec) string { return s.GFD.reference() }},
-		{mpsApp, "mps-control-daemon-ctr", "nvidia-device-plugin",
+		{mpsApp, mpsName, "nvidia-device-plugin",
 			map[string]string{deployPlugin: "true", "nvidia.com/mps.capable": "true"}, plugin, image},
 	}
 }

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -78,7 +79,8 @@ func (k *nodeAgents) sync(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	st.plan(hardwareOf(node), now, k.settings)
+	h := hardwareOf(node)
+	st.plan(h, now, k.settings)
 	for _, at := range []time.Time{st.offered.at, st.labelled.at} {
 		if at.After(now) {
 			soonest = earliest(soonest, at)
@@ -90,7 +92,7 @@ func (k *nodeAgents) sync(ctx context.Context, name string) error {
 	if err := k.writeStatus(ctx, node, st, now); err != nil {
 		return err
 	}
-	return k.writeMetadata(ctx, node, st, now)
+	return k.writeMetadata(ctx, node, st, h.problem, now)
 }
 
 // play lets the operand pods of a node do what is due; it returns when something is due next.
@@ -101,7 +103,8 @@ func (k *nodeAgents) play(ctx context.Context, node *corev1.Node, st *nodeState,
 		return soonest, err
 	}
 	st.refresh(pods, now, k.restart)
-	w := world{k.settings, node.Labels[labelConfig], k.history, k.parser}
+	h := hardwareOf(node)
+	w := world{k.settings, node.Labels[labelConfig], h, mpsServed(st.agents[mpsApp], h), k.history, k.parser}
 	for app, a := range st.agents {
 		a.step(now, w)
 		if err := k.writePod(ctx, pods[app], a); err != nil {
@@ -162,7 +165,7 @@ func (st *nodeState) refresh(pods map[string]*corev1.Pod, now time.Time, restart
 // plan works out what is to be published, and when.
 func (st *nodeState) plan(h hardware, now time.Time, s settings) {
 	var offered map[string]slots
-	if a := st.agents[pluginApp]; a != nil && a.loaded != nil {
+	if a := st.agents[pluginApp]; a != nil && a.loaded != nil && a.idle == "" {
 		offered = advertised(a.loaded.config, h)
 	}
 	st.offered.set(offered, now.Add(s.publish))
@@ -256,23 +259,12 @@ func setIfNew(target map[string]string, have corev1.ResourceList, name string, w
 }
 
 // writeMetadata writes the labels of GFD once they are due, and the lab's own annotation.
-func (k *nodeAgents) writeMetadata(ctx context.Context, node *corev1.Node, st *nodeState, now time.Time) error {
+func (k *nodeAgents) writeMetadata(ctx context.Context, node *corev1.Node, st *nodeState, problem string, now time.Time) error {
 	labels, annotations := map[string]any{}, map[string]any{}
-	if !now.Before(st.labelled.at) {
-		for key, value := range st.labelled.value {
-			if node.Labels[key] != value {
-				labels[key] = value
-			}
-		}
-		if st.labelled.value == nil {
-			for key := range gfdLabels(parsed{}, hardware{}, 0) {
-				if _, ok := node.Labels[key]; ok {
-					labels[key] = nil
-				}
-			}
-		}
+	if st.labelled.key != "" && !now.Before(st.labelled.at) {
+		labels = labelChange(node.Labels, st.labelled.value)
 	}
-	if want, have := loadedNote(st.agents[pluginApp]), node.Annotations[annotationLoaded]; want != have {
+	if want, have := loadedNote(st.agents[pluginApp], problem), node.Annotations[annotationLoaded]; want != have {
 		annotations[annotationLoaded] = nilIfEmpty(want)
 	}
 	if len(labels)+len(annotations) == 0 {
@@ -282,8 +274,25 @@ func (k *nodeAgents) writeMetadata(ctx context.Context, node *corev1.Node, st *n
 	return k.patch(ctx, st, "metadata", node, map[string]any{"metadata": metadata})
 }
 
-// loadedNote is what the plugin of a node has loaded, for tests; "" when there is no plugin.
-func loadedNote(a *agent) string {
+// labelChange makes the labels of GFD what they should be: those that it no longer writes go.
+func labelChange(have, want map[string]string) map[string]any {
+	change := map[string]any{}
+	for key, value := range want {
+		if old, ok := have[key]; !ok || old != value {
+			change[key] = value
+		}
+	}
+	for key := range have {
+		if _, ok := want[key]; !ok && byGFD(key) {
+			change[key] = nil
+		}
+	}
+	return change
+}
+
+// loadedNote is what the plugin of a node has loaded, for tests; "" when there is no plugin. The
+// problem is one of the node's annotations.
+func loadedNote(a *agent, problem string) string {
 	if a == nil {
 		return ""
 	}
@@ -292,8 +301,8 @@ func loadedNote(a *agent) string {
 		note["key"], note["sha256"] = a.loaded.key, a.loaded.sha256
 		note["since"] = a.loaded.since.UTC().Format(time.RFC3339Nano)
 	}
-	if failure := a.failure(); failure != "" {
-		note["error"] = failure
+	if failure := a.failure(); failure != "" || problem != "" {
+		note["error"] = cmp.Or(problem, failure)
 	}
 	var out strings.Builder
 	encoder := json.NewEncoder(&out)
