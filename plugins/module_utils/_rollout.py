@@ -36,6 +36,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import 
     same_content,
     to_plugin_config,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
 
 class Step(Enum):
@@ -213,7 +214,6 @@ class Patience:
 
     timeout: float
     stable: float
-    poll: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -240,6 +240,7 @@ def wait_until_settled(
     gone = set(old_pods)
     good_since: dict[str, float] = {}
     deadline = clock.now() + patience.timeout
+    pause = pauses()
     while True:
         observed = observe()
         reasons = {}
@@ -254,6 +255,8 @@ def wait_until_settled(
                 reason = f"looks right, but not yet for {patience.stable:g} s"
             if reason:
                 reasons[target.node] = reason
-        if not reasons or clock.now() >= deadline:
+        now = clock.now()
+        if not reasons or now >= deadline:
             return reasons
-        clock.pause(patience.poll)
+        moments = (deadline, *(since + patience.stable for since in good_since.values()))
+        clock.pause(min(next(pause), *(moment - now for moment in moments if moment > now)))

@@ -82,6 +82,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _operator
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -94,11 +95,11 @@ SPEC: Spec = {
     "namespace": {"type": "str", "default": "gpu-operator"},
     "timeout": {"type": "int", "default": 600},
 }
-POLL = 1.0
 
 
 def wait_for_policy(cluster: _kube.Cluster, path: str, deadline: float) -> _kube.Json:
     """The ClusterPolicy, as soon as it exists."""
+    pause = pauses()
     while (policy := cluster.find(path)) is None:
         if time.monotonic() >= deadline:
             raise ClusterError(
@@ -106,7 +107,7 @@ def wait_for_policy(cluster: _kube.Cluster, path: str, deadline: float) -> _kube
                 " GPU Operator installed there?"
                 " Set gpu_operator_manage to helm to have it installed."
             )
-        time.sleep(POLL)
+        time.sleep(next(pause))
     return policy
 
 
@@ -115,12 +116,13 @@ def wait_for_daemonsets(
 ) -> None:
     """Wait until the operator's DaemonSets carry the pointer and have reached their nodes."""
     path = _kube.namespaced("daemonsets", namespace, "apis/apps/v1")
+    pause = pauses()
     while lagging := _operator.lagging(list(cluster.items(path)), pointer):
         if time.monotonic() >= deadline:
             raise ClusterError(
                 f"The GPU Operator in {namespace} has not taken the profiles over: {lagging}."
             )
-        time.sleep(POLL)
+        time.sleep(next(pause))
 
 
 def run(module: AnsibleModule) -> dict[str, object]:

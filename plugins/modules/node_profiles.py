@@ -73,6 +73,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+differs:
+  description: Whether a node was not as asked for, so that it was changed or would be.
+  type: bool
+  returned: always
 changes:
   description: The labels that were changed, or would be in check mode.
   type: list
@@ -161,6 +165,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
         write(cluster, patches)
     return {
         "changed": bool(patches),
+        "differs": bool(patches),
         "diff": plan.diff(),
         "changes": [vars(change) for change in plan.changes],
         "unmanaged": list(plan.unmanaged),

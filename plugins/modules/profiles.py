@@ -82,6 +82,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+differs:
+  description: Whether something was not as asked for, so that it was changed or would be.
+  type: bool
+  returned: always
 written:
   description: Profiles whose content was written, or would be in check mode.
   type: list
@@ -187,6 +191,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
             write_config_map(cluster, config_maps, module.params["name"], plan)
     return {
         "changed": bool(plan or labels),
+        "differs": bool(plan or labels),
         "diff": show(plan, module.params["namespace"], namespace, labels),
         "written": sorted(plan.put),
         "rewritten": sorted(plan.put.keys() & (observed.data.keys() if observed else set())),

@@ -89,6 +89,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+differs:
+  description: Whether a node was not known to have its profile, so that it was changed or would be.
+  type: bool
+  returned: always
 restarted:
   description: Nodes whose plugin pods were restarted, or would be in check mode.
   type: list
@@ -273,6 +277,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
         rollout.carry_out(plan, batches)
     return {
         "changed": bool(plan),
+        "differs": bool(plan),
         "diff": plan.diff(),
         "restarted": plan.nodes(Step.RESTART),
         "recorded": plan.nodes(Step.RECORD),

@@ -17,6 +17,12 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     write_inventory,
 )
 
+ACTING = (
+    "Keep one key for each profile in ConfigMap",
+    "Keep the Helm release",
+    "Keep the profile labels, nodes to act on",
+    "Restart plugins that run on older content",
+)
 SIX = {**PROFILES, "dev": {"replicas": 6}}
 
 
@@ -59,6 +65,18 @@ def test_second_site_run_changes_and_writes_nothing(lab: Lab, inventory: Path) -
     run = lab.playbook("site", inventory).succeeded()
     assert run.changed == {"localhost": 0}
     assert lab.writes(dry_run=True) == []
+    for task in ACTING:  # the plan has seen that nothing is to do
+        assert run.output.count(task) == 1
+    assert "Wait until the operator has taken the profiles over" in run.output
+
+
+def test_namespace_that_lost_its_pod_security_label_differs(lab: Lab) -> None:
+    label = "pod-security.kubernetes.io/enforce"
+    arguments = {"profiles": PROFILES}
+    assert not module_result(lab, "profiles", arguments, "--check")["differs"]
+    lab.kubectl("label", "namespace", "gpu-operator", f"{label}-")
+    assert module_result(lab, "profiles", arguments)["differs"]
+    assert lab.json("namespace", "gpu-operator")["metadata"]["labels"][label] == "privileged"
 
 
 def test_verify_reads_only_and_fails_naming_a_node_that_differs(lab: Lab, inventory: Path) -> None:
