@@ -48,6 +48,7 @@ _INTEGER = re.compile(
 )
 _BASES = {"x": 16, "b": 2, "o": 8, "z": 8, "d": 10}
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_GLUED = re.compile(r":[,\[\]{}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LEAST, _MOST = -(2**63), 2**64  # int64, else uint64; beyond that a float
 _DEEPEST = 100  # a configuration file has six levels
@@ -111,6 +112,7 @@ class _Composer(BASE):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
+        self.text = text
         self.special: list[str] = []
 
     def check_node(self) -> bool:
@@ -129,6 +131,9 @@ class _Composer(BASE):
         node: yaml.Node | None = super().compose_node(parent, index)
         if isinstance(event, yaml.ScalarEvent) and isinstance(node, yaml.ScalarNode):
             node.tag = "plain" if event.implicit[0] else "text"
+            if event.implicit[0] and _GLUED.match(self.text, event.end_mark.index):
+                said = "expected a blank after ':'"  # Go takes the colon as part of the word
+                raise yaml.scanner.ScannerError(problem=said, problem_mark=event.end_mark)
         return node
 
     def ends_early(self) -> bool:

@@ -123,6 +123,7 @@ _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]
 _MIG_RESOURCE = re.compile(r"nvidia\.com/mig-([0-9]+c\.)?[0-9]+g\.[0-9]+gb(\.[a-z0-9]+)*")
 _DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
 _DURATION = re.compile(rf"[-+]?(0|({_DURATION_PART.pattern})+)")
+_DURATIONS = "a duration such as 60s or 1m30s, or infinite"
 _NANOSECONDS = {
     "ns": 1,
     "us": 10**3,
@@ -173,7 +174,7 @@ def _read_strategy(reader: Reader, name: str, value: object) -> Content:
         default=mps,
     )
     renames = settings.get("renameByDefault")
-    return Content(
+    return shared_content(
         resources=read_resources(reader, f"{where}.resources", entries),
         mps=mps,
         rename_by_default=reader.boolean(f"{where}.renameByDefault", renames, default=False),
@@ -251,6 +252,19 @@ def read_replicas(reader: Reader, where: str, settings: Mapping[str, object], *,
     if number is not None and number < least:
         reader.refuse(Rule.REPLICAS, name, settings["replicas"], allowed)
     return number if number is not None and number >= least else 0
+
+
+def shared_content(
+    resources: tuple[SharedResource, ...],
+    *,
+    mps: bool,
+    rename_by_default: bool,
+    fail_requests_greater_than_one: bool,
+) -> Content:
+    """What sharing says; where nothing is shared it says nothing, so that equal is equal."""
+    if not resources:
+        return Content()
+    return Content(resources, mps, rename_by_default, fail_requests_greater_than_one)
 
 
 def check_devices(reader: Reader, where: str, content: Content, plugin: Plugin) -> None:
@@ -378,25 +392,32 @@ def _read_strategies(reader: Reader, where: str, value: object) -> tuple[str, ..
 
 def _read_duration(reader: Reader, where: str, value: object) -> Flag | None:
     """A Go duration: a text such as 1m30s, or nanoseconds."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if abs(value) < 2**63:
-            return int(value)
-        reader.refuse(Rule.OVERFLOW, where, value, "at most 64 bits of nanoseconds")
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        reader.refuse(Rule.TYPE, where, value, _DURATIONS)
         return None
-    if isinstance(value, str) and (value == "infinite" or _fits(value)):
-        return str(value)
-    allowed = "a duration such as 60s or 1m30s, or infinite"
-    reader.refuse(Rule.FLAG_VALUE if isinstance(value, str) else Rule.TYPE, where, value, allowed)
+    if value == "infinite":
+        return "infinite"
+    total = nanoseconds(value)
+    if total is None:
+        reader.refuse(Rule.FLAG_VALUE, where, value, _DURATIONS)
+    elif not -(2**63) <= total < 2**63:
+        rule = Rule.FLAG_VALUE if isinstance(value, str) else Rule.OVERFLOW
+        reader.refuse(rule, where, value, "at most 64 bits of nanoseconds")
+    else:
+        return str(value) if isinstance(value, str) else total
     return None
 
 
-def _fits(duration: str) -> bool:
-    """Whether a text is a duration of at most 64 bits of nanoseconds."""
-    if not _DURATION.fullmatch(duration):
-        return False
-    parts = _DURATION_PART.findall(duration)
-    total = sum(Decimal(number) * _NANOSECONDS[unit] for number, unit in parts)
-    return total <= 2**63 - (not duration.startswith("-"))
+def nanoseconds(duration: object) -> int | None:
+    """The length of a Go duration: a text such as 1m30s, or a number; None for anything else."""
+    if isinstance(duration, int | float):
+        return int(float(duration))  # as JSON numbers are for Go
+    text = str(duration)
+    if not _DURATION.fullmatch(text):
+        return None
+    parts = _DURATION_PART.findall(text)
+    total = sum((Decimal(number) * _NANOSECONDS[unit] for number, unit in parts), Decimal(0))
+    return int(total) * (-1 if text.startswith("-") else 1)
 
 
 FLAGS: Mapping[str, Callable[[Reader, str, object], Flag | None]] = {

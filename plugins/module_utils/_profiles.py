@@ -34,6 +34,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file impo
     read_content,
     read_replicas,
     read_resources,
+    shared_content,
     to_document,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import (
@@ -189,9 +190,9 @@ def _read_short(reader: Reader, definition: Mapping[object, object], plugin: Plu
             reader.unknown_key("", key, value, SHORT_FIELDS, place_of(key))
     strategy = _read_strategy(reader, settings)
     resources = _read_shared(reader, settings, strategy)
-    content = Content(
-        resources=resources,
-        mps=strategy == "mps" and bool(resources),
+    content = shared_content(
+        resources,
+        mps=strategy == "mps",
         rename_by_default=reader.boolean(
             "rename_by_default", settings.get("rename_by_default", False), default=False
         ),
