@@ -74,7 +74,7 @@ def meant(profile: Profile) -> dict[str, object]:
             for resource in content.resources
         ],
         "imex": {"channelIDs": list(content.imex.channels), "required": content.imex.required},
-        "flags": {name: said(name, flag) for name, flag in content.flags},
+        "flags": {name: said(name, flag) for name, flag in counted(profile)},
     }
 
 
@@ -91,10 +91,13 @@ def understood(answer: dict[str, Any], profile: Profile) -> dict[str, object]:
             "channelIDs": imex.get("channelIDs") or [],
             "required": imex.get("required", False),
         },
-        "flags": {
-            name: said(name, at(config["flags"], name)) for name, _flag in profile.content.flags
-        },
+        "flags": {name: said(name, at(config["flags"], name)) for name, _flag in counted(profile)},
     }
+
+
+def counted(profile: Profile) -> list[tuple[str, _plugin_file.Flag]]:
+    """The flags that say something: an empty nvidiaDevRoot means that of the driver."""
+    return [entry for entry in profile.content.flags if entry != ("nvidiaDevRoot", "")]
 
 
 def at(flags: dict[str, Any], name: str) -> object:

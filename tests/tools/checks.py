@@ -29,7 +29,6 @@ class Step:
     cwd: str = "."
     junit: bool = False
     in_copy: bool = False  # wants the copy of the tree, see collection_tree.py
-    alone: bool = False  # uses the whole machine
     minutes: int = 10
 
 
@@ -40,8 +39,26 @@ def pytest(name: str, group: str, folder: str, *arguments: str) -> Step:
 
 
 def on_lab(step: Step, minutes: int) -> Step:
-    """Return the step as one that boots labs: after their build, with the machine for itself."""
-    return replace(step, after="lab-build", alone=True, minutes=minutes)
+    """Return the step as one that boots labs, after their build."""
+    return replace(step, after="lab-build", minutes=minutes)
+
+
+def integration() -> tuple[Step, ...]:
+    """Return a step for each file of the integration tests: they have labs of their own, so two
+    files are run at a time.
+    """
+    files = sorted((ROOT / "tests" / "integration").glob("test_*.py"))
+    return tuple(
+        on_lab(
+            pytest(
+                f"integration-{file.stem.removeprefix('test_')}",
+                "integration",
+                str(file.relative_to(ROOT)),
+            ),
+            minutes=20,
+        )
+        for file in files
+    )
 
 
 def tool(script: str) -> tuple[str, ...]:
@@ -61,7 +78,7 @@ STEPS = (
     Step(
         "mypy",
         "lint",
-        (*MYPY, f"{NAMED}/plugins", f"{NAMED}/tests/unit", f"{NAMED}/tests/integration"),
+        (*MYPY, f"{NAMED}/plugins", f"{NAMED}/tests/unit", f"{NAMED}/tests/integration", f"{NAMED}/tests/differential"),
         needs=("plugins", "tests/unit", "tests/integration"),
         cwd=".build/collections",
     ),
@@ -90,7 +107,8 @@ STEPS = (
     pytest("tools", "unit", "tests/tools"),
     pytest("unit", "unit", "tests/unit", "--cov", "--cov-report=term"),
     Step("sanity", "sanity", tool("sanity.py"), in_copy=True, minutes=20),
+    on_lab(pytest("differential", "differential", "tests/differential"), minutes=15),
     on_lab(pytest("lab", "lab", "tests/lab/tests"), minutes=15),
-    on_lab(pytest("integration", "integration", "tests/integration"), minutes=30),
+    *integration(),
     on_lab(pytest("molecule", "molecule", "tests/molecule", *MOLECULE), minutes=20),
 )
