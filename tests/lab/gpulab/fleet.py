@@ -25,8 +25,9 @@ SETTINGS: Mapping[str, str] = {
     "switch_delay": "300ms",  # default profile loaded -> the side-car reads the label
     "crash_backoff": "1s",  # pause before a crashed container is started again
     "status_lag": "500ms",  # ClusterPolicy stays "ready" this long after a change
-    "label_expiry": "3s",  # GFD gone -> its labels go
+    "label_expiry": "3s",  # DaemonSet of GFD gone -> its labels go
     "mps_retry": "1s",  # plugin finds no MPS daemon -> it tries again
+    "mig_apply": "1s",  # mig-manager has stopped its clients -> the layout is changed
 }
 
 _GROUP_KEYS = {

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from labclient import CONFIG_MAP, PROFILES, Client, LabCommand, slices, until
+from labclient import CONFIG_MAP, GFD, PROFILES, Client, LabCommand, slices, until
 
 pytestmark = pytest.mark.lab
 FLEET = Path(__file__).resolve().parents[1] / "fleets" / "mig.yml"
@@ -22,7 +22,7 @@ MIG_RENAMED = MIG_SHARED.replace("resources:", "renameByDefault: true, resources
 def client(lab_command: LabCommand) -> Client:
     """A lab with every layout, and the operator with MIG strategy single."""
     name = lab_command.unique("mig")
-    lab_command.run("up", "--name", name, "--fleet", str(FLEET))
+    lab_command.run("up", "--name", name, "--fleet", str(FLEET), "--set", "mig_apply=2s")
     found = Client(lab_command.environment_of(name))
     found.install_operator({**PROFILES, "mig": MIG_SHARED, "mig-renamed": MIG_RENAMED})
     return found
@@ -148,4 +148,40 @@ def test_layout_can_be_changed_by_hand(client: Client) -> None:
     client.annotate("whole-01", "lab.gpufleet.sharing/mig", '{"3g.40gb":3}')
     until(lambda: "does not fit" in client.loaded("whole-01").get("error", ""), "a wrong layout")
     client.annotate("whole-01", "lab.gpufleet.sharing/mig", None)
+    client.settle("whole-01", 8)
+
+
+def test_mig_manager_stops_its_clients_and_changes_the_layout(client: Client) -> None:
+    strategy(client, "single")
+    labels(client, "whole-01", {"mig.config": "all-disabled", "mig.config.state": "success"})
+    client.label("whole-01", "all-3g.40gb", "nvidia.com/mig.config")
+    labels(
+        client,
+        "whole-01",
+        {
+            "mig.config.state": "pending",
+            "gpu.deploy.device-plugin": "paused-for-mig-change",
+            "gpu.deploy.gpu-feature-discovery": "paused-for-mig-change",
+        },
+    )
+    until(lambda: not (client.pod("whole-01") or client.pod("whole-01", GFD)), "no pods")
+    labels(client, "whole-01", {"mig.config.state": "pending", "gpu.count": "2"})  # GFD's stay
+    labels(client, "whole-01", {"mig.config.state": "success", "gpu.deploy.device-plugin": "true"})
+    client.settle("whole-01", 16)
+    labels(client, "whole-01", {"gpu.count": "4", "gpu.product": f"{A100}-MIG-3g.40gb-SHARED"})
+    client.label("whole-01", "all-disabled", "nvidia.com/mig.config")
+    client.settle("whole-01", 8)
+    labels(client, "whole-01", {"mig.config.state": "success", "gpu.product": f"{A100}-SHARED"})
+
+
+def test_mig_manager_fails(client: Client) -> None:
+    strategy(client, "single")
+    client.label("whole-01", "all-1g.11gb", "nvidia.com/mig.config")
+    labels(client, "whole-01", {"mig.config.state": "failed"})
+    client.settle("whole-01", 8)
+    client.label("whole-01", "all-1g.5gb", "nvidia.com/mig.config")
+    labels(client, "whole-01", {"mig.config.state": "pending"})
+    labels(client, "whole-01", {"mig.config.state": "failed", "gpu.deploy.device-plugin": "true"})
+    until(lambda: "no MIG devices" in client.loaded("whole-01").get("error", ""), "MIG, but empty")
+    client.label("whole-01", "all-disabled", "nvidia.com/mig.config")
     client.settle("whole-01", 8)

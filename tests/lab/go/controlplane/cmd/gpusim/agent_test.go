@@ -22,7 +22,7 @@ type stage struct {
 	now time.Time
 }
 
-func slices(replicas int) string {
+func slicing(replicas int) string {
 	return fmt.Sprintf("sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: %d}]}}", replicas)
 }
 
@@ -81,7 +81,7 @@ func (s *stage) expect(what string, slots int, ready bool) {
 }
 
 func TestLabelIsActedOnAtOnce(t *testing.T) {
-	s := newStage(t, "default", map[string]string{"default": slices(4), "dev": slices(8)})
+	s := newStage(t, "default", map[string]string{"default": slicing(4), "dev": slicing(8)})
 	s.pass(time.Second)
 	s.expect("default", 4, true)
 	s.label = "dev"
@@ -93,9 +93,9 @@ func TestLabelIsActedOnAtOnce(t *testing.T) {
 }
 
 func TestContentIsReadOnlyOnRestartOrLabel(t *testing.T) {
-	s := newStage(t, "default", map[string]string{"default": slices(4), "dev": slices(8)})
+	s := newStage(t, "default", map[string]string{"default": slicing(4), "dev": slicing(8)})
 	s.pass(time.Second)
-	s.edit(map[string]string{"default": slices(6), "dev": slices(9)})
+	s.edit(map[string]string{"default": slicing(6), "dev": slicing(9)})
 	s.pass(time.Minute)
 	s.expect("edited", 4, true)
 	s.pod("default")
@@ -105,9 +105,9 @@ func TestContentIsReadOnlyOnRestartOrLabel(t *testing.T) {
 
 func TestEditedFilesArriveLateUnlessAnnotated(t *testing.T) {
 	for annotated, want := range map[bool]int{false: 8, true: 9} {
-		s := newStage(t, "default", map[string]string{"default": slices(4), "dev": slices(8)})
+		s := newStage(t, "default", map[string]string{"default": slicing(4), "dev": slicing(8)})
 		s.pass(time.Minute)
-		s.edit(map[string]string{"default": slices(4), "dev": slices(9)})
+		s.edit(map[string]string{"default": slicing(4), "dev": slicing(9)})
 		s.pass(time.Second)
 		if annotated {
 			s.annotate(map[string]string{"touched": "now"}, s.now)
@@ -119,7 +119,7 @@ func TestEditedFilesArriveLateUnlessAnnotated(t *testing.T) {
 }
 
 func TestRestartShowsDefaultFirst(t *testing.T) {
-	s := newStage(t, "default", map[string]string{"default": slices(4), "dev": slices(8)})
+	s := newStage(t, "default", map[string]string{"default": slicing(4), "dev": slicing(8)})
 	s.label = "dev"
 	s.pass(400 * time.Millisecond)
 	s.expect("before the side-car looks", 4, true)
@@ -128,7 +128,7 @@ func TestRestartShowsDefaultFirst(t *testing.T) {
 }
 
 func TestMissingKey(t *testing.T) {
-	s := newStage(t, "default", map[string]string{"default": slices(4), "dev": slices(8)})
+	s := newStage(t, "default", map[string]string{"default": slicing(4), "dev": slicing(8)})
 	s.label = "dev"
 	s.pass(time.Second)
 	s.label = "nokey"
@@ -142,11 +142,11 @@ func TestMissingKey(t *testing.T) {
 }
 
 func TestMissingDefault(t *testing.T) {
-	s := newStage(t, "default", map[string]string{"dev": slices(8)})
+	s := newStage(t, "default", map[string]string{"dev": slicing(8)})
 	s.label = "dev"
 	s.pass(time.Minute)
 	s.expect("init crash-loops", 0, false)
-	s.edit(map[string]string{"dev": slices(8), "default": slices(4)})
+	s.edit(map[string]string{"dev": slicing(8), "default": slicing(4)})
 	s.pass(5 * time.Second)
 	s.expect("default came", 8, true)
 }
@@ -155,18 +155,18 @@ func TestMissingConfigMap(t *testing.T) {
 	s := newStage(t, "default", nil)
 	s.pass(time.Minute)
 	s.expect("not mounted", 0, false)
-	s.edit(map[string]string{"default": slices(4)})
+	s.edit(map[string]string{"default": slicing(4)})
 	s.pass(time.Second)
 	s.expect("mounted", 4, true)
 }
 
 func TestRefusedFile(t *testing.T) {
-	s := newStage(t, "default", map[string]string{"default": slices(4), "bad": slices(1)})
+	s := newStage(t, "default", map[string]string{"default": slicing(4), "bad": slicing(1)})
 	s.pass(time.Second)
 	s.label = "bad"
 	s.pass(time.Second)
 	s.expect("refused", 0, false)
-	s.edit(map[string]string{"default": slices(4), "bad": slices(2)})
+	s.edit(map[string]string{"default": slicing(4), "bad": slicing(2)})
 	s.pass(4 * time.Second)
 	s.expect("repaired", 2, true)
 	s.label = "nokey"
@@ -177,7 +177,7 @@ func TestRefusedFile(t *testing.T) {
 }
 
 func TestRefusedFileThenGoodLabel(t *testing.T) {
-	s := newStage(t, "default", map[string]string{"default": slices(4), "bad": slices(1), "dev": slices(8)})
+	s := newStage(t, "default", map[string]string{"default": slicing(4), "bad": slicing(1), "dev": slicing(8)})
 	s.label = "bad"
 	s.pass(5 * time.Second)
 	s.expect("refused", 0, false)
@@ -187,10 +187,10 @@ func TestRefusedFileThenGoodLabel(t *testing.T) {
 }
 
 func TestDanglingLink(t *testing.T) {
-	s := newStage(t, "default", map[string]string{"default": slices(4), "old": slices(2), "dev": slices(8)})
+	s := newStage(t, "default", map[string]string{"default": slicing(4), "old": slicing(2), "dev": slicing(8)})
 	s.label = "old"
 	s.pass(time.Second)
-	s.edit(map[string]string{"default": slices(4), "dev": slices(8)})
+	s.edit(map[string]string{"default": slicing(4), "dev": slicing(8)})
 	s.pass(time.Minute)
 	s.expect("key deleted in use", 2, true)
 	s.label = "dev"
@@ -202,7 +202,7 @@ func TestDanglingLink(t *testing.T) {
 }
 
 func TestNoDefaultMeansNoSharing(t *testing.T) {
-	s := newStage(t, "", map[string]string{"default": slices(4)})
+	s := newStage(t, "", map[string]string{"default": slicing(4)})
 	s.pass(time.Second)
 	s.expect("empty config", 1, true)
 	s.label = "default"
@@ -211,7 +211,7 @@ func TestNoDefaultMeansNoSharing(t *testing.T) {
 }
 
 func TestWithoutConfigManagerLabelsDoNothing(t *testing.T) {
-	s := newStage(t, "", map[string]string{"dev": slices(8)})
+	s := newStage(t, "", map[string]string{"dev": slicing(8)})
 	set := daemonSet(operands()[0], policySpec{}, "gpu-operator", metav1.OwnerReference{})
 	s.agent = newAgent(&corev1.Pod{Spec: set.Spec.Template.Spec}, s.now, s.restart)
 	s.label = "dev"

@@ -55,20 +55,35 @@ func TestWhatCanBeObserved(t *testing.T) {
 
 func TestOperatorLabels(t *testing.T) {
 	gpu := "feature.node.kubernetes.io/pci-10de.present"
-	if change := operatorLabels(map[string]string{"a": "b"}, true); len(change) != 0 {
+	if change := operatorLabels(map[string]string{"a": "b"}, configDisabled); len(change) != 0 {
 		t.Errorf("CPU node: %v", change)
 	}
-	fresh := operatorLabels(map[string]string{gpu: "true"}, true)
+	fresh := operatorLabels(map[string]string{gpu: "true"}, configDisabled)
 	if fresh[labelPresent] != "true" || fresh[deployPlugin] != "true" || fresh[labelMIG] != nil {
 		t.Errorf("fresh GPU node: %v", fresh)
 	}
-	off := operatorLabels(map[string]string{gpu: "true", labelPresent: "true", deployPlugin: "false"}, true)
+	off := operatorLabels(map[string]string{gpu: "true", labelPresent: "true", deployPlugin: "false"}, configDisabled)
 	if _, touched := off[deployPlugin]; touched {
 		t.Errorf("a value that somebody has set stays: %v", off)
 	}
 	none := operatorLabels(map[string]string{gpu: "true", labelPresent: "true", labelOperands: "false",
-		deployPlugin: "true", deployGFD: "true"}, true)
+		deployPlugin: "true", deployGFD: "true"}, configDisabled)
 	if value, touched := none[deployPlugin]; !touched || value != nil || len(none) != 2 {
 		t.Errorf("operands off: %v", none)
+	}
+}
+
+func TestOperatorLabelsOfMIG(t *testing.T) {
+	capable := map[string]string{"feature.node.kubernetes.io/pci-10de.present": "true", "nvidia.com/mig.capable": "true"}
+	with := operatorLabels(capable, configDisabled)
+	if with[deployMIG] != "true" || with[labelMIG] != configDisabled || with[labelMIGState] != nil {
+		t.Errorf("%v", with)
+	}
+	if without := operatorLabels(capable, ""); without[deployMIG] != "true" || without[labelMIG] != nil {
+		t.Errorf("no default: %v", without)
+	}
+	capable[labelMIG] = "all-1g.10gb"
+	if chosen := operatorLabels(capable, configDisabled); chosen[labelMIG] != nil {
+		t.Errorf("somebody has chosen: %v", chosen)
 	}
 }

@@ -55,8 +55,9 @@ func needsLabels(before, after *corev1.Node) bool {
 }
 
 // operatorLabels is the change that the operator makes to the labels of a node; nil values remove.
-// A label that somebody has set to another value stays.
-func operatorLabels(labels map[string]string, migManager bool) map[string]any {
+// A label that somebody has set to another value stays. migDefault is the MIG config for nodes
+// without one, if any.
+func operatorLabels(labels map[string]string, migDefault string) map[string]any {
 	change := map[string]any{}
 	present := hasGPU(labels)
 	if present && labels[labelPresent] != "true" {
@@ -77,9 +78,9 @@ func operatorLabels(labels map[string]string, migManager bool) map[string]any {
 			change[key] = "true"
 		}
 	}
-	if migManager && migCapable(labels) {
-		for key, value := range map[string]string{deployMIG: "true", labelMIG: "all-disabled", labelMIGState: "success"} {
-			if labels[key] == "" {
+	if migCapable(labels) {
+		for key, value := range map[string]string{deployMIG: "true", labelMIG: migDefault} {
+			if labels[key] == "" && value != "" {
 				change[key] = value
 			}
 		}

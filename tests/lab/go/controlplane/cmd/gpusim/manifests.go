@@ -32,9 +32,7 @@ type policySpec struct {
 	MIG          struct {
 		Strategy string `json:"strategy"`
 	} `json:"mig"`
-	MIGManager struct {
-		Enabled *bool `json:"enabled"`
-	} `json:"migManager"`
+	MIGManager component `json:"migManager"`
 	Daemonsets struct {
 		Labels            map[string]string   `json:"labels"`
 		Annotations       map[string]string   `json:"annotations"`
@@ -60,6 +58,14 @@ type component struct {
 	MPS *struct {
 		Root string `json:"root"`
 	} `json:"mps"`
+}
+
+// migDefault is the MIG config that nodes without one get; "" for none.
+func (s policySpec) migDefault() string {
+	if c := s.MIGManager.Config; s.MIGManager.on() && c != nil && c.Default == configDisabled {
+		return c.Default
+	}
+	return ""
 }
 
 func (c component) on() bool { return c.Enabled == nil || *c.Enabled }

@@ -35,7 +35,9 @@ type nodeAgents struct {
 	history *history
 	parser  *parser
 	settings
-	wake func(node string, after time.Duration)
+	wake         func(node string, after time.Duration)
+	migManaged   func() bool // mig-manager is there
+	gfdInstalled func() bool // so is the DaemonSet of GFD, which owns its labels
 
 	mu    sync.Mutex
 	state map[string]*nodeState
@@ -46,6 +48,7 @@ type nodeState struct {
 	agents   map[string]*agent // by the app label of their pods
 	offered  delayed[map[string]slots]
 	labelled delayed[map[string]string]
+	mig      migManager
 	sent     map[string]string // kind of patch -> version of the node and the last patch for it
 }
 
@@ -79,9 +82,13 @@ func (k *nodeAgents) sync(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
+	migDue, err := k.reconfigure(ctx, node, st, now)
+	if err != nil {
+		return err
+	}
 	h := hardwareOf(node)
-	st.plan(h, now, k.settings)
-	for _, at := range []time.Time{st.offered.at, st.labelled.at} {
+	st.plan(h, now, k.settings, k.gfdInstalled())
+	for _, at := range []time.Time{st.offered.at, st.labelled.at, migDue} {
 		if at.After(now) {
 			soonest = earliest(soonest, at)
 		}
@@ -162,8 +169,9 @@ func (st *nodeState) refresh(pods map[string]*corev1.Pod, now time.Time, restart
 	}
 }
 
-// plan works out what is to be published, and when.
-func (st *nodeState) plan(h hardware, now time.Time, s settings) {
+// plan works out what is to be published, and when. Labels of GFD stay as they are while it is not
+// there, until its DaemonSet goes.
+func (st *nodeState) plan(h hardware, now time.Time, s settings, gfdInstalled bool) {
 	var offered map[string]slots
 	if a := st.agents[pluginApp]; a != nil && a.loaded != nil && a.idle == "" {
 		offered = advertised(a.loaded.config, h)
@@ -171,9 +179,9 @@ func (st *nodeState) plan(h hardware, now time.Time, s settings) {
 	st.offered.set(offered, now.Add(s.publish))
 	a := st.agents[gfdApp]
 	switch {
-	case a == nil:
+	case a == nil && !gfdInstalled:
 		st.labelled.set(nil, now.Add(s.expiry))
-	case a.loaded != nil:
+	case a != nil && a.loaded != nil:
 		labels := gfdLabels(a.loaded.config, h, a.loaded.since.Unix())
 		st.labelled.set(labels, now.Add(s.publish+s.labelLag))
 	}

@@ -272,14 +272,20 @@ func (o *operator) syncNode(ctx context.Context, name string) error {
 	if active == nil || err != nil {
 		return ignoreNotFound(err)
 	}
-	migManager := active.MIGManager.Enabled == nil || *active.MIGManager.Enabled
-	change := operatorLabels(node.Labels, migManager)
+	change := operatorLabels(node.Labels, active.migDefault())
 	if len(change) == 0 {
 		return nil
 	}
 	patch, _ := json.Marshal(map[string]any{"metadata": map[string]any{"labels": change}})
 	_, err = o.client.CoreV1().Nodes().Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{})
 	return ignoreNotFound(err)
+}
+
+// migManaged: mig-manager runs where its switch is on.
+func (o *operator) migManaged() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.active != nil && o.active.MIGManager.on()
 }
 
 func ignoreNotFound(err error) error {

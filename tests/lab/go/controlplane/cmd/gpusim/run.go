@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
+	appslisters "k8s.io/client-go/listers/apps/v1"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/util/workqueue"
@@ -155,8 +157,10 @@ func (sim *simulator) watch(ctx context.Context, s settings) error {
 	sim.agents = &nodeAgents{
 		client: sim.client, nodes: nodes.Lister(), pods: pods.GetIndexer(),
 		history: newHistory(s.filePropagation), parser: newParser(), settings: s,
-		wake:  sim.nodeQueue.AddAfter,
-		state: map[string]*nodeState{},
+		wake:         sim.nodeQueue.AddAfter,
+		migManaged:   func() bool { return sim.operator.migManaged() },
+		gfdInstalled: func() bool { return installed(sets.Lister(), gfdApp) },
+		state:        map[string]*nodeState{},
 	}
 	sim.operator = &operator{
 		client: sim.client, dynamic: sim.dynamic, nodes: nodes.Lister(),
@@ -248,10 +252,7 @@ func (sim *simulator) onConfigMap() cache.ResourceEventHandler {
 	return cache.ResourceEventHandlerFuncs{
 		AddFunc: func(object any) {
 			record(object)
-			nodes, _ := sim.agents.nodes.List(labels.Everything())
-			for _, node := range nodes {
-				sim.nodeQueue.Add(node.Name)
-			}
+			sim.wakeNodes()
 		},
 		UpdateFunc: func(_, object any) { record(object) },
 		DeleteFunc: func(object any) {
@@ -262,8 +263,24 @@ func (sim *simulator) onConfigMap() cache.ResourceEventHandler {
 }
 
 func (sim *simulator) onDaemonSet(object any) {
-	if owner := metav1.GetControllerOf(object.(*appsv1.DaemonSet)); owner != nil && owner.Kind == "ClusterPolicy" {
+	set := object.(*appsv1.DaemonSet)
+	if owner := metav1.GetControllerOf(set); owner != nil && owner.Kind == "ClusterPolicy" {
 		sim.wakeOperator(object)
+	}
+	if set.Name == gfdApp && !sim.agents.gfdInstalled() {
+		sim.wakeNodes()
+	}
+}
+
+func installed(sets appslisters.DaemonSetLister, name string) bool {
+	all, _ := sets.List(labels.Everything())
+	return slices.ContainsFunc(all, func(set *appsv1.DaemonSet) bool { return set.Name == name })
+}
+
+func (sim *simulator) wakeNodes() {
+	nodes, _ := sim.agents.nodes.List(labels.Everything())
+	for _, node := range nodes {
+		sim.nodeQueue.Add(node.Name)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 type settings struct {
 	labelLag, filePropagation, restart, publish  time.Duration
 	switchDelay, crashBackoff, statusLag, expiry time.Duration
-	mpsRetry                                     time.Duration
+	mpsRetry, migApply                           time.Duration
 }
 
 func (s *settings) register(flags *flag.FlagSet) {
@@ -24,5 +24,6 @@ func (s *settings) register(flags *flag.FlagSet) {
 	flags.DurationVar(&s.crashBackoff, "crash-backoff", time.Second, "pause before a crashed container starts again")
 	flags.DurationVar(&s.statusLag, "status-lag", 500*time.Millisecond, "ClusterPolicy stays ready after a change")
 	flags.DurationVar(&s.mpsRetry, "mps-retry", time.Second, "plugin finds no MPS daemon until it tries again")
-	flags.DurationVar(&s.expiry, "label-expiry", 3*time.Second, "GFD gone until its labels go")
+	flags.DurationVar(&s.migApply, "mig-apply", time.Second, "mig-manager changes the layout, its clients being gone")
+	flags.DurationVar(&s.expiry, "label-expiry", 3*time.Second, "DaemonSet of GFD gone until its labels go")
 }
