@@ -78,7 +78,13 @@ STEPS = (
     Step(
         "mypy",
         "lint",
-        (*MYPY, f"{NAMED}/plugins", f"{NAMED}/tests/unit", f"{NAMED}/tests/integration", f"{NAMED}/tests/differential"),
+        (
+            *MYPY,
+            f"{NAMED}/plugins",
+            f"{NAMED}/tests/unit",
+            f"{NAMED}/tests/integration",
+            f"{NAMED}/tests/differential",
+        ),
         needs=("plugins", "tests/unit", "tests/integration"),
         cwd=".build/collections",
     ),

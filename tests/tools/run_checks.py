@@ -112,10 +112,9 @@ def next_step(
     waiting: Sequence[Step], running: Collection[Step], done: Collection[str]
 ) -> Step | None:
     """Return the first step that may start now: what it comes after is done, and there is room."""
-    if len(running) >= SLOTS or any(step.alone for step in running):
+    if len(running) >= SLOTS:
         return None
-    ready = (step for step in waiting if not step.after or step.after in done)
-    return next((step for step in ready if not (step.alone and running)), None)
+    return next((step for step in waiting if not step.after or step.after in done), None)
 
 
 def count_tests(report: Path) -> Counts:
@@ -231,7 +230,7 @@ def summary(results: Sequence[Result], steps: Sequence[Step]) -> Counts:
     order = {step.name: number for number, step in enumerate(steps)}
     print()
     for result in sorted(results, key=lambda result: order[result.step.name]):
-        line = f"{result.step.name:14}{result.status:9}{result.seconds:6.0f} s  {result.counts}"
+        line = f"{result.step.name:26}{result.status:9}{result.seconds:6.0f} s  {result.counts}"
         print(f"{line}  {result.note}".rstrip())
     return sum((result.counts for result in results), Counts())
 

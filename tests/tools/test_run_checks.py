@@ -26,7 +26,7 @@ TOOLS = Path(__file__).resolve().parent
 
 BUILD = Step("build", "build", ("true",))
 LINT = Step("lint", "lint", ("true",))
-TESTS = Step("tests", "tests", ("true",), after="build", alone=True, junit=True)
+TESTS = Step("tests", "tests", ("true",), after="build", junit=True)
 ALL = (BUILD, LINT, TESTS)
 REPORT = """<testsuites>
 <testsuite tests="7" failures="1" errors="1" skipped="2"/><testsuite tests="3"/></testsuites>"""
@@ -55,8 +55,7 @@ def test_select_unknown_name_is_refused() -> None:
         (ALL, [], [], BUILD),
         ([TESTS, LINT], [BUILD], [], LINT),  # tests come after build; lint overtakes
         ([TESTS], [], ["build"], TESTS),
-        ([TESTS], [LINT], ["build"], None),  # alone
-        ([LINT], [TESTS], ["build"], None),
+        ([TESTS, LINT], [LINT], ["build"], TESTS),
         ([LINT], [BUILD, LINT], [], None),  # no slot
         ([], [], [], None),
     ],
@@ -110,7 +109,7 @@ def test_run_steps_goes_on_after_a_failure(
         python("bad", "import sys; print('the reason'); sys.exit(3)"),
         python("after-bad", "", after="bad"),
         python("slow", "import time; time.sleep(60)", minutes=0),
-        python("good", "", alone=True),
+        python("good", ""),
     )
     monkeypatch.setattr(run_checks, "LOGS", tmp_path)
     monkeypatch.setattr(run_checks, "ROOT", tmp_path)
