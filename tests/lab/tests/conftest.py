@@ -13,7 +13,7 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
 
-from labclient import Client, LabCommand  # noqa: E402  (found through the line above)
+from labclient import PROFILES, Client, LabCommand, slices  # noqa: E402  (found through the line above)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,4 +35,25 @@ def client(lab_command: LabCommand) -> Client:
     lab_command.run("up", "--name", name)
     found = Client(lab_command.environment_of(name))
     found.install_operator()
+    return found
+
+
+@pytest.fixture(scope="session")
+def cards(lab_command: LabCommand) -> Client:
+    """A lab with every MIG layout and an old card, and profiles for MIG and MPS. Tests choose the
+    MIG strategy first.
+    """
+    name = lab_command.unique("cards")
+    fleet = Path(__file__).resolve().parents[1] / "fleets" / "mig.yml"
+    lab_command.run("up", "--name", name, "--fleet", str(fleet), "--set", "mig_apply=2s")
+    found = Client(lab_command.environment_of(name))
+    mig = slices(3, "nvidia.com/mig-1g.10gb")
+    found.install_operator(
+        {
+            **PROFILES,
+            "mig": mig,
+            "mig-renamed": mig.replace("resources:", "renameByDefault: true, resources:"),
+            **{f"mps-{n}": slices(n, strategy="mps") for n in (4, 16, 17, 48, 49)},
+        }
+    )
     return found

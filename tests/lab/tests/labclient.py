@@ -24,6 +24,7 @@ CONFIG_MAP = "profiles"
 LABEL = "nvidia.com/device-plugin.config"
 PLUGIN = "nvidia-device-plugin-daemonset"
 GFD = "gpu-feature-discovery"
+MPS_DAEMON = "nvidia-device-plugin-mps-control-daemon"
 _PATIENCE = 15.0
 _STABLE = 0.7
 
@@ -61,10 +62,10 @@ class LabCommand:
         return dict(item.split("=", 1) for item in out.stdout.split("\0") if item)
 
 
-def slices(replicas: int) -> str:
-    """A time-slicing file."""
-    entry = f"{{name: nvidia.com/gpu, replicas: {replicas}}}"
-    return f"version: v1\nsharing: {{timeSlicing: {{resources: [{entry}]}}}}\n"
+def slices(replicas: int, resource: str = "nvidia.com/gpu", strategy: str = "timeSlicing") -> str:
+    """A file that shares one resource."""
+    entry = f"{{name: {resource}, replicas: {replicas}}}"
+    return f"version: v1\nsharing: {{{strategy}: {{resources: [{entry}]}}}}\n"
 
 
 PROFILES = {
@@ -135,6 +136,10 @@ class Client:
             values += [f"devicePlugin.config.default={default}"]
         self.helm(*values)
 
+    def strategy(self, value: str) -> None:
+        """Set the MIG strategy of the operator."""
+        self.point_at(CONFIG_MAP, "default", f"mig.strategy={value}")
+
     def profiles(self, files: Mapping[str, str]) -> None:
         """Write all keys of the ConfigMap."""
         path = f"/api/v1/namespaces/{NAMESPACE}/configmaps/{CONFIG_MAP}"
@@ -187,9 +192,9 @@ class Client:
         conditions = pod["status"].get("conditions", []) if pod else []
         return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
-    def waiting(self, node: str) -> set[str]:
-        """Waiting reasons of the plugin pod's containers, init containers with `Init:` before."""
-        pod = self.pod(node)
+    def waiting(self, node: str, app: str = PLUGIN) -> set[str]:
+        """Waiting reasons of a pod's containers, init containers with `Init:` before."""
+        pod = self.pod(node, app)
         status = pod["status"] if pod else {}
         return {
             prefix + container["state"]["waiting"]["reason"]
@@ -222,6 +227,21 @@ class Client:
             return time.monotonic() - since > _STABLE
 
         until(steady, f"{slots} slots on {node}: {self.loaded(node)}")
+
+    def labelled(self, node: str, want: Mapping[str, str | None]) -> None:
+        """Wait for labels, written without nvidia.com/; None: there is no such label."""
+
+        def differing() -> dict[str, str | None]:
+            have = self.node(node)["metadata"]["labels"]
+            found = {key: have.get(f"nvidia.com/{key}") for key in want}
+            return {key: value for key, value in found.items() if value != want[key]}
+
+        until(lambda: not differing(), f"labels of {node}: {differing()} instead of {dict(want)}")
+
+    def stuck(self, node: str, reason: str) -> None:
+        """Wait until the plugin of a node serves nothing, for a reason."""
+        until(lambda: reason in self.loaded(node).get("error", ""), f"{node}: {reason}")
+        self.settle(node, 0)
 
     def keeps(self, node: str, slots: int, seconds: float = _STABLE) -> None:
         """Fail unless the node has that many slots all the while."""

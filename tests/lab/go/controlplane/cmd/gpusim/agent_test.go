@@ -31,8 +31,9 @@ func newStage(t *testing.T, defaultKey string, files map[string]string) *stage {
 	s := &stage{T: t, now: time.Unix(1000, 0)}
 	s.world = world{
 		settings: settings{filePropagation: 2 * time.Second, restart: 300 * time.Millisecond,
-			switchDelay: 300 * time.Millisecond, crashBackoff: time.Second},
-		history: newHistory(2 * time.Second), parser: newParser(),
+			switchDelay: 300 * time.Millisecond, crashBackoff: time.Second, mpsRetry: 30 * time.Second},
+		hardware: hardware{gpus: 1, product: "NVIDIA-A10"},
+		history:  newHistory(2 * time.Second), parser: newParser(),
 	}
 	s.edit(files)
 	s.pod(defaultKey)
@@ -72,8 +73,8 @@ func (s *stage) pass(d time.Duration) {
 func (s *stage) expect(what string, slots int, ready bool) {
 	s.Helper()
 	got := 0
-	if s.loaded != nil {
-		got = advertised(s.loaded.config, hardware{gpus: 1})[gpuResource].total
+	if s.loaded != nil && s.idle == "" {
+		got = advertised(s.loaded.config, s.hardware)[gpuResource].total
 	}
 	if got != slots || s.ready() != ready {
 		s.Errorf("%s: %d slots, ready %v (%s); want %d, %v", what, got, s.ready(), s.failure(), slots, ready)

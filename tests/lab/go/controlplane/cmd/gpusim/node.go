@@ -102,7 +102,8 @@ func (k *nodeAgents) sync(ctx context.Context, name string) error {
 	return k.writeMetadata(ctx, node, st, h.problem, now)
 }
 
-// play lets the operand pods of a node do what is due; it returns when something is due next.
+// play lets the operand pods of a node do what is due; it returns when something is due next. The MPS
+// daemon is first, since the plugin asks it: for real both hear of a label at the same time.
 func (k *nodeAgents) play(ctx context.Context, node *corev1.Node, st *nodeState, now time.Time) (time.Time, error) {
 	soonest := time.Time{}
 	pods, err := k.operands(node.Name)
@@ -111,8 +112,15 @@ func (k *nodeAgents) play(ctx context.Context, node *corev1.Node, st *nodeState,
 	}
 	st.refresh(pods, now, k.restart)
 	h := hardwareOf(node)
-	w := world{k.settings, node.Labels[labelConfig], h, mpsServed(st.agents[mpsApp], h), k.history, k.parser}
-	for app, a := range st.agents {
+	w := world{k.settings, node.Labels[labelConfig], h, nil, k.history, k.parser}
+	for _, app := range []string{mpsApp, pluginApp, gfdApp} {
+		a, ok := st.agents[app]
+		if app == pluginApp {
+			w.mps = mpsServed(st.agents[mpsApp], h)
+		}
+		if !ok {
+			continue
+		}
 		a.step(now, w)
 		if err := k.writePod(ctx, pods[app], a); err != nil {
 			return soonest, err
