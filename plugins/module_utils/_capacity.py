@@ -15,8 +15,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file import (
+    MOST_MPS_CLIENTS,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
     GPU_RESOURCE,
+    NO_MIG,
     RESOURCE_PREFIX,
     SHARED_SUFFIX,
     Profile,
@@ -24,11 +28,13 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import 
 
 COUNT_LABEL = "nvidia.com/gpu.count"
 REPLICAS_LABEL = "nvidia.com/gpu.replicas"
-STRATEGY_LABEL = "nvidia.com/gpu.sharing-strategy"
 PRESENT_LABEL = "nvidia.com/gpu.present"
 PRODUCT_LABEL = "nvidia.com/gpu.product"
+CAPABILITY_LABELS = ("nvidia.com/gpu.compute.major", "nvidia.com/gpu.compute.minor")
+MIG_STRATEGY_LABEL = "nvidia.com/mig.strategy"
 CONFIG_HASH_ANNOTATION = "gpufleet.sharing/config-hash"
 
+_MIG_DEVICE = re.compile(r"all-([0-9]+g\.[0-9]+gb)")
 _MIG_COUNT = re.compile(r"nvidia\.com/(mig-[a-z0-9.]+)\.count")
 
 
@@ -77,17 +83,61 @@ def read_quantity(text: object) -> int:
     return int(match[1]) * (1000 if match[2] else 1) if match else 0
 
 
-def physical_devices(node: NodeState, stated: int | None) -> dict[str, int]:
-    """Physical devices by resource name: GPUs (as stated, else as discovered) and the MIG devices
-    of strategy mixed.
-    """
-    devices = {
+def mig_resources(labels: Mapping[str, str]) -> dict[str, int]:
+    """MIG devices by resource name, as GPU feature discovery counts them with strategy mixed."""
+    return {
         RESOURCE_PREFIX + match[1]: int(value)
-        for label, value in node.labels.items()
+        for label, value in labels.items()
         if (match := _MIG_COUNT.fullmatch(label)) and value.isdecimal()
     }
-    gpus = stated if stated is not None else node.physical
-    return devices if gpus is None else {GPU_RESOURCE: gpus} | devices
+
+
+def physical_devices(node: NodeState, stated: int | None) -> dict[str, int]:
+    """Devices by resource name: GPUs (as stated, else as discovered), and MIG devices.
+
+    With MIG strategy single the MIG devices stand in the place of the GPUs. With mixed, GPUs that
+    are in MIG mode are no devices, and where only some are, labels do not tell how many: then
+    nvidia.com/gpu is left out.
+    """
+    labels = node.labels
+    gpus = node.physical if stated is None or _is_cut(node) else stated
+    if labels.get(MIG_STRATEGY_LABEL) != "mixed":
+        return {} if gpus is None else {GPU_RESOURCE: gpus}
+    devices = mig_resources(labels)
+    if labels.get(REPLICAS_LABEL) == "0":
+        return {GPU_RESOURCE: 0} | devices
+    return devices if devices or gpus is None else {GPU_RESOURCE: gpus}
+
+
+def _is_cut(node: NodeState) -> bool:
+    """Whether what GPU feature discovery counts as GPUs are MIG devices (MIG strategy single)."""
+    return "-MIG-" in node.labels.get(PRODUCT_LABEL, "")
+
+
+def mps_problem(node: NodeState, profile: Profile) -> str:
+    """Why a node cannot be shared by MPS with a profile, in words; empty when nothing is known."""
+    if profile.strategy != "mps":
+        return ""
+    if _is_cut(node) or mig_resources(node.labels):
+        return "its GPUs are cut into MIG devices, which MPS does not take"
+    most = mps_clients(node.labels)
+    if most is not None and profile.replicas > most:
+        capability = ".".join(node.labels.get(label, "") for label in CAPABILITY_LABELS)
+        return (
+            f"it has {profile.replicas} replicas, and MPS takes {most} clients at most on a GPU of"
+            f" compute capability {capability}"
+        )
+    return ""
+
+
+def mps_clients(labels: Mapping[str, str]) -> int | None:
+    """How many clients MPS takes on a node's GPUs; None where GPU feature discovery has not told
+    the compute capability.
+    """
+    numbers = [labels.get(label, "") for label in CAPABILITY_LABELS]
+    if not all(number.isdecimal() for number in numbers):
+        return None
+    return MOST_MPS_CLIENTS if [int(number) for number in numbers] >= [7, 5] else 16
 
 
 def expected_allocatable(profile: Profile, devices: Mapping[str, int]) -> dict[str, int]:
@@ -101,20 +151,21 @@ def expected_allocatable(profile: Profile, devices: Mapping[str, int]) -> dict[s
 
 def judge(node: NodeState, profile: Profile, stated: int | None) -> Verdict:
     """Compare a node's allocatable with its profile. stated is the inventory's number of physical
-    GPUs, if it has one.
+    GPUs, if it has one. With several resources (MIG strategy mixed) the numbers are their sums.
     """
     devices = physical_devices(node, stated)
-    resource = profile.advertised(GPU_RESOURCE)
-    actual = node.allocatable.get(resource, 0)
-    if GPU_RESOURCE not in devices:
+    counted = [resource for resource, count in devices.items() if count] or [GPU_RESOURCE]
+    names = [profile.advertised(resource) for resource in counted]
+    actual = sum(node.allocatable.get(name, 0) for name in names)
+    if not devices:
         problem = f"physical GPUs unknown: no label {COUNT_LABEL}"
-        return Verdict(node.name, None, resource, None, actual, problem)
+        return Verdict(node.name, None, names[0], None, actual, problem)
     expected = expected_allocatable(profile, devices)
     return Verdict(
         node=node.name,
-        physical=devices[GPU_RESOURCE],
-        resource=resource,
-        expected=expected[resource],
+        physical=sum(devices.values()),
+        resource=", ".join(names),
+        expected=sum(expected.get(name, 0) for name in names),
         actual=actual,
         problem=_difference(node, expected, stated),
     )
@@ -122,7 +173,9 @@ def judge(node: NodeState, profile: Profile, stated: int | None) -> Verdict:
 
 def _difference(node: NodeState, expected: Mapping[str, int], stated: int | None) -> str:
     """The first thing that is wrong, in words; empty when nothing is."""
-    if stated is not None and node.physical not in (None, stated):
+    if node.labels.get(PRODUCT_LABEL, "").endswith("-MIG-INVALID"):
+        return "MIG strategy single needs all GPUs of the node cut alike, and they are not"
+    if stated is not None and not _is_cut(node) and node.physical not in (None, stated):
         return (
             f"gpu_sharing_gpus is {stated}, but GPU feature discovery counts"
             f" {node.physical} physical GPUs"
@@ -136,6 +189,28 @@ def _difference(node: NodeState, expected: Mapping[str, int], stated: int | None
 
 def labels_fit(node: NodeState, profile: Profile) -> bool:
     """Whether GPU feature discovery has seen the profile too: its labels lag behind allocatable."""
-    replicas = node.labels.get(REPLICAS_LABEL)
-    strategy = node.labels.get(STRATEGY_LABEL)
-    return replicas == str(profile.replicas) and strategy in (None, profile.strategy)
+    cut = mig_resources(node.labels)
+    all_cut = bool(cut) and node.labels.get(REPLICAS_LABEL) == "0"
+    resources = [*cut, *([] if all_cut else [GPU_RESOURCE])]
+    fit = all(_label_fits(node.labels, profile, resource) for resource in resources)
+    return fit and _mig_fits(node, profile.mig)
+
+
+def _mig_fits(node: NodeState, mig: str | None) -> bool:
+    """Whether the labels show the MIG devices of a configuration, as far as its name tells."""
+    if mig is None or MIG_STRATEGY_LABEL not in node.labels:
+        return True
+    if mig == NO_MIG:
+        return not _is_cut(node) and not mig_resources(node.labels)
+    name = _MIG_DEVICE.fullmatch(mig)
+    if name is None:
+        return True
+    alike = f"-MIG-{name[1]}" in node.labels.get(PRODUCT_LABEL, "")
+    return alike or f"nvidia.com/mig-{name[1]}.count" in node.labels
+
+
+def _label_fits(labels: Mapping[str, str], profile: Profile, resource: str) -> bool:
+    replicas = profile.replicas_of(resource)
+    strategy = profile.strategy if replicas > 1 else "none"
+    told = labels.get(f"{resource}.replicas"), labels.get(f"{resource}.sharing-strategy", strategy)
+    return told == (str(replicas), strategy)

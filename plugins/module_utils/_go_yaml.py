@@ -80,6 +80,10 @@ def load(text: str, reader: Reader) -> object:
     """
     if yaml is None:
         raise ProfileError("The Python package PyYAML is missing.")
+    if "\ufeff" in text[1:]:
+        said = "has a byte order mark (U+FEFF) in the middle; take it out"
+        reader.problem(Rule.AMBIGUOUS, "", said)
+        return None
     try:
         loader = _Composer(text)
         node = loader.get_node() if loader.check_node() else None
@@ -88,8 +92,12 @@ def load(text: str, reader: Reader) -> object:
         return None
     except (yaml.YAMLError, ValueError) as error:
         said = _in_short(error)
-        rule = Rule.TAB if r"'\t'" in said else Rule.SYNTAX
+        rule = Rule.AMBIGUOUS if r"'\t'" in said else Rule.SYNTAX
         reader.problem(rule, "", f"is no YAML that every reader can read: {said}")
+        return None
+    if loader.glued:
+        said = f"has a colon without a blank after it (line {loader.glued[0]}); add the blank"
+        reader.problem(Rule.AMBIGUOUS, "", said)
         return None
     for said in loader.special:
         reader.problem(Rule.TAG, "", f"uses {said}; write it without")
@@ -113,6 +121,7 @@ class _Composer(BASE):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
+        self.glued: list[int] = []  # lines where a colon needs a blank
         self.special: list[str] = []
 
     def check_node(self) -> bool:
@@ -131,9 +140,9 @@ class _Composer(BASE):
         node: yaml.Node | None = super().compose_node(parent, index)
         if isinstance(event, yaml.ScalarEvent) and isinstance(node, yaml.ScalarNode):
             node.tag = "plain" if event.implicit[0] else "text"
-            if event.implicit[0] and _GLUED.match(self.text, event.end_mark.index):
-                said = "expected a blank after ':'"  # Go takes the colon as part of the word
-                raise yaml.scanner.ScannerError(problem=said, problem_mark=event.end_mark)
+            mark = event.end_mark
+            if event.implicit[0] and mark and _GLUED.match(self.text, mark.index):
+                self.glued.append(mark.line + 1)  # Go takes the colon as part of the word
         return node
 
     def ends_early(self) -> bool:

@@ -21,6 +21,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import 
 PLUGIN_APP = "nvidia-device-plugin-daemonset"
 GFD_APP = "gpu-feature-discovery"
 MPS_APP = "nvidia-device-plugin-mps-control-daemon"
+OPERAND_APPS = (PLUGIN_APP, GFD_APP, MPS_APP)  # whose pods read profiles
 CONFIG_MANAGER = "config-manager"
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
+    CONFIG_MANAGER,
     GFD_APP,
     PLUGIN_APP,
     dig,
@@ -21,7 +22,14 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import 
     name_of,
     text_at,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file import (
+    FLAG_VARIABLES,
+    Plugin,
+    operator_plugin,
+    read_version,
+)
 
+PLUGIN_CONTAINER = "nvidia-device-plugin"
 PREVIOUS_ANNOTATION = "gpufleet.sharing/previous-config"
 
 
@@ -102,6 +110,34 @@ def lagging(daemonsets: Iterable[object], pointer: Pointer) -> str:
         if reason := _not_rolled_out(item):
             return f"DaemonSet {app} {reason}"
     return ""
+
+
+def read_plugin(daemonsets: Iterable[object], mig_strategy: str = "") -> Plugin:
+    """The plugin and its surroundings as the operator's DaemonSets have them.
+
+    mig_strategy is what the run is about to set, empty for what is there. Without DaemonSets it is
+    the plugin of an operator with default values.
+    """
+    variables: dict[str, str] = {}
+    version = None
+    for item in daemonsets:
+        template = dig(item, "spec", "template")
+        if text_at(template, "metadata", "labels", "app") not in (PLUGIN_APP, GFD_APP):
+            continue
+        for container in list_at(template, "spec", "containers"):
+            if text_at(container, "name") == PLUGIN_CONTAINER:
+                version = read_version(text_at(container, "image").rpartition(":")[2])
+            if text_at(container, "name") != CONFIG_MANAGER:
+                variables |= {
+                    text_at(entry, "name"): text_at(entry, "value")
+                    for entry in list_at(container, "env")
+                }
+    if not variables:
+        return operator_plugin(mig_strategy or None)
+    strategy = mig_strategy or variables.get("MIG_STRATEGY", "")
+    shadowed = {flag: name for flag, name in FLAG_VARIABLES.items() if name in variables}
+    assumed = operator_plugin(strategy)  # some variables come from the plugin's entry script
+    return Plugin(version, {**assumed.shadowed, **shadowed}, strategy)
 
 
 def _config_maps(daemonset: object) -> set[str]:

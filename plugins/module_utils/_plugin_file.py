@@ -119,6 +119,9 @@ def operator_plugin(mig_strategy: str | None = None, version: Version | None = N
     return Plugin(version, {**OPERATOR_ENVIRONMENT, **strategy}, mig_strategy)
 
 
+# For whoever only has to know what a profile says: nothing is refused for what the plugin is.
+ANY_PLUGIN = Plugin(shadowed={"mpsRoot": "MPS_ROOT"})
+
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _MIG_RESOURCE = re.compile(r"nvidia\.com/mig-([0-9]+c\.)?[0-9]+g\.[0-9]+gb(\.[a-z0-9]+)*")
 _DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
@@ -382,8 +385,8 @@ def _read_bool(reader: Reader, where: str, value: object) -> bool:
 
 def _read_strategies(reader: Reader, where: str, value: object) -> tuple[str, ...] | None:
     """A text, or a list of texts."""
-    several = isinstance(value, list | tuple)
-    listed = ["" if entry is None else entry for entry in value] if several else [value]
+    entries = value if isinstance(value, list | tuple) else [value]
+    listed = ["" if entry is None else entry for entry in entries]
     if not all(isinstance(entry, str) for entry in listed):
         reader.refuse(Rule.TYPE, where, value, "a text, or a list of texts")
         return None

@@ -21,6 +21,7 @@ from functools import lru_cache
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _go_yaml
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ProfileError, joined
 from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file import (
+    ANY_PLUGIN,
     GPU_RESOURCE,
     RESOURCE_PREFIX,
     SHARED_SUFFIX,
@@ -122,6 +123,18 @@ def parse_profiles(definitions: object, plugin: Plugin | None = None) -> dict[st
     if problems:
         raise joined(ProfileError, [problem.text for problem in problems])
     return profiles
+
+
+def known_profiles(definitions: object) -> dict[str, Profile]:
+    """Profiles that have been checked against the cluster's plugin before."""
+    return parse_profiles(definitions, ANY_PLUGIN)
+
+
+def ask_the_plugin(definitions: object) -> bool:
+    """Whether anything in the definitions depends on the plugin's version or surroundings."""
+    simple = {"replicas", "rename_by_default", "fail_requests_greater_than_one"}
+    entries = definitions.values() if isinstance(definitions, Mapping) else ()
+    return any(not isinstance(entry, Mapping) or not simple >= entry.keys() for entry in entries)
 
 
 def parse_profile(name: object, definition: object, plugin: Plugin | None = None) -> Profile:
@@ -298,5 +311,5 @@ def same_content(one: str | None, other: str) -> bool:
 def _content(text: str) -> Content | None:
     """What a file says, None where it breaks a rule. What the operator shadows does not matter."""
     reader = Reader("", lenient=False)
-    content = read_text(text, reader, Plugin(shadowed={"mpsRoot": "MPS_ROOT"}))
+    content = read_text(text, reader, ANY_PLUGIN)
     return None if reader.problems else content

@@ -27,6 +27,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._config_map impor
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
     GFD_APP,
+    MPS_APP,
     PLUGIN_APP,
     OperandPod,
 )
@@ -141,7 +142,7 @@ def unsettled(target: Target, node: NodeState | None, pods: Sequence[OperandPod]
         return "the node has left the cluster"
     if not node.ready:
         return "node is NotReady"
-    if reason := _pods_lacking(pods):
+    if reason := _pods_lacking(pods, mps=target.profile.strategy == "mps"):
         return reason
     verdict = judge(node, target.profile, target.gpus)
     if not verdict.ok:
@@ -153,10 +154,11 @@ def unsettled(target: Target, node: NodeState | None, pods: Sequence[OperandPod]
     )
 
 
-def _pods_lacking(pods: Sequence[OperandPod]) -> str:
+def _pods_lacking(pods: Sequence[OperandPod], *, mps: bool) -> str:
     """What is wrong with the pods that load a node's profile, in words; empty when nothing is."""
     by_app = {pod.app: pod for pod in pods if not pod.leaving}
-    for app, name in ((PLUGIN_APP, "device plugin"), (GFD_APP, "GPU feature discovery")):
+    wanted = {PLUGIN_APP: "device plugin", GFD_APP: "GPU feature discovery"}
+    for app, name in (wanted | ({MPS_APP: "MPS control daemon"} if mps else {})).items():
         pod = by_app.get(app)
         if pod is None:
             return f"no {name} pod ({app}) on the node"

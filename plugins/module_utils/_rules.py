@@ -54,7 +54,7 @@ class Rule(Enum):
     EMPTY_FILE = "a file that says nothing, and so shares nothing"
     TEXT_EXPECTED = "a number or truth value that the plugin turns into a text"
     TAG = "a YAML tag or directive, which readers of YAML treat differently"
-    TAB = "a tab as a blank, which some readers of YAML refuse"
+    AMBIGUOUS = "a tab as a blank, a colon without one, or the like, which readers take differently"
     RENAME = "rename, which the plugin ignores"
     DEVICES = "devices, which the plugin ignores: sharing covers all GPUs of a node"
     RESOURCE_PATTERNS = "resources by pattern, which the plugin ignores"
@@ -83,7 +83,7 @@ _TAKEN = frozenset(
         Rule.EMPTY_FILE,
         Rule.TEXT_EXPECTED,
         Rule.TAG,
-        Rule.TAB,
+        Rule.AMBIGUOUS,
         Rule.RENAME,
         Rule.DEVICES,
         Rule.RESOURCE_PATTERNS,

@@ -21,7 +21,8 @@ options:
   state:
     description: >-
       With V(absent) the assigned nodes lose the label, and the annotation that
-      M(gpufleet.sharing.rollout) keeps.
+      M(gpufleet.sharing.rollout) keeps; and a MIG configuration that
+      M(gpufleet.sharing.mig_config) has set becomes the one that was there before.
     type: str
     choices: [present, absent]
     default: present
@@ -40,14 +41,17 @@ options:
   profiles:
     description: >-
       The profiles, as of M(gpufleet.sharing.profiles). A node assigned any other one is an error,
-      before anything is written. Empty for no such check.
+      before anything is written, and so is one whose GPUs cannot be shared as its profile says (the
+      limits of MPS). Empty for no such check.
     type: dict
     default: {}
   default_profile:
     description: The profile of nodes without a label, to be checked too.
     type: str
   exclusive:
-    description: Whether unmanaged GPU nodes lose the label.
+    description: >-
+      Whether unmanaged GPU nodes lose the label. They keep it where O(assignments) leaves some of
+      O(known_nodes) out, as with a limit.
     type: bool
     default: false
   unavailable_nodes:
@@ -100,14 +104,17 @@ missing:
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _mig
 from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import (
     CONFIG_HASH_ANNOTATION,
+    NodeState,
+    mps_problem,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     ClusterError,
     FleetError,
+    RefusedError,
     joined,
     some,
 )
@@ -117,10 +124,15 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import (
     undefined_profiles,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import node_state
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
+    Profile,
+    known_profiles,
+)
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
+Patches = dict[str, dict[str, dict[str, str | None]]]  # metadata to merge, by node
 SPEC: Spec = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "assignments": {"type": "dict", "required": True},
@@ -138,7 +150,10 @@ def run(module: AnsibleModule) -> dict[str, object]:
         node: None if remove else profile or None
         for node, profile in module.params["assignments"].items()
     }
-    check_profiles(desired, list(module.params["profiles"]), module.params["default_profile"])
+    profiles = known_profiles(module.params["profiles"]) if module.params["profiles"] else {}
+    default = module.params["default_profile"]
+    if profiles and (found := list(undefined_profiles(desired, list(profiles), default))):
+        raise joined(FleetError, found)
     cluster = _kube.connect(module)
     states = [node_state(item) for item in cluster.items(_kube.NODES, metadata_only=True)]
     gpu_nodes = {
@@ -156,11 +171,17 @@ def run(module: AnsibleModule) -> dict[str, object]:
             f" {some(plan.missing)}."
             " Correct the inventory, or set gpu_sharing_unavailable_nodes to report."
         )
-    patches = {c.node: {"labels": {PROFILE_LABEL: c.after}} for c in plan.changes}
+    meant = {
+        node: profiles[profile or default]
+        for node, profile in desired.items()
+        if (profile or default) in profiles and node in gpu_nodes
+    }
+    changing = [change.node for change in plan.changes]
+    if not remove:
+        check_nodes(gpu_nodes, meant, changing, planning=module.check_mode)
+    patches: Patches = {c.node: {"labels": {PROFILE_LABEL: c.after}} for c in plan.changes}
     if remove:
-        for name in desired:
-            if name in gpu_nodes and CONFIG_HASH_ANNOTATION in gpu_nodes[name].annotations:
-                patches.setdefault(name, {})["annotations"] = {CONFIG_HASH_ANNOTATION: None}
+        forget(patches, [gpu_nodes[name] for name in desired if name in gpu_nodes])
     if patches and not module.check_mode:
         write(cluster, patches)
     return {
@@ -173,15 +194,44 @@ def run(module: AnsibleModule) -> dict[str, object]:
     }
 
 
-def check_profiles(
-    desired: dict[str, str | None], known: list[str], default_profile: str | None
+def check_nodes(
+    states: dict[str, NodeState], meant: dict[str, Profile], changing: list[str], *, planning: bool
 ) -> None:
-    """Raise FleetError where a node is assigned a profile that nobody defined."""
-    if known and (problems := list(undefined_profiles(desired, known, default_profile))):
+    """Raise where GPUs cannot be shared as a profile says, or where NVIDIA's MIG manager is at work
+    on a node whose label would change.
+
+    planning: what a run would do before this, it has not done; so it may be at work for us.
+    """
+    problems = [
+        f"{node}: profile '{profile.name}' cannot be used there: {reason}."
+        for node, profile in sorted(meant.items())
+        if (reason := mps_problem(states[node], profile))
+    ]
+    if problems:
         raise joined(FleetError, problems)
+    busy = [node for node in changing if _mig.is_busy(states[node])]
+    if planning:
+        ours = {node for node in busy if node in meant and meant[node].mig is not None}
+        busy = [node for node in busy if node not in ours]
+    if busy:
+        raise RefusedError(
+            f"NVIDIA's MIG manager is at work on {some(busy)} ({_mig.STATE_LABEL} is pending or"
+            " rebooting), so the profile of these nodes must not change now. Run again when it has"
+            " finished."
+        )
 
 
-def write(cluster: _kube.Cluster, patches: dict[str, dict[str, dict[str, str | None]]]) -> None:
+def forget(patches: Patches, states: list[NodeState]) -> None:
+    """Add to the patches what takes away everything else that we wrote on nodes."""
+    for state in states:
+        undo = _mig.undo_patch(state)
+        if CONFIG_HASH_ANNOTATION in state.annotations:
+            undo.setdefault("annotations", {})[CONFIG_HASH_ANNOTATION] = None
+        for part, entries in undo.items():
+            patches.setdefault(state.name, {}).setdefault(part, {}).update(entries)
+
+
+def write(cluster: _kube.Cluster, patches: Patches) -> None:
     """Patch the nodes, some at a time. Raises ClusterError naming each node that could not be
     patched.
     """

@@ -45,12 +45,24 @@ options:
   profiles:
     description:
       - The profiles, each a name and its settings. Required with O(state=present).
-      - Settings are C(replicas) (slots for each physical GPU, 1 means no sharing), or instead of it
-        C(resources) (a list of
-        C(name) and C(replicas), for MIG devices), C(rename_by_default) (advertise
-        C(nvidia.com/gpu.shared), default V(false)),
-        and C(fail_requests_greater_than_one) (default V(true)).
+      - In short form the settings are C(strategy) (V(time_slicing), V(mps) or V(none)),
+        C(replicas) (slots for each physical GPU, 1 means no sharing), or instead of it
+        C(resources) (a list of C(name) and C(replicas), for MIG devices), C(rename_by_default)
+        (advertise C(nvidia.com/gpu.shared), default V(false)), and
+        C(fail_requests_greater_than_one) (default V(true)).
+      - A profile may also be said in the keys of the device plugin (C(version), C(sharing),
+        C(flags), C(imex)), or be the text of a whole file. It is read as strictly as the plugin
+        reads it, and what the plugin would silently ignore is refused too.
+      - C(mig) names a configuration of NVIDIA's MIG manager that nodes of the profile get
+        (M(gpufleet.sharing.mig_config)).
     type: dict
+  mig_strategy:
+    description: >-
+      The operator's MIG strategy, where it is about to change; empty for the one that it has.
+      Profiles of MIG devices need V(mixed).
+    type: str
+    choices: ["", none, single, mixed]
+    default: ""
   prune:
     description:
       - Whether keys that are not in O(profiles) are removed. A key that a node's label or the
@@ -122,7 +134,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils import _config_ma
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import PROFILE_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import mapping_at
-from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import read_pointer
+from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import (
+    read_plugin,
+    read_pointer,
+)
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -134,6 +149,7 @@ SPEC: Spec = {
     "namespace": {"type": "str", "default": "gpu-operator"},
     "create_namespace": {"type": "bool", "default": True},
     "profiles": {"type": "dict"},
+    "mig_strategy": {"type": "str", "choices": ["", "none", "single", "mixed"], "default": ""},
     "prune": {"type": "bool", "default": False},
 }
 
@@ -149,6 +165,17 @@ def plan_namespace(observed: object, *, create: bool) -> dict[str, str]:
     return {**mine, POD_SECURITY_LABEL: "privileged"}
 
 
+def read_profiles(
+    module: AnsibleModule, cluster: _kube.Cluster, definitions: object
+) -> dict[str, _profiles.Profile]:
+    """The profiles, checked against the plugin that the cluster has where they depend on it."""
+    if not _profiles.ask_the_plugin(definitions):
+        return _profiles.parse_profiles(definitions)
+    path = _kube.namespaced("daemonsets", module.params["namespace"], "apis/apps/v1")
+    plugin = read_plugin(cluster.items(path), module.params["mig_strategy"])
+    return _profiles.parse_profiles(definitions, plugin)
+
+
 def keys_in_use(cluster: _kube.Cluster, config_map: str) -> set[str]:
     """The keys that node labels name, or the default of an operator pointed at the ConfigMap."""
     nodes = cluster.items(_kube.NODES, labels=PROFILE_LABEL, metadata_only=True)
@@ -159,9 +186,12 @@ def keys_in_use(cluster: _kube.Cluster, config_map: str) -> set[str]:
 
 def run(module: AnsibleModule) -> dict[str, object]:
     wanted = module.params["state"] == "present"
-    profiles = _profiles.parse_profiles(module.params["profiles"]) if wanted else {}
-    files = {name: _profiles.to_plugin_config(profile) for name, profile in profiles.items()}
+    definitions = module.params["profiles"] or {}
+    if wanted and not _profiles.ask_the_plugin(definitions):
+        _profiles.parse_profiles(definitions)  # what is wrong by itself is told without a cluster
     cluster = _kube.connect(module)
+    profiles = read_profiles(module, cluster, definitions) if wanted else {}
+    files = {name: _profiles.to_plugin_config(profile) for name, profile in profiles.items()}
     config_maps = _kube.namespaced("configmaps", module.params["namespace"])
     path = _kube.object_path(config_maps, module.params["name"])
     namespace_path = _kube.object_path(_kube.NAMESPACES, module.params["namespace"])

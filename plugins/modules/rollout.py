@@ -183,7 +183,7 @@ class Rollout:
     def observe(self) -> _rollout.Observation:
         states = [_observed.node_state(item) for item in self.cluster.items(_kube.NODES)]
         pods = defaultdict(list)
-        selector = f"app in ({_observed.PLUGIN_APP},{_observed.GFD_APP})"
+        selector = f"app in ({','.join(_observed.OPERAND_APPS)})"
         documents = self.cluster.items(_kube.namespaced("pods", self.namespace), labels=selector)
         for pod in _observed.operand_pods(documents):
             pods[pod.node].append(pod)
@@ -249,7 +249,7 @@ class Rollout:
 
 
 def read_targets(module: AnsibleModule) -> dict[str, _rollout.Target]:
-    profiles = _profiles.parse_profiles(module.params["profiles"])
+    profiles = _profiles.known_profiles(module.params["profiles"])
     targets = {}
     for node, name in module.params["assignments"].items():
         profile = profiles.get(name or module.params["default_profile"])

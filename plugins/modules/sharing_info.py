@@ -164,7 +164,7 @@ def total(rows: list[dict[str, object]], column: str) -> int:
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
-    profiles = _profiles.parse_profiles(module.params["profiles"])
+    profiles = _profiles.known_profiles(module.params["profiles"])
     default = module.params["default_profile"]
     nodes = [node for node in module.params["nodes"] if node["selected"]]
     wanted = {node["profile"] or default for node in nodes} | {default}

@@ -16,6 +16,9 @@ FOUR = _profiles.parse_profile("four", {"replicas": 4})
 RENAMED = _profiles.parse_profile("renamed", {"replicas": 4, "rename_by_default": True})
 MIXED = _profiles.parse_profile("mixed", {"resources": [{"name": MIG, "replicas": 2}]})
 COUNT_2 = {"nvidia.com/gpu.count": "2"}
+CUT = {"nvidia.com/mig.strategy": "single", "nvidia.com/gpu.product": "A100-MIG-1g.5gb-SHARED"}
+MIXED_7 = {"nvidia.com/mig.strategy": "mixed", "nvidia.com/mig-1g.5gb.count": "7"}
+ALL_CUT = {**COUNT_2, **MIXED_7, "nvidia.com/gpu.replicas": "0"}
 
 
 @pytest.mark.parametrize(
@@ -49,8 +52,13 @@ def test_has_gpus(labels: dict[str, str], allocatable: dict[str, int], expected:
         (COUNT_2, None, {GPU: 2}),
         (COUNT_2, 4, {GPU: 4}),
         ({"nvidia.com/gpu.count": "many"}, None, {}),
-        ({**COUNT_2, "nvidia.com/mig-1g.5gb.count": "7"}, None, {GPU: 2, MIG: 7}),
-        ({"nvidia.com/mig-1g.5gb.count": "x", "nvidia.com/mig-1g.5gb.memory": "5"}, None, {}),
+        # MIG strategy single: MIG devices in the place of GPUs, whatever the inventory states
+        ({**CUT, "nvidia.com/gpu.count": "14"}, 2, {GPU: 14}),
+        # mixed: all GPUs cut, some cut (labels do not tell how many), none cut
+        ({**COUNT_2, **MIXED_7, "nvidia.com/gpu.replicas": "0"}, None, {GPU: 0, MIG: 7}),
+        ({**COUNT_2, **MIXED_7, "nvidia.com/gpu.replicas": "1"}, 2, {MIG: 7}),
+        ({**COUNT_2, "nvidia.com/mig.strategy": "mixed"}, None, {GPU: 2}),
+        ({**MIXED_7, "nvidia.com/mig-1g.5gb.count": "x"}, None, {}),
     ],
 )
 def test_physical_devices(
@@ -130,6 +138,69 @@ def test_judge_not_ready() -> None:
 
 
 @pytest.mark.parametrize(
+    ("labels", "allocatable", "profile", "verdict"),
+    [
+        (ALL_CUT, {GPU: 0, MIG: 14}, MIXED, (MIG, 7, 14, 14, "")),
+        (ALL_CUT, {GPU: 0, MIG: 7}, MIXED, (MIG, 7, 14, 7, f"{MIG} is 7, expected 14")),
+        (ALL_CUT, {MIG: 7}, FOUR, (MIG, 7, 7, 7, "")),
+        (ALL_CUT, {GPU: 2, MIG: 7}, FOUR, (MIG, 7, 7, 7, f"{GPU} is 2, expected 0")),
+        (
+            {**CUT, "nvidia.com/gpu.count": "14"},
+            {GPU: 56},
+            FOUR,
+            (GPU, 14, 56, 56, ""),
+        ),
+        (
+            {"nvidia.com/gpu.count": "0", "nvidia.com/gpu.product": "A100-MIG-INVALID"},
+            {GPU: 0},
+            FOUR,
+            (
+                GPU,
+                0,
+                0,
+                0,
+                "MIG strategy single needs all GPUs of the node cut alike, and they are not",
+            ),
+        ),
+    ],
+)
+def test_judge_mig(
+    labels: dict[str, str],
+    allocatable: dict[str, int],
+    profile: _profiles.Profile,
+    verdict: tuple[object, ...],
+) -> None:
+    found = _capacity.judge(_capacity.NodeState("n", labels, {}, allocatable), profile, None)
+    assert (found.resource, found.physical, found.expected, found.actual, found.problem) == verdict
+
+
+@pytest.mark.parametrize(
+    ("profile", "mig_replicas", "mig_strategy", "gpu_replicas", "expected"),
+    [
+        (MIXED, "2", "time-slicing", "0", True),
+        (MIXED, "1", "none", "0", False),
+        (MIXED, "2", "time-slicing", "1", True),
+        (MIXED, "2", "time-slicing", "4", False),
+        (FOUR, "1", "none", "4", True),
+    ],
+)
+def test_labels_fit_mig(
+    profile: _profiles.Profile,
+    mig_replicas: str,
+    mig_strategy: str,
+    gpu_replicas: str,
+    expected: bool,
+) -> None:
+    labels = {
+        **MIXED_7,
+        f"{MIG}.replicas": mig_replicas,
+        f"{MIG}.sharing-strategy": mig_strategy,
+        f"{GPU}.replicas": gpu_replicas,
+    }
+    assert _capacity.labels_fit(_capacity.NodeState("n", labels), profile) is expected
+
+
+@pytest.mark.parametrize(
     ("profile", "replicas", "strategy", "expected"),
     [
         (NONE, "1", "none", True),
@@ -145,6 +216,53 @@ def test_judge_not_ready() -> None:
 def test_labels_fit(
     profile: _profiles.Profile, replicas: str | None, strategy: str | None, expected: bool
 ) -> None:
-    labels = {_capacity.REPLICAS_LABEL: replicas, _capacity.STRATEGY_LABEL: strategy}
+    labels = {_capacity.REPLICAS_LABEL: replicas, "nvidia.com/gpu.sharing-strategy": strategy}
     present = {name: value for name, value in labels.items() if value is not None}
     assert _capacity.labels_fit(_capacity.NodeState("n", present), profile) is expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "mig", "expected"),
+    [
+        ({}, "all-1g.5gb", True),  # the operator's MIG strategy is none: labels tell nothing
+        (CUT, "all-1g.5gb", True),
+        (CUT, "all-2g.10gb", False),
+        (CUT, "all-disabled", False),
+        (MIXED_7, "all-1g.5gb", True),
+        (MIXED_7, "all-disabled", False),
+        ({"nvidia.com/mig.strategy": "single"}, "all-1g.5gb", False),
+        ({"nvidia.com/mig.strategy": "single"}, "all-disabled", True),
+        ({"nvidia.com/mig.strategy": "single"}, "our-own", True),
+        ({"nvidia.com/mig.strategy": "single"}, None, True),
+    ],
+)
+def test_labels_fit_waits_for_mig(labels: dict[str, str], mig: str | None, expected: bool) -> None:
+    profile = _profiles.Profile("p", mig=mig)
+    plain = {"nvidia.com/gpu.replicas": "1", "nvidia.com/mig-1g.5gb.replicas": "1"}
+    assert _capacity.labels_fit(_capacity.NodeState("n", {**plain, **labels}), profile) is expected
+
+
+MPS = _profiles.parse_profile("m", {"strategy": "mps", "replicas": 20})
+CAPABILITY = {"nvidia.com/gpu.compute.major": "7", "nvidia.com/gpu.compute.minor": "0"}
+
+
+@pytest.mark.parametrize(
+    ("labels", "profile", "problem"),
+    [
+        ({}, MPS, ""),
+        ({**CAPABILITY, "nvidia.com/gpu.compute.minor": "5"}, MPS, ""),
+        ({**CAPABILITY, "nvidia.com/gpu.compute.major": "10"}, MPS, ""),
+        (
+            CAPABILITY,
+            MPS,
+            "it has 20 replicas, and MPS takes 16 clients at most on a GPU of compute capability"
+            " 7.0",
+        ),
+        (CAPABILITY, FOUR, ""),
+        (CUT, MPS, "its GPUs are cut into MIG devices, which MPS does not take"),
+        (MIXED_7, MPS, "its GPUs are cut into MIG devices, which MPS does not take"),
+        (MIXED_7, FOUR, ""),
+    ],
+)
+def test_mps_problem(labels: dict[str, str], profile: _profiles.Profile, problem: str) -> None:
+    assert _capacity.mps_problem(_capacity.NodeState("n", labels), profile) == problem

@@ -88,8 +88,9 @@ def test_load(text: str, value: object) -> None:
         ("a: &x [{b: 1}]\nc: {<<: *x}", [Rule.SYNTAX]),
         ("a: {? : 1}", [Rule.SYNTAX]),
         ("a: \x00", [Rule.SYNTAX]),
-        ("{a:{b: 1}}", [Rule.SYNTAX]),  # Go: the word "a:", and then something unexpected
-        ("{a:, b: 1}", [Rule.SYNTAX]),  # Go: the key is "a:"
+        ("{a:{b: 1}}", [Rule.AMBIGUOUS]),  # Go: the word "a:", and then something unexpected
+        ("{a:, b: 1}", [Rule.AMBIGUOUS]),  # Go: the key is "a:"
+        ("a: \ufeff1", [Rule.AMBIGUOUS]),
         ("a: 1\n--- [", [Rule.SECOND_DOCUMENT]),
         ("a: !x 1\nb: !!int 1", [Rule.TAG, Rule.TAG]),
         ("%TAG ! x:\n---\na: 1", [Rule.TAG]),

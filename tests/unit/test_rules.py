@@ -35,7 +35,7 @@ CASES: list[tuple[Rule, object, str]] = [
     (Rule.SYNTAX, r'version: "\ud83d\ude00"', "version has half a character"),
     (Rule.SIZE, "x: " + "[" * 200 + "]" * 200, "is nested far deeper, or is far longer"),
     (Rule.SIZE, "x: [" + "0," * 30_000 + "]", "is nested far deeper, or is far longer"),
-    (Rule.TAB, "version: v1\t", "found character '\\t' that cannot start any token (line 1)"),
+    (Rule.AMBIGUOUS, "version: v1\t", "found character '\\t' that cannot start any token (line 1)"),
     (Rule.TAG, "version: !!str v1", "uses the tag 'tag:yaml.org,2002:str'; write it without"),
     (Rule.TAG, "%YAML 1.2\n---\nversion: v1", "uses a directive (%)"),
     (Rule.SECOND_DOCUMENT, "version: v1\n---\n[", "has more than one YAML document"),

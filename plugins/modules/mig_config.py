@@ -1,0 +1,186 @@
+#!/usr/bin/python
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mig_config
+short_description: Keep how NVIDIA's MIG manager cuts the GPUs of nodes
+version_added: 0.1.0
+description:
+  - Keeps the node label C(nvidia.com/mig.config), batch by batch, and waits until
+    C(nvidia.com/mig.config.state) is V(success). NVIDIA's MIG manager, a part of the GPU Operator,
+    does the work.
+  - While a GPU is cut anew it gives nothing to anybody, and the MIG manager fails where a pod uses
+    it. A batch that fails ends the run, and the nodes after it are not touched.
+  - What the label said before is remembered on the node, and brought back when
+    M(gpufleet.sharing.node_profiles) takes its label away.
+options:
+  nodes:
+    description:
+      - The nodes to act on, each a Kubernetes node name and the name of a configuration of the MIG
+        manager, such as V(all-1g.10gb). The filter P(gpufleet.sharing.mig_configs#filter) gives it.
+      - Nodes that the cluster does not have are left out.
+    type: dict
+    required: true
+  batches:
+    description:
+      - Nodes cut at a time, numbers or percentages, the last one repeated.
+    type: list
+    elements: str
+    default: ["1", "25%"]
+  timeout:
+    description: How long a batch may take, in seconds.
+    type: int
+    default: 900
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - gpufleet.sharing.common
+seealso:
+  - module: gpufleet.sharing.node_profiles
+"""
+
+EXAMPLES = r"""
+- name: Seven devices on each GPU of two nodes
+  gpufleet.sharing.mig_config:
+    nodes:
+      train-gpu-01: all-1g.10gb
+      train-gpu-02: all-1g.10gb
+"""
+
+RETURN = r"""
+changes:
+  description: The labels that were changed, or would be in check mode.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    node: {description: Name of the node., type: str}
+    before: {description: The label before; null for none., type: str}
+    after: {description: The label after., type: str}
+waited:
+  description: Nodes that had the right label and were waited for.
+  type: list
+  elements: str
+  returned: always
+differs:
+  description: Whether a node was not as asked for, so that it was changed or would be.
+  type: bool
+  returned: always
+"""
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _mig
+from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
+    ClusterError,
+    FleetError,
+    SharingError,
+    joined,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import node_state
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import cut
+from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+    from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import NodeState
+
+SPEC: Spec = {
+    "nodes": {"type": "dict", "required": True},
+    "batches": {"type": "list", "elements": "str", "default": ["1", "25%"]},
+    "timeout": {"type": "int", "default": 900},
+}
+HINT = (
+    "The log of the pod nvidia-mig-manager on the node says why; GPUs that a pod uses cannot be"
+    " cut. Sharing profiles of these nodes were not changed. Run again when the cause is mended."
+)
+
+
+class MigError(SharingError):
+    """Some nodes were not cut as configured."""
+
+
+@dataclass(frozen=True)
+class Cutter:
+    """Carries changes out on one cluster."""
+
+    cluster: _kube.Cluster
+    wanted: dict[str, str]
+    timeout: int
+
+    def states(self) -> dict[str, NodeState]:
+        found = (node_state(item) for item in self.cluster.items(_kube.NODES))
+        return {state.name: state for state in found if state.name in self.wanted}
+
+    def change(self, changes: list[_mig.MigChange]) -> None:
+        states = self.states()
+        patches = {c.node: c.patch(states[c.node]) for c in changes if c.node in states}
+        failures = self.cluster.for_each(
+            list(patches),
+            lambda node: self.cluster.patch(
+                _kube.object_path(_kube.NODES, node), {"metadata": patches[node]}
+            ),
+        )
+        if failures:
+            node, reason = min(failures.items())
+            raise ClusterError(f"{node} could not be labelled: {reason} Run again to finish.")
+
+    def wait(self, nodes: list[str], what: str) -> None:
+        """Wait until nodes are cut as configured. Raises MigError naming those that are not."""
+        deadline = time.monotonic() + self.timeout
+        for pause in pauses():
+            states = self.states()
+            reasons = {node: _mig.unfinished(states.get(node), self.wanted[node]) for node in nodes}
+            wrong = {node: reason for node, reason in reasons.items() if reason}
+            hopeless = all(_mig.has_failed(states.get(node)) for node in wrong)
+            if not wrong:
+                return
+            if hopeless or time.monotonic() >= deadline:
+                lines = [f"- {node}: {reason}" for node, reason in sorted(wrong.items())[:20]]
+                said = f"{len(wrong)} of {len(nodes)} nodes ({what}) were not cut by MIG within"
+                raise MigError("\n".join([f"{said} {self.timeout} s:", *lines, HINT]))
+            time.sleep(pause)
+
+
+def run(module: AnsibleModule) -> dict[str, object]:
+    wanted = {str(node): str(config) for node, config in module.params["nodes"].items()}
+    cutter = Cutter(_kube.connect(module), wanted, module.params["timeout"])
+    states = cutter.states()
+    reasons = {node: _mig.incapable(state, wanted[node]) for node, state in states.items()}
+    if problems := [f"{node}: {reason}." for node, reason in sorted(reasons.items()) if reason]:
+        raise joined(FleetError, problems)
+    changes, waiting = _mig.plan_mig(wanted, states)
+    by_node = {change.node: change for change in changes}
+    batches = cut(list(by_node), module.params["batches"])
+    if not module.check_mode:
+        if waiting:
+            cutter.wait(waiting, "that were being cut")
+        for number, batch in enumerate(batches, start=1):
+            cutter.change([by_node[node] for node in batch])
+            cutter.wait(batch, f"batch {number} of {len(batches)}")
+    return {
+        "changed": bool(changes),
+        "differs": bool(changes or waiting),
+        "changes": [vars(change) for change in changes],
+        "waited": waiting,
+        "diff": {
+            "before": {change.node: change.before for change in changes},
+            "after": {change.node: change.after for change in changes},
+        },
+    }
+
+
+def main() -> None:
+    run_module(SPEC, run)
+
+
+if __name__ == "__main__":
+    main()
