@@ -1,0 +1,180 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The operator's pointer to the profiles: read, set, put back, and waited for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _operator
+from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import Pointer
+
+OURS = Pointer("device-plugin-config", "default")
+THEIRS = Pointer("theirs", "big")
+NOTE = _operator.PREVIOUS_ANNOTATION
+PLUGIN, GFD = "nvidia-device-plugin-daemonset", "gpu-feature-discovery"
+
+
+def policy(config: object = None, note: object = None) -> dict[str, Any]:
+    annotations = {} if note is None else {NOTE: note}
+    return {
+        "metadata": {"name": "cluster-policy", "annotations": annotations},
+        "spec": {"devicePlugin": {"config": config}},
+    }
+
+
+def config_of(pointer: Pointer) -> dict[str, str]:
+    return dict(vars(pointer))
+
+
+def note_of(pointer: Pointer) -> str:
+    return json.dumps(vars(pointer))
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        (policy(config_of(OURS)), OURS),
+        (policy({"name": "theirs"}), Pointer("theirs", "")),
+        (policy({"name": None, "default": None}), Pointer()),
+        (policy(), Pointer()),
+        ({"spec": {}}, Pointer()),
+        (None, Pointer()),
+    ],
+)
+def test_read_pointer(document: object, expected: Pointer) -> None:
+    assert _operator.read_pointer(document) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "note"),
+    [(policy(), Pointer()), (policy(config_of(THEIRS)), THEIRS)],
+)
+def test_pointer_patch_notes_the_pointer_before(before: object, note: Pointer) -> None:
+    assert _operator.pointer_patch(before, OURS) == {
+        "spec": {"devicePlugin": {"config": config_of(OURS)}},
+        "metadata": {"annotations": {NOTE: note_of(note)}},
+    }
+
+
+def test_pointer_patch_keeps_the_first_note() -> None:
+    before = policy(config_of(OURS), note_of(THEIRS))
+    wanted = Pointer("device-plugin-config", "dev")
+    assert _operator.pointer_patch(before, wanted) == {
+        "spec": {"devicePlugin": {"config": config_of(wanted)}}
+    }
+
+
+@pytest.mark.parametrize(
+    ("note", "expected"),
+    [
+        (note_of(THEIRS), THEIRS),
+        (note_of(Pointer()), Pointer()),
+        ("{broken", Pointer()),
+        ("[]", Pointer()),
+        (None, Pointer()),
+    ],
+)
+def test_previous_pointer(note: object, expected: Pointer) -> None:
+    assert _operator.previous_pointer(policy(note=note)) == expected
+
+
+@pytest.mark.parametrize(
+    ("document", "config"),
+    [
+        (policy(config_of(OURS), note_of(THEIRS)), config_of(THEIRS)),
+        (
+            policy(config_of(OURS), note_of(Pointer("theirs"))),
+            {"name": "theirs", "default": None},
+        ),
+        (policy(config_of(OURS), note_of(Pointer())), None),
+        (policy(config_of(OURS), "{broken"), None),
+    ],
+)
+def test_undo_patch_puts_back_what_was_there(document: object, config: object) -> None:
+    assert _operator.undo_patch(document, OURS.name) == {
+        "metadata": {"annotations": {NOTE: None}},
+        "spec": {"devicePlugin": {"config": config}},
+    }
+
+
+def test_undo_patch_leaves_a_pointer_that_somebody_has_set_meanwhile() -> None:
+    document = policy(config_of(THEIRS), note_of(Pointer()))
+    assert _operator.undo_patch(document, OURS.name) == {"metadata": {"annotations": {NOTE: None}}}
+
+
+@pytest.mark.parametrize("document", [policy(config_of(OURS)), None])
+def test_undo_patch_of_what_we_never_set(document: object) -> None:
+    assert _operator.undo_patch(document, OURS.name) is None
+
+
+def test_not_stored_says_both() -> None:
+    said = _operator.not_stored(policy(config_of(THEIRS)), OURS)
+    assert said.startswith(
+        "ClusterPolicy cluster-policy: devicePlugin.config is name 'theirs' and default 'big', but"
+        " 'device-plugin-config' and 'default' were set."
+    )
+
+
+def daemonset(app: str, **changes: Any) -> dict[str, Any]:
+    """One that has taken our pointer over and reached its 3 nodes."""
+    given: dict[str, Any] = {"config_map": OURS.name, "default": OURS.default, "in_init": False}
+    given |= changes
+    container = {"env": [{"name": "DEFAULT_CONFIG", "value": given["default"]}, {"name": "OTHER"}]}
+    plain = {"name": "plain"}
+    containers = [plain] if given["in_init"] else [plain, container]
+    status = {"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": 3}
+    return {
+        "metadata": {"generation": 2},
+        "spec": {
+            "template": {
+                "metadata": {"labels": {"app": app}},
+                "spec": {
+                    "volumes": [{"emptyDir": {}}, {"configMap": {"name": given["config_map"]}}],
+                    "initContainers": [container] if given["in_init"] else [],
+                    "containers": containers,
+                },
+            }
+        },
+        "status": status | given.get("status", {}),
+    }
+
+
+GONE: dict[str, Any] = {"updatedNumberScheduled": None, "desiredNumberScheduled": None}
+
+
+@pytest.mark.parametrize(
+    ("daemonsets", "expected"),
+    [
+        ([daemonset(PLUGIN), daemonset(GFD)], ""),
+        ([daemonset(GFD, in_init=True), daemonset("other"), daemonset(PLUGIN)], ""),
+        ([daemonset(PLUGIN, status=GONE), daemonset(GFD, status=GONE)], ""),  # no GPU nodes
+        ([], f"DaemonSet {PLUGIN} does not exist yet"),
+        ([daemonset(PLUGIN)], f"DaemonSet {GFD} does not exist yet"),
+        (
+            [daemonset(PLUGIN, config_map="theirs"), daemonset(GFD)],
+            f"DaemonSet {PLUGIN} is not pointed at ConfigMap {OURS.name} and default default yet",
+        ),
+        (
+            [daemonset(PLUGIN), daemonset(GFD, default="big")],
+            f"DaemonSet {GFD} is not pointed at ConfigMap {OURS.name} and default default yet",
+        ),
+        (
+            [daemonset(PLUGIN, status={"observedGeneration": 1}), daemonset(GFD)],
+            f"DaemonSet {PLUGIN} has changed and its controller has not seen it yet",
+        ),
+        (
+            [daemonset(PLUGIN), daemonset(GFD, status={"updatedNumberScheduled": 1})],
+            f"DaemonSet {GFD} has reached 1 of 3 nodes",
+        ),
+        (
+            [daemonset(PLUGIN, status={"updatedNumberScheduled": None}), daemonset(GFD)],
+            f"DaemonSet {PLUGIN} has reached 0 of 3 nodes",
+        ),
+    ],
+)
+def test_lagging(daemonsets: list[object], expected: str) -> None:
+    assert _operator.lagging(daemonsets, OURS) == expected
