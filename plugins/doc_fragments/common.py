@@ -14,7 +14,7 @@ class ModuleDocFragment:
 requirements:
   - python >= 3.11
   - kubernetes >= 24.2.0
-  - PyYAML >= 5.1
+  - PyYAML >= 6.0.1
 author:
   - gpufleet.sharing contributors (@gpufleet)
 attributes:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.gpufleet.sharing.plugins.doc_fragments.common import ModuleDocFragment
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[!_]*.py"))
 ROLES = sorted(path.name for path in (ROOT / "roles").glob("*") if path.is_dir())
@@ -22,7 +24,8 @@ def load(path: str) -> Any:
 def test_action_group_holds_every_module_and_nothing_else() -> None:
     metadata, *members = load("meta/runtime.yml")["action_groups"]["all"]
     assert metadata == {"metadata": {"extend_group": ["kubernetes.core.k8s"]}}
-    assert sorted(members) == [name for name in MODULES if name != "fleet_facts"]  # no connection
+    without_connection = {"assignment_info", "fleet_facts"}
+    assert sorted(members) == [name for name in MODULES if name not in without_connection]
 
 
 def test_galaxy_tags_are_legal() -> None:
@@ -33,6 +36,18 @@ def test_galaxy_tags_are_legal() -> None:
 
 def test_dependencies_have_lower_bounds_only() -> None:
     assert all(bound.startswith(">=") for bound in load("galaxy.yml")["dependencies"].values())
+
+
+def test_lower_bounds_of_python_packages_are_said_alike() -> None:
+    """For ansible-builder, in the modules' documentation and in the README."""
+    lines = (ROOT / "meta/ee-requirements.txt").read_text().splitlines()
+    bounds = [line.replace(">=", " >= ") for line in lines if not line.startswith("#")]
+    fragment = yaml.safe_load(ModuleDocFragment.DOCUMENTATION)
+    python, *documented = fragment["requirements"]
+    assert python == "python >= 3.11"
+    assert documented == bounds
+    readme = (ROOT / "README.md").read_text()
+    assert f"| Python packages on the controller | {', '.join(bounds)} |" in readme
 
 
 @pytest.mark.parametrize("role", ROLES)
