@@ -381,13 +381,13 @@ def plan_labels(
     """Compare assignments with labels.
 
     desired (nodes to act on) and observed (GPU nodes of the cluster, and any node of desired that
-    it has) map node names to
-    profile names, None meaning no label. known holds every node of the inventory, inside the limit
-    or not. With exclusive,
-    GPU nodes that are not known lose their label.
+    it has) map node names to profile names, None meaning no label. known holds every node of the
+    inventory, inside the limit or not. With exclusive, GPU nodes that are not known lose their
+    label, unless a limit leaves nodes out: those that are not known are outside of any limit.
     """
     unmanaged = sorted(observed.keys() - set(known) - desired.keys())
-    wanted = dict(desired) | (dict.fromkeys(unmanaged) if exclusive else {})
+    limited = bool(set(known) - desired.keys())
+    wanted = dict(desired) | (dict.fromkeys(unmanaged) if exclusive and not limited else {})
     changes = (
         LabelChange(node, observed[node] or None, profile)
         for node, profile in sorted(wanted.items())

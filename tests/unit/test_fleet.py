@@ -290,20 +290,26 @@ def test_beyond_limit(keys: list[str], operator_changed: bool, expected: list[st
     ]
 
 
+OWN_CHANGES = [("n1", None, "a"), ("n2", "a", None)]
+
+
 @pytest.mark.parametrize(
-    ("exclusive", "expected"),
+    ("exclusive", "outside", "expected"),
     [
-        (False, [("n1", None, "a"), ("n2", "a", None)]),
-        (True, [("n1", None, "a"), ("n2", "a", None), ("x1", "b", None)]),
+        (False, [], OWN_CHANGES),
+        (False, ["n4"], OWN_CHANGES),
+        (True, [], [*OWN_CHANGES, ("x1", "b", None)]),
+        (True, ["n4"], OWN_CHANGES),  # with a limit, what is unknown is outside of it too
     ],
 )
 def test_plan_labels_changes(
-    exclusive: bool, expected: list[tuple[str, str | None, str | None]]
+    exclusive: bool, outside: list[str], expected: list[tuple[str, str | None, str | None]]
 ) -> None:
+    observed = {"n1": "", "n2": "a", "n3": "a", "x1": "b", "x2": None}
     plan = _fleet.plan_labels(
         {"n2": None, "n1": "a", "n3": "a", "gone": "a"},
-        {"n1": "", "n2": "a", "n3": "a", "n4": "b", "x1": "b", "x2": None},
-        known=["n1", "n2", "n3", "n4", "gone"],
+        observed | dict.fromkeys(outside, "b"),
+        known=["n1", "n2", "n3", "gone", *outside],
         exclusive=exclusive,
     )
     assert [(c.node, c.before, c.after) for c in plan.changes] == expected

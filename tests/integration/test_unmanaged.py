@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""GPU nodes that the inventory does not know: reported, and unlabelled only where that is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    GROUPS,
+    Lab,
+    write_inventory,
+)
+
+LABEL = "nvidia.com/device-plugin.config"
+EXCLUSIVE = {"gpu_nodes_exclusive": True}
+MANAGED = {"dev-gpu-01": "dev", "dev-gpu-02": "dev", "train-gpu-01": "no-sharing"}
+REPORT = "GPU nodes that the inventory does not know: prod-gpu-02 (1)"
+
+
+@pytest.fixture(scope="module")
+def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The recipe's, without prod-gpu-02."""
+    groups: dict[str, Any] = GROUPS | {"prod_gpus": {"hosts": {"prod-gpu-01": {}}}}
+    return write_inventory(tmp_path_factory.mktemp("unmanaged") / "inventory", groups=groups)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def labelled_by_somebody(lab: Lab, inventory: Path) -> None:
+    lab.playbook("site", inventory).succeeded().says(REPORT)
+    lab.kubectl("label", "node", "prod-gpu-02", f"{LABEL}=dev")
+    lab.wait_for(lambda: lab.allocatable().get("prod-gpu-02") == "16")
+
+
+def test_is_reported_and_left_alone(lab: Lab, inventory: Path) -> None:
+    lab.forget_requests()
+    run = lab.playbook("site", inventory).succeeded().says(REPORT)
+    assert run.changed == {"localhost": 0}
+    assert lab.writes() == []
+    assert lab.labels() == MANAGED | {"prod-gpu-02": "dev"}
+
+
+def test_check_mode_shows_that_it_would_lose_its_label(lab: Lab, inventory: Path) -> None:
+    lab.forget_requests()
+    run = lab.playbook("site", inventory, "--check", "--diff", variables=EXCLUSIVE).succeeded()
+    run.says('- "prod-gpu-02": "dev"', '+ "prod-gpu-02": null')
+    assert lab.writes() == []
+    assert lab.labels() == MANAGED | {"prod-gpu-02": "dev"}
+
+
+def test_limit_hides_no_node_from_the_inventory_and_keeps_the_unknown_ones(
+    lab: Lab, inventory: Path
+) -> None:
+    """prod-gpu-01 is known and outside the limit; prod-gpu-02 is not known, so outside of any."""
+    lab.kubectl("label", "node", "prod-gpu-01", f"{LABEL}=dev")
+    lab.forget_requests()
+    limit = ("--limit", "localhost,dev_gpus")
+    run = lab.playbook("site", inventory, *limit, variables=EXCLUSIVE).succeeded()
+    run.says(REPORT)
+    assert lab.writes() == []
+    assert lab.labels() == MANAGED | {"prod-gpu-01": "dev", "prod-gpu-02": "dev"}
+
+
+def test_exclusive_takes_its_label_away_and_no_other_node_s(lab: Lab, inventory: Path) -> None:
+    lab.kubectl("label", "node", "prod-gpu-01", f"{LABEL}-", "other.example.com/label=theirs")
+    lab.kubectl("label", "node", "prod-gpu-02", "other.example.com/label=theirs")
+    lab.wait_for(lambda: lab.allocatable().get("prod-gpu-01") == "8")
+    lab.forget_requests()
+    lab.playbook("site", inventory, variables=EXCLUSIVE).succeeded().says(REPORT)
+    patched = [request for request in lab.writes() if "/api/v1/nodes/" in request]
+    assert patched == ["patch /api/v1/nodes/prod-gpu-02?fieldManager=gpufleet.sharing"]
+    assert lab.labels() == MANAGED
+    theirs = lab.labels("other.example.com/label")
+    assert theirs == {"prod-gpu-01": "theirs", "prod-gpu-02": "theirs"}
+    lab.wait_for(lambda: lab.allocatable().get("prod-gpu-02") == "8")  # the default profile
+
+
+def test_second_run_changes_nothing(lab: Lab, inventory: Path) -> None:
+    lab.forget_requests()
+    run = lab.playbook("site", inventory, variables=EXCLUSIVE).succeeded().says(REPORT)
+    assert run.changed == {"localhost": 0}
+    assert lab.writes() == []
+
+
+def test_uninstall_leaves_it_alone(lab: Lab, inventory: Path) -> None:
+    lab.kubectl("label", "node", "prod-gpu-02", f"{LABEL}=dev")
+    lab.playbook("uninstall", inventory, variables=EXCLUSIVE).succeeded()
+    assert lab.labels() == {"prod-gpu-02": "dev"}
