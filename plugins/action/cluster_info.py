@@ -8,6 +8,7 @@ kubeconfig for both worlds.
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Mapping
@@ -20,13 +21,20 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.sharing.plugins.module_utils._connection import (
     ENVIRONMENT,
     Connection,
-    Surroundings,
     resolve_connection,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kubeconfig import Surroundings
+from ansible_collections.gpufleet.sharing.plugins.module_utils._permissions import (
+    HELM,
+    SITE,
+    UNINSTALL,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._helm_program import require_helm
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._results import add_warnings
 
 MODULE = "gpufleet.sharing.cluster_info"
+WITH_HELM = (SITE, UNINSTALL)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -44,8 +52,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             connection = resolve_connection(options, Surroundings(os.environ, _parse))
         except SharingError as error:
             raise AnsibleActionFail(str(error)) from None
+        if arguments.get("purpose") in WITH_HELM and arguments.get("manage", HELM) == HELM:
+            require_helm(self)
         helm_auth = {"kubeconfig": write_kubeconfig(connection)}
-        auth = dict(helm_auth) | _impersonation(connection)
+        auth = {**helm_auth, **_proxy(connection), **_impersonation(connection)}
         result.update(
             self._execute_module(MODULE, module_args=arguments | auth, task_vars=task_vars)
         )
@@ -62,8 +72,16 @@ def write_kubeconfig(connection: Connection) -> str:
         prefix="gpufleet-sharing-", suffix=".kubeconfig", dir=constants.DEFAULT_LOCAL_TMP
     )
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        yaml.safe_dump(connection.kubeconfig, file)
+        # Not as YAML, which refuses the tagged texts of a kubeconfig that is a variable
+        json.dump(connection.kubeconfig, file, default=str)
     return path
+
+
+def _proxy(connection: Connection) -> dict[str, object]:
+    """Said also where there is none: releases of the Python client differ in what they take from
+    the environment.
+    """
+    return {"proxy": connection.proxy, "no_proxy": ""}
 
 
 def _impersonation(connection: Connection) -> dict[str, object]:

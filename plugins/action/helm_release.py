@@ -16,6 +16,7 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.vars import merge_hash
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._helm import Note
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._helm_program import require_helm
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._results import add_warnings
 
 MODULE = "gpufleet.sharing.helm_release"
@@ -44,6 +45,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         options = dict(self._task.args)
         current = self._helm("helm_info", {})
         if current.get("failed"):
+            require_helm(self)  # to say it in one line where that is the reason
             return result | current
         values = _values(current)
         pointer = {
@@ -57,13 +59,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         wanted = merge_values(values, options)
         if boolean(_pointer(wanted).get("create") or False, strict=False):
             raise AnsibleActionFail(OWN_CONFIG_MAP)
-        deployed = self._deploy(options, values, wanted)
+        deployed = self._deploy(
+            options, values, wanted, create_namespace=not seen["namespace_exists"]
+        )
         if stuck := seen["recovered"]:
             add_warnings(deployed, [RECOVERED.format(**stuck)])  # type: ignore[arg-type]
         return result | deployed | {"recovered": stuck}
 
     def _deploy(
-        self, options: Mapping[str, object], before: Mapping[str, object], after: Result
+        self,
+        options: Mapping[str, object],
+        before: Mapping[str, object],
+        after: Result,
+        *,
+        create_namespace: bool = False,
     ) -> Result:
         chart = {
             name: options[name] for name in ("chart_repo_url", "chart_version") if options.get(name)
@@ -74,7 +83,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "chart_ref": options.get("chart_ref"),
                 **chart,
                 "release_values": after,
-                "create_namespace": True,
+                "create_namespace": create_namespace,
                 "wait": True,
                 "timeout": f"{options.get('timeout') or 600}s",
             },

@@ -5,25 +5,40 @@
 """PRIVATE to the collection: which cluster, as whom. One answer for our modules and for Helm.
 
 The modules follow kubernetes.core, which tries in-cluster credentials before a kubeconfig; Helm
-does it the other way round
-and cannot carry every option. So the settings are resolved once, written as one kubeconfig, and
-handed to both.
+does it the other way round and cannot carry every option. So the settings are resolved once,
+written as one kubeconfig, and handed to both.
+
+One rule keeps credentials where they belong: those of a kubeconfig, or of a pod, go to the server
+that they are kept for and to no other.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     ConnectionSettingsError,
     some,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kubeconfig import (
+    Entry,
+    Surroundings,
+    default_path,
+    load,
+    pick,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._proxy import (
+    choose_proxy,
+    read_endpoint,
+)
 
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 CONTEXT = "gpufleet-sharing"
+POD_WARNING = (
+    "The credentials of the pod that runs Ansible are used, so the cluster is the one that Ansible"
+    " itself runs in. Inside an AWX execution environment this is AWX's own cluster."
+)
 # Option of kubernetes.core -> names after K8S_AUTH_ under which it (or its Helm modules) reads the
 # environment.
 ENVIRONMENT = {
@@ -47,61 +62,73 @@ ENVIRONMENT = {
     "impersonate_user": ("IMPERSONATE_USER",),
     "impersonate_groups": ("IMPERSONATE_GROUPS",),
 }
-_PATH_FIELDS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 _SECRET_OPTIONS = ("api_key", "password")
+_IDENTITIES = (("api_key",), ("client_cert", "client_key"), ("username", "password"))
+_NOT_SENT = ("as-uid", "as-user-extra")  # by the Python client; Helm would send them
 
 
 @dataclass(frozen=True)
 class Connection:
     """A resolved connection.
 
-    kubeconfig has one context and stands for everything; the impersonate fields are repeated
-    because the Python client
-    ignores them in a kubeconfig.
+    kubeconfig has one context and stands for everything. proxy (empty for none) and the impersonate
+    fields are repeated because the Python client ignores them in a kubeconfig, or takes others from
+    the environment.
     """
 
     kubeconfig: dict[str, object]
     server: str
     source: str  # where the settings came from, for people
+    proxy: str = ""
     impersonate_user: str | None = None
     impersonate_groups: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What is read from the controller: its environment and its files. parse turns YAML text into
-    a value.
-    """
+class _Settings:
+    """The settings given, by kubernetes.core's names, and who gave them."""
 
-    environ: Mapping[str, str]
-    parse: Callable[[str], object]
-    service_account: Path = SERVICE_ACCOUNT
+    values: Mapping[str, object]
+    by_variables: bool
 
-    def read(self, path: Path, what: str) -> str:
-        try:
-            return path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConnectionSettingsError(
-                f"{what} {path} cannot be read: {error.strerror}."
-            ) from error
+    def text(self, name: str) -> str:
+        value = self.values.get(name)
+        return "" if value is None else str(value)
+
+    def name(self, option: str) -> str:
+        """What the user calls an option."""
+        if self.by_variables:
+            return f"gpu_sharing_{option}"
+        return f"K8S_AUTH_{ENVIRONMENT[option][0]}"
 
     @property
-    def in_cluster(self) -> bool:
-        token = self.service_account / "token"
-        return bool(self.environ.get("KUBERNETES_SERVICE_HOST")) and token.is_file()
+    def source(self) -> str:
+        given = ", ".join(name for name in self.values if name not in _SECRET_OPTIONS)
+        return f"{'variables' if self.by_variables else 'K8S_AUTH_*'} ({given})"
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """The options that say as whom; empty where that is left to a kubeconfig."""
+        found = (names for names in _IDENTITIES if all(map(self.values.get, names)))
+        return next(found, ())
+
+    @property
+    def stand_alone(self) -> bool:
+        return bool(self.values.get("host") and self.identity)
 
 
-@dataclass
-class _Config:
-    """A kubeconfig while it is being read: entries by name, from one or more files, the first one
-    winning.
-    """
+@dataclass(frozen=True)
+class _Base:
+    """What settings are laid over: a context of a kubeconfig, a pod's account, or nothing."""
 
-    clusters: dict[str, dict[str, object]] = field(default_factory=dict)
-    users: dict[str, dict[str, object]] = field(default_factory=dict)
-    contexts: dict[str, dict[str, object]] = field(default_factory=dict)
-    current: str = ""
+    entry: Entry
+    source: str
+    is_pod: bool = False
+
+    @property
+    def server(self) -> str:
+        return str(self.entry.cluster.get("server") or "")
 
 
 def resolve_connection(options: Mapping[str, object], surroundings: Surroundings) -> Connection:
@@ -109,29 +136,19 @@ def resolve_connection(options: Mapping[str, object], surroundings: Surroundings
     given.
 
     Order: the options given; K8S_AUTH_* (both as kubernetes.core merges them); $KUBECONFIG or
-    ~/.kube/config; in-cluster
-    credentials. Raises ConnectionSettingsError when nothing is found, or when variables and
-    K8S_AUTH_* contradict each other.
+    ~/.kube/config; in-cluster credentials. Raises ConnectionSettingsError when nothing is found,
+    when settings contradict each other, and when credentials would go to a server that they are not
+    kept for.
     """
-    merged = _merge(options, surroundings.environ)
-    if merged.get("proxy_headers"):
-        raise ConnectionSettingsError(
-            "proxy_headers cannot be handed to Helm, so Helm and the modules would not go the"
-            " same way. Use a proxy that"
-            " needs no headers."
-        )
-    given = ", ".join(name for name in merged if name not in _SECRET_OPTIONS)
-    origin = "variables" if any(value is not None for value in options.values()) else "K8S_AUTH_*"
-    if merged.get("host") and _has_identity(merged):
-        return _from_options(merged, {}, {}, f"{origin} ({given})")
-    if merged.get("kubeconfig") or merged.get("context"):
-        config = _load(merged.get("kubeconfig"), surroundings)
-        cluster, user, name = _pick(config, _string(merged.get("context")))
-        return _from_options(merged, cluster, user, f"{origin} ({given})", context=name)
-    return _ambient(merged, surroundings)
+    settings = _merge(options, surroundings.environ)
+    _refuse_halves(settings)
+    _refuse_contradictions(settings, options, surroundings.environ)
+    base = _base(settings, surroundings)
+    _keep_credentials_at_home(settings, base)
+    return _lay_over(settings, base, surroundings.environ)
 
 
-def _merge(options: Mapping[str, object], environ: Mapping[str, str]) -> dict[str, object]:
+def _merge(options: Mapping[str, object], environ: Mapping[str, str]) -> _Settings:
     """Variables and K8S_AUTH_* as one; refused when both are given, since the environment would
     win behind our back.
     """
@@ -144,8 +161,8 @@ def _merge(options: Mapping[str, object], environ: Mapping[str, str]) -> dict[st
     clash = [
         name
         for name, value in from_environment.items()
-        if name != "kubeconfig"
-        and str(given.get(name)) != str(value)  # an explicit kubeconfig always wins
+        if name != "kubeconfig"  # an explicit kubeconfig always wins
+        and not _alike(name, given.get(name), value)
     ]
     if given and clash:
         variables = [f"K8S_AUTH_{name}" for option in clash for name in ENVIRONMENT[option][:1]]
@@ -154,22 +171,84 @@ def _merge(options: Mapping[str, object], environ: Mapping[str, str]) -> dict[st
             f" environment ({some(variables)})."
             " The environment would override part of it. Unset one of the two."
         )
-    return from_environment | given
+    return _Settings(from_environment | given, by_variables=bool(given))
 
 
-def _has_identity(merged: Mapping[str, object]) -> bool:
-    pairs = (("api_key",), ("client_cert", "client_key"), ("username", "password"))
-    return any(all(merged.get(name) for name in names) for names in pairs)
+def _alike(option: str, given: object, found: object) -> bool:
+    """Whether a variable and the environment say the same."""
+    if option == "validate_certs":
+        return given is not None and _boolean(given) == _boolean(found)
+    if option == "impersonate_groups":
+        return _list(given) == _list(found)
+    return str(given) == str(found)
 
 
-def _ambient(merged: Mapping[str, object], surroundings: Surroundings) -> Connection:
-    """Nothing says which cluster: a kubeconfig that exists, else in-cluster credentials."""
-    default = _default_kubeconfig(surroundings)
-    if any(Path(path).expanduser().is_file() for path in default.split(os.pathsep) if path):
-        cluster, user, name = _pick(_load(default, surroundings), "")
-        return _from_options(merged, cluster, user, f"kubeconfig {default}", context=name)
+def _refuse_halves(settings: _Settings) -> None:
+    for names in _IDENTITIES:
+        missing = [name for name in names if not settings.values.get(name)]
+        if missing and len(missing) < len(names):
+            given = [settings.name(name) for name in names if name not in missing]
+            raise ConnectionSettingsError(
+                f"{given[0]} is set without {settings.name(missing[0])}; set both, or none."
+            )
+
+
+def _refuse_contradictions(
+    settings: _Settings, options: Mapping[str, object], environ: Mapping[str, str]
+) -> None:
+    """Settings of which one would not count, or not for both Helm and the modules."""
+    values, name = settings.values, settings.name
+    if values.get("proxy_headers"):
+        raise ConnectionSettingsError(
+            "proxy_headers cannot be handed to Helm, so Helm and the modules would not go the"
+            " same way. Use a proxy that needs no headers."
+        )
+    identities = [names[0] for names in _IDENTITIES if values.get(names[0])]
+    if len(identities) > 1:
+        raise ConnectionSettingsError(
+            f"More than one identity is set: {name(identities[0])} and {name(identities[1])}."
+            " Keep one of them."
+        )
+    if values.get("ca_cert") and not _boolean(values.get("validate_certs", True)):
+        raise ConnectionSettingsError(
+            f"{name('ca_cert')} is set, but {name('validate_certs')} turns verification off."
+            " Unset one of the two."
+        )
+    unused = next((other for other in ("context", "kubeconfig") if values.get(other)), "")
+    if settings.stand_alone and unused and (unused == "context" or options.get(unused)):
+        raise ConnectionSettingsError(
+            f"{name('host')} with {name(settings.identity[0])} stands alone, so {name(unused)}"
+            f" would not be used. Unset {name('host')} or {name(unused)}."
+        )
+    _refuse_what_helm_refuses(environ)
+
+
+def _refuse_what_helm_refuses(environ: Mapping[str, str]) -> None:
+    """kubernetes.core's Helm modules read these by themselves, and do not take them together."""
+    for other, instead in (("VERIFY_SSL", "VALIDATE_CERTS"), ("SSL_CA_CERT", "CA_CERT")):
+        if environ.get("K8S_AUTH_CONTEXT") and environ.get(f"K8S_AUTH_{other}"):
+            raise ConnectionSettingsError(
+                f"The Helm modules do not take K8S_AUTH_CONTEXT together with K8S_AUTH_{other}."
+                f" Set K8S_AUTH_{instead} instead."
+            )
+
+
+def _base(settings: _Settings, surroundings: Surroundings) -> _Base:
+    if settings.stand_alone:
+        return _Base(Entry(CONTEXT, {}, {}), settings.source)
+    context = settings.text("context")
+    if settings.values.get("kubeconfig") or context:
+        config = load(settings.values.get("kubeconfig"), surroundings)
+        return _Base(pick(config, context), settings.source)
+    default = default_path(surroundings)
+    if surroundings.environ.get("KUBECONFIG") or Path(default).is_file():
+        return _Base(pick(load(default, surroundings), ""), f"kubeconfig {default}")
     if surroundings.in_cluster:
-        return _in_cluster(merged, surroundings)
+        return _Base(_pod(surroundings), "in-cluster service account", is_pod=True)
+    if settings.values.get("host"):
+        raise ConnectionSettingsError(
+            f"{settings.name('host')} is set without credentials. {_set_credentials(settings)}."
+        )
     raise ConnectionSettingsError(
         "No credentials for a cluster: neither variables (gpu_sharing_kubeconfig,"
         " gpu_sharing_context, gpu_sharing_host)"
@@ -178,7 +257,12 @@ def _ambient(merged: Mapping[str, object], surroundings: Surroundings) -> Connec
     )
 
 
-def _in_cluster(merged: Mapping[str, object], surroundings: Surroundings) -> Connection:
+def _set_credentials(settings: _Settings) -> str:
+    token, cert, key = map(settings.name, ("api_key", "client_cert", "client_key"))
+    return f"Set {token}, or {cert} and {key}"
+
+
+def _pod(surroundings: Surroundings) -> Entry:
     host = surroundings.environ["KUBERNETES_SERVICE_HOST"]
     port = surroundings.environ.get("KUBERNETES_SERVICE_PORT", "443")
     address = f"[{host}]" if ":" in host else host
@@ -189,81 +273,94 @@ def _in_cluster(merged: Mapping[str, object], surroundings: Surroundings) -> Con
     # Helm reads the file again when the token is renewed; the Python client takes the text alone.
     file = surroundings.service_account / "token"
     token = surroundings.read(file, "The service account's token").strip()
-    user: dict[str, object] = {"tokenFile": str(file), "token": token}
-    warning = (
-        "The credentials of the pod that runs Ansible are used, so the cluster is the one that"
-        " Ansible itself runs in."
-        " Inside an AWX execution environment this is AWX's own cluster."
-    )
-    return _from_options(merged, cluster, user, "in-cluster service account", warnings=(warning,))
+    return Entry(CONTEXT, cluster, {"tokenFile": str(file), "token": token})
 
 
-def _from_options(
-    merged: Mapping[str, object],
-    cluster: Mapping[str, object],
-    user: Mapping[str, object],
-    source: str,
-    *,
-    context: str = CONTEXT,
-    warnings: Sequence[str] = (),
-) -> Connection:
-    """Lay the options over what a kubeconfig says, as kubernetes.core does, and write the result
-    as one kubeconfig.
+def _keep_credentials_at_home(settings: _Settings, base: _Base) -> None:
+    """Refuse to send credentials of a kubeconfig or pod to another server than their own, and those
+    that are given without a server to the cluster that a pod happens to run in.
     """
-    cluster = _cluster_entry(dict(cluster), merged)
-    user, impersonated, groups = _user_entry(dict(user), merged)
-    server = str(cluster.get("server", ""))
-    if not server.startswith(("https://", "http://")):
+    host = settings.text("host")
+    if base.is_pod and settings.identity and not host:
         raise ConnectionSettingsError(
-            f"The address of the API server is '{server}' ({source}); it must start with https://."
+            f"{settings.name(settings.identity[0])} is set without a server: set"
+            f" {settings.name('host')}, or this pod's own cluster would be used."
         )
-    insecure = bool(cluster.get("insecure-skip-tls-verify"))
-    said = [f"TLS verification of {server} is off: set ca_cert instead."] if insecure else []
+    if not host or settings.stand_alone:
+        return
+    if read_endpoint(host, settings.source) != read_endpoint(base.server, base.source):
+        whose = "this pod" if base.is_pod else f"context '{base.entry.context}'"
+        raise ConnectionSettingsError(
+            f"{settings.name('host')} is {host}, without credentials of its own, and those of"
+            f" {whose} are for {base.server}: they are not sent elsewhere."
+            f" {_set_credentials(settings)}; or unset {settings.name('host')} and choose a context."
+        )
+
+
+def _lay_over(settings: _Settings, base: _Base, environ: Mapping[str, str]) -> Connection:
+    """Lay the settings over what a kubeconfig says, and write the result as one kubeconfig."""
+    cluster = _cluster_entry(dict(base.entry.cluster), settings)
+    server = str(cluster.get("server") or "")
+    endpoint = read_endpoint(server, base.source)
+    given = str(cluster.pop("proxy-url", None) or "")
+    proxy = choose_proxy(endpoint, given, settings.text("no_proxy"), environ)
+    if proxy:
+        cluster["proxy-url"] = proxy
+    user, impersonated, groups = _user_entry(dict(base.entry.user), settings)
+    warnings = [POD_WARNING] if base.is_pod else []
+    if cluster.get("insecure-skip-tls-verify"):
+        warnings.append(f"TLS verification of {server} is off: set ca_cert instead.")
+    name = base.entry.context
     content: dict[str, object] = {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": context, "cluster": cluster}],
-        "users": [{"name": context, "user": user}],
-        "contexts": [{"name": context, "context": {"cluster": context, "user": context}}],
-        "current-context": context,
+        "clusters": [{"name": name, "cluster": cluster}],
+        "users": [{"name": name, "user": user}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        "current-context": name,
     }
-    return Connection(content, server, source, impersonated, groups, (*warnings, *said))
+    return Connection(content, server, base.source, proxy, impersonated, groups, tuple(warnings))
 
 
-def _cluster_entry(cluster: dict[str, object], merged: Mapping[str, object]) -> dict[str, object]:
-    if merged.get("host"):
-        cluster["server"] = str(merged["host"]).rstrip("/")
-    if merged.get("ca_cert"):
+def _cluster_entry(cluster: dict[str, object], settings: _Settings) -> dict[str, object]:
+    if host := settings.text("host"):
+        cluster["server"] = host.rstrip("/")
+    if ca_cert := settings.text("ca_cert"):
         cluster.pop("certificate-authority-data", None)
-        cluster["certificate-authority"] = str(Path(str(merged["ca_cert"])).expanduser().absolute())
-    if "validate_certs" in merged:
-        cluster["insecure-skip-tls-verify"] = not _boolean(merged["validate_certs"])
+        cluster["certificate-authority"] = str(Path(ca_cert).expanduser().absolute())
+    if "validate_certs" in settings.values:
+        cluster["insecure-skip-tls-verify"] = not _boolean(settings.values["validate_certs"])
     if cluster.get("insecure-skip-tls-verify"):  # Go refuses both
         cluster.pop("certificate-authority", None)
         cluster.pop("certificate-authority-data", None)
-    if merged.get("proxy"):
-        cluster["proxy-url"] = str(merged["proxy"])
+    if proxy := settings.text("proxy"):
+        cluster["proxy-url"] = proxy
     return cluster
 
 
 def _user_entry(
-    user: dict[str, object], merged: Mapping[str, object]
+    user: dict[str, object], settings: _Settings
 ) -> tuple[dict[str, object], str | None, tuple[str, ...]]:
-    if merged.get("api_key"):
-        user.pop("tokenFile", None)
-        user["token"] = str(merged["api_key"])
-    for option, names in {
-        "client_cert": ("client-certificate", "client-certificate-data"),
-        "client_key": ("client-key", "client-key-data"),
-    }.items():
-        if merged.get(option):
-            user.pop(names[1], None)
-            user[names[0]] = str(Path(str(merged[option])).expanduser().absolute())
-    for option in ("username", "password"):
-        if merged.get(option):
-            user[option] = str(merged[option])
-    impersonated = _string(merged.get("impersonate_user") or user.get("as")) or None
-    groups = tuple(_list(merged.get("impersonate_groups") or user.get("as-groups")))
+    """The user, and whom to impersonate. An identity that is given replaces the kubeconfig's as a
+    whole: of a token beside a client certificate the API server takes the certificate.
+    """
+    if settings.identity:
+        user = _given_identity(settings)
+    if unsent := [name for name in _NOT_SENT if user.get(name)]:
+        raise ConnectionSettingsError(
+            f"The kubeconfig's user has {some(unsent)}, which Helm sends and the modules cannot."
+            " Remove it, or use another user."
+        )
+    before, theirs = str(user.pop("as", None) or ""), user.pop("as-groups", None)
+    other = settings.text("impersonate_user")  # does not get the groups of the one before
+    impersonated = other or before or None
+    given = settings.values.get("impersonate_groups")
+    groups = tuple(_list(given or (None if other else theirs)))
+    if groups and not impersonated:
+        raise ConnectionSettingsError(
+            f"Groups are impersonated ({some(groups)}), but no user. Set"
+            f" {settings.name('impersonate_user')}."
+        )
     if impersonated:
         user["as"] = impersonated
     if groups:
@@ -271,77 +368,16 @@ def _user_entry(
     return user, impersonated, groups
 
 
-def _load(given: object, surroundings: Surroundings) -> _Config:
-    """Read a kubeconfig: a mapping, or one or more files as in $KUBECONFIG. Paths in it become
-    absolute.
-    """
-    config = _Config()
-    if isinstance(given, Mapping):
-        _read_into(config, given, Path.cwd())
-        return config
-    named = str(given or _default_kubeconfig(surroundings))
-    paths = [Path(path).expanduser() for path in named.split(os.pathsep) if path]
-    existing = [path for path in paths if path.exists()]
-    if not existing:
-        raise ConnectionSettingsError(
-            f"The kubeconfig {some([str(p) for p in paths])} does not exist."
-        )
-    for path in existing:
-        document = surroundings.parse(surroundings.read(path, "The kubeconfig"))
-        if not isinstance(document, Mapping):
-            raise ConnectionSettingsError(f"The kubeconfig {path} is no YAML mapping.")
-        _read_into(config, document, path.absolute().parent)
-    return config
-
-
-def _read_into(config: _Config, document: Mapping[object, object], folder: Path) -> None:
-    kinds = (("clusters", config.clusters), ("users", config.users), ("contexts", config.contexts))
-    for kind, known in kinds:
-        entries = document.get(kind)
-        for entry in entries if isinstance(entries, list) else []:
-            content = entry.get(kind.removesuffix("s")) or {}
-            known.setdefault(str(entry.get("name")), _absolute(content, folder))
-    config.current = config.current or str(document.get("current-context") or "")
-
-
-def _absolute(content: Mapping[str, object], folder: Path) -> dict[str, object]:
-    """Paths in a kubeconfig are relative to its folder; ours lies elsewhere."""
-    moved = dict(content)
-    for name in _PATH_FIELDS:
-        if moved.get(name):
-            moved[name] = str(folder / Path(str(moved[name])).expanduser())
-    runner = moved.get("exec")
-    if isinstance(runner, Mapping) and os.sep in str(runner.get("command", "")):
-        moved["exec"] = dict(runner) | {"command": str(folder / str(runner["command"]))}
-    return moved
-
-
-def _pick(config: _Config, wanted: str) -> tuple[dict[str, object], dict[str, object], str]:
-    name = wanted or config.current
-    if name not in config.contexts:
-        raise ConnectionSettingsError(
-            f"The kubeconfig has no context '{name}'; it has:"
-            f" {some(sorted(config.contexts)) or 'none'}."
-            if name
-            else "The kubeconfig has no current context: set gpu_sharing_context."
-        )
-    context = config.contexts[name]
-    cluster, user = str(context.get("cluster")), str(context.get("user"))
-    if cluster not in config.clusters:
-        raise ConnectionSettingsError(
-            f"Context '{name}' names the cluster '{cluster}', which is missing."
-        )
-    return config.clusters[cluster], config.users.get(user, {}), name
-
-
-def _default_kubeconfig(surroundings: Surroundings) -> str:
-    """The path, or paths, of the kubeconfig that kubectl would take."""
-    home = surroundings.environ.get("HOME") or str(Path.home())
-    return surroundings.environ.get("KUBECONFIG") or str(Path(home, ".kube", "config"))
-
-
-def _string(value: object) -> str:
-    return "" if value is None else str(value)
+def _given_identity(settings: _Settings) -> dict[str, object]:
+    text = settings.text
+    if settings.identity == ("api_key",):
+        return {"token": text("api_key")}
+    if settings.identity == ("username", "password"):
+        return {"username": text("username"), "password": text("password")}
+    return {
+        entry: str(Path(text(option)).expanduser().absolute())
+        for option, entry in (("client_cert", "client-certificate"), ("client_key", "client-key"))
+    }
 
 
 def _boolean(value: object) -> bool:

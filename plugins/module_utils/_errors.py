@@ -40,6 +40,10 @@ class ClusterError(SharingError):
         self.status = status
 
 
+class NotAllowedError(SharingError):
+    """The identity may not do what the run needs; problems holds each missing permission."""
+
+
 class RefusedError(SharingError):
     """A change that is not made because it would hurt somebody who was not asked."""
 

@@ -2,22 +2,65 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what Helm's Secrets tell about a release, and whose release it is."""
+"""PRIVATE to the collection: the Helm program, what its Secrets tell about a release, and whose
+release that is.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import RefusedError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
+    RefusedError,
+    some,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
     mapping_at,
     name_of,
     read_time,
     text_at,
 )
+
+WITHOUT_HELM = (
+    "or set gpu_operator_manage to existing for an operator that is there, which needs no Helm."
+)
+_SECRET_DRIVERS = ("", "secret", "secrets")
+
+
+def check_program(answer: str | None, environ: Mapping[str, str]) -> None:
+    """Raise RefusedError where Helm cannot be used as it has to.
+
+    answer is what `helm version --short` printed, None when there is no such program.
+    """
+    if answer is None:
+        raise RefusedError(
+            f"Helm is not in the PATH of the controller. Install Helm 3, {WITHOUT_HELM}"
+        )
+    found = re.search(r"v(\d+)\.\d+\S*", answer)
+    if found is None:
+        raise RefusedError(
+            f"`helm version` answers '{' '.join(answer.split())[:200]}', which is no version."
+            f" Install Helm 3, {WITHOUT_HELM}"
+        )
+    if found[1] != "3":
+        raise RefusedError(
+            f"Helm {found[0]} is in the PATH of the controller, but Helm 3 is what the modules of"
+            f" kubernetes.core know. Put Helm 3 before it in the PATH, {WITHOUT_HELM}"
+        )
+    if diverting := sorted(name for name in environ if name.startswith("HELM_KUBE")):
+        raise RefusedError(
+            f"The environment has {some(diverting)}, which would send Helm another way, or as"
+            " somebody else, than the modules. Unset it."
+        )
+    driver = environ.get("HELM_DRIVER", "")
+    if driver not in _SECRET_DRIVERS:
+        raise RefusedError(
+            f"HELM_DRIVER is '{driver}', but releases are looked for in Secrets only. Unset it."
+        )
 
 
 @dataclass(frozen=True)

@@ -12,36 +12,44 @@ short_description: Settle which cluster is meant, and as whom
 version_added: 0.1.0
 description:
   - Resolves the connection once, from options, C(K8S_AUTH_*), a kubeconfig or in-cluster
-    credentials, and asks the API server
-    who it takes us for.
+    credentials, and asks the API server who it takes us for.
   - Returns it as options for C(module_defaults), so that Helm and the modules reach the same server
-    as the same identity. For
-    that it writes a kubeconfig of mode 0600 into Ansible's local temporary folder, which Ansible
-    removes when it ends.
-  - Options together with contradicting C(K8S_AUTH_*) variables are refused.
+    as the same identity. For that it writes a kubeconfig of mode 0600 into Ansible's local
+    temporary folder, which Ansible removes when it ends.
+  - Settings that contradict each other are refused, and so is a O(host) without credentials of its
+    own, unless it is the very server of the kubeconfig's context.
 options:
-  permissions:
-    description: What has to be allowed. Fails when anything of it is not.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      verb:
-        description: The verb, such as V(patch).
-        type: str
-        required: true
-      resource:
-        description: The resource, such as V(nodes).
-        type: str
-        required: true
-      group:
-        description: Its API group; empty for the core group.
-        type: str
-        default: ""
-      namespace:
-        description: The namespace; empty for all of them, or a cluster-wide resource.
-        type: str
-        default: ""
+  purpose:
+    description:
+      - What is going to be done. Fails, naming each of them, where permissions for it are missing.
+      - Not set, permissions are not asked for.
+    type: str
+    choices: [verify, site, uninstall]
+  manage:
+    description: As the variable C(gpu_operator_manage) says. With V(helm), Helm is looked for too.
+    type: str
+    choices: [helm, existing]
+    default: helm
+  namespace:
+    description: Namespace of the GPU Operator.
+    type: str
+    default: gpu-operator
+  config_map:
+    description: Name of the ConfigMap of profiles.
+    type: str
+    default: device-plugin-config
+  cluster_policy:
+    description: Name of the ClusterPolicy.
+    type: str
+    default: cluster-policy
+  create_namespace:
+    description: Whether a missing namespace is created, with O(manage=helm).
+    type: bool
+    default: true
+  remove_crds:
+    description: Whether O(purpose=uninstall) removes CustomResourceDefinitions too.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - gpufleet.sharing.common
@@ -55,8 +63,8 @@ EXAMPLES = r"""
 - name: Settle the connection
   gpufleet.sharing.cluster_info:
     context: prod-eu
-    permissions:
-      - {verb: patch, resource: nodes}
+    purpose: site
+    manage: existing
   register: cluster
 """
 
@@ -91,28 +99,38 @@ helm_auth:
   returned: always
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     ClusterError,
+    NotAllowedError,
     RefusedError,
-    joined,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import dig, text_at
+from ansible_collections.gpufleet.sharing.plugins.module_utils._permissions import (
+    EXISTING,
+    MANAGES,
+    PURPOSES,
+    SITE,
+    Permission,
+    Scope,
+    required_permissions,
+)
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-PERMISSION_SPEC = {
-    "verb": {"type": "str", "required": True},
-    "resource": {"type": "str", "required": True},
-    "group": {"type": "str", "default": ""},
-    "namespace": {"type": "str", "default": ""},
-}
 SPEC: Spec = {
-    "permissions": {"type": "list", "elements": "dict", "options": PERMISSION_SPEC, "default": []},
+    "purpose": {"type": "str", "choices": list(PURPOSES)},
+    "manage": {"type": "str", "choices": list(MANAGES), "default": "helm"},
+    "namespace": {"type": "str", "default": "gpu-operator"},
+    "config_map": {"type": "str", "default": "device-plugin-config"},
+    "cluster_policy": {"type": "str", "default": "cluster-policy"},
+    "create_namespace": {"type": "bool", "default": True},
+    "remove_crds": {"type": "bool", "default": False},
 }
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 SELF = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
@@ -132,27 +150,52 @@ def identity(cluster: _kube.Cluster) -> str:
     return text_at(review, "status", "userInfo", "username")
 
 
-def denied(cluster: _kube.Cluster, permission: dict[str, str], user: str) -> str:
-    """The sentence for a permission that is missing; empty when it is there."""
-    review = cluster.create(REVIEWS, {"spec": {"resourceAttributes": permission}})
-    if dig(review, "status", "allowed") is True:
-        return ""
-    group = f".{permission['group']}" if permission["group"] else ""
-    where = f" in namespace {permission['namespace']}" if permission["namespace"] else ""
-    what = f"{permission['verb']} {permission['resource']}{group}{where}"
-    return f"{user} may not {what} on {cluster.server}."
+def ask_for(cluster: _kube.Cluster, needed: Collection[Permission], user: str) -> None:
+    """Raise NotAllowedError naming each permission that is missing.
+
+    A review for each, side by side: the rules that one SelfSubjectRulesReview tells are not all
+    where other authorizers than RBAC are at work.
+    """
+    permissions = {str(permission): permission for permission in needed}
+    allowed: dict[str, bool] = {}
+
+    def ask(sentence: str) -> None:
+        attributes = vars(permissions[sentence])
+        review = cluster.create(REVIEWS, {"spec": {"resourceAttributes": attributes}})
+        allowed[sentence] = dig(review, "status", "allowed") is True
+
+    if failures := cluster.for_each(list(permissions), ask):
+        raise ClusterError(min(failures.values()))
+    if missing := sorted(sentence for sentence, granted in allowed.items() if not granted):
+        raise NotAllowedError(
+            f"No permission: {user} may not {'; '.join(missing)} on {cluster.server}."
+            " Grant it to this identity.",
+            missing,
+        )
+
+
+def check_permissions(cluster: _kube.Cluster, scope: Scope, user: str) -> None:
+    """Ask for what the run needs, and for creating the namespace where there is none."""
+    needed = required_permissions(scope, namespace_exists=True)
+    ask_for(cluster, needed, user)
+    path = _kube.object_path(_kube.NAMESPACES, scope.namespace)
+    if scope.purpose != SITE or cluster.find(path) is not None:
+        return
+    if scope.manage == EXISTING or not scope.create_namespace:
+        raise RefusedError(
+            f"There is no namespace {scope.namespace} on {cluster.server}. Set"
+            " gpu_operator_namespace to the one of the GPU Operator."
+        )
+    more = required_permissions(scope, namespace_exists=False)
+    ask_for(cluster, set(more) - set(needed), user)
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
     cluster = _kube.connect(module)
     version = text_at(cluster.get("/version"), "gitVersion")
     user = identity(cluster)
-    problems = [denied(cluster, permission, user) for permission in module.params["permissions"]]
-    if missing := [problem for problem in problems if problem]:
-        raise joined(
-            ClusterError,
-            [f"No permission: {problem} Grant it to this identity." for problem in missing],
-        )
+    if module.params["purpose"]:
+        check_permissions(cluster, Scope(**{name: module.params[name] for name in SPEC}), user)
     if found := [text_at(item, "metadata", "name") for item in cluster.items(GPU_CLUSTERS)]:
         raise RefusedError(
             f"{cluster.server} is managed by a GPUCluster ({', '.join(found)}), where device"

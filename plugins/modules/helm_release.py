@@ -157,7 +157,8 @@ def run(module: AnsibleModule) -> dict[str, object]:
     revisions = _helm.read_revisions(cluster.items(secrets, labels=selector, metadata_only=True))
     stuck = _helm.stuck_revision(revisions, cluster.now(), module.params["timeout"])
     exists = any(revision != stuck for revision in revisions)
-    note = _helm.read_note(cluster.find(_kube.object_path(_kube.NAMESPACES, namespace)), name)
+    place = cluster.find(_kube.object_path(_kube.NAMESPACES, namespace))
+    note = _helm.read_note(place, name)
     wanted = _helm.note_for(note, module.params["previous_pointer"], exists=bool(revisions))
     if not module.check_mode:
         if module.params["state"] == "present" and wanted != note:
@@ -168,6 +169,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
         "changed": bool(stuck),
         "recovered": stuck.as_dict(cluster.now()) if stuck else {},
         "exists": exists,
+        "namespace_exists": place is not None,
         "note": vars(note) if note else {},
     }
 

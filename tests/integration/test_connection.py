@@ -6,8 +6,13 @@ from __future__ import annotations
 
 import base64
 import os
+import select
+import socket
+import socketserver
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -176,6 +181,96 @@ def test_credentials_of_the_pod_are_the_last_resort(
     run.says("The credentials of the pod that runs Ansible are used")
     only_writer(lab, ROBOT)
     uninstall(lab, inventory)
+
+
+class Tunnel(socketserver.StreamRequestHandler):
+    """An HTTP proxy that leads wherever it is asked for to one API server."""
+
+    def handle(self) -> None:
+        while self.rfile.readline().strip():
+            pass  # CONNECT <host>:<port>, and headers
+        assert isinstance(self.server, TunnelServer)
+        with socket.create_connection(("127.0.0.1", self.server.target)) as there:
+            self.wfile.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            ways = {self.connection: there, there: self.connection}
+            while ready := select.select(list(ways), [], [], 60)[0]:
+                for end in ready:
+                    if not (data := end.recv(65536)):
+                        return
+                    ways[end].sendall(data)
+
+
+class TunnelServer(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    target = 0
+
+
+@pytest.fixture
+def proxy(lab: Lab) -> Iterator[str]:
+    with TunnelServer(("127.0.0.1", 0), Tunnel) as server:
+        server.target = int(cluster_field(lab, "server").rpartition(":")[2])
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.fixture
+def behind(lab: Lab, tmp_path: Path) -> dict[str, Any]:
+    """A kubeconfig whose server only the proxy knows."""
+    document: dict[str, Any] = yaml.safe_load(
+        Path(lab.environ["KUBECONFIG"]).read_text(encoding="utf-8")
+    )
+    document["clusters"][0]["cluster"] = {
+        "server": "https://api.behind.invalid:6443",
+        "insecure-skip-tls-verify": True,
+    }
+    return document
+
+
+UNUSED = {"HTTPS_PROXY": "http://127.0.0.1:1"}
+
+
+@pytest.mark.parametrize(
+    ("by", "environ"),
+    [
+        ("kubeconfig", {"NO_PROXY": "behind.invalid", **UNUSED}),  # which Go does not ask then
+        ("variable", UNUSED),
+        ("environment", {}),
+    ],
+)
+def test_modules_and_helm_take_the_same_proxy(
+    lab: Lab, inventory: Path, proxy: str, behind: dict[str, Any], by: str, environ: dict[str, str]
+) -> None:
+    """Either would fail without the proxy, since nobody else knows the server's name."""
+    if by == "kubeconfig":
+        behind["clusters"][0]["cluster"]["proxy-url"] = proxy
+    given = {"gpu_sharing_proxy": proxy} if by == "variable" else {}
+    environ = environ | ({"HTTPS_PROXY": proxy} if by == "environment" else {})
+    variables = {"gpu_sharing_kubeconfig": behind, **given}
+    lab.playbook("site", inventory, "--check", variables=variables, environ=environ).succeeded()
+
+
+def test_server_that_is_exempt_from_the_proxy_is_reached_by_both(lab: Lab, inventory: Path) -> None:
+    environ = {"K8S_AUTH_PROXY": "http://127.0.0.1:1", "K8S_AUTH_NO_PROXY": "127.0.0.0/8"}
+    lab.playbook("site", inventory, "--check", environ=environ).succeeded()
+    lab.playbook("site", inventory, "--check", environ=UNUSED).succeeded()  # Go spares localhost
+    run = lab.playbook("site", inventory, "--check", environ=environ | {"K8S_AUTH_NO_PROXY": None})
+    run.failed().says("cannot be reached")
+
+
+def test_host_of_the_context_itself_needs_no_credentials(lab: Lab, inventory: Path) -> None:
+    environ = {"K8S_AUTH_HOST": cluster_field(lab, "server")}
+    run = lab.playbook("site", inventory, "--check", environ=environ).succeeded()
+    run.says("as lab-admin, credentials from kubeconfig")
+
+
+def test_token_replaces_the_certificate_of_a_kubeconfig(
+    lab: Lab, inventory: Path, token: str
+) -> None:
+    """Of the two the API server would take the certificate."""
+    variables = {"gpu_sharing_kubeconfig": lab.environ["KUBECONFIG"], "gpu_sharing_api_key": token}
+    run = lab.playbook("site", inventory, "--check", "-vvv", variables=variables).succeeded()
+    run.says(f"as {ROBOT}, credentials from variables (kubeconfig)")
 
 
 def test_temporary_kubeconfig_is_gone_afterwards(lab: Lab, inventory: Path, tmp_path: Path) -> None:

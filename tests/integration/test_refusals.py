@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -137,10 +138,43 @@ def test_credentials_that_are_not_accepted(lab: Lab, inventory: Path) -> None:
 def test_helm_missing(lab: Lab, inventory: Path, tmp_path: Path) -> None:
     lab.forget_requests()
     kept = [p for p in lab.environ["PATH"].split(os.pathsep) if not Path(p, "helm").exists()]
-    run = lab.playbook("site", inventory, environ={"PATH": os.pathsep.join(kept)}).failed()
-    run.says("Failed to find required executable")
-    assert "helm" in run.output
+    without = replace(lab, environ=lab.environ | {"PATH": os.pathsep.join(kept)})
+    run = without.playbook("site", inventory).failed()
+    run.says(
+        "Helm is not in the PATH of the controller. Install Helm 3, or set gpu_operator_manage"
+    )
+    without.playbook("uninstall", inventory).failed().says("Helm is not in the PATH")
+    result = module_result(without, "helm_release", {"chart_ref": "c"})
+    assert result["msg"].startswith("Helm is not in the PATH of the controller.")
     assert lab.writes(dry_run=True) == []
+
+
+def test_helm_4(lab: Lab, inventory: Path, tmp_path: Path) -> None:
+    lab.forget_requests()
+    program = tmp_path / "helm"
+    program.write_text("#!/bin/sh\necho v4.0.1+g12500dd\n", encoding="utf-8")
+    program.chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), lab.environ["PATH"]])
+    run = lab.playbook("site", inventory, environ={"PATH": path}).failed()
+    run.says("Helm v4.0.1+g12500dd is in the PATH of the controller, but Helm 3 is what")
+    assert lab.writes(dry_run=True) == []
+
+
+def test_environment_that_would_divert_helm(lab: Lab, inventory: Path) -> None:
+    lab.forget_requests()
+    environ = {"HELM_KUBEAPISERVER": "https://elsewhere.example"}
+    run = lab.playbook("site", inventory, environ=environ).failed()
+    run.says("The environment has HELM_KUBEAPISERVER, which would send Helm another way")
+    assert lab.writes(dry_run=True) == []
+
+
+def test_host_does_not_get_the_credentials_of_another_server(lab: Lab, inventory: Path) -> None:
+    environ = {"K8S_AUTH_HOST": "https://elsewhere.example"}
+    run = lab.playbook("site", inventory, environ=environ).failed()
+    run.says(
+        "K8S_AUTH_HOST is https://elsewhere.example, without credentials of its own, and those"
+    )
+    run.says(f"of context '{lab.name}' are for {server(lab)}: they are not sent elsewhere.")
 
 
 def test_no_permission_on_nodes(lab: Lab, inventory: Path) -> None:
@@ -161,7 +195,9 @@ def test_no_permission_on_nodes(lab: Lab, inventory: Path) -> None:
         "K8S_AUTH_SSL_CA_CERT": ca(lab),
     }
     run = lab.playbook("site", inventory, "-vvv", environ=environ).failed()
-    run.says("system:serviceaccount:default:reader may not patch nodes")
+    run.says(
+        "No permission: system:serviceaccount:default:reader may not", "; patch nodes on https:"
+    )
     assert token not in run.output
     assert lab.writes("system:serviceaccount:default:reader", dry_run=True) == []
 

@@ -1,0 +1,89 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: what the API server has to allow, by what is going to be done.
+
+docs/connection.md says the same as a table and as manifests, and a unit test compares them. What a
+chart holds, Helm needs besides: that only the chart knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+VERIFY, SITE, UNINSTALL = PURPOSES = ("verify", "site", "uninstall")
+HELM, EXISTING = MANAGES = ("helm", "existing")
+_WRITES = (SITE, UNINSTALL)
+_NVIDIA = "nvidia.com"
+_CRDS = ("customresourcedefinitions", "apiextensions.k8s.io")
+
+
+@dataclass(frozen=True, order=True)
+class Permission:
+    """One verb on one resource: of all namespaces, of one, or of one object."""
+
+    verb: str
+    resource: str
+    group: str = ""
+    namespace: str = ""
+    name: str = ""
+
+    def __str__(self) -> str:
+        kind = f"{self.resource}.{self.group}" if self.group else self.resource
+        name = f" {self.name}" if self.name else ""
+        elsewhere = self.namespace != self.name  # a namespace is not in itself
+        place = f" in namespace {self.namespace}" if self.namespace and elsewhere else ""
+        return f"{self.verb} {kind}{name}{place}"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a run is going to work on."""
+
+    purpose: str
+    manage: str = HELM
+    namespace: str = "gpu-operator"
+    config_map: str = "device-plugin-config"
+    cluster_policy: str = "cluster-policy"
+    create_namespace: bool = True
+    remove_crds: bool = False
+
+
+def required_permissions(scope: Scope, *, namespace_exists: bool) -> list[Permission]:
+    """Everything that a run has to be allowed, sorted."""
+    return sorted(_required(scope, namespace_exists=namespace_exists))
+
+
+def _required(scope: Scope, *, namespace_exists: bool) -> Iterator[Permission]:
+    helm = scope.manage == HELM
+    place, policy, config_map = scope.namespace, scope.cluster_policy, scope.config_map
+
+    def of(
+        purposes: Collection[str], verbs: str, resource: str, group: str = "", **where: str
+    ) -> Iterator[Permission]:
+        if scope.purpose in purposes:
+            for verb in verbs.split():
+                yield Permission(verb, resource, group, **where)
+
+    yield from of(PURPOSES, "list", "nodes")
+    yield from of(PURPOSES, "list", "gpuclusters", _NVIDIA)
+    yield from of(_WRITES, "patch", "nodes")
+    yield from of(_WRITES, "list", "clusterpolicies", _NVIDIA)
+    verbs = "get" if helm else "get patch"
+    yield from of(_WRITES, verbs, "clusterpolicies", _NVIDIA, name=policy)
+    yield from of(_WRITES, "get", "namespaces", namespace=place, name=place)
+    yield from of(_WRITES, "get patch", "configmaps", namespace=place, name=config_map)
+    yield from of((SITE,), "create", "configmaps", namespace=place)
+    yield from of((UNINSTALL,), "delete", "configmaps", namespace=place, name=config_map)
+    yield from of((SITE,), "list delete", "pods", namespace=place)
+    yield from of((SITE,), "list", "daemonsets", "apps", namespace=place)
+    if not helm:
+        return
+    yield from of(_WRITES, "get list create update delete", "secrets", namespace=place)
+    yield from of(_WRITES, "patch", "namespaces", namespace=place, name=place)
+    if scope.create_namespace and not namespace_exists:
+        yield from of((SITE,), "create", "namespaces")
+    if scope.remove_crds:
+        yield from of((UNINSTALL,), "get delete", *_CRDS)

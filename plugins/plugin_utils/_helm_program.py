@@ -1,0 +1,30 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: asks the Helm program of the controller what it is."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ansible.errors import AnsibleActionFail
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import RefusedError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._helm import check_program
+
+if TYPE_CHECKING:
+    from ansible.plugins.action import ActionBase
+
+NOT_FOUND = 127
+
+
+def require_helm(action: ActionBase) -> None:
+    """Fail, in one line, where there is no Helm that the Helm modules could use."""
+    done = action._low_level_execute_command("helm version --short", sudoable=False)
+    said = f"{done['stdout']} {done['stderr']}".strip()
+    try:
+        check_program(None if done["rc"] == NOT_FOUND else said, os.environ)
+    except RefusedError as error:
+        raise AnsibleActionFail(str(error)) from None

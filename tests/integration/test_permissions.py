@@ -1,0 +1,187 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The account of docs/connection.md: it can do everything, and each of its permissions is asked for
+before anything is written.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    ROOT,
+    Lab,
+    module_result,
+)
+
+NAMESPACE = "gpu-operator"
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:gpufleet-sharing"
+EXISTING = {"gpu_operator_manage": "existing"}
+READS = ("list gpuclusters", "list nodes")
+
+
+def documented() -> list[dict[str, Any]]:
+    text = (ROOT / "docs" / "connection.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (block,) = (block for block in blocks if "ClusterRole" in block)
+    return list(yaml.safe_load_all(block))
+
+
+def single(rules: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Rules of one verb on one resource each, by 'verb resource'."""
+    for rule in rules:
+        for resource, verb in itertools.product(rule["resources"], rule["verbs"]):
+            yield f"{verb} {resource}", rule | {"resources": [resource], "verbs": [verb]}
+
+
+def grant(lab: Lab, *, but: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> None:
+    """Apply the documented manifests, less some permissions."""
+    documents = documented()
+    for document in documents:
+        if "rules" in document:
+            document["rules"] = [
+                rule
+                for name, rule in single(document["rules"])
+                if name not in but and (not only or name in only)
+            ]
+    lab.apply(*documents)
+
+
+def credentials(lab: Lab, folder: Path) -> dict[str, str]:
+    """Options that make the account's connection."""
+    cluster = yaml.safe_load(Path(lab.environ["KUBECONFIG"]).read_text(encoding="utf-8"))
+    entry = cluster["clusters"][0]["cluster"]
+    file = folder / "ca.crt"
+    file.write_bytes(base64.b64decode(entry["certificate-authority-data"]))
+    token = lab.kubectl("create", "token", "gpufleet-sharing", "-n", NAMESPACE).strip()
+    return {"host": entry["server"], "api_key": token, "ca_cert": str(file)}
+
+
+@pytest.fixture(scope="module")
+def account(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Somebody else's operator, and the documented account beside it."""
+    install = ["helm", "install", "gpu-operator", lab.environ["GPULAB_CHART"], "-n", NAMESPACE]
+    subprocess.run(
+        [*install, "--create-namespace", "--wait"],
+        env=lab.environ,
+        check=True,
+        capture_output=True,
+    )
+    grant(lab)
+    return credentials(lab, tmp_path_factory.mktemp("account"))
+
+
+def variables(account: dict[str, str]) -> dict[str, Any]:
+    return EXISTING | {f"gpu_sharing_{name}": value for name, value in account.items()}
+
+
+def forbidden(lab: Lab) -> list[str]:
+    """Requests of the account that were refused."""
+    text = Path(lab.environ["GPULAB_AUDIT_LOG"]).read_text(encoding="utf-8")
+    events = [json.loads(line) for line in text[: text.rfind("\n")].splitlines()[lab.seen :]]
+    return [
+        f"{event['verb']} {event['requestURI']}"
+        for event in events
+        if event["user"]["username"] == ACCOUNT and event["responseStatus"]["code"] == 403
+    ]
+
+
+def test_documented_account_can_do_everything(
+    lab: Lab, inventory: Path, account: dict[str, str]
+) -> None:
+    lab.forget_requests()
+    run = lab.playbook("site", inventory, variables=variables(account)).succeeded()
+    run.says(f"as {ACCOUNT}, credentials from variables (host, ca_cert)", "36 slots")
+    assert lab.writes(ACCOUNT)
+    assert lab.writes("lab-admin") == []
+    changed = {"gpu_sharing_profiles": {"default": {"replicas": 2}, "dev": {"replicas": 8}}}
+    changed["gpu_sharing_profiles"]["no-sharing"] = {"replicas": 1}
+    lab.playbook("site", inventory, variables=variables(account) | changed).succeeded()  # restarts
+    prune = {"gpu_profiles_prune": True}
+    lab.playbook("site", inventory, variables=variables(account) | prune).succeeded()
+    again = lab.playbook("site", inventory, variables=variables(account)).succeeded()
+    assert again.changed == {"localhost": 0}
+    lab.playbook("verify", inventory, variables=variables(account)).succeeded()
+    lab.playbook("uninstall", inventory, variables=variables(account)).succeeded()
+    assert lab.labels() == {}
+    assert forbidden(lab) == []
+
+
+@pytest.mark.parametrize(
+    ("purpose", "missing", "said"),
+    [
+        ("site", "patch nodes", "patch nodes"),
+        ("site", "list nodes", "list nodes"),
+        ("site", "list gpuclusters", "list gpuclusters.nvidia.com"),
+        ("site", "patch clusterpolicies", "patch clusterpolicies.nvidia.com cluster-policy"),
+        ("site", "get namespaces", "get namespaces gpu-operator"),
+        ("site", "get configmaps", "get configmaps device-plugin-config in namespace gpu-operator"),
+        ("site", "create configmaps", "create configmaps in namespace gpu-operator"),
+        ("site", "delete pods", "delete pods in namespace gpu-operator"),
+        ("site", "list daemonsets", "list daemonsets.apps in namespace gpu-operator"),
+        ("uninstall", "delete configmaps", "delete configmaps device-plugin-config in namespace"),
+        ("uninstall", "list clusterpolicies", "list clusterpolicies.nvidia.com"),
+        ("verify", "list nodes", "list nodes"),
+    ],
+)
+def test_each_permission_is_asked_for(
+    lab: Lab, account: dict[str, str], purpose: str, missing: str, said: str
+) -> None:
+    grant(lab, but=(missing,))
+    try:
+        arguments = {**account, "purpose": purpose, "manage": "existing"}
+        message = module_result(lab, "cluster_info", arguments)["msg"]
+    finally:
+        grant(lab)
+    assert message.startswith(f"No permission: {ACCOUNT} may not {said}")
+    assert message.endswith("Grant it to this identity.")
+    assert "\n" not in message
+
+
+def test_site_and_uninstall_stop_before_any_write_and_verify_needs_reads_only(
+    lab: Lab, inventory: Path, account: dict[str, str]
+) -> None:
+    lab.playbook("site", inventory, variables=variables(account)).succeeded()
+    grant(lab, only=READS)
+    lab.forget_requests()
+    try:
+        lab.playbook("verify", inventory, variables=variables(account)).succeeded()
+        run = lab.playbook("site", inventory, variables=variables(account)).failed()
+        run.says(f"No permission: {ACCOUNT} may not create configmaps in namespace gpu-operator;")
+        run.says(
+            "; patch configmaps device-plugin-config in namespace gpu-operator; patch nodes on"
+        )
+        run = lab.playbook("uninstall", inventory, variables=variables(account)).failed()
+        run.says("may not delete configmaps device-plugin-config in namespace gpu-operator; get")
+        assert lab.writes(ACCOUNT, dry_run=True) == []
+    finally:
+        grant(lab)
+
+
+def test_helm_is_asked_for_more(lab: Lab, inventory: Path, account: dict[str, str]) -> None:
+    """With manage helm, Helm's Secrets and the note on the namespace."""
+    lab.forget_requests()
+    more = variables(account) | {"gpu_operator_manage": "helm"}
+    run = lab.playbook("site", inventory, variables=more).failed()
+    verbs = ("create", "delete", "get", "list")
+    secrets = "; ".join(f"{verb} secrets in namespace gpu-operator" for verb in verbs)
+    run.says(f"may not {secrets}; patch namespaces gpu-operator; update secrets in namespace")
+    assert lab.writes(ACCOUNT, dry_run=True) == []
+
+
+def test_namespace_without_an_operator(lab: Lab, inventory: Path, account: dict[str, str]) -> None:
+    typo = EXISTING | {"gpu_operator_namespace": "gpu-operators"}
+    lab.forget_requests()
+    run = lab.playbook("site", inventory, variables=typo).failed()
+    run.says("There is no namespace gpu-operators on", "Set gpu_operator_namespace to the one of")
+    assert lab.writes() == []

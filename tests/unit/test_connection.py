@@ -1,0 +1,465 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which cluster, and as whom: the order, what is laid over what, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import (
+    _connection,
+    _errors,
+    _kubeconfig,
+)
+
+EU = "https://eu.example.com:6443"
+US = "https://us.example.com:6443"
+TOKEN = {"host": US, "api_key": "sesame"}
+CERT = {"client_cert": "/tls/a.crt", "client_key": "/tls/a.key"}
+BASIC = {"username": "ann", "password": "sesame"}
+PROXY = "http://proxy:3128"
+
+
+def kubeconfig(user: object = None, cluster: object = None) -> dict[str, Any]:
+    """Contexts eu (the current one) and us."""
+    eu = {"server": EU, "certificate-authority": "/tls/eu.crt"} | dict(cluster or {})  # type: ignore[call-overload]
+    return {
+        "clusters": [
+            {"name": "eu-cluster", "cluster": eu},
+            {"name": "us-cluster", "cluster": {"server": US}},
+        ],
+        "users": [
+            {"name": "eu-admin", "user": {"token": "of-eu"} if user is None else user},
+            {"name": "us-admin", "user": {"token": "of-us"}},
+        ],
+        "contexts": [
+            {"name": "eu", "context": {"cluster": "eu-cluster", "user": "eu-admin"}},
+            {"name": "us", "context": {"cluster": "us-cluster", "user": "us-admin"}},
+        ],
+        "current-context": "eu",
+    }
+
+
+class Controller:
+    """A home, perhaps with a kubeconfig, and perhaps the files of a pod."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.pod = folder / "pod"
+        self.default = folder / ".kube" / "config"
+
+    def add_kubeconfig(self, content: object = None, name: str = ".kube/config") -> Path:
+        path = self.folder / name
+        path.parent.mkdir(exist_ok=True)
+        text = yaml.safe_dump(kubeconfig() if content is None else content)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    def enter_pod(self, host: str = "10.0.0.1", port: str = "443") -> dict[str, str]:
+        self.pod.mkdir()
+        (self.pod / "token").write_text("of-pod\n", encoding="utf-8")
+        return {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+
+    def resolve(
+        self, options: Mapping[str, object] | None = None, **environ: str
+    ) -> _connection.Connection:
+        given = dict.fromkeys(_connection.ENVIRONMENT) | dict(options or {})
+        seen = _kubeconfig.Surroundings(
+            {"HOME": str(self.folder), **environ}, yaml.safe_load, self.pod
+        )
+        return _connection.resolve_connection(given, seen)
+
+    def refuses(self, options: Mapping[str, object] | None = None, **environ: str) -> str:
+        with pytest.raises(_errors.ConnectionSettingsError) as caught:
+            self.resolve(options, **environ)
+        text = str(caught.value)
+        assert "\n" not in text
+        assert "sesame" not in text
+        return text
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Controller:
+    return Controller(tmp_path)
+
+
+def user_of(connection: _connection.Connection) -> Any:
+    return connection.kubeconfig["users"][0]["user"]  # type: ignore[index]
+
+
+def cluster_of(connection: _connection.Connection) -> Any:
+    return connection.kubeconfig["clusters"][0]["cluster"]  # type: ignore[index]
+
+
+# The order
+
+
+def test_variables_stand_alone(controller: Controller) -> None:
+    controller.add_kubeconfig()
+    found = controller.resolve(TOKEN | {"host": f"{US}/", "ca_cert": "/tls/us.crt"})
+    assert found == _connection.Connection(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [
+                {
+                    "name": "gpufleet-sharing",
+                    "cluster": {"server": US, "certificate-authority": "/tls/us.crt"},
+                }
+            ],
+            "users": [{"name": "gpufleet-sharing", "user": {"token": "sesame"}}],
+            "contexts": [
+                {
+                    "name": "gpufleet-sharing",
+                    "context": {"cluster": "gpufleet-sharing", "user": "gpufleet-sharing"},
+                }
+            ],
+            "current-context": "gpufleet-sharing",
+        },
+        US,
+        "variables (host, ca_cert)",
+    )
+
+
+def test_environment_stands_alone(controller: Controller) -> None:
+    controller.add_kubeconfig()
+    found = controller.resolve(
+        None, K8S_AUTH_HOST=US, K8S_AUTH_API_KEY="sesame", K8S_AUTH_VERIFY_SSL="false"
+    )
+    assert (found.server, found.source) == (US, "K8S_AUTH_* (host, validate_certs)")
+    assert user_of(found) == {"token": "sesame"}
+    assert cluster_of(found) == {"server": US, "insecure-skip-tls-verify": True}
+    assert found.warnings == (f"TLS verification of {US} is off: set ca_cert instead.",)
+
+
+def test_kubeconfig_that_is_named(controller: Controller) -> None:
+    controller.add_kubeconfig({})
+    path = str(controller.add_kubeconfig(name="named"))
+    assert controller.resolve({"kubeconfig": path}).server == EU
+    assert controller.resolve(None, K8S_AUTH_KUBECONFIG=path).source == "K8S_AUTH_* (kubeconfig)"
+    assert controller.resolve({"kubeconfig": kubeconfig(), "context": "us"}).server == US
+
+
+def test_context_of_the_default_kubeconfig(controller: Controller) -> None:
+    controller.add_kubeconfig()
+    found = controller.resolve({"context": "us"})
+    assert (found.server, found.source) == (US, "variables (context)")
+    assert found.kubeconfig["current-context"] == "us"  # K8S_AUTH_CONTEXT reaches Helm by itself
+    assert user_of(found) == {"token": "of-us"}
+
+
+def test_default_kubeconfig(controller: Controller) -> None:
+    path = controller.add_kubeconfig()
+    found = controller.resolve({"host": "", "impersonate_groups": []})
+    assert (found.server, found.source) == (EU, f"kubeconfig {path}")
+
+
+def test_kubeconfig_wins_against_the_pod(controller: Controller) -> None:
+    controller.add_kubeconfig()
+    assert controller.resolve(None, **controller.enter_pod()).server == EU
+
+
+def test_kubeconfig_of_the_environment_that_is_missing_is_no_reason_to_take_the_pod(
+    controller: Controller,
+) -> None:
+    said = controller.refuses(None, KUBECONFIG="/typo", **controller.enter_pod())
+    assert said == "The kubeconfig /typo does not exist."
+
+
+@pytest.mark.parametrize(
+    ("host", "server"),
+    [("10.0.0.1", "https://10.0.0.1:443"), ("fd00::1", "https://[fd00::1]:443")],
+)
+def test_pod(controller: Controller, host: str, server: str) -> None:
+    found = controller.resolve(None, **controller.enter_pod(host))
+    assert (found.server, found.source) == (server, "in-cluster service account")
+    assert user_of(found) == {"tokenFile": str(controller.pod / "token"), "token": "of-pod"}
+    assert found.warnings == (_connection.POD_WARNING,)
+
+
+def test_nothing_at_all(controller: Controller) -> None:
+    assert "No credentials for a cluster: neither variables" in controller.refuses()
+
+
+# What settings do to a context
+
+
+def test_settings_are_laid_over_a_context(controller: Controller) -> None:
+    found = controller.resolve(
+        {"kubeconfig": kubeconfig(), "ca_cert": "/tls/new.crt", "proxy": PROXY}
+    )
+    assert cluster_of(found) == {
+        "server": EU,
+        "certificate-authority": "/tls/new.crt",
+        "proxy-url": PROXY,
+    }
+    assert user_of(found) == {"token": "of-eu"}
+    assert found.proxy == PROXY
+
+
+def test_ca_cert_replaces_data(controller: Controller) -> None:
+    given = kubeconfig(cluster={"certificate-authority-data": "eA=="})
+    cluster = cluster_of(controller.resolve({"kubeconfig": given, "ca_cert": "/tls/new.crt"}))
+    assert cluster == {"server": EU, "certificate-authority": "/tls/new.crt"}
+
+
+@pytest.mark.parametrize(("said", "off"), [(False, True), ("no", True), (True, False)])
+def test_validate_certs(controller: Controller, said: object, off: bool) -> None:
+    given = kubeconfig(cluster={"certificate-authority-data": "eA=="})
+    found = controller.resolve({"kubeconfig": given, "validate_certs": said})
+    assert cluster_of(found)["insecure-skip-tls-verify"] is off
+    assert ("certificate-authority" in cluster_of(found)) is not off  # Go refuses both
+    assert ("certificate-authority-data" in cluster_of(found)) is not off
+    assert bool(found.warnings) is off
+
+
+@pytest.mark.parametrize(
+    ("identity", "user"),
+    [
+        ({"api_key": "sesame"}, {"token": "sesame"}),
+        (CERT, {"client-certificate": "/tls/a.crt", "client-key": "/tls/a.key"}),
+        (BASIC, BASIC),
+    ],
+)
+def test_identity_replaces_the_whole_user(
+    controller: Controller, identity: dict[str, object], user: dict[str, object]
+) -> None:
+    """A client certificate that stayed would win against the token."""
+    theirs = {
+        "client-certificate-data": "eA==",
+        "client-key-data": "eA==",
+        "exec": {"command": "aws"},
+        "as": "root",
+        "as-groups": ["system:masters"],
+    }
+    found = controller.resolve({"kubeconfig": kubeconfig(theirs)} | identity)
+    assert (found.server, user_of(found)) == (EU, user)
+    assert (found.impersonate_user, found.impersonate_groups) == (None, ())
+
+
+@pytest.mark.parametrize(
+    ("user", "options", "expected"),
+    [
+        ({}, {}, (None, ())),
+        ({"as": "ann", "as-groups": ["a"]}, {}, ("ann", ("a",))),
+        ({}, {"impersonate_user": "bob"}, ("bob", ())),
+        ({"as": "ann", "as-groups": ["a"]}, {"impersonate_user": "bob"}, ("bob", ())),
+        ({"as": "ann", "as-groups": ["a"]}, {"impersonate_groups": ["b"]}, ("ann", ("b",))),
+        ({}, {"impersonate_user": "bob", "impersonate_groups": "a,b"}, ("bob", ("a", "b"))),
+    ],
+)
+def test_impersonation(
+    controller: Controller,
+    user: dict[str, object],
+    options: dict[str, object],
+    expected: tuple[str | None, tuple[str, ...]],
+) -> None:
+    found = controller.resolve({"kubeconfig": kubeconfig({"token": "t"} | user)} | options)
+    assert (found.impersonate_user, found.impersonate_groups) == expected
+    name, groups = expected
+    in_file = ({"as": name} if name else {}) | ({"as-groups": list(groups)} if groups else {})
+    assert user_of(found) == {"token": "t"} | in_file
+
+
+# Credentials stay at home
+
+
+@pytest.mark.parametrize(
+    "host", [EU, f"{EU}/", "https://EU.example.com:6443"], ids=["same", "slash", "case"]
+)
+def test_host_of_the_context_itself(controller: Controller, host: str) -> None:
+    controller.add_kubeconfig()
+    assert user_of(controller.resolve({"host": host})) == {"token": "of-eu"}
+    assert user_of(controller.resolve(None, K8S_AUTH_HOST=host)) == {"token": "of-eu"}
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"context": "eu"}, {"kubeconfig": kubeconfig()}, {"impersonate_user": "ann"}]
+)
+def test_host_does_not_get_the_credentials_of_another_server(
+    controller: Controller, options: dict[str, object]
+) -> None:
+    controller.add_kubeconfig()
+    assert controller.refuses({"host": US} | options) == (
+        f"gpu_sharing_host is {US}, without credentials of its own, and those of context 'eu' are"
+        f" for {EU}: they are not sent elsewhere. Set gpu_sharing_api_key, or"
+        " gpu_sharing_client_cert and gpu_sharing_client_key; or unset gpu_sharing_host and choose"
+        " a context."
+    )
+
+
+def test_host_of_the_environment_does_not_either(controller: Controller) -> None:
+    controller.add_kubeconfig()
+    said = controller.refuses(None, K8S_AUTH_HOST=US)
+    assert said.startswith(f"K8S_AUTH_HOST is {US}, without credentials of its own")
+    assert "Set K8S_AUTH_API_KEY, or K8S_AUTH_CLIENT_CERT and K8S_AUTH_CLIENT_KEY;" in said
+
+
+def test_other_path_of_one_address_is_another_server(controller: Controller) -> None:
+    """As with Rancher, which has many clusters behind one address."""
+    controller.add_kubeconfig(kubeconfig(cluster={"server": "https://rancher/k8s/clusters/a"}))
+    assert "not sent elsewhere" in controller.refuses({"host": "https://rancher/k8s/clusters/b"})
+
+
+def test_host_does_not_get_the_credentials_of_the_pod(controller: Controller) -> None:
+    pod = controller.enter_pod()
+    said = controller.refuses({"host": US}, **pod)
+    assert "those of this pod are for https://10.0.0.1:443: they are not sent elsewhere" in said
+    assert controller.resolve({"host": "https://10.0.0.1"}, **pod).server == "https://10.0.0.1"
+
+
+def test_host_without_any_credentials(controller: Controller) -> None:
+    assert controller.refuses({"host": US}) == (
+        "gpu_sharing_host is set without credentials. Set gpu_sharing_api_key, or"
+        " gpu_sharing_client_cert and gpu_sharing_client_key."
+    )
+
+
+def test_token_does_not_go_to_the_cluster_of_the_pod(controller: Controller) -> None:
+    said = controller.refuses({"api_key": "sesame"}, **controller.enter_pod())
+    assert said.startswith("gpu_sharing_api_key is set without a server: set gpu_sharing_host")
+
+
+def test_token_for_the_current_context(controller: Controller) -> None:
+    controller.add_kubeconfig()
+    found = controller.resolve({"api_key": "sesame"})
+    assert (found.server, user_of(found)) == (EU, {"token": "sesame"})
+
+
+# Halves and contradictions
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"host": US, "client_cert": "/a"},
+            "gpu_sharing_client_cert is set without gpu_sharing_client_key; set both, or none.",
+        ),
+        ({"client_key": "/a"}, "gpu_sharing_client_key is set without gpu_sharing_client_cert"),
+        ({"username": "ann"}, "gpu_sharing_username is set without gpu_sharing_password"),
+        ({"password": "sesame"}, "gpu_sharing_password is set without gpu_sharing_username"),
+        (TOKEN | CERT, "More than one identity is set: gpu_sharing_api_key and gpu_sharing_client"),
+        ({"kubeconfig": "/a"} | CERT | BASIC, "More than one identity is set: gpu_sharing_client"),
+        (
+            TOKEN | {"context": "eu"},
+            "gpu_sharing_host with gpu_sharing_api_key stands alone, so gpu_sharing_context would"
+            " not be used. Unset gpu_sharing_host or gpu_sharing_context.",
+        ),
+        (TOKEN | {"kubeconfig": "/a"}, "so gpu_sharing_kubeconfig would not be used"),
+        (
+            TOKEN | {"ca_cert": "/a", "validate_certs": False},
+            "gpu_sharing_ca_cert is set, but gpu_sharing_validate_certs turns verification off.",
+        ),
+        (
+            {"kubeconfig": kubeconfig(), "impersonate_groups": ["a"]},
+            "Groups are impersonated (a), but no user. Set gpu_sharing_impersonate_user.",
+        ),
+        (
+            {"kubeconfig": kubeconfig({"as": "ann", "as-uid": "1"})},
+            "The kubeconfig's user has as-uid, which Helm sends and the modules cannot.",
+        ),
+        (
+            TOKEN | {"proxy_headers": {"basic_auth": "a:b"}},
+            "proxy_headers cannot be handed to Helm",
+        ),
+        (
+            TOKEN | {"host": "us.example.com"},
+            "The address of the API server is 'us.example.com' (variables (host)); it must start"
+            " with https://.",
+        ),
+        ({"kubeconfig": kubeconfig(cluster={"server": None})}, "of the API server is ''"),
+    ],
+)
+def test_settings_that_are_refused(
+    controller: Controller, options: dict[str, object], message: str
+) -> None:
+    assert message in controller.refuses(options)
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "message"),
+    [
+        (
+            {"context": "eu"},
+            {"HOST": US},
+            "The connection is set twice: by variables (context) and by the environment"
+            " (K8S_AUTH_HOST). The environment would override part of it. Unset one of the two.",
+        ),
+        (TOKEN, {"HOST": EU}, "The connection is set twice"),
+        (TOKEN, {"VERIFY_SSL": "true"}, "The connection is set twice"),
+        (TOKEN | {"validate_certs": False}, {"VERIFY_SSL": "true"}, "is set twice"),
+        ({}, {"CERT_FILE": "/a"}, "K8S_AUTH_CLIENT_CERT is set without K8S_AUTH_CLIENT_KEY"),
+        ({}, {"HOST": US, "API_KEY": "sesame", "CONTEXT": "eu"}, "K8S_AUTH_CONTEXT would not be"),
+        ({}, {"PROXY_HEADERS_USER_AGENT": "a"}, "proxy_headers cannot be handed to Helm"),
+        (
+            {},
+            {"CONTEXT": "eu", "VERIFY_SSL": "false"},
+            "The Helm modules do not take K8S_AUTH_CONTEXT together with K8S_AUTH_VERIFY_SSL. Set"
+            " K8S_AUTH_VALIDATE_CERTS instead.",
+        ),
+        ({}, {"CONTEXT": "eu", "SSL_CA_CERT": "/a"}, "Set K8S_AUTH_CA_CERT instead."),
+    ],
+)
+def test_environment_that_is_refused(
+    controller: Controller, options: dict[str, object], environ: dict[str, str], message: str
+) -> None:
+    said = controller.refuses(options, **{f"K8S_AUTH_{k}": v for k, v in environ.items()})
+    assert message in said
+
+
+@pytest.mark.parametrize(
+    ("options", "environ"),
+    [
+        (TOKEN, {"HOST": US}),
+        (TOKEN | {"validate_certs": True}, {"VERIFY_SSL": "true"}),
+        (
+            TOKEN | {"impersonate_user": "a", "impersonate_groups": ["b", "c"]},
+            {"IMPERSONATE_GROUPS": "b,c"},
+        ),
+        (TOKEN, {"KUBECONFIG": "/not/used"}),
+    ],
+)
+def test_variables_and_environment_that_agree(
+    controller: Controller, options: dict[str, object], environ: dict[str, str]
+) -> None:
+    found = controller.resolve(options, **{f"K8S_AUTH_{k}": v for k, v in environ.items()})
+    assert found.server == US
+
+
+# Proxies: the rules are tested in test_proxy.py
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, PROXY),
+        ({"NO_PROXY": "example.com"}, PROXY),
+        ({"K8S_AUTH_NO_PROXY": "example.com"}, ""),
+        ({"K8S_AUTH_PROXY": "http://other"}, "http://other"),
+    ],
+)
+def test_proxy_of_a_kubeconfig(
+    controller: Controller, environ: dict[str, str], expected: str
+) -> None:
+    controller.add_kubeconfig(kubeconfig(cluster={"proxy-url": PROXY}))
+    found = controller.resolve(None, **environ)
+    assert found.proxy == expected
+    assert cluster_of(found).get("proxy-url", "") == expected
+
+
+def test_proxy_of_the_environment_is_written_for_both(controller: Controller) -> None:
+    found = controller.resolve(TOKEN, HTTPS_PROXY=PROXY)
+    assert (found.proxy, cluster_of(found)["proxy-url"]) == (PROXY, PROXY)
+    assert controller.resolve(TOKEN, HTTPS_PROXY=PROXY, NO_PROXY="example.com").proxy == ""
+
+
+def test_no_proxy_that_helm_would_not_follow(controller: Controller) -> None:
+    environ = {"K8S_AUTH_HOST": US, "K8S_AUTH_API_KEY": "sesame", "HTTPS_PROXY": PROXY}
+    said = controller.refuses(None, K8S_AUTH_NO_PROXY="us.example.com", **environ)
+    assert "Add us.example.com to NO_PROXY of the environment" in said

@@ -1,0 +1,177 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Helm: the program, revisions that a killed run left, and whose release it is."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _errors, _helm
+
+NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "answer", ["v3.19.0+g3d8990f", "v3.0.0", "WARNING: group-readable\nv3.9.1"]
+)
+@pytest.mark.parametrize(
+    "environ", [{}, {"HELM_DRIVER": "secret"}, {"HELM_DRIVER": "", "HELM_DEBUG": "1"}]
+)
+def test_check_program_takes_helm_3(answer: str, environ: dict[str, str]) -> None:
+    _helm.check_program(answer, environ)
+
+
+@pytest.mark.parametrize(
+    ("answer", "environ", "message"),
+    [
+        (
+            None,
+            {},
+            "Helm is not in the PATH of the controller. Install Helm 3, or set gpu_operator_manage"
+            " to existing for an operator that is there, which needs no Helm.",
+        ),
+        (
+            "v4.0.1+g12500dd",
+            {},
+            "Helm v4.0.1+g12500dd is in the PATH of the controller, but Helm 3 is what the modules"
+            " of kubernetes.core know. Put Helm 3 before it in the PATH, or set",
+        ),
+        ("Client: v2.17.0+ga690bad", {}, "Helm v2.17.0+ga690bad is in the PATH"),
+        ("cannot\nexecute", {}, "`helm version` answers 'cannot execute', which is no version."),
+        (
+            "v3.19.0",
+            {"HELM_KUBETOKEN": "sesame", "HELM_KUBEAPISERVER": "https://elsewhere"},
+            "The environment has HELM_KUBEAPISERVER, HELM_KUBETOKEN, which would send Helm another",
+        ),
+        ("v3.19.0", {"HELM_DRIVER": "configmap"}, "HELM_DRIVER is 'configmap', but releases are"),
+    ],
+)
+def test_check_program_refuses(answer: str | None, environ: dict[str, str], message: str) -> None:
+    with pytest.raises(_errors.RefusedError, match=re.escape(message)) as caught:
+        _helm.check_program(answer, environ)
+    assert "\n" not in str(caught.value)
+    assert "sesame" not in str(caught.value)
+
+
+def secret(number: object, status: str = "deployed", age: int | None = 60) -> dict[str, Any]:
+    """A Secret of Helm, modified age seconds before now, created an hour before."""
+    labels = {"version": str(number), "status": status}
+    if age is not None:
+        labels["modifiedAt"] = str(int(NOW.timestamp()) - age)
+    return {
+        "metadata": {
+            "name": f"sh.helm.release.v1.gpu-operator.v{number}",
+            "uid": f"uid-{number}",
+            "labels": labels,
+            "creationTimestamp": "2026-11-25T11:00:00Z",
+        }
+    }
+
+
+def test_read_revisions_sorts_by_number() -> None:
+    found = _helm.read_revisions([secret(10), secret(9, "superseded"), secret("x", "failed")])
+    assert [(revision.number, revision.status) for revision in found] == [
+        (0, "failed"),
+        (9, "superseded"),
+        (10, "deployed"),
+    ]
+    assert found[-1] == _helm.Revision(
+        "sh.helm.release.v1.gpu-operator.v10",
+        "uid-10",
+        10,
+        "deployed",
+        NOW - timedelta(seconds=60),
+    )
+
+
+def test_revision_that_helm_has_not_modified_is_as_old_as_its_secret() -> None:
+    (revision,) = _helm.read_revisions([secret(1, age=None)])
+    assert revision.age(NOW) == 3600
+
+
+def test_revision_without_any_time_is_new() -> None:
+    (revision,) = _helm.read_revisions([{"metadata": {"name": "s"}}])
+    assert revision.age(datetime.now(UTC)) < 60
+    assert (revision.number, revision.status) == (0, "")
+
+
+def test_age_is_not_negative_where_clocks_differ() -> None:
+    (revision,) = _helm.read_revisions([secret(1, age=-30)])
+    assert revision.age(NOW) == 0
+
+
+@pytest.mark.parametrize(
+    ("secrets", "expected"),
+    [
+        ([], None),
+        ([secret(1)], None),
+        ([secret(1, "failed", 9999)], None),
+        ([secret(1, "pending-upgrade", 9999), secret(2)], None),
+        ([secret(1), secret(2, "pending-upgrade", 600)], 2),
+        ([secret(1, "pending-install", 700)], 1),
+        ([secret(3, "pending-rollback", 700), secret(2)], 3),
+    ],
+)
+def test_stuck_revision(secrets: list[dict[str, Any]], expected: int | None) -> None:
+    found = _helm.stuck_revision(_helm.read_revisions(secrets), NOW, 600)
+    assert (found.number if found else None) == expected
+
+
+def test_stuck_revision_that_is_young_may_be_at_work() -> None:
+    revisions = _helm.read_revisions([secret(2, "pending-upgrade", 100)])
+    message = "Revision 2 of the Helm release is pending-upgrade for 100 s: another run may still"
+    with pytest.raises(_errors.RefusedError, match=message) as caught:
+        _helm.stuck_revision(revisions, NOW, 600)
+    assert "run again in 500 s, or with a smaller gpu_operator_timeout (now 600 s)" in str(
+        caught.value
+    )
+
+
+def test_as_dict() -> None:
+    (revision,) = _helm.read_revisions([secret(2, "pending-upgrade", 100)])
+    assert revision.as_dict(NOW) == {"revision": 2, "status": "pending-upgrade", "age": 100}
+
+
+def namespace(note: str | None) -> dict[str, Any]:
+    annotations = {} if note is None else {"gpufleet.sharing/helm-gpu-operator": note}
+    return {"metadata": {"annotations": annotations}}
+
+
+OURS = _helm.Note(installed=True, pointer={})
+THEIRS = _helm.Note(installed=False, pointer={"name": "theirs"})
+
+
+@pytest.mark.parametrize("note", [OURS, THEIRS])
+def test_note_is_read_as_it_was_written(note: _helm.Note) -> None:
+    assert _helm.read_note(namespace(json.dumps(vars(note))), "gpu-operator") == note
+
+
+@pytest.mark.parametrize(
+    "document",
+    [None, *map(namespace, (None, "", "{broken", "[]", "null", '{"installed": true}', "7"))],
+)
+def test_note_that_is_none(document: object) -> None:
+    assert _helm.read_note(document, "gpu-operator") is None
+
+
+def test_note_is_of_one_release() -> None:
+    assert _helm.read_note(namespace(json.dumps(vars(OURS))), "another") is None
+
+
+@pytest.mark.parametrize(
+    ("note", "exists", "expected"),
+    [
+        (None, False, OURS),
+        (THEIRS, False, OURS),  # it is gone, so the one to come is ours
+        (None, True, _helm.Note(installed=False, pointer={"name": "seen"})),
+        (OURS, True, OURS),
+        (THEIRS, True, THEIRS),
+    ],
+)
+def test_note_for(note: _helm.Note | None, exists: bool, expected: _helm.Note) -> None:
+    assert _helm.note_for(note, {"name": "seen"}, exists=exists) == expected

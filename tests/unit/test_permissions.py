@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a run has to be allowed, and that docs/connection.md says exactly that."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._permissions import (
+    EXISTING,
+    HELM,
+    MANAGES,
+    PURPOSES,
+    SITE,
+    UNINSTALL,
+    VERIFY,
+    Permission,
+    Scope,
+    required_permissions,
+)
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "connection.md"
+ROW = re.compile(r"^([a-z.0-9]+)(?: `([a-z-]+)`)?(?:, .*)?$")
+
+
+def needed(purpose: str, manage: str = EXISTING, **settings: Any) -> list[Permission]:
+    exists = settings.pop("namespace_exists", True)
+    return required_permissions(Scope(purpose, manage, **settings), namespace_exists=exists)
+
+
+@pytest.mark.parametrize("manage", MANAGES)
+def test_verify_reads_only(manage: str) -> None:
+    assert list(map(str, needed(VERIFY, manage, namespace_exists=False, remove_crds=True))) == [
+        "list gpuclusters.nvidia.com",
+        "list nodes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("manage", "settings", "creates"),
+    [
+        (HELM, {"namespace_exists": False}, True),
+        (HELM, {"namespace_exists": True}, False),
+        (HELM, {"namespace_exists": False, "create_namespace": False}, False),
+        (EXISTING, {"namespace_exists": False}, False),
+    ],
+)
+def test_namespace_is_created_where_it_is_missing(
+    manage: str, settings: dict[str, bool], creates: bool
+) -> None:
+    assert ("create namespaces" in map(str, needed(SITE, manage, **settings))) is creates
+
+
+@pytest.mark.parametrize(
+    ("purpose", "manage", "remove", "asked"),
+    [
+        (UNINSTALL, HELM, True, True),
+        (UNINSTALL, HELM, False, False),
+        (UNINSTALL, EXISTING, True, False),
+        (SITE, HELM, True, False),
+    ],
+)
+def test_definitions_are_removed_on_demand(
+    purpose: str, manage: str, remove: bool, asked: bool
+) -> None:
+    found = needed(purpose, manage, remove_crds=remove)
+    assert any(each.resource == "customresourcedefinitions" for each in found) is asked
+
+
+def test_names_are_those_of_the_scope() -> None:
+    names = {"namespace": "gpus", "config_map": "shares", "cluster_policy": "policy"}
+    assert [str(each) for each in needed(SITE, **names) if each.namespace or each.name] == [
+        "create configmaps in namespace gpus",
+        "delete pods in namespace gpus",
+        "get clusterpolicies.nvidia.com policy",
+        "get configmaps shares in namespace gpus",
+        "get namespaces gpus",
+        "list daemonsets.apps in namespace gpus",
+        "list pods in namespace gpus",
+        "patch clusterpolicies.nvidia.com policy",
+        "patch configmaps shares in namespace gpus",
+    ]
+
+
+def manifests() -> list[dict[str, Any]]:
+    blocks = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    (block,) = (block for block in blocks if "ClusterRole" in block)
+    return list(yaml.safe_load_all(block))
+
+
+def granted(role: dict[str, Any]) -> set[Permission]:
+    return {
+        Permission(verb, resource, group, role["metadata"].get("namespace", ""), name)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        for name in rule.get("resourceNames", [""])
+    }
+
+
+def test_documented_roles_grant_exactly_what_an_existing_operator_needs() -> None:
+    roles = [document for document in manifests() if "rules" in document]
+    everything = {each for purpose in PURPOSES for each in needed(purpose)}
+    assert set().union(*map(granted, roles)) == everything
+
+
+def documented(purpose: str, manage: str) -> set[Permission]:
+    """The permissions of a column of the table."""
+    text = DOCS.read_text(encoding="utf-8")
+    lines = text[text.index("| resource | where |") :].partition("\n\n")[0].splitlines()
+    head, _rule, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
+    found = set()
+    for row in rows:
+        cells = dict(zip(head, row, strict=True))
+        match = ROW.match(cells["resource"])
+        assert match, row
+        resource, _dot, group = match[1].partition(".")
+        namespace = {"cluster": "", "namespace": "gpu-operator"}[cells["where"]]
+        if cells["`gpu_operator_manage`"] in ("any", manage):
+            for verb in re.findall(r"\w+", cells[f"`{purpose}`"]):
+                found.add(Permission(verb, resource, group, namespace, match[2] or ""))
+    return found
+
+
+@pytest.mark.parametrize("manage", MANAGES)
+@pytest.mark.parametrize("purpose", PURPOSES)
+def test_documented_table_is_what_is_asked_for(purpose: str, manage: str) -> None:
+    asked = needed(purpose, manage, namespace_exists=False, remove_crds=True)
+    assert documented(purpose, manage) == set(asked)

@@ -1,0 +1,161 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Addresses of API servers, and the proxy that leads to one: by Go's rules, for both worlds."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _errors, _proxy
+
+API = "https://api.example.com:6443"
+BY_ADDRESS = "https://10.1.2.3:6443"
+V6 = "https://[fd00::1]:6443"
+P = "http://proxy:3128"
+
+
+def endpoint(url: str) -> _proxy.Endpoint:
+    return _proxy.read_endpoint(url, "a test")
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        (API, _proxy.Endpoint("https", "api.example.com", 6443)),
+        ("https://API.example.com", _proxy.Endpoint("https", "api.example.com", 443)),
+        ("HTTPS://api.example.com:443/", _proxy.Endpoint("https", "api.example.com", 443)),
+        ("http://127.0.0.1", _proxy.Endpoint("http", "127.0.0.1", 80)),
+        (V6, _proxy.Endpoint("https", "fd00::1", 6443)),
+        ("https://rancher/k8s/c-1/", _proxy.Endpoint("https", "rancher", 443, "/k8s/c-1")),
+    ],
+)
+def test_read_endpoint(url: str, expected: _proxy.Endpoint) -> None:
+    assert endpoint(url) == expected
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("api.example.com:6443", "is 'api.example.com:6443' (a test); it must start with https://"),
+        ("", "is '' (a test); it must start with https://"),
+        ("https://", "it must start with https://"),
+        ("ftp://api.example.com", "it must start with https://"),
+        ("https://api.example.com:many", "could not be cast to integer"),
+        ("https://[fd00::1", "Invalid IPv6 URL"),
+    ],
+)
+def test_read_endpoint_refuses(url: str, message: str) -> None:
+    with pytest.raises(_errors.ConnectionSettingsError, match=re.escape(message)):
+        endpoint(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "no_proxy", "exempt"),
+    [
+        (API, "", False),
+        (API, " , ,", False),
+        (API, "*", True),
+        (API, "api.example.com", True),
+        (API, " API.Example.Com , other", True),
+        (API, "example.com", True),
+        (API, ".example.com", True),
+        (API, "*.example.com", True),
+        (API, "ample.com", False),
+        (API, ".api.example.com", False),
+        (API, "*.api.example.com", False),
+        (API, "api.example.com:6443", True),
+        (API, "example.com:6443", True),
+        (API, "api.example.com:443", False),
+        (API, ":6443", False),
+        (API, "10.0.0.0/8", False),
+        (API, "10.1.2.3", False),
+        (BY_ADDRESS, "10.0.0.0/8", True),
+        (BY_ADDRESS, "10.1.2.200/24", True),
+        (BY_ADDRESS, "10.9.0.0/16", False),
+        (BY_ADDRESS, "not/a/network", False),
+        (BY_ADDRESS, "10.1.2.3", True),
+        (BY_ADDRESS, "10.1.2.3:6443", True),
+        (BY_ADDRESS, "10.1.2.3:443", False),
+        (BY_ADDRESS, "10.1.2.4", False),
+        (BY_ADDRESS, "2.3", False),
+        (V6, "fd00::1", True),
+        (V6, "[fd00::1]", True),
+        (V6, "[fd00::1]:6443", True),
+        (V6, "[fd00::1]:443", False),
+        (V6, "fd00::/8", True),
+        ("https://[::1]:1", "a:b:c", False),
+    ],
+)
+def test_exemptions_are_read_as_go_reads_no_proxy(url: str, no_proxy: str, exempt: bool) -> None:
+    assert _proxy.choose_proxy(endpoint(url), P, no_proxy, {}) == ("" if exempt else P)
+
+
+@pytest.mark.parametrize(
+    ("url", "environ", "expected"),
+    [
+        (API, {}, ""),
+        (API, {"HTTPS_PROXY": P}, P),
+        (API, {"https_proxy": P}, P),
+        (API, {"HTTPS_PROXY": P, "https_proxy": "http://lower"}, P),
+        (API, {"HTTPS_PROXY": "", "https_proxy": P}, P),
+        (API, {"HTTPS_PROXY": "proxy:3128"}, P),
+        (API, {"HTTP_PROXY": P}, ""),
+        (API, {"ALL_PROXY": P}, ""),
+        ("http://api:8080", {"HTTP_PROXY": P}, P),
+        ("http://api:8080", {"HTTPS_PROXY": P}, ""),
+        (API, {"HTTPS_PROXY": P, "NO_PROXY": "example.com"}, ""),
+        (API, {"HTTPS_PROXY": P, "no_proxy": "example.com"}, ""),
+        (API, {"HTTPS_PROXY": P, "NO_PROXY": "example.org"}, P),
+        ("https://localhost:6443", {"HTTPS_PROXY": P}, ""),
+        ("https://127.0.0.1:6443", {"HTTPS_PROXY": P}, ""),
+        ("https://[::1]:6443", {"HTTPS_PROXY": P}, ""),
+    ],
+)
+def test_environment_proxy(url: str, environ: dict[str, str], expected: str) -> None:
+    assert _proxy.environment_proxy(endpoint(url), environ) == expected
+
+
+@pytest.mark.parametrize(
+    ("proxy", "exemptions", "environ", "expected"),
+    [
+        (P, "", {"HTTPS_PROXY": "http://other"}, P),
+        (P, "", {"NO_PROXY": "example.com"}, P),  # Go asks NO_PROXY about its environment's alone
+        ("", "", {"HTTPS_PROXY": P}, P),
+        (P, "example.org", {}, P),
+        (P, "example.com", {}, ""),
+        (P, "example.com", {"HTTPS_PROXY": P, "NO_PROXY": "example.com"}, ""),
+        ("https://proxy", "", {}, "https://proxy"),
+    ],
+)
+def test_choose_proxy(proxy: str, exemptions: str, environ: dict[str, str], expected: str) -> None:
+    assert _proxy.choose_proxy(endpoint(API), proxy, exemptions, environ) == expected
+
+
+@pytest.mark.parametrize(
+    ("proxy", "exemptions", "environ", "message"),
+    [
+        (
+            P,
+            "example.com",
+            {"HTTPS_PROXY": P},
+            "no_proxy exempts api.example.com from proxies, but HTTPS_PROXY of the environment"
+            " would send Helm through one. Add api.example.com to NO_PROXY",
+        ),
+        ("socks5://proxy:1080", "", {}, "The proxy socks5://proxy:1080 cannot be used"),
+        ("proxy:3128", "", {}, "it must start with http://"),
+        ("http://", "", {}, "it must start with http://"),
+        ("http://me:sesame@proxy:3128", "", {}, "The proxy http://proxy:3128 is given with a user"),
+        ("", "", {"HTTPS_PROXY": "me:sesame@proxy:3128"}, "The proxy http://proxy:3128 is given"),
+        ("http://[proxy", "", {}, "The URL of the proxy is wrong"),
+        ("http://proxy:many", "", {}, "The URL of the proxy is wrong"),
+    ],
+)
+def test_choose_proxy_refuses(
+    proxy: str, exemptions: str, environ: dict[str, str], message: str
+) -> None:
+    with pytest.raises(_errors.ConnectionSettingsError) as caught:
+        _proxy.choose_proxy(endpoint(API), proxy, exemptions, environ)
+    assert message in str(caught.value)
+    assert "sesame" not in str(caught.value)
