@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _fleet, _profiles
+from ansible_collections.gpufleet.sharing.plugins.module_utils import (
+    _advice,
+    _capacity,
+    _fleet,
+    _plugin_file,
+    _profiles,
+    _rules,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     SharingError,
 )
@@ -40,10 +47,69 @@ def _clear_errors(function: Callable[P, R]) -> Callable[P, R]:
 
 
 @_clear_errors
-def to_plugin_config(definitions: object) -> dict[str, str]:
+def to_plugin_config(
+    definitions: object, plugin_version: str = "", mig_strategy: str | None = None
+) -> dict[str, str]:
     """Profiles (name: settings) -> the plugin's configuration files (name: text)."""
-    profiles = _profiles.parse_profiles(definitions)
+    version = _plugin_file.read_version(plugin_version)
+    if plugin_version and version is None:
+        raise SharingError(
+            f"plugin_version is {_rules.quoted(plugin_version)}; allowed: one such as v0.19.3."
+        )
+    plugin = _plugin_file.operator_plugin(mig_strategy, version)
+    profiles = _profiles.parse_profiles(definitions, plugin)
     return {name: _profiles.to_plugin_config(profile) for name, profile in profiles.items()}
+
+
+@_clear_errors
+def expected_allocatable(definition: object, labels: object) -> dict[str, int]:
+    """A profile's settings and a node's labels -> slots by resource name."""
+    profile = _profiles.known_profiles({"profile": definition})["profile"]
+    if not isinstance(labels, Mapping):
+        raise SharingError(
+            f"labels is {_rules.quoted(labels)}; allowed: the labels of a node, a mapping."
+        )
+    texts = {str(name): str(value) for name, value in labels.items()}
+    devices = _capacity.physical_devices(_capacity.NodeState("node", texts), None)
+    if not devices:
+        raise SharingError(
+            f"The labels do not tell how many GPUs the node has ({_capacity.COUNT_LABEL} is"
+            f" {_rules.quoted(texts.get(_capacity.COUNT_LABEL))}): GPU feature discovery has not"
+            " labelled it yet."
+        )
+    return _capacity.expected_allocatable(profile, devices)
+
+
+@_clear_errors
+def recommended_replicas(kind: object) -> int:
+    """How a GPU is used -> slots on it."""
+    return _advice.recommended_replicas(kind)
+
+
+@_clear_errors
+def memory_budget(memory: object, replicas: object) -> dict[str, object]:
+    """A GPU's memory in MiB and its replicas -> what each slot may take, and how to say so."""
+    return _advice.memory_budget(memory, replicas).as_dict()
+
+
+@_clear_errors
+def sharing_strategy(
+    product: object, isolation: object = "none", workload: object = "bursty"
+) -> dict[str, object]:
+    """A GPU's name and what is needed -> the strategy that fits, with the reasons."""
+    return _advice.sharing_strategy(product, isolation, workload)
+
+
+@_clear_errors
+def mig_configs(
+    assignments: Mapping[str, str | None], definitions: object, default_profile: str
+) -> dict[str, str]:
+    """Assignments (node: profile) -> {node: MIG configuration}, where the profile names one."""
+    profiles = _profiles.known_profiles(definitions) if definitions else {}
+    named = {node: profiles.get(name or default_profile) for node, name in assignments.items()}
+    return {
+        node: profile.mig for node, profile in named.items() if profile is not None and profile.mig
+    }
 
 
 @_clear_errors
@@ -99,6 +165,11 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., object]]:
         return {
             "to_plugin_config": to_plugin_config,
+            "expected_allocatable": expected_allocatable,
+            "recommended_replicas": recommended_replicas,
+            "memory_budget": memory_budget,
+            "sharing_strategy": sharing_strategy,
+            "mig_configs": mig_configs,
             "fleet": fleet,
             "node_assignments": node_assignments,
             "cluster_nodes": cluster_nodes,

@@ -190,8 +190,9 @@ def _difference(node: NodeState, expected: Mapping[str, int], stated: int | None
 def labels_fit(node: NodeState, profile: Profile) -> bool:
     """Whether GPU feature discovery has seen the profile too: its labels lag behind allocatable."""
     cut = mig_resources(node.labels)
-    all_cut = bool(cut) and node.labels.get(REPLICAS_LABEL) == "0"
-    resources = [*cut, *([] if all_cut else [GPU_RESOURCE])]
+    # 0 tells that all GPUs are in MIG mode: then it tells nothing of sharing
+    told = node.labels.get(REPLICAS_LABEL) != "0" or _is_cut(node)
+    resources = [*cut, *([GPU_RESOURCE] if told else [])]
     fit = all(_label_fits(node.labels, profile, resource) for resource in resources)
     return fit and _mig_fits(node, profile.mig)
 

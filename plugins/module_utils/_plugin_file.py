@@ -237,7 +237,7 @@ def resource_name(value: object) -> str | None:
     """The full name of a resource, None where the plugin refuses it; gpu means nvidia.com/gpu."""
     if not isinstance(value, str):
         return None
-    full = value if value.startswith(RESOURCE_PREFIX) else RESOURCE_PREFIX + value
+    full = str(value) if value.startswith(RESOURCE_PREFIX) else RESOURCE_PREFIX + str(value)
     bare = full.removeprefix(RESOURCE_PREFIX)
     short = len(full.encode()) <= MAX_RESOURCE_LENGTH
     return full if short and _DNS_SUBDOMAIN.fullmatch(bare) else None
@@ -272,8 +272,8 @@ def shared_content(
 
 def check_devices(reader: Reader, where: str, content: Content, plugin: Plugin) -> None:
     """What sharing asks of the devices: MIG resources need MIG strategy mixed, MPS refuses it."""
-    said = dict(content.flags).get("migStrategy", "none")
-    strategy = plugin.mig_strategy if "migStrategy" in plugin.shadowed else said
+    said = None if "migStrategy" in plugin.shadowed else dict(content.flags).get("migStrategy")
+    strategy = said or plugin.mig_strategy
     names = [resource.name for resource in content.resources if resource.name != GPU_RESOURCE]
     if names and strategy in ("", "none", "single"):
         said = f"shares {names[0]}, which only MIG strategy mixed advertises; the operator's"

@@ -180,7 +180,8 @@ def to_whole_number(value: object, *, lenient: bool) -> int | None:
         return int(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < _INT64:
         return int(Decimal(repr(value)))
-    return value if isinstance(value, int) and -_INT64 <= value < _INT64 else None
+    # Ansible's own numbers and texts carry tags, which a YAML writer does not know: plain ones
+    return int(value) if isinstance(value, int) and -_INT64 <= value < _INT64 else None
 
 
 def path(where: str, key: str) -> str:

@@ -32,7 +32,9 @@ SURROUNDINGS = (
     Surroundings(
         "mixed", ("--mig-strategy=mixed",), _plugin_file.operator_plugin("mixed", VERSION)
     ),
-    Surroundings("bare", ("--operator-env=false",), _plugin_file.Plugin(VERSION)),
+    Surroundings(
+        "bare", ("--operator-env=false",), _plugin_file.Plugin(VERSION, mig_strategy="none")
+    ),
 )
 
 

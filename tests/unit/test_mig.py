@@ -20,9 +20,8 @@ def node(
     note: str | None = None,
     *,
     ready: bool = True,
-    **labels: str,
 ) -> _capacity.NodeState:
-    given = {CONFIG: config, STATE: state, **labels}
+    given = {CONFIG: config, STATE: state}
     present = {name: value for name, value in given.items() if value is not None}
     return _capacity.NodeState("n", present, {NOTE: note} if note else {}, ready=ready)
 
@@ -107,7 +106,6 @@ def test_undo_patch(state: _capacity.NodeState, patch: dict[str, object]) -> Non
 
 @pytest.mark.parametrize(("capable", "known"), [("false", True), ("true", False), (None, False)])
 def test_incapable(capable: str | None, known: bool) -> None:
-    reason = _mig.incapable(
-        node(**({_mig.CAPABLE_LABEL: capable} if capable else {})), "all-1g.5gb"
-    )
+    labels = {_mig.CAPABLE_LABEL: capable} if capable else {}
+    reason = _mig.incapable(_capacity.NodeState("n", labels), "all-1g.5gb")
     assert bool(reason) is known

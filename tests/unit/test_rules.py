@@ -16,7 +16,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import Rul
 OLD = _plugin_file.operator_plugin("single", (0, 19, 3))
 NEW = _plugin_file.operator_plugin("single", (0, 20, 0))
 MIXED = _plugin_file.operator_plugin("mixed")
-BARE = _plugin_file.Plugin()
+BARE = _plugin_file.Plugin(mig_strategy="none")
 GPU = {"name": "gpu", "replicas": 4}
 SLICED = {"sharing": {"timeSlicing": {"resources": [GPU]}}}
 
