@@ -13,6 +13,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     GROUPS,
     PROFILES,
     Lab,
+    Run,
     module_result,
     write_inventory,
 )
@@ -24,6 +25,11 @@ ACTING = (
     "Restart plugins that run on older content",
 )
 SIX = {**PROFILES, "dev": {"replicas": 6}}
+
+
+def looks(run: Run) -> list[int]:
+    """How often each of ACTING ran: once to plan, and again where the plan found something."""
+    return [run.output.count(task) for task in ACTING]
 
 
 def test_site_check_mode_on_an_empty_cluster_shows_the_plan_and_writes_nothing(
@@ -40,6 +46,7 @@ def test_site_check_mode_on_an_empty_cluster_shows_the_plan_and_writes_nothing(
 def test_site_makes_the_cluster_as_the_inventory_says(lab: Lab, inventory: Path) -> None:
     run = lab.playbook("site", inventory).succeeded()
     run.says("as lab-admin", "5 nodes, 10 physical GPUs, 36 slots")
+    assert looks(run) == [2, 2, 2, 2]
     expected = {"dev-gpu-01": "8", "dev-gpu-02": "8", "prod-gpu-01": "8", "prod-gpu-02": "8"}
     assert lab.allocatable() == {**expected, "train-gpu-01": "4"}
     labels = {"dev-gpu-01": "dev", "dev-gpu-02": "dev", "train-gpu-01": "no-sharing"}
@@ -65,8 +72,7 @@ def test_second_site_run_changes_and_writes_nothing(lab: Lab, inventory: Path) -
     run = lab.playbook("site", inventory).succeeded()
     assert run.changed == {"localhost": 0}
     assert lab.writes(dry_run=True) == []
-    for task in ACTING:  # the plan has seen that nothing is to do
-        assert run.output.count(task) == 1
+    assert looks(run) == [1, 1, 1, 1]
     assert "Wait until the operator has taken the profiles over" in run.output
 
 
@@ -101,7 +107,8 @@ def test_check_mode_of_a_changed_inventory_shows_the_difference_only(
 
 def test_changed_content_restarts_the_plugins_of_its_nodes_only(lab: Lab, inventory: Path) -> None:
     before = lab.plugin_pods()
-    lab.playbook("site", inventory, variables={"gpu_sharing_profiles": SIX}).succeeded()
+    run = lab.playbook("site", inventory, variables={"gpu_sharing_profiles": SIX}).succeeded()
+    assert looks(run) == [2, 1, 1, 2]
     after = lab.plugin_pods()
     restarted = {key.split("/")[0] for key in before if before[key] != after[key]}
     assert restarted == {"dev-gpu-01", "dev-gpu-02"}
@@ -130,7 +137,8 @@ def test_node_moved_to_another_group_gets_its_profile_without_a_restart(
     moved["prod_gpus"]["hosts"]["dev-gpu-02"] = moved["dev_gpus"]["hosts"].pop("dev-gpu-02")
     changed = write_inventory(tmp_path / "moved", groups=moved)
     seven = {"gpu_sharing_profiles": {**PROFILES, "dev": {"replicas": 7}}}
-    lab.playbook("site", changed, variables=seven).succeeded()
+    run = lab.playbook("site", changed, variables=seven).succeeded()
+    assert looks(run) == [1, 1, 2, 2]
     assert lab.allocatable()["dev-gpu-02"] == "4"
     assert "dev-gpu-02" not in lab.labels()
     assert lab.plugin_pods() == before
