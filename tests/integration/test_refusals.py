@@ -195,9 +195,7 @@ def test_no_permission_on_nodes(lab: Lab, inventory: Path) -> None:
         "K8S_AUTH_SSL_CA_CERT": ca(lab),
     }
     run = lab.playbook("site", inventory, "-vvv", environ=environ).failed()
-    run.says(
-        "No permission: system:serviceaccount:default:reader may not", "; patch nodes on https:"
-    )
+    run.says("No permission: system:serviceaccount:default:reader may not", "; patch nodes;")
     assert token not in run.output
     assert lab.writes("system:serviceaccount:default:reader", dry_run=True) == []
 
