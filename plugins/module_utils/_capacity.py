@@ -31,6 +31,7 @@ REPLICAS_LABEL = "nvidia.com/gpu.replicas"
 PRESENT_LABEL = "nvidia.com/gpu.present"
 PRODUCT_LABEL = "nvidia.com/gpu.product"
 CAPABILITY_LABELS = ("nvidia.com/gpu.compute.major", "nvidia.com/gpu.compute.minor")
+GFD_LABEL = "nvidia.com/gpu.deploy.gpu-feature-discovery"
 MIG_STRATEGY_LABEL = "nvidia.com/mig.strategy"
 CONFIG_HASH_ANNOTATION = "gpufleet.sharing/config-hash"
 
@@ -120,6 +121,8 @@ def mps_problem(node: NodeState, profile: Profile) -> str:
         return ""
     if _is_cut(node) or mig_resources(node.labels):
         return "its GPUs are cut into MIG devices, which MPS does not take"
+    if node.labels.get(GFD_LABEL) == "false":
+        return f"MPS needs GPU feature discovery, which {GFD_LABEL} switches off there"
     most = mps_clients(node.labels)
     if most is not None and profile.replicas > most:
         capability = ".".join(node.labels.get(label, "") for label in CAPABILITY_LABELS)

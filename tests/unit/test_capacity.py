@@ -259,6 +259,12 @@ CAPABILITY = {"nvidia.com/gpu.compute.major": "7", "nvidia.com/gpu.compute.minor
             " 7.0",
         ),
         (CAPABILITY, FOUR, ""),
+        (
+            {"nvidia.com/gpu.deploy.gpu-feature-discovery": "false"},
+            MPS,
+            "MPS needs GPU feature discovery, which nvidia.com/gpu.deploy.gpu-feature-discovery"
+            " switches off there",
+        ),
         (CUT, MPS, "its GPUs are cut into MIG devices, which MPS does not take"),
         (MIXED_7, MPS, "its GPUs are cut into MIG devices, which MPS does not take"),
         (MIXED_7, FOUR, ""),

@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""MPS, MIG and time-slicing on nodes of every kind: each test goes on where the one before has
+stopped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _capacity, _profiles
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    ROOT,
+    Lab,
+    Run,
+    boot,
+    shut_down,
+    write_inventory,
+)
+
+FLEET = ROOT / "tests" / "lab" / "fleets" / "mig.yml"
+PROFILES: dict[str, Any] = {
+    "default": {"replicas": 1},
+    "four": {"replicas": 4},
+    "renamed": {"replicas": 4, "rename_by_default": True},
+    "mps": {"strategy": "mps", "replicas": 16},
+    "sliced": {"replicas": 2, "mig": "all-1g.10gb"},
+    "whole": {"replicas": 2, "mig": "all-disabled"},
+    "typo": {"replicas": 2, "mig": "all-9g.90gb"},
+    "own-keys": "sharing: {timeSlicing: {resources: [{name: gpu, replicas: 3}]}}",
+}
+MIXED = {
+    "default": {"replicas": 1},
+    "four": {"replicas": 4},
+    "small": {"resources": [{"name": "mig-1g.10gb", "replicas": 2}]},
+    "renamed": {
+        "rename_by_default": True,
+        "resources": [{"name": "mig-1g.10gb", "replicas": 3}, {"name": "gpu", "replicas": 2}],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    booted = boot(f"strategies-{os.getpid()}", FLEET)
+    yield booted
+    shut_down(booted)
+
+
+def site(
+    lab: Lab,
+    folder: Path,
+    nodes: Mapping[str, str | None],
+    *flags: str,
+    profiles: Mapping[str, Any] = PROFILES,
+    strategy: str = "single",
+) -> Run:
+    """Run site with each node in a group of its own."""
+    groups = {
+        f"of_{node.replace('-', '_')}": {
+            "hosts": {node: {}},
+            "vars": {"gpu_sharing_profile": profile} if profile else {},
+        }
+        for node, profile in nodes.items()
+    }
+    inventory = write_inventory(folder, groups, {"gpu_sharing_profiles": dict(profiles)})
+    variables = {"gpu_operator_values": {"mig": {"strategy": strategy}}}
+    return lab.playbook("site", inventory, *flags, variables=variables)
+
+
+def agrees(
+    lab: Lab, nodes: Mapping[str, str | None], profiles: Mapping[str, Any]
+) -> dict[str, dict[str, int]]:
+    """What the filter expects of each node is what the node has. Returns it."""
+    found = {}
+    for document in lab.json("nodes")["items"]:
+        name, labels = document["metadata"]["name"], document["metadata"]["labels"]
+        if name not in nodes:
+            continue
+        profile = _profiles.known_profiles(profiles)[nodes[name] or "default"]
+        devices = _capacity.physical_devices(_capacity.NodeState(name, labels), None)
+        expected = _capacity.expected_allocatable(profile, devices)
+        allocatable = document["status"]["allocatable"]
+        actual = {resource: int(allocatable.get(resource, 0)) for resource in expected}
+        assert actual == expected, name
+        found[name] = {resource: slots for resource, slots in expected.items() if slots}
+    return found
+
+
+def labels(lab: Lab, node: str) -> dict[str, str]:
+    return dict(lab.json("node", node)["metadata"]["labels"])
+
+
+def test_mps_time_slicing_and_mig_strategy_single(lab: Lab, tmp_path: Path) -> None:
+    nodes = {"whole-01": "mps", "alike-01": "four", "old-01": "renamed"}
+    site(lab, tmp_path, nodes).succeeded()
+    assert agrees(lab, nodes, PROFILES) == {
+        "whole-01": {"nvidia.com/gpu": 32},
+        "alike-01": {"nvidia.com/gpu": 56},  # 2 GPUs, 7 devices each, 4 slots
+        "old-01": {"nvidia.com/gpu.shared": 4},
+    }
+    assert labels(lab, "whole-01")["nvidia.com/gpu.sharing-strategy"] == "mps"
+    assert site(lab, tmp_path, nodes).succeeded().changed == {"localhost": 0}
+
+
+def test_no_sharing_mps_on_an_old_card_and_the_plugins_own_keys(lab: Lab, tmp_path: Path) -> None:
+    nodes = {"whole-01": "own-keys", "alike-01": None, "old-01": "mps"}
+    site(lab, tmp_path, nodes).succeeded()
+    assert agrees(lab, nodes, PROFILES) == {
+        "whole-01": {"nvidia.com/gpu": 6},
+        "alike-01": {"nvidia.com/gpu": 14},
+        "old-01": {"nvidia.com/gpu": 16},
+    }
+
+
+def test_what_a_node_cannot_do_by_mps_is_refused_before_any_write(lab: Lab, tmp_path: Path) -> None:
+    more = PROFILES | {"mps": {"strategy": "mps", "replicas": 17}}
+    lab.forget_requests()
+    run = site(lab, tmp_path, {"old-01": "mps", "alike-01": "mps"}, profiles=more).failed()
+    run.says(
+        "old-01: profile 'mps' cannot be used there: it has 17 replicas, and MPS takes 16 clients"
+        " at most on a GPU of compute capability 7.0",
+        "alike-01: profile 'mps' cannot be used there: its GPUs are cut into MIG devices",
+    )
+    assert lab.writes() == []
+
+
+def test_mig_by_profile_in_check_mode_writes_nothing(lab: Lab, tmp_path: Path) -> None:
+    lab.forget_requests()
+    run = site(lab, tmp_path, {"whole-01": "sliced"}, "--check", "--diff").succeeded()
+    run.says('+ "whole-01": "all-1g.10gb"', '+ "whole-01": "sliced"')
+    assert lab.writes() == []
+
+
+def test_mig_by_profile_cuts_the_gpus_before_the_label_moves(lab: Lab, tmp_path: Path) -> None:
+    nodes = {"whole-01": "sliced", "alike-01": "whole"}
+    lab.forget_requests()
+    site(lab, tmp_path, nodes).succeeded()
+    assert agrees(lab, nodes, PROFILES) == {
+        "whole-01": {"nvidia.com/gpu": 28},
+        "alike-01": {"nvidia.com/gpu": 4},
+    }
+    writes = [request for request in lab.writes() if "/nodes/whole-01" in request]
+    assert len(writes) == 3  # MIG, the profile's label, the note of what is loaded
+    lab.forget_requests()
+    assert site(lab, tmp_path, nodes).succeeded().changed == {"localhost": 0}
+    assert lab.writes(dry_run=True) == []
+
+
+def test_mig_configuration_that_does_not_exist_leaves_the_profile_alone(
+    lab: Lab, tmp_path: Path
+) -> None:
+    run = site(lab, tmp_path, {"whole-01": "typo"}).failed()
+    run.says("1 of 1 nodes (batch 1 of 1) were not cut by MIG", "mig.config.state is failed")
+    run.says("Sharing profiles of these nodes were not changed")
+    assert labels(lab, "whole-01")["nvidia.com/device-plugin.config"] == "sliced"
+    # MPS has to be gone before MIG strategy mixed comes: the plugin refuses to start with both
+    site(lab, tmp_path, {"whole-01": "sliced", "old-01": None}).succeeded()
+
+
+def test_profile_is_not_changed_while_the_mig_manager_is_at_work(lab: Lab, tmp_path: Path) -> None:
+    state = "nvidia.com/mig.config.state"
+    lab.kubectl("label", "node", "whole-01", f"{state}=pending", "--overwrite")
+    lab.forget_requests()
+    run = site(lab, tmp_path, {"whole-01": "four"}).failed()
+    run.says("NVIDIA's MIG manager is at work on whole-01", "Run again when it has finished")
+    assert lab.writes() == []
+    lab.kubectl("label", "node", "whole-01", f"{state}=success", "--overwrite")
+
+
+def test_mig_strategy_mixed_shares_devices_by_name(lab: Lab, tmp_path: Path) -> None:
+    """The strategy is set by the same run that brings the profiles."""
+    nodes = {"whole-01": "small", "balanced-01": "renamed", "alike-01": "four", "empty-01": None}
+    site(lab, tmp_path, nodes, profiles=MIXED, strategy="mixed").succeeded()
+    assert agrees(lab, nodes, MIXED) == {
+        "whole-01": {"nvidia.com/mig-1g.10gb": 28},
+        "balanced-01": {
+            "nvidia.com/mig-1g.10gb.shared": 6,
+            "nvidia.com/mig-2g.20gb": 1,
+            "nvidia.com/mig-3g.40gb": 1,
+        },
+        "alike-01": {"nvidia.com/gpu": 8},  # no longer cut
+        "empty-01": {},
+    }
+
+
+def test_profile_that_only_another_strategy_advertises_is_refused(lab: Lab, tmp_path: Path) -> None:
+    lab.forget_requests()
+    run = site(lab, tmp_path, {"whole-01": "small"}, profiles=MIXED, strategy="single").failed()
+    run.says("shares nvidia.com/mig-1g.10gb, which only MIG strategy mixed advertises")
+    mps = {"default": {"strategy": "mps", "replicas": 2}}
+    run = site(lab, tmp_path, {"alike-01": None}, profiles=mps, strategy="mixed").failed()
+    run.says("uses MPS, which the plugin refuses beside the MIG strategy mixed")
+    assert lab.writes() == []
+
+
+def test_setting_that_the_plugin_is_too_old_for_is_refused(lab: Lab, tmp_path: Path) -> None:
+    policy = {"flags": {"plugin": {"sharedDevicesAllocationPolicy": "packed"}}}
+    run = site(lab, tmp_path, {"alike-01": None}, profiles={"default": policy}, strategy="mixed")
+    run.failed().says("is known from plugin v0.20.0 on; the cluster has v0.19.3")
+
+
+def test_uninstall_brings_the_mig_configuration_back(lab: Lab, tmp_path: Path) -> None:
+    groups = {
+        "gpus": {"hosts": {"whole-01": {}, "alike-01": {}, "balanced-01": {}, "empty-01": {}}}
+    }
+    inventory = write_inventory(tmp_path, groups, {"gpu_sharing_profiles": MIXED})
+    lab.playbook("uninstall", inventory).succeeded()
+    assert labels(lab, "whole-01")["nvidia.com/mig.config"] == "all-disabled"
+    assert labels(lab, "alike-01")["nvidia.com/mig.config"] == "all-1g.10gb"
+    annotations = [node["metadata"].get("annotations", {}) for node in lab.json("nodes")["items"]]
+    assert not [name for found in annotations for name in found if name.startswith("gpufleet.")]
+    assert lab.playbook("uninstall", inventory).succeeded().changed == {"localhost": 0}
+
+
+def test_validate_needs_no_cluster(lab: Lab, tmp_path: Path) -> None:
+    groups = {
+        "big": {"hosts": {"b-01": {}, "b-02": {}}, "vars": {"gpu_sharing_gpus": 8}},
+        "cut": {"hosts": {"c-01": {}}, "vars": {"gpu_sharing_profile": "sliced"}},
+    }
+    nowhere = {"KUBECONFIG": None, "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    inventory = write_inventory(tmp_path / "good", groups, {"gpu_sharing_profiles": PROFILES})
+    run = lab.playbook("validate", inventory, environ=nowhere).succeeded()
+    run.says("big default 2 none 1 nvidia.com/gpu 16 16")
+    run.says("cut sliced 1 time-slicing on MIG all-1g.10gb")
+    wrong = {"gpu_sharing_profiles": PROFILES | {"default": {"replicas": 0}}}
+    bad = write_inventory(tmp_path / "bad", groups, wrong)
+    lab.playbook("validate", bad, environ=nowhere).failed().says("profile 'default': replicas is 0")
+    undefined = {"gpu_sharing_profiles": {"default": {"replicas": 2}}}
+    lost = write_inventory(tmp_path / "lost", groups, undefined)
+    run = lab.playbook("validate", lost, environ=nowhere).failed()
+    run.says("gpu_sharing_profile of c-01 is 'sliced', which gpu_sharing_profiles does not define")
