@@ -51,7 +51,8 @@ def check_program(answer: str | None, environ: Mapping[str, str]) -> None:
             f"Helm {found[0]} is in the PATH of the controller, but Helm 3 is what the modules of"
             f" kubernetes.core know. Put Helm 3 before it in the PATH, {WITHOUT_HELM}"
         )
-    if diverting := sorted(name for name in environ if name.startswith("HELM_KUBE")):
+    set_names = sorted(name for name, value in environ.items() if value)
+    if diverting := [name for name in set_names if name.startswith("HELM_KUBE")]:
         raise RefusedError(
             f"The environment has {some(diverting)}, which would send Helm another way, or as"
             " somebody else, than the modules. Unset it."

@@ -20,7 +20,8 @@ NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
     "answer", ["v3.19.0+g3d8990f", "v3.0.0", "WARNING: group-readable\nv3.9.1"]
 )
 @pytest.mark.parametrize(
-    "environ", [{}, {"HELM_DRIVER": "secret"}, {"HELM_DRIVER": "", "HELM_DEBUG": "1"}]
+    "environ",
+    [{}, {"HELM_DRIVER": "secret"}, {"HELM_DRIVER": "", "HELM_KUBETOKEN": "", "HELM_DEBUG": "1"}],
 )
 def test_check_program_takes_helm_3(answer: str, environ: dict[str, str]) -> None:
     _helm.check_program(answer, environ)
