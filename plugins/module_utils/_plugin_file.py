@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import TypeAlias
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import (
     Reader,
@@ -33,7 +34,7 @@ MOST_MPS_CLIENTS = 48  # of any GPU; 16 below compute capability 7.5
 TOP_KEYS = ("version", "flags", "resources", "sharing", "imex")
 V0_20 = (0, 20, 0)
 
-Flag = str | bool | int | tuple[str, ...]
+Flag: TypeAlias = "str | bool | int | tuple[str, ...]"
 Version = tuple[int, int, int]
 
 

@@ -132,7 +132,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-Patches = dict[str, dict[str, dict[str, str | None]]]  # metadata to merge, by node
+    Patches = dict[str, dict[str, dict[str, str | None]]]  # metadata to merge, by node
+
 SPEC: Spec = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "assignments": {"type": "dict", "required": True},

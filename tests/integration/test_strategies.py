@@ -57,7 +57,7 @@ def site(
     folder: Path,
     nodes: Mapping[str, str | None],
     *flags: str,
-    profiles: Mapping[str, Any] = PROFILES,
+    profiles: Mapping[str, Any] | None = None,
     strategy: str = "single",
 ) -> Run:
     """Run site with each node in a group of its own."""
@@ -68,9 +68,9 @@ def site(
         }
         for node, profile in nodes.items()
     }
-    inventory = write_inventory(folder, groups, {"gpu_sharing_profiles": dict(profiles)})
-    variables = {"gpu_operator_values": {"mig": {"strategy": strategy}}}
-    return lab.playbook("site", inventory, *flags, variables=variables)
+    inventory = write_inventory(folder, groups, {"gpu_sharing_profiles": profiles or PROFILES})
+    values = {"mig": {"strategy": strategy}, "devicePlugin": {"version": "v0.19.3"}}
+    return lab.playbook("site", inventory, *flags, variables={"gpu_operator_values": values})
 
 
 def agrees(
@@ -206,9 +206,8 @@ def test_setting_that_the_plugin_is_too_old_for_is_refused(lab: Lab, tmp_path: P
 
 
 def test_uninstall_brings_the_mig_configuration_back(lab: Lab, tmp_path: Path) -> None:
-    groups = {
-        "gpus": {"hosts": {"whole-01": {}, "alike-01": {}, "balanced-01": {}, "empty-01": {}}}
-    }
+    nodes = ("whole-01", "alike-01", "balanced-01", "empty-01", "old-01")
+    groups = {"gpus": {"hosts": {node: {} for node in nodes}}}
     inventory = write_inventory(tmp_path, groups, {"gpu_sharing_profiles": MIXED})
     lab.playbook("uninstall", inventory).succeeded()
     assert labels(lab, "whole-01")["nvidia.com/mig.config"] == "all-disabled"

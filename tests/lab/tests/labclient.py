@@ -122,9 +122,9 @@ class Client:
         command += ["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "30s"]
         self.program(*command, *(item for value in values for item in ("--set", value)))
 
-    def install_operator(self, profiles: Mapping[str, str] = PROFILES) -> None:
+    def install_operator(self, profiles: Mapping[str, str] | None = None) -> None:
         self.call("POST", "/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
-        body = {"metadata": {"name": CONFIG_MAP}, "data": profiles}
+        body = {"metadata": {"name": CONFIG_MAP}, "data": profiles or PROFILES}
         self.call("POST", f"/api/v1/namespaces/{NAMESPACE}/configmaps", body)
         self.point_at(CONFIG_MAP, "default")
 
