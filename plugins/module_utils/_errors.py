@@ -50,10 +50,11 @@ class RefusedError(SharingError):
 
 def joined(error: type[SharingError], problems: Sequence[str]) -> SharingError:
     """One error of the given type for one or more problems, a line each when there are several."""
-    if len(problems) == 1:
-        return error(problems[0], problems)
     lines = "\n".join(f"- {problem}" for problem in problems)
-    return error(f"{len(problems)} problems:\n{lines}", problems)
+    single = len(problems) == 1
+    made = error(problems[0] if single else f"{len(problems)} problems:\n{lines}")
+    made.problems = tuple(problems)
+    return made
 
 
 def some(names: Sequence[str], most: int = 20) -> str:

@@ -102,7 +102,7 @@ missing:
   returned: always
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _mig
 from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import (
@@ -132,7 +132,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-    Patches = dict[str, dict[str, dict[str, str | None]]]  # metadata to merge, by node
+    Patches: TypeAlias = "dict[str, dict[str, dict[str, str | None]]]"  # metadata, by node
 
 SPEC: Spec = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

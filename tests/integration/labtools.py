@@ -205,6 +205,7 @@ def boot(name: str, fleet: Path = FLEET, *settings: str) -> Lab:
         "ANSIBLE_FORCE_COLOR": "0",
         "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
         "ANSIBLE_LOCALHOST_WARNING": "0",
+        "ANSIBLE_INJECT_FACT_VARS": "false",  # as it will be in ansible-core 2.24
     }
     options = [option for setting in settings for option in ("--set", setting)]
     subprocess.run([LAB, "up", "--name", name, "--fleet", fleet, *options], check=True, env=environ)

@@ -207,7 +207,8 @@ def test_setting_that_the_plugin_is_too_old_for_is_refused(lab: Lab, tmp_path: P
 
 def test_uninstall_brings_the_mig_configuration_back(lab: Lab, tmp_path: Path) -> None:
     nodes = ("whole-01", "alike-01", "balanced-01", "empty-01", "old-01")
-    groups = {"gpus": {"hosts": {node: {} for node in nodes}}}
+    hosts: dict[str, Any] = {node: {} for node in nodes}
+    groups = {"gpus": {"hosts": hosts}}
     inventory = write_inventory(tmp_path, groups, {"gpu_sharing_profiles": MIXED})
     lab.playbook("uninstall", inventory).succeeded()
     assert labels(lab, "whole-01")["nvidia.com/mig.config"] == "all-disabled"
