@@ -377,22 +377,25 @@ def plan_labels(
     *,
     known: Collection[str],
     exclusive: bool,
+    instead: str | None = None,
 ) -> LabelPlan:
     """Compare assignments with labels.
 
     desired (nodes to act on) and observed (GPU nodes of the cluster, and any node of desired that
     it has) map node names to profile names, None meaning no label. known holds every node of the
     inventory, inside the limit or not. With exclusive, GPU nodes that are not known lose their
-    label, unless a limit leaves nodes out: those that are not known are outside of any limit.
+    label, unless a limit leaves nodes out: those that are not known are outside of any limit. A
+    node that has a label and should have none gets the label instead, if there is one.
     """
     unmanaged = sorted(observed.keys() - set(known) - desired.keys())
     limited = bool(set(known) - desired.keys())
     wanted = dict(desired) | (dict.fromkeys(unmanaged) if exclusive and not limited else {})
-    changes = (
-        LabelChange(node, observed[node] or None, profile)
-        for node, profile in sorted(wanted.items())
-        if node in observed and (observed[node] or None) != profile
-    )
+    changes = []
+    for node, profile in sorted(wanted.items()):
+        before = observed.get(node) or None
+        after = profile or (instead if before else None)
+        if node in observed and before != after:
+            changes.append(LabelChange(node, before, after))
     return LabelPlan(
         tuple(changes), tuple(unmanaged), tuple(sorted(desired.keys() - observed.keys()))
     )

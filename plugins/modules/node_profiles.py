@@ -17,6 +17,8 @@ description:
     label and gets the default
     profile of the operator.
   - Only this label is touched, and only where it differs.
+  - Device plugins before v0.18.2 miss that a label is removed. With one of those in the cluster a
+    node that is to lose its label is labelled with O(default_profile) instead.
 options:
   state:
     description: >-
@@ -48,6 +50,10 @@ options:
   default_profile:
     description: The profile of nodes without a label, to be checked too.
     type: str
+  namespace:
+    description: Namespace of the GPU Operator, whose DaemonSets tell the version of the plugin.
+    type: str
+    default: gpu-operator
   exclusive:
     description: >-
       Whether unmanaged GPU nodes lose the label. They keep it where O(assignments) leaves some of
@@ -120,10 +126,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import (
     PROFILE_LABEL,
+    LabelPlan,
     plan_labels,
     undefined_profiles,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import node_state
+from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import read_plugin
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
     Profile,
     known_profiles,
@@ -134,12 +142,14 @@ if TYPE_CHECKING:
 
     Patches: TypeAlias = "dict[str, dict[str, dict[str, str | None]]]"  # metadata, by node
 
+NOTICES_REMOVAL = (0, 18, 2)  # the first device plugin that notices a label's removal
 SPEC: Spec = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "assignments": {"type": "dict", "required": True},
     "known_nodes": {"type": "list", "elements": "str", "default": []},
     "profiles": {"type": "dict", "default": {}},
     "default_profile": {"type": "str"},
+    "namespace": {"type": "str", "default": "gpu-operator"},
     "exclusive": {"type": "bool", "default": False},
     "unavailable_nodes": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
 }
@@ -160,12 +170,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     gpu_nodes = {
         s.name: s for s in states if s.has_gpus or s.name in desired or PROFILE_LABEL in s.labels
     }
-    plan = plan_labels(
-        desired,
-        {name: state.labels.get(PROFILE_LABEL) for name, state in gpu_nodes.items()},
-        known=module.params["known_nodes"],
-        exclusive=module.params["exclusive"] and not remove,
-    )
+    plan = make_plan(module, cluster, desired, gpu_nodes)
     if plan.missing and module.params["unavailable_nodes"] == "fail" and not remove:
         raise FleetError(
             f"Nodes of the inventory ({len(plan.missing)}) are not in the cluster {cluster.server}:"
@@ -193,6 +198,33 @@ def run(module: AnsibleModule) -> dict[str, object]:
         "unmanaged": list(plan.unmanaged),
         "missing": list(plan.missing),
     }
+
+
+def make_plan(
+    module: AnsibleModule,
+    cluster: _kube.Cluster,
+    desired: dict[str, str | None],
+    states: dict[str, NodeState],
+) -> LabelPlan:
+    """The plan of labels; without removals where the plugin is too old to notice one."""
+    remove = module.params["state"] == "absent"
+
+    def plan(instead: str | None) -> LabelPlan:
+        return plan_labels(
+            desired,
+            {name: state.labels.get(PROFILE_LABEL) for name, state in states.items()},
+            known=module.params["known_nodes"],
+            exclusive=module.params["exclusive"] and not remove,
+            instead=instead,
+        )
+
+    found = plan(None)
+    if remove or all(change.after for change in found.changes):
+        return found
+    path = _kube.namespaced("daemonsets", module.params["namespace"], "apis/apps/v1")
+    version = read_plugin(cluster.items(path)).version
+    notices = version is None or version >= NOTICES_REMOVAL
+    return found if notices else plan(module.params["default_profile"])
 
 
 def check_nodes(

@@ -59,6 +59,7 @@ def site(
     *flags: str,
     profiles: Mapping[str, Any] | None = None,
     strategy: str = "single",
+    version: str = "v0.19.3",
 ) -> Run:
     """Run site with each node in a group of its own."""
     groups = {
@@ -69,7 +70,7 @@ def site(
         for node, profile in nodes.items()
     }
     inventory = write_inventory(folder, groups, {"gpu_sharing_profiles": profiles or PROFILES})
-    values = {"mig": {"strategy": strategy}, "devicePlugin": {"version": "v0.19.3"}}
+    values = {"mig": {"strategy": strategy}, "devicePlugin": {"version": version}}
     return lab.playbook("site", inventory, *flags, variables={"gpu_operator_values": values})
 
 
@@ -203,6 +204,18 @@ def test_setting_that_the_plugin_is_too_old_for_is_refused(lab: Lab, tmp_path: P
     policy = {"flags": {"plugin": {"sharedDevicesAllocationPolicy": "packed"}}}
     run = site(lab, tmp_path, {"alike-01": None}, profiles={"default": policy}, strategy="mixed")
     run.failed().says("is known from plugin v0.20.0 on; the cluster has v0.19.3")
+
+
+def test_label_is_set_instead_of_removed_where_the_plugin_would_not_notice(
+    lab: Lab, tmp_path: Path
+) -> None:
+    """Plugins before v0.18.2 miss the removal."""
+    old: dict[str, Any] = {"profiles": MIXED, "strategy": "mixed", "version": "v0.18.1"}
+    site(lab, tmp_path, {"alike-01": "four"}, **old).succeeded()
+    site(lab, tmp_path, {"alike-01": None}, **old).succeeded()
+    assert labels(lab, "alike-01")["nvidia.com/device-plugin.config"] == "default"
+    assert agrees(lab, {"alike-01": None}, MIXED) == {"alike-01": {"nvidia.com/gpu": 2}}
+    assert site(lab, tmp_path, {"alike-01": None}, **old).succeeded().changed == {"localhost": 0}
 
 
 def test_uninstall_brings_the_mig_configuration_back(lab: Lab, tmp_path: Path) -> None:

@@ -330,3 +330,22 @@ def test_plan_labels_applied_leaves_nothing(
     again = _fleet.plan_labels(desired, applied, known=known, exclusive=exclusive)
     assert not again
     assert (again.unmanaged, again.missing) == (plan.unmanaged, plan.missing)
+
+
+@pytest.mark.parametrize(
+    ("desired", "observed", "after"),
+    [
+        (None, "dev", "default"),
+        (None, "default", None),  # no change
+        (None, None, None),  # a node that never had a label needs none
+        ("dev", "default", "dev"),
+    ],
+)
+def test_plan_labels_instead_of_a_removal(
+    desired: str | None, observed: str | None, after: str | None
+) -> None:
+    """For plugins that do not notice when a label is removed."""
+    plan = _fleet.plan_labels(
+        {"a": desired}, {"a": observed}, known=["a"], exclusive=False, instead="default"
+    )
+    assert [change.after for change in plan.changes] == ([after] if after else [])
