@@ -48,6 +48,8 @@ _INTEGER = re.compile(
 )
 _BASES = {"x": 16, "b": 2, "o": 8, "z": 8, "d": 10}
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+BOM = "\ufeff"
+_ODD = re.compile("[\x85\u2028\u2029\ufeff]")
 _GLUED = re.compile(r":[,\[\]{}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LEAST, _MOST = -(2**63), 2**64  # int64, else uint64; beyond that a float
@@ -80,9 +82,9 @@ def load(text: str, reader: Reader) -> object:
     """
     if yaml is None:
         raise ProfileError("The Python package PyYAML is missing.")
-    if "\ufeff" in text[1:]:
-        said = "has a byte order mark (U+FEFF) in the middle; take it out"
-        reader.problem(Rule.AMBIGUOUS, "", said)
+    if odd := _ODD.search(text.removeprefix(BOM)):
+        said = f"has the character U+{ord(odd[0]):04X}, a line break or mark that readers of YAML"
+        reader.problem(Rule.AMBIGUOUS, "", f"{said} take differently; take it out")
         return None
     try:
         loader = _Composer(text)

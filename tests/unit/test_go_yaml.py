@@ -91,6 +91,8 @@ def test_load(text: str, value: object) -> None:
         ("{a:{b: 1}}", [Rule.AMBIGUOUS]),  # Go: the word "a:", and then something unexpected
         ("{a:, b: 1}", [Rule.AMBIGUOUS]),  # Go: the key is "a:"
         ("a: \ufeff1", [Rule.AMBIGUOUS]),
+        ("a: 1\u2028b: 2", [Rule.AMBIGUOUS]),
+        ("a: 1 # \x85", [Rule.AMBIGUOUS]),
         ("a: 1\n--- [", [Rule.SECOND_DOCUMENT]),
         ("a: !x 1\nb: !!int 1", [Rule.TAG, Rule.TAG]),
         ("%TAG ! x:\n---\na: 1", [Rule.TAG]),
