@@ -8,7 +8,8 @@ kubernetes.core.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from typing import Any
 
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -17,10 +18,16 @@ from ansible.utils.vars import merge_hash
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._helm import Note
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._helm_program import require_helm
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._results import add_warnings
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._results import (
+    add_warnings,
+    without_noise,
+)
 
 MODULE = "gpufleet.sharing.helm_release"
-NOISE = "Install helm diff"  # said on every run without that plugin
+NOISES = (
+    "Install helm diff",  # said on every run without that plugin
+    "'status.values' return value",  # said whenever there is a release; we read the new one
+)
 OWN_CONFIG_MAP = (
     "The release's values have devicePlugin.config.create: true, so Helm would own the ConfigMap"
     " that this collection keeps, and"
@@ -88,13 +95,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "timeout": f"{options.get('timeout') or 600}s",
             },
         )
-        warnings = deployed.get("warnings")
-        if isinstance(warnings, list):
-            deployed["warnings"] = [warning for warning in warnings if NOISE not in str(warning)]
         shown = {"before": before, "after": after} if deployed.get("changed") else {}
         kept = ("changed", "failed", "msg", "stderr", "warnings", "deprecations", "exception")
         return {name: deployed[name] for name in kept if name in deployed} | {
-            "values": after,
+            "release_values": after,
             "diff": shown,
             "differs": bool(deployed.get("changed")),
         }
@@ -126,6 +130,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "left": not note.installed,
             "diff": shown,
         }
+
+    def _low_level_execute_command(
+        self, *args: object, **kwargs: object
+    ) -> MutableMapping[str, Any]:
+        """As of every action; but what modules print comes without noise."""
+        done: MutableMapping[str, Any] = super()._low_level_execute_command(*args, **kwargs)
+        done["stdout"] = without_noise(done["stdout"], NOISES)
+        done["stdout_lines"] = done["stdout"].splitlines()
+        return done
 
     def _module(self, name: str, arguments: Result) -> Result:
         found: Result = self._execute_module(name, module_args=arguments, task_vars=self._variables)
@@ -171,7 +184,8 @@ def with_pointer(values: Mapping[str, object], pointer: Mapping[str, object]) ->
 def _values(release: Mapping[str, object]) -> Result:
     """The user's values of a release, from the answer of helm_info."""
     status = release.get("status")
-    found = status.get("values") if isinstance(status, dict) else None
+    told = status if isinstance(status, dict) else {}
+    found = told.get("release_values", told.get("values"))  # the older name goes with version 8
     return dict(found) if isinstance(found, dict) else {}
 
 

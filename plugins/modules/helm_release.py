@@ -113,7 +113,7 @@ left:
   description: Whether a release that is not ours stays.
   type: bool
   returned: with O(state=absent)
-values:
+release_values:
   description: The values of the release, as merged.
   type: dict
   returned: with O(state=present)
