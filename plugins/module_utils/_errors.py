@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
+MOST_LINES = 50
+
+
 class SharingError(Exception):
     """Something the user has to know: the message says what, where and what to do next.
 
@@ -50,7 +53,9 @@ class RefusedError(SharingError):
 
 def joined(error: type[SharingError], problems: Sequence[str]) -> SharingError:
     """One error of the given type for one or more problems, a line each when there are several."""
-    lines = "\n".join(f"- {problem}" for problem in problems)
+    lines = "\n".join(f"- {problem}" for problem in problems[:MOST_LINES])
+    if len(problems) > MOST_LINES:
+        lines += f"\n- and {len(problems) - MOST_LINES} more"
     single = len(problems) == 1
     made = error(problems[0] if single else f"{len(problems)} problems:\n{lines}")
     made.problems = tuple(problems)

@@ -67,7 +67,8 @@ def read_word(word: str) -> object:
     plain = word if word[0] == "." else word.replace("_", "")
     if found := _INTEGER.fullmatch(plain):
         base = str(found.lastgroup)
-        number = int(found["sign"] + found[base], _BASES[base])
+        digits = found[base].lstrip("0") or "0"
+        number = int(found["sign"] + digits[:65], _BASES[base])  # 64 digits are beyond 64 bits
         if _LEAST <= number < (_MOST if found["sign"] == "" else -_LEAST):
             return number
     if _FLOAT.fullmatch(plain) and not math.isinf(float(plain)):

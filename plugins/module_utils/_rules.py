@@ -132,7 +132,7 @@ class Reader:
             hints = [f" In the plugin's own keys it belongs at {place}."]
         below = f" in {where}" if where else ""
         said = (
-            f"{self.subject}: {path(where, str(key))} (value {quoted(value)}) is not a setting of"
+            f"{self.subject}: {path(where, cut(str(key)))} (value {quoted(value)}) is not a setting of"
             f" a profile; allowed{below}: {', '.join(known)}.{''.join(hints)}"
         )
         self.problems.append(Problem(Rule.UNKNOWN_KEY, said))
@@ -190,7 +190,10 @@ def path(where: str, key: str) -> str:
 
 def quoted(value: object) -> str:
     """A value as the user wrote it, cut to a readable length."""
-    text = f"'{value}'" if isinstance(value, str) else str(value)
+    return cut(f"'{value}'" if isinstance(value, str) else str(value))
+
+
+def cut(text: str) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
