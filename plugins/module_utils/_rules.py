@@ -132,8 +132,8 @@ class Reader:
             hints = [f" In the plugin's own keys it belongs at {place}."]
         below = f" in {where}" if where else ""
         said = (
-            f"{self.subject}: {path(where, cut(str(key)))} (value {quoted(value)}) is not a setting of"
-            f" a profile; allowed{below}: {', '.join(known)}.{''.join(hints)}"
+            f"{self.subject}: {path(where, cut(str(key)))} (value {quoted(value)}) is not a setting"
+            f" of a profile; allowed{below}: {', '.join(known)}.{''.join(hints)}"
         )
         self.problems.append(Problem(Rule.UNKNOWN_KEY, said))
 

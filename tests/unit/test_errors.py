@@ -1,0 +1,31 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Errors of one problem and of many."""
+
+from __future__ import annotations
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _errors
+
+
+def test_joined_one() -> None:
+    error = _errors.joined(_errors.ClusterError, ["no"])
+    assert isinstance(error, _errors.ClusterError)
+    assert (str(error), error.problems, error.status) == ("no", ("no",), 0)
+
+
+def test_joined_some() -> None:
+    error = _errors.joined(_errors.ProfileError, ["no", "nor"])
+    assert (str(error), error.problems) == ("2 problems:\n- no\n- nor", ("no", "nor"))
+
+
+def test_joined_many_is_cut_and_tells_how_many() -> None:
+    problems = [f"problem {n}" for n in range(1000)]
+    error = _errors.joined(_errors.ProfileError, problems)
+    lines = str(error).splitlines()
+    assert (lines[0], lines[-1], len(lines)) == ("1000 problems:", "- and 950 more", 52)
+    assert len(error.problems) == 1000
+
+
+def test_some() -> None:
+    assert _errors.some(["a", "b"]) == "a, b"
+    assert _errors.some(["a", "b", "c"], 2) == "a, b and 1 more"
