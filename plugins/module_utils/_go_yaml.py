@@ -12,6 +12,7 @@ Source of the words: go.yaml.in/yaml/v2 v2.4 (resolve.go), behind sigs.k8s.io/ya
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from dataclasses import dataclass, field
@@ -50,6 +51,7 @@ _BASES = {"x": 16, "b": 2, "o": 8, "z": 8, "d": 10}
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 BOM = "\ufeff"
 _ODD = re.compile("[\x85\u2028\u2029\ufeff]")
+_DIRECTIVE = re.compile(r"([ \t]*(#[^\r\n]*)?(\r\n?|\n))*%")
 _GLUED = re.compile(r":[,\[\]{}]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LEAST, _MOST = -(2**63), 2**64  # int64, else uint64; beyond that a float
@@ -88,7 +90,7 @@ def load(text: str, reader: Reader) -> object:
         reader.problem(Rule.AMBIGUOUS, "", f"{said} take differently; take it out")
         return None
     try:
-        loader = _Composer(text)
+        loader = _Composer(_without_tabs(text))
         node = loader.get_node() if loader.check_node() else None
     except RecursionError:
         reader.problem(Rule.SIZE, "", TOO_LARGE)
@@ -102,6 +104,8 @@ def load(text: str, reader: Reader) -> object:
         said = f"has a colon without a blank after it (line {loader.glued[0]}); add the blank"
         reader.problem(Rule.AMBIGUOUS, "", said)
         return None
+    if _DIRECTIVE.match(text.removeprefix(BOM)):
+        loader.special.append("a directive (%)")
     for said in loader.special:
         reader.problem(Rule.TAG, "", f"uses {said}; write it without")
     if loader.ends_early():
@@ -112,6 +116,20 @@ def load(text: str, reader: Reader) -> object:
     except _TooLarge:
         reader.problem(Rule.SIZE, "", TOO_LARGE)
         return None
+
+
+def _without_tabs(text: str) -> str:
+    """A JSON object with blanks in the place of its tabs, which only Python's YAML reader minds;
+    anything else as it is. Inside of its texts JSON has no tabs.
+    """
+    body = text.strip(" \r\n")
+    if "\t" not in text or not body.startswith("{") or not body.endswith("}"):
+        return text
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    return text.replace("\t", " ")
 
 
 class _TooLarge(Exception):
@@ -126,13 +144,6 @@ class _Composer(BASE):
         self.text = text
         self.glued: list[int] = []  # lines where a colon needs a blank
         self.special: list[str] = []
-
-    def check_node(self) -> bool:
-        found: bool = super().check_node()
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.DocumentStartEvent) and (event.version or event.tags):
-            self.special.append("a directive (%)")
-        return found
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]

@@ -159,7 +159,8 @@ def dump(rng: random.Random, document: Any) -> str:
     """A document as a text, in one of several styles."""
     style = rng.randrange(4)
     if style == 0:
-        return json.dumps(document, ensure_ascii=rng.random() < 0.5, allow_nan=True)
+        indent = rng.choice((None, 2, "\t"))
+        return json.dumps(document, ensure_ascii=rng.random() < 0.5, indent=indent)
     return yaml.safe_dump(
         document,
         default_flow_style=(None, True, False)[style - 1],

@@ -74,6 +74,7 @@ def test_read_word_not_a_number() -> None:
         ("a: &x 1\nb: &x 2\nc: *x", {"a": 1, "b": 2, "c": 2}),
         ("'<<': 1", {"<<": 1}),
         ("\ufeffa: 1", {"a": 1}),
+        ('{\n\t"a":\t[\n\t\t1\n\t]\n}\n', {"a": [1]}),
     ],
 )
 def test_load(text: str, value: object) -> None:
@@ -90,6 +91,8 @@ def test_load(text: str, value: object) -> None:
         ("a: &x [{b: 1}]\nc: {<<: *x}", [Rule.SYNTAX]),
         ("a: {? : 1}", [Rule.SYNTAX]),
         ("a: \x00", [Rule.SYNTAX]),
+        ("{a:\t1}", [Rule.AMBIGUOUS]),
+        ("\t\n{}", [Rule.AMBIGUOUS]),
         ("{a:{b: 1}}", [Rule.AMBIGUOUS]),  # Go: the word "a:", and then something unexpected
         ("{a:, b: 1}", [Rule.AMBIGUOUS]),  # Go: the key is "a:"
         ("a: \ufeff1", [Rule.AMBIGUOUS]),
@@ -98,6 +101,7 @@ def test_load(text: str, value: object) -> None:
         ("a: 1\n--- [", [Rule.SECOND_DOCUMENT]),
         ("a: !x 1\nb: !!int 1", [Rule.TAG, Rule.TAG]),
         ("%TAG ! x:\n---\na: 1", [Rule.TAG]),
+        ("# note\n\n%OTHER thing\n---\na: 1", [Rule.TAG]),
         ("[" * 5000, [Rule.SIZE]),
     ],
 )
