@@ -49,6 +49,11 @@ _INTEGER = re.compile(
 )
 _BASES = {"x": 16, "b": 2, "o": 8, "z": 8, "d": 10}
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_SIGNED = re.compile(r"0b([+-][01]{1,63})")  # a sign behind the prefix, which Go takes
+_LOOSE = re.compile(r"(?<![0-9])_|_(?![0-9])")
+_ESCAPED_SLASH = re.compile(r"(?<!\\)(\\\\)*\\/")  # JSON has it, Go's YAML does not
+_TAB_IN_BLOCK = re.compile(r"[\r\n] *\t")
+_MOST_ALIASES = 10  # Go refuses a file of which 99 % comes out of aliases: with ten it cannot
 BOM = "\ufeff"
 _ODD = re.compile("[\x85\u2028\u2029\ufeff]")
 _DIRECTIVE = re.compile(r"([ \t]*(#[^\r\n]*)?(\r\n?|\n))*%")
@@ -66,7 +71,14 @@ def read_word(word: str) -> object:
         return _WORDS[word]
     if word[0] not in "+-.0123456789":
         return word
-    plain = word if word[0] == "." else word.replace("_", "")
+    plain = word if word[0] == "." and _LOOSE.search(word) else word.replace("_", "")
+    return _read_number(plain, word)
+
+
+def _read_number(plain: str, word: str) -> object:
+    """The number that a word without underscores is, or the word itself."""
+    if signed := _SIGNED.fullmatch(plain):
+        return int(signed[1], 2)
     if found := _INTEGER.fullmatch(plain):
         base = str(found.lastgroup)
         digits = found[base].lstrip("0") or "0"
@@ -85,13 +97,30 @@ def load(text: str, reader: Reader) -> object:
     """
     if yaml is None:
         raise ProfileError("The Python package PyYAML is missing.")
+    loader = _compose(text, reader)
+    if loader is None:
+        return None
+    for said in loader.special:
+        reader.problem(Rule.TAG, "", f"uses {said}; write it without")
+    if loader.ends_early():
+        said = "has more than one YAML document, and the plugin reads the first alone; leave one"
+        reader.problem(Rule.SECOND_DOCUMENT, "", said)
+    try:
+        return None if loader.root is None else _Values(reader).value(loader.root, "")
+    except _TooLarge:
+        reader.problem(Rule.SIZE, "", TOO_LARGE)
+        return None
+
+
+def _compose(text: str, reader: Reader) -> _Composer | None:
+    """The structure of a text, None where it has none that both readers see."""
     if odd := _ODD.search(text.removeprefix(BOM)):
         said = f"has the character U+{ord(odd[0]):04X}, a line break or mark that readers of YAML"
         reader.problem(Rule.AMBIGUOUS, "", f"{said} take differently; take it out")
         return None
     try:
         loader = _Composer(_without_tabs(text))
-        node = loader.get_node() if loader.check_node() else None
+        loader.root = loader.get_node() if loader.check_node() else None
     except RecursionError:
         reader.problem(Rule.SIZE, "", TOO_LARGE)
         return None
@@ -100,22 +129,11 @@ def load(text: str, reader: Reader) -> object:
         rule = Rule.AMBIGUOUS if r"'\t'" in said else Rule.SYNTAX
         reader.problem(rule, "", f"is no YAML that every reader can read: {said}")
         return None
-    if loader.glued:
-        said = f"has a colon without a blank after it (line {loader.glued[0]}); add the blank"
-        reader.problem(Rule.AMBIGUOUS, "", said)
-        return None
+    for rule, said in loader.problems:
+        reader.problem(rule, "", said)
     if _DIRECTIVE.match(text.removeprefix(BOM)):
         loader.special.append("a directive (%)")
-    for said in loader.special:
-        reader.problem(Rule.TAG, "", f"uses {said}; write it without")
-    if loader.ends_early():
-        said = "has more than one YAML document, and the plugin reads the first alone; leave one"
-        reader.problem(Rule.SECOND_DOCUMENT, "", said)
-    try:
-        return None if node is None else _Values(reader).value(node, "")
-    except _TooLarge:
-        reader.problem(Rule.SIZE, "", TOO_LARGE)
-        return None
+    return None if loader.problems else loader
 
 
 def _without_tabs(text: str) -> str:
@@ -142,22 +160,44 @@ class _Composer(BASE):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
-        self.glued: list[int] = []  # lines where a colon needs a blank
+        self.root: yaml.Node | None = None
         self.special: list[str] = []
+        self.aliases = 0
+        self.problems: list[tuple[Rule, str]] = []
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if tag := getattr(event, "tag", None):
             self.special.append(f"the tag {quoted(str(tag))}")
-        if not isinstance(event, yaml.AliasEvent):
+        if isinstance(event, yaml.AliasEvent):
+            self.aliases += 1
+            if self.aliases == _MOST_ALIASES + 1:
+                said = f"has more than {_MOST_ALIASES} aliases (*name); write it out"
+                self.problems.append((Rule.SIZE, said))
+        else:
             self.anchors.pop(event.anchor, None)  # an anchor may be set anew
         node: yaml.Node | None = super().compose_node(parent, index)
         if isinstance(event, yaml.ScalarEvent) and isinstance(node, yaml.ScalarNode):
             node.tag = "plain" if event.implicit[0] else "text"
+            self.check_scalar(event)
             mark = event.end_mark
             if event.implicit[0] and mark and _GLUED.match(self.text, mark.index):
-                self.glued.append(mark.line + 1)  # Go takes the colon as part of the word
+                # Go takes the colon as part of the word
+                said = f"has a colon without a blank after it (line {mark.line + 1}); add the blank"
+                self.problems.append((Rule.AMBIGUOUS, said))
         return node
+
+    def check_scalar(self, event: yaml.ScalarEvent) -> None:
+        """Note what Go's reader refuses in a quoted or block text."""
+        if not event.start_mark or not event.end_mark:
+            return
+        raw = self.text[event.start_mark.index : event.end_mark.index]
+        if event.style == '"' and _ESCAPED_SLASH.search(raw):
+            said = r"has the escape \/ in a quoted text, which the plugin cannot read; write /"
+            self.problems.append((Rule.SYNTAX, said))
+        if event.style in ("|", ">") and _TAB_IN_BLOCK.search(raw):
+            said = "has a tab where a block text is indented; use blanks"
+            self.problems.append((Rule.AMBIGUOUS, said))
 
     def ends_early(self) -> bool:
         """Whether something comes after the first document, be it broken."""

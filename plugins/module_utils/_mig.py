@@ -19,6 +19,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import 
     CONFIG_HASH_ANNOTATION,
     NodeState,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import NO_MIG
 
 MIG_LABEL = "nvidia.com/mig.config"
 STATE_LABEL = "nvidia.com/mig.config.state"
@@ -72,15 +73,16 @@ def plan_mig(
     """Compare MIG configurations by node with labels.
 
     Returns the changes, and the nodes that have the right label but have not got there yet. Nodes
-    that are not in the cluster are left out.
+    that are not in the cluster, or NotReady, are left out; so are those without MIG that are to
+    have none. A configuration that has failed is set anew.
     """
     changes = []
     waiting = []
     for node, config in sorted(wanted.items()):
-        if node not in states:
+        if node not in states or not states[node].ready or needless(states[node], config):
             continue
         before = states[node].labels.get(MIG_LABEL) or None
-        if before != config:
+        if before != config or has_failed(states[node]):
             changes.append(MigChange(node, before, config))
         elif unfinished(states[node], config):
             waiting.append(node)
@@ -91,8 +93,6 @@ def unfinished(state: NodeState | None, config: str) -> str:
     """Why a node is not cut as configured yet, in words; empty when it is."""
     if state is None:
         return "the node has left the cluster"
-    if not state.ready:
-        return "node is NotReady"
     if state.labels.get(MIG_LABEL) != config:
         return f"{MIG_LABEL} is {state.labels.get(MIG_LABEL)}, not {config}: somebody changed it"
     told = state.labels.get(STATE_LABEL)
@@ -106,9 +106,14 @@ def has_failed(state: NodeState | None) -> bool:
 
 def incapable(state: NodeState, config: str) -> str:
     """Why a node can never be cut so, in words; empty when nothing is known."""
-    if state.labels.get(CAPABLE_LABEL) == "false":
+    if state.labels.get(CAPABLE_LABEL) == "false" and config != NO_MIG:
         return f"it is to be cut by MIG ({config}), and its GPUs know no MIG ({CAPABLE_LABEL})"
     return ""
+
+
+def needless(state: NodeState, config: str) -> bool:
+    """Whether a node has no MIG anyway, and is to have none."""
+    return config == NO_MIG and state.labels.get(CAPABLE_LABEL) == "false"
 
 
 def is_busy(state: NodeState) -> bool:

@@ -420,8 +420,8 @@ def nanoseconds(duration: object) -> int | None:
     if not _DURATION.fullmatch(text):
         return None
     parts = _DURATION_PART.findall(text)
-    total = sum((Decimal(number) * _NANOSECONDS[unit] for number, unit in parts), Decimal(0))
-    return int(total) * (-1 if text.startswith("-") else 1)
+    total = sum(int(Decimal(number) * _NANOSECONDS[unit]) for number, unit in parts)
+    return total * (-1 if text.startswith("-") else 1)
 
 
 FLAGS: Mapping[str, Callable[[Reader, str, object], Flag | None]] = {

@@ -285,7 +285,46 @@ def to_plugin_config(profile: Profile) -> str:
     A profile that shares nothing and sets nothing is the version alone: the plugin refuses replicas
     below 2 and an empty sharing block.
     """
-    return str(yaml.safe_dump(to_document(profile.content), sort_keys=False, allow_unicode=False))
+    text = str(
+        yaml.dump(
+            _quoted(to_document(profile.content)),
+            Dumper=_dumper(),
+            sort_keys=False,
+            allow_unicode=False,
+        )
+    )
+    if _content(text) != profile.content:  # a file that the plugin misreads takes the GPUs away
+        raise ProfileError(f"profile {quoted(profile.name)} cannot be written as a file: {text}")
+    return text
+
+
+class _Quoted(str):
+    """A text that Go would take for something else without quotes."""
+
+    __slots__ = ()
+
+
+def _quoted(value: object) -> object:
+    """The same values, with texts marked that have to be quoted for Go."""
+    if isinstance(value, dict):
+        return {key: _quoted(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_quoted(entry) for entry in value]
+    if isinstance(value, str) and not isinstance(_go_yaml.read_word(value), str):
+        return _Quoted(value)
+    return value
+
+
+@lru_cache
+def _dumper() -> type[yaml.SafeDumper]:
+    class Dumper(yaml.SafeDumper):
+        """Writes marked texts in double quotes."""
+
+    def represent(dumper: yaml.SafeDumper, text: _Quoted) -> yaml.Node:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style='"')
+
+    Dumper.add_representer(_Quoted, represent)
+    return Dumper
 
 
 def config_hash(text: str) -> str:
@@ -311,5 +350,5 @@ def same_content(one: str | None, other: str) -> bool:
 def _content(text: str) -> Content | None:
     """What a file says, None where it breaks a rule. What the operator shadows does not matter."""
     reader = Reader("", lenient=False)
-    content = read_text(text, reader, ANY_PLUGIN)
+    content = read_text(text, reader, Plugin() if "mpsRoot" in text else ANY_PLUGIN)
     return None if reader.problems else content

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 
-_WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
+_WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
 _INT64 = 2**63
 
@@ -55,6 +55,7 @@ class Rule(Enum):
     TEXT_EXPECTED = "a number or truth value that the plugin turns into a text"
     TAG = "a YAML tag or directive, which readers of YAML treat differently"
     AMBIGUOUS = "a tab as a blank, a colon without one, or the like, which readers take differently"
+    CONTROL = "a text with line breaks or other characters that a flag cannot have"
     RENAME = "rename, which the plugin ignores"
     DEVICES = "devices, which the plugin ignores: sharing covers all GPUs of a node"
     RESOURCE_PATTERNS = "resources by pattern, which the plugin ignores"
@@ -84,6 +85,7 @@ _TAKEN = frozenset(
         Rule.TEXT_EXPECTED,
         Rule.TAG,
         Rule.AMBIGUOUS,
+        Rule.CONTROL,
         Rule.RENAME,
         Rule.DEVICES,
         Rule.RESOURCE_PATTERNS,
@@ -165,7 +167,12 @@ class Reader:
     def text(self, where: str, value: object) -> str | None:
         """A text, None where it is not one."""
         if isinstance(value, str):
-            return str(value)
+            if value.isprintable() or value == "":
+                return str(value)
+            self.refuse(
+                Rule.CONTROL, where, ascii(value), "a text of one line, of letters and signs"
+            )
+            return None
         silently = isinstance(value, bool | int | float)
         rule = Rule.TEXT_EXPECTED if silently else Rule.TYPE
         self.refuse(rule, where, value, "a text. Put it in quotes" if silently else "a text")

@@ -23,7 +23,7 @@ options:
     description:
       - The nodes to act on, each a Kubernetes node name and the name of a configuration of the MIG
         manager, such as V(all-1g.10gb). The filter P(gpufleet.sharing.mig_configs#filter) gives it.
-      - Nodes that the cluster does not have are left out.
+      - Nodes that the cluster does not have, or that are NotReady, are left out.
     type: dict
     required: true
   batches:
@@ -73,6 +73,7 @@ differs:
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,8 +82,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spe
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     ClusterError,
     FleetError,
+    RefusedError,
     SharingError,
     joined,
+    some,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import node_state
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import cut
@@ -123,6 +126,11 @@ class Cutter:
     def change(self, changes: list[_mig.MigChange]) -> None:
         states = self.states()
         patches = {c.node: c.patch(states[c.node]) for c in changes if c.node in states}
+        again = [change.node for change in changes if change.before == change.after]
+        self.patch({node: {"labels": {_mig.MIG_LABEL: None}} for node in again})  # to be noticed
+        self.patch(patches)
+
+    def patch(self, patches: Mapping[str, Mapping[str, object]]) -> None:
         failures = self.cluster.for_each(
             list(patches),
             lambda node: self.cluster.patch(
@@ -145,8 +153,10 @@ class Cutter:
                 return
             if hopeless or time.monotonic() >= deadline:
                 lines = [f"- {node}: {reason}" for node, reason in sorted(wrong.items())[:20]]
-                said = f"{len(wrong)} of {len(nodes)} nodes ({what}) were not cut by MIG within"
-                raise MigError("\n".join([f"{said} {self.timeout} s:", *lines, HINT]))
+                said = (
+                    f"{len(wrong)} of {len(nodes)} nodes ({what}) were not cut by MIG (waited up to"
+                )
+                raise MigError("\n".join([f"{said} {self.timeout} s):", *lines, HINT]))
             time.sleep(pause)
 
 
@@ -158,6 +168,12 @@ def run(module: AnsibleModule) -> dict[str, object]:
     if problems := [f"{node}: {reason}." for node, reason in sorted(reasons.items()) if reason]:
         raise joined(FleetError, problems)
     changes, waiting = _mig.plan_mig(wanted, states)
+    busy = [change.node for change in changes if _mig.is_busy(states[change.node])]
+    if busy:
+        raise RefusedError(
+            f"NVIDIA's MIG manager is at work on {some(busy)} with another configuration. Run again"
+            " when it has finished."
+        )
     by_node = {change.node: change for change in changes}
     batches = cut(list(by_node), module.params["batches"])
     if not module.check_mode:

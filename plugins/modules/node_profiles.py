@@ -183,9 +183,14 @@ def run(module: AnsibleModule) -> dict[str, object]:
         if (profile or default) in profiles and node in gpu_nodes
     }
     changing = [change.node for change in plan.changes]
-    if not remove:
+    if remove:
+        check_nodes(gpu_nodes, {}, changing, planning=False)
+    else:
         check_nodes(gpu_nodes, meant, changing, planning=module.check_mode)
-    patches: Patches = {c.node: {"labels": {PROFILE_LABEL: c.after}} for c in plan.changes}
+    held = set() if remove or module.check_mode else uncut(gpu_nodes, meant)
+    patches: Patches = {
+        c.node: {"labels": {PROFILE_LABEL: c.after}} for c in plan.changes if c.node not in held
+    }
     if remove:
         forget(patches, [gpu_nodes[name] for name in desired if name in gpu_nodes])
     if patches and not module.check_mode:
@@ -238,7 +243,7 @@ def check_nodes(
     problems = [
         f"{node}: profile '{profile.name}' cannot be used there: {reason}."
         for node, profile in sorted(meant.items())
-        if (reason := mps_problem(states[node], profile))
+        if (reason := mps_problem(states[node], profile)) and profile.mig is None
     ]
     if problems:
         raise joined(FleetError, problems)
@@ -252,6 +257,19 @@ def check_nodes(
             " rebooting), so the profile of these nodes must not change now. Run again when it has"
             " finished."
         )
+
+
+def uncut(states: dict[str, NodeState], meant: dict[str, Profile]) -> set[str]:
+    """Nodes that their profile's MIG configuration has not reached, since they are NotReady: their
+    label waits for the run that finds them ready.
+    """
+    return {
+        node
+        for node, profile in meant.items()
+        if profile.mig is not None
+        and not _mig.needless(states[node], profile.mig)
+        and _mig.unfinished(states[node], profile.mig)
+    }
 
 
 def forget(patches: Patches, states: list[NodeState]) -> None:

@@ -37,6 +37,7 @@ def test_plan_mig() -> None:
         "done": node("all-1g.5gb", "success"),
         "busy": node("all-1g.5gb", "pending"),
         "killed": node("all-1g.5gb"),
+        "away": node("all-disabled", "success", ready=False),
     }
     changes, waiting = _mig.plan_mig(dict.fromkeys([*states, "missing"], "all-1g.5gb"), states)
     assert changes == [
@@ -46,6 +47,17 @@ def test_plan_mig() -> None:
     assert waiting == ["busy", "killed"]
 
 
+def test_plan_mig_sets_a_failed_configuration_anew() -> None:
+    changes, waiting = _mig.plan_mig({"n": "a"}, {"n": node("a", "failed")})
+    assert (changes, waiting) == ([_mig.MigChange("n", "a", "a")], [])
+
+
+def test_plan_mig_asks_nothing_of_a_card_without_mig() -> None:
+    old = _capacity.NodeState("n", {_mig.CAPABLE_LABEL: "false"})
+    assert _mig.plan_mig({"n": "all-disabled"}, {"n": old}) == ([], [])
+    assert _mig.incapable(old, "all-disabled") == ""
+
+
 @pytest.mark.parametrize(
     ("state", "reason"),
     [
@@ -53,7 +65,7 @@ def test_plan_mig() -> None:
         (node("a", "pending"), f"{STATE} is pending"),
         (node("a"), f"{STATE} is not there"),
         (node("b", "success"), f"{CONFIG} is b, not a: somebody changed it"),
-        (node("a", "success", ready=False), "node is NotReady"),
+        (node("a", "success", ready=False), ""),
         (None, "the node has left the cluster"),
     ],
 )

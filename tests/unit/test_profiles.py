@@ -270,3 +270,12 @@ def test_config_hash_is_twelve_digits() -> None:
 
 def test_same_content_without_file() -> None:
     assert not _profiles.same_content(None, "")
+
+
+@pytest.mark.parametrize(
+    "text", ["y", "N", "1e3", "09", "0X4", "0o10", "0B1", "+.5", "0b-1", "+_4", "~", "", "on", "é"]
+)
+def test_text_that_go_takes_for_something_else_is_quoted(text: str) -> None:
+    said = _profiles.parse_profile("p", {"flags": {"gfd": {"outputFile": text}}})
+    file = _profiles.to_plugin_config(said)
+    assert _profiles.parse_profile("p", file).content == said.content

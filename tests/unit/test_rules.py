@@ -195,6 +195,8 @@ CASES: list[tuple[Rule, object, str]] = [
         "flags.migStrategy (value 'mixed') is ignored: the operator sets MIG_STRATEGY in the"
         " plugin's environment, which wins; set the chart's value mig.strategy",
     ),
+    (Rule.CONTROL, {"flags": {"gfd": {"outputFile": "a\nb"}}}, "a text of one line"),
+    (Rule.TYPE, {"replicas": "010"}, "replicas is '010'; allowed: a whole number"),
     (Rule.OVERFLOW, {"flags": {"gfd": {"sleepInterval": 2**70}}}, "at most 64 bits of nanoseconds"),
 ]
 GATED: list[tuple[Rule, object, _plugin_file.Plugin, str]] = [
