@@ -30,10 +30,13 @@ PROFILES_ANNOTATION = "gpufleet.sharing/profiles"
 
 @dataclass(frozen=True)
 class Written:
-    """A key that we wrote: the hash of its content, and when."""
+    """A key that we wrote: the hash of its content, when, and whether the key had other content
+    before, which a plugin that started earlier may still have in hand.
+    """
 
     hash: str
     at: str  # RFC 3339, UTC, full seconds, rounded up
+    replaced: bool = True
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ def read_config_map(document: object) -> ConfigMap:
             text_at(document, "metadata", "annotations", PROFILES_ANNOTATION) or "{}"
         )
         written = {
-            key: Written(str(entry["hash"]), str(entry["at"])) for key, entry in noted.items()
+            key: Written(str(entry["hash"]), str(entry["at"]), bool(entry.get("replaced", True)))
+            for key, entry in noted.items()
         }
     except (ValueError, TypeError, KeyError, AttributeError):
         written = {}
@@ -125,7 +129,7 @@ def plan_config_map(
     known = dict(observed.written) if observed else {}
     at = _round_up(now)
     record = {key: entry for key, entry in known.items() if key in data and key not in remove}
-    record |= {key: Written(config_hash(text), at) for key, text in put.items()}
+    record |= {key: Written(config_hash(text), at, key in data) for key, text in put.items()}
     kept = tuple(key for key in others if key in in_use) if prune else ()
     return ConfigMapPlan(observed, put, remove, kept, record)
 

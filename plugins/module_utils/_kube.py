@@ -44,6 +44,7 @@ PAGE = 500
 CONCURRENCY = 16
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 _TIMEOUT = 60.0
+_WATCH_SECONDS = 50  # the server ends a watch before our patience for silence ends
 _SAFE_TO_REPEAT = frozenset({"GET", "PATCH", "DELETE"})
 
 
@@ -99,6 +100,49 @@ class Cluster:
             if not query["continue"]:
                 return
 
+    def snapshot(self, path: str, *, labels: str = "") -> tuple[list[Json], str]:
+        """The objects of a list at one moment, and that moment, for a watch to begin at."""
+        query = {"limit": str(PAGE), "labelSelector": labels, "continue": ""}
+        found: list[Json] = []
+        while True:
+            page = self._request("GET", path, query=query)
+            found.extend(cast("list[Json]", page.get("items") or []))
+            metadata = cast("Json", page.get("metadata") or {})
+            query["continue"] = str(metadata.get("continue") or "")
+            if not query["continue"]:
+                return found, str(metadata.get("resourceVersion") or "")
+
+    def watch(self, path: str, since: str, *, labels: str = "") -> Iterator[Json]:
+        """What happens to the objects of a list, event by event, from a moment on, until the server
+        ends the watch, as it does every few minutes. A moment that is too long ago raises
+        ClusterError with status 410.
+        """
+        query = {
+            "watch": "1",
+            "resourceVersion": since,
+            "labelSelector": labels,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(_WATCH_SECONDS),
+        }
+        response = self._send("GET", path, query, stream=True)
+        if response.status >= 400:
+            self._answer("GET", path, response.status, response.read())
+        rest = b""
+        try:
+            for chunk in response.stream():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    event = cast("Json", json.loads(line))
+                    if event.get("type") == "ERROR":
+                        told = cast("Json", event.get("object") or {})
+                        status = int(str(told.get("code") or 500))
+                        raise ClusterError(f"The watch of {path} ended: {told}", status)
+                    yield event
+        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            raise ClusterError(f"The watch of {path} broke: {_reason(error)}.") from error
+        finally:
+            response.close()
+
     def create(self, path: str, body: Mapping[str, object]) -> Json:
         return self._request("POST", path, body=body)
 
@@ -144,27 +188,40 @@ class Cluster:
         accept: str = "application/json",
     ) -> Json:
         asked = {"fieldManager": AGENT} if method in ("POST", "PATCH") else dict(query or {})
-        filled = urlencode({name: value for name, value in asked.items() if value})
+        response = self._send(method, path, asked, body=body, accept=accept)
+        self._date = response.headers.get("Date", "")
+        return self._answer(method, path, response.status, response.data)
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        *,
+        body: Mapping[str, object] | None = None,
+        accept: str = "application/json",
+        stream: bool = False,
+    ) -> urllib3.BaseHTTPResponse:
+        filled = urlencode({name: value for name, value in query.items() if value})
         headers = _headers(self._api) | {"Accept": accept, "User-Agent": AGENT}
         if body is not None:
             kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
             headers["Content-Type"] = kind
         self.requests += 1
         try:
-            response = self._api.rest_client.pool_manager.request(
+            return self._api.rest_client.pool_manager.request(
                 method,
                 self.server + path + ("?" + filled if filled else ""),
                 body=json.dumps(body) if body is not None else None,
                 headers=headers,
                 retries=_retries(method),
                 timeout=_TIMEOUT,
+                preload_content=not stream,
             )
         except urllib3.exceptions.HTTPError as error:
             raise ClusterError(
                 f"The API server {self.server} cannot be reached: {_reason(error)}."
             ) from error
-        self._date = response.headers.get("Date", "")
-        return self._answer(method, path, response.status, response.data)
 
     def _answer(self, method: str, path: str, status: int, data: bytes) -> Json:
         try:
@@ -189,7 +246,9 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class _Pool(Protocol):
-        def request(self, method: str, url: str, **options: object) -> urllib3.HTTPResponse: ...
+        def request(
+            self, method: str, url: str, **options: object
+        ) -> urllib3.BaseHTTPResponse: ...
 
     class _Rest(Protocol):
         pool_manager: _Pool

@@ -54,6 +54,8 @@ except ImportError:  # the modules and filters report it; kubernetes itself depe
 __all__ = ["GPU_RESOURCE", "RESOURCE_PREFIX", "SHARED_SUFFIX", "Content", "SharedResource"]
 
 MAX_NAME_LENGTH = 63
+VERSION_LENGTH = 8  # digits of the hash in the key of a versioned profile
+MAX_VERSIONED_NAME_LENGTH = MAX_NAME_LENGTH - VERSION_LENGTH - 1
 STRATEGIES = {"time_slicing": "time-slicing", "mps": "mps", "none": "none"}
 NO_MIG = "all-disabled"  # the configuration of NVIDIA's MIG manager that turns MIG off
 SHORT_FIELDS = (
@@ -325,6 +327,15 @@ def _dumper() -> type[yaml.SafeDumper]:
 
     Dumper.add_representer(_Quoted, represent)
     return Dumper
+
+
+def key_of(profile: Profile, *, versioned: bool) -> str:
+    """The ConfigMap's key that holds a profile: its name; versioned, also what it says, so that a
+    key is never edited.
+    """
+    if not versioned:
+        return profile.name
+    return f"{profile.name}.{config_hash(to_plugin_config(profile))[:VERSION_LENGTH]}"
 
 
 def config_hash(text: str) -> str:

@@ -2,20 +2,21 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: bringing changed content to the nodes, batch by batch.
+"""PRIVATE to the collection: bringing profiles to the nodes, batch by batch.
 
-A plugin never picks up a change of content by itself, so its pods are restarted. Which nodes need
-it is written on the nodes:
-the annotation gpufleet.sharing/config-hash names the content that a node's plugin has really
-loaded.
+A plugin acts on its node's label at once, and never picks up a change of content by itself: then
+its pods are restarted. Which nodes need it is written on the nodes: the annotation
+gpufleet.sharing/config-hash names the content that a node's plugin has really loaded.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
+from typing import Protocol
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import (
     CONFIG_HASH_ANNOTATION,
@@ -24,7 +25,16 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import 
     labels_fit,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._config_map import ConfigMap
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
+    FleetError,
+    SharingError,
+    joined,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import (
+    PROFILE_LABEL,
+    LabelChange,
+    undefined_profiles,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
     GFD_APP,
     MPS_APP,
@@ -34,11 +44,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
     Profile,
     config_hash,
+    key_of,
     same_content,
     to_plugin_config,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
+LONGEST_SILENCE = 10.0  # seconds between two words on progress
 
 class Step(Enum):
     """What a node needs."""
@@ -46,23 +57,63 @@ class Step(Enum):
     NOTHING = "nothing"  # it is annotated with the content it should have
     RECORD = "record"  # it has loaded the content already: only the annotation is missing
     WAIT = "wait"  # its label or its pods have just changed: it will get there by itself
-    RESTART = "restart"  # its plugin runs on older content
+    FLIP = "flip"  # its label names another key, which the plugin then loads
+    RESTART = "restart"  # its plugin runs on older content; its label may change too
     SKIP = "skip"  # it is NotReady, or not in the cluster
 
 
 @dataclass(frozen=True)
 class Target:
-    """What one node should have: its profile (the default one where it has no label), and its GPUs
-    if stated.
+    """What one node should have: its profile, the ConfigMap's key with it, the label that names it
+    (None where the node is to have none, and gets the default), its GPUs if stated; and its group,
+    over which batches are spread.
     """
 
     node: str
     profile: Profile
     gpus: int | None = None
+    label: str | None = None
+    key: str = ""
+    group: str = ""
 
     @property
     def hash(self) -> str:
         return config_hash(to_plugin_config(self.profile))
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What a fleet should have: the profiles, and by node which (None for the default), its GPUs
+    where stated, and its group.
+    """
+
+    profiles: Mapping[str, Profile]
+    default_profile: str
+    assignments: Mapping[str, str | None]
+    versioned: bool = False
+    gpus: Mapping[str, int] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+    def target(self, node: str) -> Target:
+        """Raises FleetError where the node's profile is not defined."""
+        assigned = self.assignments.get(node)
+        profile = self.profiles.get(assigned or self.default_profile)
+        if profile is None:
+            raise joined(
+                FleetError, list(undefined_profiles(self.assignments, list(self.profiles), None))
+            )
+        key = key_of(profile, versioned=self.versioned)
+        return Target(
+            node=node,
+            profile=profile,
+            gpus=self.gpus.get(node),
+            label=key if assigned or self.versioned else None,
+            key=key,
+            group=self.groups.get(node, profile.name),
+        )
+
+    def targets(self) -> dict[str, Target]:
+        return {node: self.target(node) for node in self.assignments}
 
 
 @dataclass(frozen=True)
@@ -74,14 +125,19 @@ class Observation:
 
 @dataclass(frozen=True)
 class RolloutPlan:
-    """What each node needs; and the hash it has, and the hash it should have."""
+    """What each node needs; the hash it has, and the hash it should have; and its label.
+
+    refresh holds nodes whose pods have to see the ConfigMap's new key before their label names it.
+    """
 
     steps: Mapping[str, Step]
     before: Mapping[str, str]
     after: Mapping[str, str]
+    labels: Mapping[str, LabelChange]
+    refresh: frozenset[str] = frozenset()
 
-    def nodes(self, step: Step) -> list[str]:
-        return [node for node, needed in self.steps.items() if needed is step]
+    def nodes(self, *steps: Step) -> list[str]:
+        return [node for node, needed in self.steps.items() if needed in steps]
 
     @property
     def changing(self) -> list[str]:
@@ -91,9 +147,20 @@ class RolloutPlan:
         return bool(self.changing)
 
     def diff(self) -> dict[str, dict[str, str]]:
-        """What --diff shows: the content's hash and what is done, for the nodes that change."""
-        after = {node: f"{self.after[node]} ({self.steps[node].value})" for node in self.changing}
-        return {"before": {node: self.before[node] for node in self.changing}, "after": after}
+        """What --diff shows: label, content's hash and what is done, for the nodes that change."""
+        return {
+            "before": {node: self._said(node, self.before[node], 0) for node in self.changing},
+            "after": {
+                node: f"{self._said(node, self.after[node], 1)} ({self.steps[node].value})"
+                for node in self.changing
+            },
+        }
+
+    def _said(self, node: str, content: str, side: int) -> str:
+        change = self.labels.get(node)
+        if change is None:
+            return content
+        return f"{(change.before, change.after)[side] or 'no label'} {content}".rstrip()
 
 
 def plan_rollout(targets: Iterable[Target], observed: Observation) -> RolloutPlan:
@@ -101,57 +168,105 @@ def plan_rollout(targets: Iterable[Target], observed: Observation) -> RolloutPla
     wanted = {target.node: target for target in targets}
     steps = {node: _step(target, observed) for node, target in sorted(wanted.items())}
     before = {node: _annotated(observed.nodes.get(node)) for node in wanted}
-    return RolloutPlan(steps, before, {node: target.hash for node, target in wanted.items()})
+    labels = {
+        node: LabelChange(node, _label(observed.nodes[node]), target.label)
+        for node, target in sorted(wanted.items())
+        if steps[node] is not Step.SKIP and _label(observed.nodes[node]) != target.label
+    }
+    refresh = frozenset(
+        node
+        for node in labels
+        if steps[node] is Step.FLIP
+        and not _started_after_content(_staying(observed, node), wanted[node], observed.config_map)
+    )
+    after = {node: target.hash for node, target in wanted.items()}
+    return RolloutPlan(steps, before, after, labels, refresh)
 
 
 def _step(target: Target, observed: Observation) -> Step:
     node = observed.nodes.get(target.node)
     if node is None or not node.ready:
         return Step.SKIP
-    if _annotated(node) == target.hash:
+    flip = _label(node) != target.label
+    if not flip and _annotated(node) == target.hash:
         return Step.NOTHING
-    pods = [pod for pod in observed.pods.get(target.node, ()) if not pod.leaving]
+    pods = _staying(observed, target.node)
+    current = _started_after_content(pods, target, observed.config_map)
+    if flip:
+        certain = not pods or current or _is_new(target, observed.config_map)
+        return Step.FLIP if certain else Step.RESTART
     if not pods:
         return Step.WAIT
-    if not _started_after_content(pods, target.profile, observed.config_map):
+    if not current:
         return Step.RESTART
     return Step.WAIT if unsettled(target, node, pods) else Step.RECORD
+
+
+def _staying(observed: Observation, node: str) -> list[OperandPod]:
+    return [pod for pod in observed.pods.get(node, ()) if not pod.leaving]
+
+
+def _label(node: NodeState) -> str | None:
+    return node.labels.get(PROFILE_LABEL) or None
 
 
 def _annotated(node: NodeState | None) -> str:
     return node.annotations.get(CONFIG_HASH_ANNOTATION, "") if node else ""
 
 
+def _is_new(target: Target, config_map: ConfigMap | None) -> bool:
+    """Whether the target's key never had other content: then whoever reads it reads the right
+    one.
+    """
+    if config_map is None or target.key not in config_map.data:
+        return True
+    record = config_map.written.get(target.key)
+    return _is_written(target, config_map) and record is not None and not record.replaced
+
+
+def _is_written(target: Target, config_map: ConfigMap) -> bool:
+    return same_content(config_map.data.get(target.key), to_plugin_config(target.profile))
+
+
 def _started_after_content(
-    pods: Sequence[OperandPod], profile: Profile, config_map: ConfigMap | None
+    pods: Sequence[OperandPod], target: Target, config_map: ConfigMap | None
 ) -> bool:
     """Whether every container of the pods has started after the profile's content was written."""
-    if config_map is None or not same_content(
-        config_map.data.get(profile.name), to_plugin_config(profile)
-    ):
+    if config_map is None or not _is_written(target, config_map):
         return False  # it is yet to be written
-    written = config_map.written_at(profile.name)
+    written = config_map.written_at(target.key)
     return written is not None and all(
         pod.started is not None and pod.started >= written for pod in pods
     )
 
 
-def unsettled(target: Target, node: NodeState | None, pods: Sequence[OperandPod]) -> str:
-    """Why a node does not have its profile yet, in words; empty when it has it."""
+@dataclass(frozen=True)
+class Lack:
+    """What a node still lacks: the stage it is at (node, pods, allocatable, labels or stable), and
+    the reason in words.
+    """
+
+    stage: str
+    reason: str
+
+
+def unsettled(target: Target, node: NodeState | None, pods: Sequence[OperandPod]) -> Lack | None:
+    """Why a node does not have its profile yet; None when it has it."""
     if node is None:
-        return "the node has left the cluster"
+        return Lack("node", "the node has left the cluster")
     if not node.ready:
-        return "node is NotReady"
+        return Lack("node", "node is NotReady")
+    if _label(node) != target.label:
+        said = f"its label is {_label(node)}, not {target.label}: somebody changed it"
+        return Lack("node", said)
     if reason := _pods_lacking(pods, mps=target.profile.strategy == "mps"):
-        return reason
+        return Lack("pods", reason)
     verdict = judge(node, target.profile, target.gpus)
     if not verdict.ok:
-        return verdict.problem
-    return (
-        ""
-        if labels_fit(node, target.profile)
-        else "labels of GPU feature discovery do not show the profile yet"
-    )
+        return Lack("allocatable", verdict.problem)
+    if labels_fit(node, target.profile):
+        return None
+    return Lack("labels", "labels of GPU feature discovery do not show the profile yet")
 
 
 def _pods_lacking(pods: Sequence[OperandPod], *, mps: bool) -> str:
@@ -167,6 +282,21 @@ def _pods_lacking(pods: Sequence[OperandPod], *, mps: bool) -> str:
         if not pod.ready:
             return f"pod {pod.name} is not ready"
     return ""
+
+
+def spread(nodes: Iterable[str], groups: Mapping[str, str]) -> list[str]:
+    """The nodes in an order in which each stretch holds the groups in proportion: a batch, and the
+    canary first of all, stands for the fleet.
+    """
+    members: dict[str, list[str]] = defaultdict(list)
+    for node in sorted(nodes):
+        members[groups.get(node, "")].append(node)
+    placed = [
+        ((place + 0.5) / len(group), name, node)
+        for name, group in members.items()
+        for place, node in enumerate(group)
+    ]
+    return [node for _fraction, _name, node in sorted(placed)]
 
 
 _PERCENT = re.compile(r"([0-9]{1,3})%")
@@ -210,7 +340,7 @@ def cut(nodes: Sequence[str], spec: Sequence[object]) -> list[list[str]]:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait, in seconds. stable is how long a node must look right before it is
+    """How long to wait for a node, in seconds. stable is how long it must look right before it is
     believed.
     """
 
@@ -218,47 +348,61 @@ class Patience:
     stable: float
 
 
-@dataclass(frozen=True)
-class Clock:
-    """Time, as a value that tests can replace: both in seconds."""
+class Watch(Protocol):
+    """The fleet as it changes."""
 
-    now: Callable[[], float]
-    pause: Callable[[float], None]
+    def now(self) -> float:
+        """Seconds since some moment."""
+
+    def observe(self) -> Observation:
+        """The newest state."""
+
+    def wait(self, seconds: float) -> Collection[str]:
+        """Wait until something changes, at most some seconds. Returns the nodes that may have."""
 
 
 def wait_until_settled(
     targets: Sequence[Target],
-    observe: Callable[[], Observation],
+    watch: Watch,
     patience: Patience,
-    clock: Clock,
-    old_pods: Iterable[str] = (),
-) -> dict[str, str]:
+    old_pods: Collection[str] = (),
+    said: Callable[[int], None] = lambda settled: None,
+) -> dict[str, Lack]:
     """Watch nodes until each has had its profile for patience.stable seconds. Returns what is
-    wrong: {node: reason}.
+    wrong with those that have not.
 
     old_pods are uids of pods that were deleted: a node still showing one of them is not settled,
-    however right it looks.
+    however right it looks. said is told now and then how many are settled.
     """
-    gone = set(old_pods)
+    wanted = {target.node: target for target in targets}
     good_since: dict[str, float] = {}
-    deadline = clock.now() + patience.timeout
-    pause = pauses()
+    lacks: dict[str, Lack] = {}
+    deadline = watch.now() + patience.timeout
+    changed: Collection[str] = list(wanted)
     while True:
-        observed = observe()
-        reasons = {}
-        for target in targets:
-            pods = observed.pods.get(target.node, ())
-            reason = unsettled(target, observed.nodes.get(target.node), pods)
-            if not reason and any(pod.uid in gone for pod in pods):
-                reason = "its old pods have not gone yet"
-            if reason:
-                good_since.pop(target.node, None)
-            elif clock.now() - good_since.setdefault(target.node, clock.now()) < patience.stable:
-                reason = f"looks right, but not yet for {patience.stable:g} s"
-            if reason:
-                reasons[target.node] = reason
-        now = clock.now()
-        if not reasons or now >= deadline:
-            return reasons
-        moments = (deadline, *(since + patience.stable for since in good_since.values()))
-        clock.pause(min(next(pause), *(moment - now for moment in moments if moment > now)))
+        observed = watch.observe()
+        now = watch.now()
+        for node in wanted.keys() & changed:
+            lack = _look(wanted[node], observed, old_pods)
+            if lack:
+                good_since.pop(node, None)
+                lacks[node] = lack
+            elif node not in good_since:
+                good_since[node] = now
+                lacks[node] = Lack("stable", f"looks right, but not yet for {patience.stable:g} s")
+        for node, since in good_since.items():
+            if now - since >= patience.stable:
+                lacks.pop(node, None)
+        said(len(wanted) - len(lacks))
+        if not lacks or now >= deadline:
+            return lacks
+        moments = [since + patience.stable for node, since in good_since.items() if node in lacks]
+        changed = watch.wait(min(deadline, *moments, now + LONGEST_SILENCE) - now)
+
+
+def _look(target: Target, observed: Observation, old_pods: Collection[str]) -> Lack | None:
+    pods = observed.pods.get(target.node, ())
+    lack = unsettled(target, observed.nodes.get(target.node), pods)
+    if lack is None and any(pod.uid in old_pods for pod in pods):
+        return Lack("pods", "its old pods have not gone yet")
+    return lack
