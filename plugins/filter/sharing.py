@@ -94,10 +94,13 @@ def memory_budget(memory: object, replicas: object) -> dict[str, object]:
 
 @_clear_errors
 def sharing_strategy(
-    product: object, isolation: object = "none", workload: object = "bursty"
+    product: object,
+    isolation: object = "none",
+    workload: object = "bursty",
+    compute_capability: object = None,
 ) -> dict[str, object]:
     """A GPU's name and what is needed -> the strategy that fits, with the reasons."""
-    return _advice.sharing_strategy(product, isolation, workload)
+    return _advice.sharing_strategy(product, isolation, workload, compute_capability)
 
 
 @_clear_errors
