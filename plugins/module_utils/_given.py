@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from itertools import islice
+from typing import TypeGuard
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import cut
 
@@ -31,7 +32,7 @@ def shown(value: object) -> str:
     return cut(_flow(value, _MOST_DEPTH))
 
 
-def is_list(value: object) -> bool:
+def is_list(value: object) -> TypeGuard[Collection[object]]:
     """Whether a value is several values in a row; a text and a mapping are not."""
     return isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
 
@@ -58,7 +59,7 @@ def _flow(value: object, depth: int) -> str:
             f"{_flow(key, 0)}: {_flow(value[key], depth - 1)}" if depth else "..." for key in value
         )
         return f"{{{_row(pairs)}}}"
-    if is_list(value) and isinstance(value, Iterable):
+    if is_list(value):
         return f"[{_row(_flow(entry, depth - 1) if depth else '...' for entry in value)}]"
     return _scalar(value)
 
