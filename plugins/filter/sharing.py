@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from inspect import signature
+from typing import ParamSpec, TypeVar
 
 from ansible.errors import AnsibleFilterError
 
@@ -18,45 +19,52 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils import (
     _fleet,
     _plugin_file,
     _profiles,
-    _rules,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     SharingError,
 )
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils import _inventory
+from ansible_collections.gpufleet.sharing.plugins.module_utils._given import given
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils import _arguments, _inventory
 
-if TYPE_CHECKING:
-    from ansible.vars.hostvars import HostVars
-
-Fleet = Mapping[str, Sequence[Mapping[str, object]]]
+MIG_STRATEGIES = ("none", "single", "mixed")
+PROFILES = "a mapping of profile names to settings, for example {default: {replicas: 4}}"
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 def _clear_errors(function: Callable[P, R]) -> Callable[P, R]:
-    """Turn the collection's errors into Ansible's, without their traceback."""
+    """Turn the collection's errors into Ansible's: named after the filter, without traceback."""
+    name = function.__name__
+    takes = signature(function)
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
+            takes.bind(*args, **kwargs)
+        except TypeError as error:
+            known = ", ".join(list(takes.parameters)[1:]) or "nothing but its input"
+            raise AnsibleFilterError(f"{name}: {error}; it takes: {known}.") from None
+        try:
             return function(*args, **kwargs)
         except SharingError as error:
-            raise AnsibleFilterError(str(error)) from None
+            raise AnsibleFilterError(f"{name}: {error}") from None
 
     return wrapper
 
 
 @_clear_errors
 def to_plugin_config(
-    definitions: object, plugin_version: str = "", mig_strategy: str | None = None
+    definitions: object, plugin_version: object = "", mig_strategy: object = None
 ) -> dict[str, str]:
     """Profiles (name: settings) -> the plugin's configuration files (name: text)."""
-    version = _plugin_file.read_version(plugin_version)
-    if plugin_version and version is None:
-        raise SharingError(
-            f"plugin_version is {_rules.quoted(plugin_version)}; allowed: one such as v0.19.3."
-        )
-    plugin = _plugin_file.operator_plugin(mig_strategy, version)
+    _arguments.mapping("the input", definitions, PROFILES)
+    allowed = "one such as 'v0.19.3', or '' where it is not known"
+    written = _arguments.text("plugin_version", plugin_version, allowed)
+    version = _plugin_file.read_version(written)
+    if written and version is None:
+        raise _arguments.refused("plugin_version", plugin_version, allowed)
+    strategy = _arguments.choice("mig_strategy", mig_strategy, MIG_STRATEGIES)
+    plugin = _plugin_file.operator_plugin(strategy or None, version)
     profiles = _profiles.parse_profiles(definitions, plugin)
     return {name: _profiles.to_plugin_config(profile) for name, profile in profiles.items()}
 
@@ -64,18 +72,17 @@ def to_plugin_config(
 @_clear_errors
 def expected_allocatable(definition: object, labels: object) -> dict[str, int]:
     """A profile's settings and a node's labels -> slots by resource name."""
+    if not isinstance(definition, str):
+        allowed = "a profile: a mapping such as {replicas: 4}, or the text of a file"
+        _arguments.mapping("the input", definition, allowed)
     profile = _profiles.known_profiles({"profile": definition})["profile"]
-    if not isinstance(labels, Mapping):
-        raise SharingError(
-            f"labels is {_rules.quoted(labels)}; allowed: the labels of a node, a mapping."
-        )
-    texts = {str(name): str(value) for name, value in labels.items()}
+    texts = _arguments.labels("labels", labels)
     devices = _capacity.physical_devices(_capacity.NodeState("node", texts), None)
     if not devices:
         raise SharingError(
-            f"The labels do not tell how many GPUs the node has ({_capacity.COUNT_LABEL} is"
-            f" {_rules.quoted(texts.get(_capacity.COUNT_LABEL))}): GPU feature discovery has not"
-            " labelled it yet."
+            f"the labels do not tell how many GPUs the node has ({_capacity.COUNT_LABEL} is"
+            f" {given(texts.get(_capacity.COUNT_LABEL))}): GPU feature discovery has not labelled"
+            " it yet."
         )
     return _capacity.expected_allocatable(profile, devices)
 
@@ -94,19 +101,23 @@ def memory_budget(memory: object, replicas: object) -> dict[str, object]:
 
 @_clear_errors
 def sharing_strategy(
-    product: object, isolation: object = "none", workload: object = "bursty"
+    product: object,
+    isolation: object = "none",
+    workload: object = "bursty",
+    compute_capability: object = None,
 ) -> dict[str, object]:
     """A GPU's name and what is needed -> the strategy that fits, with the reasons."""
-    return _advice.sharing_strategy(product, isolation, workload)
+    return _advice.sharing_strategy(product, isolation, workload, compute_capability)
 
 
 @_clear_errors
-def mig_configs(
-    assignments: Mapping[str, str | None], definitions: object, default_profile: str
-) -> dict[str, str]:
+def mig_configs(assignments: object, profiles: object, default_profile: object) -> dict[str, str]:
     """Assignments (node: profile) -> {node: MIG configuration}, where the profile names one."""
-    profiles = _profiles.known_profiles(definitions) if definitions else {}
-    named = {node: profiles.get(name or default_profile) for node, name in assignments.items()}
+    wanted = _arguments.assignments(assignments)
+    default = _arguments.text("default_profile", default_profile)
+    definitions = _arguments.mapping("profiles", profiles, PROFILES)
+    known = _profiles.known_profiles(definitions) if definitions else {}
+    named = {node: known.get(name or default) for node, name in wanted.items()}
     return {
         node: profile.mig for node, profile in named.items() if profile is not None and profile.mig
     }
@@ -114,48 +125,54 @@ def mig_configs(
 
 @_clear_errors
 def fleet(
-    groups: Mapping[str, Sequence[str]],
-    hostvars: HostVars,
-    selected: Collection[str] | None = None,
-    limit: str = "",
+    groups: object, hostvars: object, selected: object = None, limit: object = ""
 ) -> dict[str, object]:
     """Magic variables -> the fleet: {clusters, nodes: [{name, host, cluster, group, profile, gpus,
     selected}]}.
     """
-    inventory = _inventory.read_inventory(groups, hostvars)
+    of_hosts = _arguments.mapping("hostvars", hostvars, "the magic variable hostvars")
+    inventory = _inventory.read_inventory(_arguments.groups(groups), of_hosts)
+    written = _arguments.text("limit", limit)
     selection = _fleet.Selection()
     if selected is not None:
-        selection = _inventory.read_selection(selected, limit, inventory, hostvars)
+        hosts = _arguments.texts("selected", selected, "a list of hosts, or null for no limit")
+        selection = _inventory.read_selection(hosts, written, inventory, of_hosts)
     return _fleet.read_fleet(inventory, selection).as_dict()
 
 
 @_clear_errors
-def cluster_nodes(whole: Fleet, cluster: str) -> list[dict[str, object]]:
+def cluster_nodes(whole: object, cluster: object) -> list[dict[str, object]]:
     """The fleet -> all nodes of one cluster, those outside the limit included."""
-    return [
-        {key: value for key, value in node.items() if key != "cluster"}
-        for node in whole["nodes"]
-        if node["cluster"] == cluster
-    ]
+    return _of_cluster(whole, cluster)
 
 
 @_clear_errors
-def node_assignments(whole: Fleet, cluster: str) -> dict[str, object]:
+def node_assignments(whole: object, cluster: object) -> dict[str, str | None]:
     """The fleet -> {Kubernetes node name: profile or null} of one cluster's selected nodes."""
-    nodes = cluster_nodes(whole, cluster)
-    return {str(node["name"]): node["profile"] for node in nodes if node["selected"]}
+    read = (
+        _arguments.assigned("a node of the cluster", node) for node in _of_cluster(whole, cluster)
+    )
+    return {name: profile for name, profile, selected in read if selected}
+
+
+def _of_cluster(whole: object, cluster: object) -> list[dict[str, object]]:
+    name = _arguments.text("cluster", cluster, "a text, the inventory name of a cluster")
+    return _arguments.nodes_of_cluster(whole, name)
 
 
 @_clear_errors
 def beyond_limit(
-    nodes: Sequence[Mapping[str, object]],
-    changed_keys: Collection[str],
-    operator_changed: bool,
-    default_profile: str,
+    nodes: object, changed_keys: object, operator_changed: object, default_profile: object
 ) -> list[str]:
     """Why a change would reach nodes outside the limit all the same, in words; nothing if not."""
+    read = (
+        _arguments.assigned(f"nodes[{at}]", node) for at, node in enumerate(_arguments.nodes(nodes))
+    )
     return _fleet.beyond_limit(
-        nodes, changed_keys, default_profile, operator_changed=operator_changed
+        [{"name": name, "profile": of, "selected": chosen} for name, of, chosen in read],
+        _arguments.texts("changed_keys", changed_keys, "a list of profile names"),
+        _arguments.text("default_profile", default_profile),
+        operator_changed=_arguments.boolean("operator_changed", operator_changed),
     )
 
 

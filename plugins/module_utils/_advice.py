@@ -15,13 +15,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._given import shown
+from ansible_collections.gpufleet.sharing.plugins.module_utils._products import Gpu, read_product
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import (
     either,
-    quoted,
     to_whole_number,
 )
 
 CONTEXT_MIB = 620  # what a process's CUDA context costs before it allocates anything
+# What the driver keeps of the memory that nvidia.com/gpu.memory tells: of 81,559 MiB programs see
+# 79.2 GiB.
+DRIVER_MIB = 512
+LEAST_MIB = 128  # with less a slot holds no more than the libraries' own workspaces
+MOST_MEMORY_MIB = 1_000_000  # more than any GPU has: a number of bytes, most likely
+# vLLM's own default for a whole GPU. What it takes beyond it (its context, CUDA graphs) has to fit
+# into the rest, and at its start that much of the GPU has to be free.
+VLLM_FRACTION = 0.9
 # How the GPU is used -> slots on it, by the recipe "GPU Time-Slicing on Kubernetes".
 REPLICAS = {"exclusive": 1, "light": 2, "standard": 4, "heavy": 8, "maximum": 10}
 ISOLATION = ("none", "memory", "faults")
@@ -53,16 +62,11 @@ COMPARISON: tuple[Mapping[str, str], ...] = (
         "memory": "isolated",
         "faults": "isolated",
         "slots": "up to 7 devices of fixed sizes, which may be time-sliced again",
-        "gpus": "A100, A30, H100, H200, B200 and newer of their kind",
+        "gpus": "A100, A30, H100, H200, B200 and newer of their kind; RTX PRO 6000, 5000 and 4500",
         "change": "the GPU has to be idle, some need a reboot",
         "cost": "sizes are fixed, and what is left over is lost",
     },
 )
-_MIG_CAPABLE = re.compile(
-    r"(?<![A-Z0-9])(A100|A800|A30|H20|H100|H200|H800|GH200|B100|B200|B300|GB200|GB300)(?![0-9])"
-    r"|RTX-PRO-[0-9]+.*BLACKWELL"
-)
-_BEFORE_VOLTA = re.compile(r"(?<![A-Z0-9])(K[0-9]+|M[0-9]+|P4|P6|P40|P100|GTX)(?![0-9])")
 
 
 class AdviceError(SharingError):
@@ -73,27 +77,29 @@ def recommended_replicas(kind: object) -> int:
     """Slots on a GPU for a kind of use. Raises AdviceError for any other kind."""
     if isinstance(kind, str) and kind in REPLICAS:
         return REPLICAS[kind]
-    raise AdviceError(f"The kind of use is {quoted(kind)}; allowed: {either(REPLICAS)}.")
+    raise AdviceError(f"The kind of use is {shown(kind)}; allowed: {either(REPLICAS)}.")
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much of a GPU's memory each of its slots may take, in MiB and as a fraction of the whole.
+    """How much of a GPU's memory each of its slots may take, in MiB.
 
-    The CUDA contexts of all slots are taken off first.
+    What the driver keeps and the CUDA contexts of all slots are taken off first.
     """
 
     memory: int
     replicas: int
     per_slot: int
-    fraction: float
 
     @property
-    def with_context(self) -> float:
-        """The fraction of the whole that a slot takes with its context, for programs that count
-        it in.
-        """
-        return _rounded((self.per_slot + CONTEXT_MIB) / self.memory)
+    def fraction(self) -> float:
+        """What a slot may take, as a fraction of the GPU's memory."""
+        return _rounded(self.per_slot / self.memory)
+
+    @property
+    def vllm_fraction(self) -> float:
+        """The same for vLLM: all slots together take no more than vLLM alone by default."""
+        return min(self.fraction, _rounded(VLLM_FRACTION / self.replicas))
 
     def as_dict(self) -> dict[str, object]:
         """JSON types: numbers, and the environment, arguments or code for each framework."""
@@ -110,7 +116,7 @@ class Budget:
                 "tf.config.list_physical_devices('GPU')[0],"
                 f" [tf.config.LogicalDeviceConfiguration(memory_limit={self.per_slot})])"
             },
-            "vllm": {"args": [f"--gpu-memory-utilization={self.with_context:g}"]},
+            "vllm": {"args": [f"--gpu-memory-utilization={self.vllm_fraction:g}"]},
         }
 
 
@@ -121,73 +127,89 @@ def memory_budget(memory: object, replicas: object) -> Budget:
     """
     total = to_whole_number(memory, lenient=True)
     slots = to_whole_number(replicas, lenient=True)
-    if total is None or total < 1:
+    least = DRIVER_MIB + CONTEXT_MIB + LEAST_MIB
+    if total is None or not 1 <= total <= MOST_MEMORY_MIB:
         raise AdviceError(
-            f"The GPU's memory is {quoted(memory)}; allowed: a whole number of MiB, as the node"
-            " label nvidia.com/gpu.memory has it."
+            f"The GPU's memory is {shown(memory)}; allowed: a whole number of MiB from {least} to"
+            f" {MOST_MEMORY_MIB}, as the node label nvidia.com/gpu.memory has it."
         )
-    if slots is None or slots < 1:
-        raise AdviceError(f"replicas is {quoted(replicas)}; allowed: a whole number from 1 on.")
-    left = total - slots * CONTEXT_MIB
-    if left < slots:
-        most = max(1, (total - 1) // (CONTEXT_MIB + 1))
+    most = (total - DRIVER_MIB) // (CONTEXT_MIB + LEAST_MIB)
+    if most < 1:
         raise AdviceError(
-            f"replicas is {slots}: the CUDA contexts of that many processes ({CONTEXT_MIB} MiB"
-            f" each) fill the GPU's {total} MiB; at most {most} leave anything."
+            f"The GPU's memory is {total} MiB, too little for a single slot: the driver keeps"
+            f" {DRIVER_MIB} MiB, a CUDA context takes {CONTEXT_MIB} MiB, and {LEAST_MIB} MiB is the"
+            f" least for a slot; allowed: {least} MiB or more."
         )
-    per_slot = left // slots
-    return Budget(total, slots, per_slot, _rounded(per_slot / total))
+    if slots is None or not 1 <= slots <= most:
+        raise AdviceError(
+            f"replicas is {shown(replicas)}; allowed: a whole number from 1 to {most}. Of the GPU's"
+            f" {total} MiB the driver keeps {DRIVER_MIB} MiB, each process's CUDA context takes"
+            f" {CONTEXT_MIB} MiB, and {LEAST_MIB} MiB is the least for a slot."
+        )
+    return Budget(total, slots, (total - DRIVER_MIB) // slots - CONTEXT_MIB)
 
 
 def _rounded(fraction: float) -> float:
-    """Three digits, rounded down: the sum must not go beyond the whole."""
-    return int(fraction * 1000) / 1000
+    """Four digits, rounded down: the sum must not go beyond the whole."""
+    return int(fraction * 10_000) / 10_000
 
 
-def sharing_strategy(product: object, isolation: object, workload: object) -> dict[str, object]:
+def sharing_strategy(
+    product: object, isolation: object, workload: object, compute_capability: object = None
+) -> dict[str, object]:
     """Which strategy fits: {strategy, reasons, comparison}.
 
     product is a GPU's name, as in nvidia.com/gpu.product; isolation is what neighbours must be kept
-    from (none, memory, faults); workload is bursty, short_steps or saturating. Raises AdviceError
-    for anything else.
+    from (none, memory, faults); workload is bursty, short_steps or saturating; compute_capability
+    is major.minor, for products that are not known here. Raises AdviceError for anything else.
     """
     for name, value, allowed in (
         ("isolation", isolation, ISOLATION),
         ("workload", workload, WORKLOADS),
     ):
         if value not in allowed:
-            raise AdviceError(f"{name} is {quoted(value)}; allowed: {either(allowed)}.")
-    if not isinstance(product, str) or not product:
+            raise AdviceError(f"{name} is {shown(value)}; allowed: {either(allowed)}.")
+    if not isinstance(product, str) or not product.strip():
         raise AdviceError(
-            f"The GPU's product is {quoted(product)}; allowed: its name, as the node label"
+            f"The GPU's product is {shown(product)}; allowed: its name, as the node label"
             " nvidia.com/gpu.product has it."
         )
-    name = re.sub(r"[\s_]+", "-", product.upper())
-    strategy, reasons = _choose(name, str(isolation), str(workload))
+    gpu = read_product(product, _capability(compute_capability))
+    if gpu.maker:
+        raise AdviceError(
+            f"The GPU's product is {shown(product)}, which is {gpu.maker}'s; allowed: a GPU of"
+            " NVIDIA."
+        )
+    strategy, reasons = _choose(gpu, str(isolation), str(workload))
     return {"strategy": strategy, "reasons": reasons, "comparison": [dict(r) for r in COMPARISON]}
 
 
-def _choose(product: str, isolation: str, workload: str) -> tuple[str, list[str]]:
+def _capability(value: object) -> tuple[int, int] | None:
+    """A compute capability as people write it: '8.0', or the number that YAML makes of 8.0."""
+    if value is None:
+        return None
+    written = str(value) if isinstance(value, str | float) else ""
+    match = re.fullmatch(r"([0-9]{1,2})\.([0-9])", written)
+    if match is None:
+        raise AdviceError(
+            f"compute_capability is {shown(value)}; allowed: major.minor such as '8.0', as the node"
+            " labels nvidia.com/gpu.compute.major and nvidia.com/gpu.compute.minor have it."
+        )
+    return int(match[1]), int(match[2])
+
+
+def _choose(gpu: Gpu, isolation: str, workload: str) -> tuple[str, list[str]]:
     if isolation == "faults":
-        if _MIG_CAPABLE.search(product):
-            return "mig", ["Only MIG keeps a neighbour's faults and memory use away."]
-        return "none", [
-            "Only MIG keeps a neighbour's faults away, and this GPU knows no MIG.",
-            "Give each tenant a GPU of its own (replicas 1).",
-        ]
+        return _keep_faults_away(gpu)
     if isolation == "memory":
-        return _limit_memory(product)
+        return _limit_memory(gpu)
     if workload == "saturating":
         return "none", [
             "One process alone fills the GPU: sharing adds no throughput and costs some 8 %.",
             "Share by time-slicing only to let several wait for one GPU fairly.",
         ]
-    if workload == "short_steps" and not _BEFORE_VOLTA.search(product):
-        return "mps", [
-            "Short steps that are waited for lose half of their throughput to the switching of"
-            " time-slicing; MPS runs them side by side.",
-            "One client's fault ends all clients of the GPU.",
-        ]
+    if workload == "short_steps":
+        return _run_short_steps(gpu)
     return "time_slicing", [
         "The GPU is idle most of the time: bursts of several processes fit beside each other at"
         " nearly no cost.",
@@ -195,11 +217,75 @@ def _choose(product: str, isolation: str, workload: str) -> tuple[str, list[str]
     ]
 
 
-def _limit_memory(product: str) -> tuple[str, list[str]]:
-    if not _BEFORE_VOLTA.search(product):
+def _keep_faults_away(gpu: Gpu) -> tuple[str, list[str]]:
+    if gpu.mig_device:
+        return "mig", [
+            "This is a MIG device, which keeps faults and memory use of other devices away.",
+            "Give each tenant a device of its own (replicas 1): those who share one have nothing"
+            " between them.",
+        ]
+    if gpu.mig:
+        return "mig", ["Only MIG keeps a neighbour's faults and memory use away."]
+    if gpu.virtual:
+        lacking = "a vGPU is cut by its hypervisor, not here"
+    elif not gpu.architecture:
+        lacking = (
+            f"{shown(gpu.product)} is no product known here, so it counts as without MIG; the node"
+            " label nvidia.com/mig.capable tells whether it has"
+        )
+    else:
+        lacking = "this GPU knows no MIG"
+    return "none", [
+        f"Only MIG keeps a neighbour's faults away, and {lacking}.",
+        "Give each tenant a GPU of its own (replicas 1).",
+    ]
+
+
+def _limit_memory(gpu: Gpu) -> tuple[str, list[str]]:
+    if gpu.mig_device:
+        return "mig", [
+            "This is a MIG device, whose memory is its own; MPS takes no MIG devices.",
+            "Give each tenant a device of its own (replicas 1): time-slicing limits nothing.",
+        ]
+    if gpu.takes_mps:
         return "mps", [
             "MPS limits each client to its share of the memory; time-slicing limits nothing.",
             "One client's fault ends all clients of the GPU: where that matters, ask for isolation"
             " of faults.",
         ]
-    return "none", ["MPS limits memory from Volta on, and this GPU is older."]
+    return "none", [
+        f"MPS limits memory from Volta on, and {_without_mps(gpu)}.",
+        "Give each tenant a GPU of its own (replicas 1).",
+    ]
+
+
+def _run_short_steps(gpu: Gpu) -> tuple[str, list[str]]:
+    lost = "Short steps that are waited for lose half of their throughput to the switching of"
+    if gpu.mig_device:
+        return "mig", [
+            f"{lost} time-slicing; MIG devices run side by side, and MPS takes none of them.",
+            "Give each process a device of its own (replicas 1), a smaller one if need be.",
+        ]
+    if gpu.takes_mps:
+        return "mps", [
+            f"{lost} time-slicing; MPS runs them side by side.",
+            "One client's fault ends all clients of the GPU.",
+        ]
+    return "time_slicing", [
+        f"{lost} time-slicing; MPS runs them side by side from Volta on, and {_without_mps(gpu)}.",
+        "Memory is not limited: set a limit in each program (filter memory_budget).",
+    ]
+
+
+def _without_mps(gpu: Gpu) -> str:
+    """Why a GPU counts as one without MPS."""
+    if gpu.jetson:
+        return "the device plugin has no MPS for Jetson modules"
+    if gpu.capability is None:
+        return (
+            f"{shown(gpu.product)} is no product known here, so it counts as older; its compute"
+            " capability (compute_capability) would tell"
+        )
+    major, minor = gpu.capability
+    known = f"compute capability {major}.{minor}"
+    return f"this GPU is older ({gpu.architecture or known})"

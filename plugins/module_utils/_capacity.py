@@ -101,6 +101,8 @@ def physical_devices(node: NodeState, stated: int | None) -> dict[str, int]:
     nvidia.com/gpu is left out.
     """
     labels = node.labels
+    if _is_invalid(node):
+        return {GPU_RESOURCE: 0}
     gpus = node.physical if stated is None or _is_cut(node) else stated
     if labels.get(MIG_STRATEGY_LABEL) != "mixed":
         return {} if gpus is None else {GPU_RESOURCE: gpus}
@@ -115,11 +117,19 @@ def _is_cut(node: NodeState) -> bool:
     return "-MIG-" in node.labels.get(PRODUCT_LABEL, "")
 
 
+def _is_invalid(node: NodeState) -> bool:
+    """Whether GPUs are cut in a way that MIG strategy single does not advertise."""
+    return node.labels.get(PRODUCT_LABEL, "").endswith("-MIG-INVALID")
+
+
 def mps_problem(node: NodeState, profile: Profile) -> str:
-    """Why a node cannot be shared by MPS with a profile, in words; empty when nothing is known."""
+    """Why a node cannot be shared by MPS with a profile, in words; empty when nothing is known.
+
+    A profile that turns MIG off has to do with MIG devices no longer.
+    """
     if profile.strategy != "mps":
         return ""
-    if _is_cut(node) or mig_resources(node.labels):
+    if profile.mig != NO_MIG and (_is_cut(node) or mig_resources(node.labels)):
         return "its GPUs are cut into MIG devices, which MPS does not take"
     if node.labels.get(GFD_LABEL) == "false":
         return f"MPS needs GPU feature discovery, which {GFD_LABEL} switches off there"
@@ -176,7 +186,7 @@ def judge(node: NodeState, profile: Profile, stated: int | None) -> Verdict:
 
 def _difference(node: NodeState, expected: Mapping[str, int], stated: int | None) -> str:
     """The first thing that is wrong, in words; empty when nothing is."""
-    if node.labels.get(PRODUCT_LABEL, "").endswith("-MIG-INVALID"):
+    if _is_invalid(node):
         return "MIG strategy single needs all GPUs of the node cut alike, and they are not"
     if stated is not None and not _is_cut(node) and node.physical not in (None, stated):
         return (

@@ -20,6 +20,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     joined,
     some,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._given import given
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import to_whole_number
 
 CLUSTERS_GROUP = "gpu_clusters"
 NODES_GROUP = "gpu_nodes"
@@ -203,16 +205,13 @@ def _variable_problems(host: str, variables: Mapping[str, object]) -> Iterable[s
     gpus = variables.get(GPUS_VARIABLE)
     if gpus is not None and not _whole_number(gpus):
         yield (
-            f"{host}: gpu_sharing_gpus is '{gpus}'; allowed: the node's number of physical GPUs,"
-            " 1 or more."
+            f"{host}: gpu_sharing_gpus is {given(gpus)}; allowed: the node's number of physical"
+            " GPUs, 1 or more."
         )
     for name in (PROFILE_VARIABLE, CLUSTER_VARIABLE, NAME_VARIABLE):
         value = variables.get(name)
         if value is not None and not isinstance(value, str):
-            yield (
-                f"{host}: {name} is {value} (a {type(value).__name__}); allowed: a text."
-                " Put it in quotes."
-            )
+            yield (f"{host}: {name} is {given(value)}; allowed: a text. Put it in quotes.")
 
 
 def _duplicates(nodes: Iterable[FleetNode]) -> Iterable[str]:
@@ -340,9 +339,8 @@ def _whole_number(value: object) -> int | None:
     """A positive whole number, also as the text that surveys and -e give; None for everything
     else.
     """
-    if isinstance(value, bool) or not str(value).isdecimal() or int(str(value)) < 1:
-        return None
-    return int(str(value))
+    number = to_whole_number(value, lenient=True)
+    return number if number is not None and number >= 1 else None
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,14 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file import (
     FLAG_VARIABLES,
     Plugin,
+    Version,
     operator_plugin,
     read_version,
 )
 
 PLUGIN_CONTAINER = "nvidia-device-plugin"
 PREVIOUS_ANNOTATION = "gpufleet.sharing/previous-config"
+CHART_MIG_STRATEGY = "single"  # mig.strategy of the chart's own values
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,16 @@ def lagging(daemonsets: Iterable[object], pointer: Pointer) -> str:
     return ""
 
 
-def read_plugin(daemonsets: Iterable[object], mig_strategy: str = "") -> Plugin:
+def read_plugin(
+    daemonsets: Iterable[object],
+    mig_strategy: str | None = None,
+    version_to_be: Version | None = None,
+) -> Plugin:
     """The plugin and its surroundings as the operator's DaemonSets have them.
 
-    mig_strategy is what the run is about to set, empty for what is there. Without DaemonSets it is
-    the plugin of an operator with default values.
+    mig_strategy and version_to_be are what the run is about to set, None for what is there. Of two
+    versions the older one counts, since both will read the files. Without DaemonSets it is the
+    plugin of an operator with the chart's default values.
     """
     variables: dict[str, str] = {}
     version = None
@@ -133,11 +140,15 @@ def read_plugin(daemonsets: Iterable[object], mig_strategy: str = "") -> Plugin:
                     for entry in list_at(container, "env")
                 }
     if not variables:
-        return operator_plugin(mig_strategy or None)
-    strategy = mig_strategy or variables.get("MIG_STRATEGY", "")
+        default = CHART_MIG_STRATEGY if mig_strategy is None else mig_strategy
+        return operator_plugin(default, version_to_be)
+    told = variables.pop("MIG_STRATEGY", "")  # operator_plugin adds it where there is a strategy
+    strategy = told if mig_strategy is None else mig_strategy
     shadowed = {flag: name for flag, name in FLAG_VARIABLES.items() if name in variables}
     assumed = operator_plugin(strategy)  # some variables come from the plugin's entry script
-    return Plugin(version, {**assumed.shadowed, **shadowed}, strategy)
+    versions = [known for known in (version, version_to_be) if known is not None]
+    oldest = min(versions, default=None)
+    return Plugin(oldest, {**assumed.shadowed, **shadowed}, strategy)
 
 
 def _config_maps(daemonset: object) -> set[str]:

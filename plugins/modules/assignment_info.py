@@ -37,9 +37,17 @@ options:
     type: str
     required: true
   mig_strategy:
-    description: The operator's MIG strategy; empty where it is not known.
+    description: >-
+      The operator's MIG strategy, empty where it is to have none; V(unknown) passes profiles that
+      any strategy allows.
     type: str
-    choices: ["", none, single, mixed]
+    choices: [unknown, "", none, single, mixed]
+    default: unknown
+  plugin_version:
+    description: >-
+      The version of the device plugin, where it is known, such as V(v0.19.3). A setting that it
+      does not know yet is refused.
+    type: str
     default: ""
 author:
   - gpufleet.sharing contributors (@gpufleet)
@@ -96,7 +104,10 @@ nodes:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file import operator_plugin
+from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file import (
+    operator_plugin,
+    read_version,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import parse_profiles
 from ansible_collections.gpufleet.sharing.plugins.module_utils._summary import summarise
 
@@ -112,14 +123,21 @@ SPEC = {
     "nodes": {"type": "list", "elements": "dict", "required": True, "options": NODE_SPEC},
     "profiles": {"type": "dict", "required": True},
     "default_profile": {"type": "str", "required": True},
-    "mig_strategy": {"type": "str", "choices": ["", "none", "single", "mixed"], "default": ""},
+    "mig_strategy": {
+        "type": "str",
+        "choices": ["unknown", "", "none", "single", "mixed"],
+        "default": "unknown",
+    },
+    "plugin_version": {"type": "str", "default": ""},
 }
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
     nodes = [node for node in module.params["nodes"] if node["selected"]]
-    plugin = operator_plugin(module.params["mig_strategy"] or None)
+    strategy = module.params["mig_strategy"]
+    version = read_version(module.params["plugin_version"])
+    plugin = operator_plugin(None if strategy == "unknown" else strategy, version)
     try:
         profiles = parse_profiles(module.params["profiles"], plugin)
         found = summarise(nodes, profiles, module.params["default_profile"])

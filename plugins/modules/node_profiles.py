@@ -243,7 +243,7 @@ def check_nodes(
     problems = [
         f"{node}: profile '{profile.name}' cannot be used there: {reason}."
         for node, profile in sorted(meant.items())
-        if (reason := mps_problem(states[node], profile)) and profile.mig is None
+        if (reason := mps_problem(states[node], profile))
     ]
     if problems:
         raise joined(FleetError, problems)

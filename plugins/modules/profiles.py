@@ -58,10 +58,17 @@ options:
     type: dict
   mig_strategy:
     description: >-
-      The operator's MIG strategy, where it is about to change; empty for the one that it has.
-      Profiles of MIG devices need V(mixed).
+      The MIG strategy that the operator is about to get, empty where it gets none; V(unknown) for
+      the one that it has, or the chart's default where there is no operator yet. Profiles of MIG
+      devices need V(mixed).
     type: str
-    choices: ["", none, single, mixed]
+    choices: [unknown, "", none, single, mixed]
+    default: unknown
+  plugin_version:
+    description: >-
+      The version of the device plugin that the operator is about to get, where it is known, such as
+      V(v0.19.3). A setting that it, or the plugin that is there, does not know yet is refused.
+    type: str
     default: ""
   prune:
     description:
@@ -138,6 +145,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import 
     read_plugin,
     read_pointer,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file import read_version
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -149,7 +157,12 @@ SPEC: Spec = {
     "namespace": {"type": "str", "default": "gpu-operator"},
     "create_namespace": {"type": "bool", "default": True},
     "profiles": {"type": "dict"},
-    "mig_strategy": {"type": "str", "choices": ["", "none", "single", "mixed"], "default": ""},
+    "mig_strategy": {
+        "type": "str",
+        "choices": ["unknown", "", "none", "single", "mixed"],
+        "default": "unknown",
+    },
+    "plugin_version": {"type": "str", "default": ""},
     "prune": {"type": "bool", "default": False},
 }
 
@@ -172,7 +185,12 @@ def read_profiles(
     if not _profiles.ask_the_plugin(definitions):
         return _profiles.parse_profiles(definitions)
     path = _kube.namespaced("daemonsets", module.params["namespace"], "apis/apps/v1")
-    plugin = read_plugin(cluster.items(path), module.params["mig_strategy"])
+    strategy = module.params["mig_strategy"]
+    plugin = read_plugin(
+        cluster.items(path),
+        None if strategy == "unknown" else strategy,
+        read_version(module.params["plugin_version"]),
+    )
     return _profiles.parse_profiles(definitions, plugin)
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ansible.inventory.manager import split_host_pattern
 from ansible.vars.plugins import get_vars_from_inventory_sources, get_vars_from_path
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import (
     NODE_VARIABLES,
     NODES_GROUP,
@@ -44,7 +45,12 @@ def read_inventory(groups: Mapping[str, Sequence[str]], hostvars: HostVars) -> I
     manager, loader = _manager(hostvars), _loader(hostvars)
     variables = {}
     for host in nodes:
-        of_host = hostvars[host]
+        of_host = hostvars.get(host)
+        if not isinstance(of_host, Mapping):
+            raise FleetError(
+                f"hostvars has no variables of {host}, which is in the group {NODES_GROUP}; groups"
+                " and hostvars have to be those of one play."
+            )
         variables[host] = {name: of_host[name] for name in NODE_VARIABLES if name in of_host}
     if manager is None or loader is None:
         return Inventory(groups, variables)
@@ -91,11 +97,18 @@ def _terms(limit: str) -> list[str]:
     terms: list[str] = []
     for term in split_host_pattern(limit):
         if term.startswith("@"):
-            lines = Path(term[1:]).expanduser().read_text(encoding="utf-8").splitlines()
-            terms.extend(line.strip() for line in lines)
+            terms.extend(_lines(term[1:]))
         else:
             terms.append(term)
     return terms
+
+
+def _lines(name: str) -> list[str]:
+    try:
+        lines = Path(name).expanduser().read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise FleetError(f"--limit @{name}: there is no such file of text.") from None
+    return [line.strip() for line in lines]
 
 
 def _contested(groups: Mapping[str, Sequence[str]], setters: Sequence[GroupProfile]) -> set[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     write_inventory,
 )
 
+MIG_STATE = "nvidia.com/mig.config.state"
 FLEET = ROOT / "tests" / "lab" / "fleets" / "mig.yml"
 PROFILES: dict[str, Any] = {
     "default": {"replicas": 1},
@@ -91,6 +93,14 @@ def agrees(
         assert actual == expected, name
         found[name] = {resource: slots for resource, slots in expected.items() if slots}
     return found
+
+
+@contextmanager
+def mig_state(lab: Lab, node: str, state: str) -> Iterator[None]:
+    """Say for a while what only NVIDIA's MIG manager says."""
+    lab.kubectl("label", "node", node, f"{MIG_STATE}={state}", "--overwrite")
+    yield
+    lab.kubectl("label", "node", node, f"{MIG_STATE}=success", "--overwrite")
 
 
 def labels(lab: Lab, node: str) -> dict[str, str]:
@@ -165,13 +175,65 @@ def test_mig_configuration_that_does_not_exist_leaves_the_profile_alone(
 
 
 def test_profile_is_not_changed_while_the_mig_manager_is_at_work(lab: Lab, tmp_path: Path) -> None:
-    state = "nvidia.com/mig.config.state"
-    lab.kubectl("label", "node", "whole-01", f"{state}=pending", "--overwrite")
+    with mig_state(lab, "whole-01", "pending"):
+        lab.forget_requests()
+        run = site(lab, tmp_path, {"whole-01": "four"}).failed()
+        run.says("NVIDIA's MIG manager is at work on whole-01", "Run again when it has finished")
+        inventory = write_inventory(tmp_path, {"gpus": {"hosts": {"whole-01": {}}}})
+        run = lab.playbook("uninstall", inventory).failed()
+        run.says("NVIDIA's MIG manager is at work on whole-01")
+        assert lab.writes() == []
+
+
+def test_other_mig_configuration_waits_for_the_mig_manager(lab: Lab, tmp_path: Path) -> None:
+    with mig_state(lab, "whole-01", "rebooting"):
+        lab.forget_requests()
+        run = site(lab, tmp_path, {"whole-01": "whole"}).failed()
+        run.says("is at work on whole-01 with another configuration. Run again when it has")
+        assert lab.writes() == []
+
+
+def test_failed_mig_configuration_is_set_anew(lab: Lab, tmp_path: Path) -> None:
+    with mig_state(lab, "whole-01", "failed"):
+        site(lab, tmp_path, {"whole-01": "sliced"}).succeeded()
+        assert labels(lab, "whole-01")[MIG_STATE] == "success"
+        assert agrees(lab, {"whole-01": "sliced"}, PROFILES) == {"whole-01": {"nvidia.com/gpu": 28}}
+
+
+def test_not_ready_node_keeps_its_profile_until_it_can_be_cut(lab: Lab, tmp_path: Path) -> None:
+    nodes = {"whole-01": "whole"}
+    lab.kubectl("annotate", "node", "whole-01", "lab.gpufleet.sharing/ready=false")
+    lab.kubectl("wait", "--for=condition=Ready=false", "node/whole-01", "--timeout=30s")
+    site(lab, tmp_path, nodes).failed().says("they are NotReady or missing: whole-01 (1)")
+    found = labels(lab, "whole-01")
+    assert found["nvidia.com/device-plugin.config"] == "sliced"
+    assert found["nvidia.com/mig.config"] == "all-1g.10gb"
+    lab.kubectl("annotate", "node", "whole-01", "lab.gpufleet.sharing/ready-")
+    lab.kubectl("wait", "--for=condition=Ready", "node/whole-01", "--timeout=30s")
+    site(lab, tmp_path, nodes).succeeded()
+    assert agrees(lab, nodes, PROFILES) == {"whole-01": {"nvidia.com/gpu": 4}}
+
+
+def test_card_without_mig_needs_no_mig_turned_off(lab: Lab, tmp_path: Path) -> None:
+    nodes = {"old-01": "whole"}
+    site(lab, tmp_path, nodes).succeeded()
+    assert agrees(lab, nodes, PROFILES) == {"old-01": {"nvidia.com/gpu": 2}}
+    assert "nvidia.com/mig.config" not in labels(lab, "old-01")
+    run = site(lab, tmp_path, {"old-01": "sliced"}).failed()
+    run.says("old-01: it is to be cut by MIG (all-1g.10gb), and its GPUs know no MIG")
+
+
+def test_from_mig_to_mps_in_one_run(lab: Lab, tmp_path: Path) -> None:
+    mps = {"strategy": "mps", "replicas": 49, "mig": "all-disabled"}
+    site(lab, tmp_path, {"whole-01": "sliced"}).succeeded()
     lab.forget_requests()
-    run = site(lab, tmp_path, {"whole-01": "four"}).failed()
-    run.says("NVIDIA's MIG manager is at work on whole-01", "Run again when it has finished")
+    run = site(lab, tmp_path, {"whole-01": "mps"}, profiles=PROFILES | {"mps": mps}).failed()
+    run.says("has 49 replicas; allowed for MPS: 2 to 48")
     assert lab.writes() == []
-    lab.kubectl("label", "node", "whole-01", f"{state}=success", "--overwrite")
+    fewer = PROFILES | {"mps": mps | {"replicas": 6}}
+    site(lab, tmp_path, {"whole-01": "mps"}, profiles=fewer).succeeded()
+    assert agrees(lab, {"whole-01": "mps"}, fewer) == {"whole-01": {"nvidia.com/gpu": 12}}
+    site(lab, tmp_path, {"whole-01": "sliced"}).succeeded()  # no MPS before strategy mixed
 
 
 def test_mig_strategy_mixed_shares_devices_by_name(lab: Lab, tmp_path: Path) -> None:
@@ -246,5 +308,18 @@ def test_validate_needs_no_cluster(lab: Lab, tmp_path: Path) -> None:
     lab.playbook("validate", bad, environ=nowhere).failed().says("profile 'default': replicas is 0")
     undefined = {"gpu_sharing_profiles": {"default": {"replicas": 2}}}
     lost = write_inventory(tmp_path / "lost", groups, undefined)
+    small = {"gpu_sharing_profiles": PROFILES | {"default": MIXED["small"]}}
+    single = write_inventory(tmp_path / "single", groups, small)
+    run = lab.playbook("validate", single, environ=nowhere).failed()
+    run.says("which only MIG strategy mixed advertises; the operator's mig.strategy is 'single'")
+    for more in (
+        {"gpu_operator_values": {"mig": {"strategy": "mixed"}}},
+        {"gpu_operator_manage": "existing"},
+    ):
+        lab.playbook("validate", single, environ=nowhere, variables=more).succeeded()
+    run = lab.playbook(
+        "validate", inventory, environ=nowhere, variables={"gpu_operator_values": "x"}
+    ).failed()
+    run.says("gpu_operator_values")
     run = lab.playbook("validate", lost, environ=nowhere).failed()
     run.says("gpu_sharing_profile of c-01 is 'sliced', which gpu_sharing_profiles does not define")

@@ -272,3 +272,15 @@ CAPABILITY = {"nvidia.com/gpu.compute.major": "7", "nvidia.com/gpu.compute.minor
 )
 def test_mps_problem(labels: dict[str, str], profile: _profiles.Profile, problem: str) -> None:
     assert _capacity.mps_problem(_capacity.NodeState("n", labels), profile) == problem
+
+
+def test_profile_that_turns_mig_off_may_come_to_mps_from_mig() -> None:
+    cut = {"nvidia.com/gpu.product": "A100-MIG-1g.5gb", **CAPABILITY}
+    content = _profiles.parse_profile("mps", {"strategy": "mps", "replicas": 17}).content
+    node = _capacity.NodeState("n", cut)
+    stays = _capacity.mps_problem(node, _profiles.Profile("mps", content))
+    assert stays == "its GPUs are cut into MIG devices, which MPS does not take"
+    leaves = _profiles.Profile("mps", content, _profiles.NO_MIG)
+    assert "MPS takes 16 clients at most" in _capacity.mps_problem(node, leaves)
+    newer = _capacity.NodeState("n", cut | {"nvidia.com/gpu.compute.major": "8"})
+    assert _capacity.mps_problem(newer, leaves) == ""

@@ -108,14 +108,15 @@ def test_as_dict_is_plain() -> None:
         (
             ONE_CLUSTER,
             {"n1": {"gpu_sharing_gpus": 0}},
-            "n1: gpu_sharing_gpus is '0'; allowed: the node's number of physical GPUs, 1 or more.",
+            "n1: gpu_sharing_gpus is 0 (a number); allowed: the node's number of physical GPUs, 1"
+            " or more.",
         ),
-        (ONE_CLUSTER, {"n1": {"gpu_sharing_gpus": True}}, "n1: gpu_sharing_gpus is 'True'"),
+        (ONE_CLUSTER, {"n1": {"gpu_sharing_gpus": True}}, "n1: gpu_sharing_gpus is true (a truth"),
         (ONE_CLUSTER, {"n1": {"gpu_sharing_gpus": "two"}}, "n1: gpu_sharing_gpus is 'two'"),
         (
             ONE_CLUSTER,
             {"n1": {"gpu_sharing_profile": 4}},
-            "n1: gpu_sharing_profile is 4 (a int); allowed: a text. Put it in quotes.",
+            "n1: gpu_sharing_profile is 4 (a number); allowed: a text. Put it in quotes.",
         ),
         (
             ONE_CLUSTER,

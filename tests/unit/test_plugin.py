@@ -23,8 +23,10 @@ PLUGIN, GFD = "nvidia-device-plugin-daemonset", "gpu-feature-discovery"
 
 
 def test_without_daemonsets_it_is_the_plugin_of_an_operator_with_default_values() -> None:
-    assert _operator.read_plugin([]) == _plugin_file.operator_plugin()
+    assert _operator.read_plugin([]) == _plugin_file.operator_plugin("single")
     assert _operator.read_plugin([], "mixed").mig_strategy == "mixed"
+    assert "migStrategy" not in _operator.read_plugin([], "").shadowed
+    assert _operator.read_plugin([], None, (0, 19, 3)).version == (0, 19, 3)
     assert _operator.read_plugin([daemonset("something-else", A="b")]).version is None
 
 
@@ -44,14 +46,33 @@ def test_version_strategy_and_environment_are_read() -> None:
 @pytest.mark.parametrize(
     ("variables", "given", "strategy", "shadowed"),
     [
-        ({"PASS_DEVICE_SPECS": "true"}, "", "", False),
+        ({"PASS_DEVICE_SPECS": "true"}, None, "", False),
+        ({"MIG_STRATEGY": "single"}, None, "single", True),
+        ({"PASS_DEVICE_SPECS": "true", "MIG_STRATEGY": "single"}, "", "", False),
         ({"PASS_DEVICE_SPECS": "true"}, "single", "single", True),
         ({"MIG_STRATEGY": "single"}, "mixed", "mixed", True),
     ],
 )
 def test_strategy_that_the_run_sets_wins(
-    variables: dict[str, str], given: str, strategy: str, shadowed: bool
+    variables: dict[str, str], given: str | None, strategy: str, shadowed: bool
 ) -> None:
     found = _operator.read_plugin([daemonset(PLUGIN, "plugin@sha256:0", **variables)], given)
     assert (found.mig_strategy, "migStrategy" in found.shadowed) == (strategy, shadowed)
     assert found.version is None
+
+
+@pytest.mark.parametrize(
+    ("image", "to_be", "version"),
+    [
+        ("plugin:v0.19.3", (0, 20, 0), (0, 19, 3)),  # the old one reads the new files first
+        ("plugin:v0.20.0", (0, 18, 1), (0, 18, 1)),
+        ("plugin:v0.20.0", None, (0, 20, 0)),
+        ("plugin@sha256:0", (0, 20, 0), (0, 20, 0)),
+        ("plugin@sha256:0", None, None),
+    ],
+)
+def test_older_of_two_versions_counts(
+    image: str, to_be: _plugin_file.Version | None, version: _plugin_file.Version | None
+) -> None:
+    found = _operator.read_plugin([daemonset(PLUGIN, image, A="b")], None, to_be)
+    assert found.version == version

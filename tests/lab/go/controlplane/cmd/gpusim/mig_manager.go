@@ -39,6 +39,9 @@ const (
 	migApplying
 )
 
+// migRemoved: the label had gone in between, so the same value counts as new.
+const migRemoved = "(removed)"
+
 // nodeChange is a merge patch for the metadata of a node.
 type nodeChange struct{ labels, annotations map[string]any }
 
@@ -112,6 +115,10 @@ func (k *nodeAgents) reconfigure(ctx context.Context, node *corev1.Node, st *nod
 	if !k.migManaged() || node.Labels[deployMIG] != "true" {
 		*m = migManager{}
 		return time.Time{}, nil
+	}
+	if _, cleared := k.migCleared.Load(node.Name); cleared && m.phase == migIdle && node.Labels[labelMIG] != "" {
+		k.migCleared.Delete(node.Name)
+		m.acted = migRemoved
 	}
 	if m.write == nil {
 		clients, err := k.hasClients(node.Name)

@@ -38,6 +38,7 @@ type nodeAgents struct {
 	wake         func(node string, after time.Duration)
 	migManaged   func() bool // mig-manager is there
 	gfdInstalled func() bool // so is the DaemonSet of GFD, which owns its labels
+	migCleared   sync.Map    // nodes whose label mig.config went, however shortly
 
 	mu    sync.Mutex
 	state map[string]*nodeState

@@ -221,6 +221,9 @@ func (sim *simulator) onNode() cache.ResourceEventHandler {
 		},
 		UpdateFunc: func(before, after any) {
 			node := after.(*corev1.Node)
+			if before.(*corev1.Node).Labels[labelMIG] != "" && node.Labels[labelMIG] == "" {
+				sim.agents.migCleared.Store(node.Name, true)
+			}
 			sim.nodeQueue.Add(node.Name)
 			if needsLabels(before.(*corev1.Node), node) {
 				sim.labelQueue.Add(node.Name)

@@ -1,0 +1,150 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: reads what a filter is given, of which Ansible checks no types.
+
+Each function raises ArgumentError with what was given, in YAML's terms, and what is allowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._given import (
+    given,
+    is_list,
+    shown,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import either
+
+LABEL_LENGTH = 63
+_TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
+FLEET = "the fleet, a mapping with nodes, as the module fleet_facts and the filter fleet give it"
+
+
+class ArgumentError(SharingError):
+    """A filter is given something that it does not take."""
+
+
+def refused(where: str, value: object, allowed: str) -> ArgumentError:
+    return ArgumentError(f"{where} is {given(value)}; allowed: {allowed}.")
+
+
+def mapping(where: str, value: object, allowed: str) -> Mapping[object, object]:
+    if isinstance(value, Mapping):
+        return value
+    raise refused(where, value, allowed)
+
+
+def entries(where: str, value: object, allowed: str) -> Collection[object]:
+    """A list or whatever else holds several values; no text, whose letters would count as such."""
+    if is_list(value):
+        return value
+    raise refused(where, value, allowed)
+
+
+def text(where: str, value: object, allowed: str = "a text") -> str:
+    if isinstance(value, str):
+        return value
+    raise refused(where, value, allowed)
+
+
+def text_or_null(where: str, value: object) -> str | None:
+    return None if value is None else text(where, value, "a text, or null")
+
+
+def texts(where: str, value: object, allowed: str) -> list[str]:
+    found = entries(where, value, allowed)
+    return [text(f"{where}[{at}]", entry) for at, entry in enumerate(found)]
+
+
+def boolean(where: str, value: object) -> bool:
+    """A truth value, also as the text that Jinja or a survey may make of it."""
+    if isinstance(value, str) and value.lower() in (*_TRUE, *_FALSE):
+        return value.lower() in _TRUE
+    if isinstance(value, bool):
+        return value
+    raise refused(where, value, "true or false")
+
+
+def choice(where: str, value: object, allowed: Collection[str]) -> str:
+    """One of the texts; empty where there is none (null, or an empty text)."""
+    if value is None or value == "":
+        return ""
+    if isinstance(value, str) and value in allowed:
+        return str(value)
+    raise refused(where, value, either(allowed))
+
+
+def assignments(value: object) -> dict[str, str | None]:
+    """{node: profile or null}."""
+    allowed = "a mapping of nodes to profiles, as the filter node_assignments gives it"
+    return {
+        text("a node's name", node): text_or_null(f"the profile of {node}", profile)
+        for node, profile in mapping("the input", value, allowed).items()
+    }
+
+
+def groups(value: object) -> dict[str, list[str]]:
+    """{group: hosts}."""
+    allowed = "the magic variable groups, a mapping of groups to lists of hosts"
+    return {
+        text("a group's name", name): texts(f"groups.{name}", hosts, "a list of hosts")
+        for name, hosts in mapping("the input", value, allowed).items()
+    }
+
+
+def labels(where: str, value: object) -> dict[str, str]:
+    """A node's labels. Numbers and truth values count as the texts that they are on the node."""
+    found = mapping(where, value, "a mapping, the labels of a node")
+    return {text("a label's name", name): _label(where, name, found[name]) for name in found}
+
+
+def _label(where: str, name: object, value: object) -> str:
+    if isinstance(value, str | int | float):
+        written = str(value) if isinstance(value, str) else shown(value)
+        if len(written) <= LABEL_LENGTH:
+            return written
+    raise refused(f"{where}['{name}']", value, f"a text of at most {LABEL_LENGTH} characters")
+
+
+def nodes_of_cluster(whole: object, cluster: str) -> list[dict[str, object]]:
+    """The nodes of one cluster of the fleet, without their cluster."""
+    everything = _required("the input", mapping("the input", whole, FLEET), "nodes")
+    found = _nodes("nodes", everything, "a list of nodes")
+    return [
+        {text("a name in a node", name): said for name, said in node.items() if name != "cluster"}
+        for at, node in enumerate(found)
+        if text(f"nodes[{at}].cluster", _required(f"nodes[{at}]", node, "cluster")) == cluster
+    ]
+
+
+def nodes(value: object) -> list[Mapping[object, object]]:
+    """Nodes, whatever is said of them."""
+    return _nodes("the input", value, "a list of nodes, as the filter cluster_nodes gives it")
+
+
+def _nodes(where: str, value: object, allowed: str) -> list[Mapping[object, object]]:
+    found = enumerate(entries(where, value, allowed))
+    return [mapping(f"nodes[{at}]", node, "a mapping") for at, node in found]
+
+
+def assigned(where: str, node: Mapping[Any, object]) -> tuple[str, str | None, bool]:
+    """A node's name, its profile or null, and whether it is selected."""
+    name, profile, selected = (
+        _required(where, node, key) for key in ("name", "profile", "selected")
+    )
+    return (
+        text(f"{where}.name", name),
+        text_or_null(f"{where}.profile", profile),
+        boolean(f"{where}.selected", selected),
+    )
+
+
+def _required(where: str, value: Mapping[Any, object], key: str) -> object:
+    if key in value:
+        return value[key]
+    raise ArgumentError(f"{where} is {shown(value)}; it has to have {key}.")

@@ -1,0 +1,257 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filters say in YAML's terms what they were given and what is allowed, and do what their
+documentation says.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator
+from inspect import Parameter, signature
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+from ansible.parsing.dataloader import DataLoader
+
+from ansible_collections.gpufleet.sharing.plugins.filter.sharing import FilterModule
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import Inventory
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils import _inventory
+
+ROOT = Path(__file__).resolve().parents[2]
+FILTERS = FilterModule().filters()
+NODE = {"name": "n1", "host": "h1", "cluster": "c", "profile": "dev", "selected": True}
+FLEET = {"clusters": ["c"], "nodes": [NODE, {**NODE, "name": "n2", "profile": None}]}
+PROFILES = {"dev": {"replicas": 4, "mig": "all-1g.5gb"}, "default": {"replicas": 1}}
+GROUPS = {"all": ["c", "h1"], "gpu_clusters": ["c"], "gpu_nodes": ["h1"]}
+HOSTVARS = {"h1": {"gpu_sharing_profile": "dev", "gpu_sharing_gpus": 8}}
+# What each filter takes: all of its arguments
+VALID: dict[str, list[Any]] = {
+    "to_plugin_config": [PROFILES, "v0.19.3", "single"],
+    "expected_allocatable": [{"replicas": 4}, {"nvidia.com/gpu.count": "2"}],
+    "recommended_replicas": ["heavy"],
+    "memory_budget": [81559, 4],
+    "sharing_strategy": ["NVIDIA-L4", "memory", "bursty", "8.9"],
+    "mig_configs": [{"n1": "dev", "n2": None}, PROFILES, "default"],
+    "fleet": [GROUPS, HOSTVARS, ["c", "h1"], "c,h1"],
+    "cluster_nodes": [FLEET, "c"],
+    "node_assignments": [FLEET, "c"],
+    "beyond_limit": [[{"name": "n1", "profile": None, "selected": False}], ["dev"], True, "dev"],
+}
+WRONG = (
+    "[null, true, 19, -1, 4.5, x, '', '99999999999999999999999', [], [x], [1, null], [[x]],"
+    " {}, {x: 1}, {1: x}, {x: null}, 2026-01-02, {x: [true, {y: 4}]}]"
+)
+PYTHON = re.compile(
+    r"\bof type|(?<![\w'])(int|str|bool|float|dict|NoneType|tuple|_\w+|Ansible\w+)\b(?!')"
+    r"|object|attribute|Traceback|hashable|subscript|iterable|KeyError|instance"
+)
+CONSTANTS = re.compile(r"\b(None|True|False)\b")
+# What is said of these is said by the floor below, which all modules share.
+PROFILE_ARGUMENTS = {("to_plugin_config", 0), ("expected_allocatable", 0), ("mig_configs", 1)}
+
+
+def wrong_values() -> list[tuple[str, Any]]:
+    """Each value as Python has it, and as Ansible reads it with the place where it stood."""
+    return [(f"{value!r}", value) for value in yaml.safe_load(WRONG)] + [
+        (f"tagged {value!r}", value) for value in DataLoader().load(WRONG)
+    ]
+
+
+def changed(value: Any, wrong: Any) -> Iterator[Any]:
+    """The value with each part of it, and it all, replaced; and each mapping less one key."""
+    yield wrong
+    if isinstance(value, dict):
+        for key in value:
+            yield {name: entry for name, entry in value.items() if name != key}
+            for other in changed(value[key], wrong):
+                yield {**value, key: other}
+            yield {wrong if isinstance(wrong, str | int) else 7: value[key]}
+    if isinstance(value, list):
+        for at, entry in enumerate(value):
+            for other in changed(entry, wrong):
+                yield [*value[:at], other, *value[at + 1 :]]
+
+
+def call(name: str, arguments: list[Any]) -> str:
+    """What a filter says against its arguments; nothing where it takes them."""
+    try:
+        FILTERS[name](*copy.deepcopy(arguments))
+    except AnsibleFilterError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", sorted(FILTERS))
+def test_filters_take_what_is_valid(name: str) -> None:
+    assert call(name, VALID[name]) == ""
+    assert call(name, DataLoader().load(yaml.safe_dump(VALID[name]))) == ""
+
+
+@pytest.mark.parametrize(("said", "wrong"), wrong_values())
+@pytest.mark.parametrize("name", sorted(FILTERS))
+def test_filters_refuse_in_the_terms_of_yaml(name: str, said: str, wrong: Any) -> None:
+    for at, valid in enumerate(VALID[name]):
+        below = (name, at) in PROFILE_ARGUMENTS
+        for value in changed(valid, wrong):
+            message = call(name, [*VALID[name][:at], value, *VALID[name][at + 1 :]])
+            if not message:
+                continue
+            assert message.startswith(f"{name}: ")
+            assert below or not CONSTANTS.search(message), message
+            if not (below and "has a name of type" in message):
+                assert not PYTHON.search(message.removeprefix(f"{name}: ")), message
+
+
+@pytest.mark.parametrize("name", sorted(FILTERS))
+def test_filters_refuse_enormous_numbers(name: str) -> None:
+    for at in range(len(VALID[name])):
+        message = call(name, [*VALID[name][:at], 10**5000, *VALID[name][at + 1 :]])
+        assert " is more than 30 digits" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("to_plugin_config", [19], "the input is 19 (a number); allowed: a mapping of profile nam"),
+        ("to_plugin_config", [{}], "gpu_sharing_profiles is {}; it must map at least one profile"),
+        (
+            "to_plugin_config",
+            [PROFILES, "", "bogus"],
+            "mig_strategy is 'bogus' (a text); allowed: none, single or mixed.",
+        ),
+        (
+            "to_plugin_config",
+            [PROFILES, 0.19],
+            "plugin_version is 0.19 (a number); allowed: one such as 'v0.19.3'",
+        ),
+        ("to_plugin_config", [PROFILES, "new"], "plugin_version is 'new' (a text); allowed: one s"),
+        (
+            "mig_configs",
+            [4, PROFILES, "d"],
+            "the input is 4 (a number); allowed: a mapping of nodes to profiles, as the filter",
+        ),
+        (
+            "mig_configs",
+            [{"n": 4}, PROFILES, "d"],
+            "the profile of n is 4 (a number); allowed: a t",
+        ),
+        (
+            "mig_configs",
+            [{4: "d"}, PROFILES, "d"],
+            "a node's name is 4 (a number); allowed: a text",
+        ),
+        ("mig_configs", [{}, [], "d"], "profiles is [] (a list); allowed: a mapping of profile"),
+        (
+            "node_assignments",
+            [[], "c"],
+            "the input is [] (a list); allowed: the fleet, a mapping with nodes, as the module",
+        ),
+        ("node_assignments", [FLEET, ["c"]], "cluster is ['c'] (a list); allowed: a text"),
+        (
+            "node_assignments",
+            [{"nodes": [{"cluster": "c", "name": "n"}]}, "c"],
+            "a node of the cluster is {'name': 'n'}; it has to have profile.",
+        ),
+        ("cluster_nodes", ["x", "c"], "the input is 'x' (a text); allowed: the fleet"),
+        ("cluster_nodes", [{"a": 1}, "c"], "the input is {'a': 1}; it has to have nodes."),
+        ("cluster_nodes", [{"nodes": ["n"]}, "c"], "nodes[0] is 'n' (a text); allowed: a mapping."),
+        (
+            "beyond_limit",
+            [[{"name": "n", "profile": "d"}], [], False, "d"],
+            "nodes[0] is {'name': 'n', 'profile': 'd'}; it has to have selected.",
+        ),
+        (
+            "beyond_limit",
+            [[], "dev", False, "d"],
+            "changed_keys is 'dev' (a text); allowed: a list of profile names.",
+        ),
+        (
+            "beyond_limit",
+            [[], [], "maybe", "d"],
+            "operator_changed is 'maybe' (a text); allowed: t",
+        ),
+        (
+            "expected_allocatable",
+            [4, {}],
+            "the input is 4 (a number); allowed: a profile: a mapping such as {replicas: 4}, or",
+        ),
+        (
+            "expected_allocatable",
+            [{"replicas": 4}, ["x"]],
+            "labels is ['x'] (a list); allowed: a mapping, the labels of a node.",
+        ),
+        (
+            "expected_allocatable",
+            [{"replicas": 4}, {"a": "1" * 64}],
+            f"labels['a'] is '{'1' * 64}' (a text); allowed: a text of at most 63 characters.",
+        ),
+        (
+            "expected_allocatable",
+            [{"replicas": 4}, {}],
+            "the labels do not tell how many GPUs the node has (nvidia.com/gpu.count is null)",
+        ),
+        ("recommended_replicas", [["x"]], "The kind of use is ['x']; allowed: exclusive, light"),
+        ("fleet", [[], HOSTVARS], "the input is [] (a list); allowed: the magic variable groups"),
+        ("fleet", [{"g": "h"}, HOSTVARS], "groups.g is 'h' (a text); allowed: a list of hosts."),
+        ("fleet", [GROUPS, []], "hostvars is [] (a list); allowed: the magic variable hostvars."),
+        ("fleet", [GROUPS, {}], "hostvars has no variables of h1, which is in the group gpu_nodes"),
+        ("fleet", [GROUPS, HOSTVARS, "h1"], "selected is 'h1' (a text); allowed: a list of hosts"),
+        ("memory_budget", [81559], "missing a required argument: 'replicas'; it takes: replicas."),
+        ("cluster_nodes", [FLEET, "c", "d"], "too many positional arguments; it takes: cluster."),
+        ("recommended_replicas", ["x", 4], "too many positional arguments; it takes: nothing but"),
+    ],
+)
+def test_filters_say_what_is_wrong(name: str, arguments: list[Any], message: str) -> None:
+    assert call(name, arguments).startswith(f"{name}: {message}")
+
+
+def test_filters_take_labels_without_quotes() -> None:
+    labels = {"nvidia.com/gpu.count": 2, "nvidia.com/mig.capable": True}
+    assert FILTERS["expected_allocatable"]({"replicas": 4}, labels)["nvidia.com/gpu"] == 8  # type: ignore[index]
+
+
+@pytest.mark.parametrize("strategy", [None, "", "none", "single", "mixed"])
+def test_to_plugin_config_takes_each_mig_strategy(strategy: str | None) -> None:
+    assert call("to_plugin_config", [{"a": {"replicas": 4}}, "", strategy]) == ""
+
+
+@pytest.mark.parametrize(("value", "reached"), [(True, 1), ("yes", 1), (False, 0), ("False", 0)])
+def test_beyond_limit_reads_truth_values(value: object, reached: int) -> None:
+    nodes = [{"name": "n1", "profile": None, "selected": False}]
+    assert len(FILTERS["beyond_limit"](nodes, [], value, "d")) == reached  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("content", [None, b"\xff"])
+def test_a_limit_file_that_cannot_be_read(content: bytes | None, tmp_path: Path) -> None:
+    file = tmp_path / "limit"
+    if content:
+        file.write_bytes(content)
+    hostvars: Any = SimpleNamespace(_inventory=SimpleNamespace())
+    inventory = Inventory({"gpu_nodes": ["n1"]}, {})
+    with pytest.raises(FleetError, match="there is no such file of text"):
+        _inventory.read_selection(["n1"], f"@{file}", inventory, hostvars)
+
+
+@pytest.mark.parametrize("name", sorted(FILTERS))
+def test_filters_take_what_their_documentation_says(name: str) -> None:
+    """The same arguments in the same order, with the same defaults."""
+    text = (ROOT / "plugins" / "filter" / f"{name}.yml").read_text(encoding="utf-8")
+    documented = yaml.safe_load(text)["DOCUMENTATION"]
+    options = dict(documented["options"])
+    options.pop("_input")
+    known = list(signature(FILTERS[name]).parameters.values())[1:]
+    assert [parameter.name for parameter in known] == list(options)
+    if options:
+        assert documented.get("positional", "").split(", ") == list(options)
+    for parameter in known:
+        option = options[parameter.name]
+        required = parameter.default is Parameter.empty
+        assert option.get("required", False) == required
+        assert required or option.get("default") == parameter.default
