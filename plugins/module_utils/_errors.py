@@ -35,11 +35,19 @@ class ConnectionSettingsError(SharingError):
 
 
 class ClusterError(SharingError):
-    """The API server cannot be reached, or said no."""
+    """The API server cannot be reached, or said no.
 
-    def __init__(self, message: str, status: int = 0) -> None:
+    said are its own words without ours, empty where there are none; retry_after is when it wants to
+    be asked again, in seconds.
+    """
+
+    def __init__(
+        self, message: str, status: int = 0, said: str = "", retry_after: float = 0.0
+    ) -> None:
         super().__init__(message)
         self.status = status
+        self.said = said
+        self.retry_after = retry_after
 
 
 class NotAllowedError(SharingError):

@@ -164,6 +164,20 @@ class Cluster:
             if error.status != 404:
                 raise
 
+    def evict(self, namespace: str, name: str, *, uid: str) -> None:
+        """Ask once for a pod to be evicted, if it still is the one that was seen.
+
+        What a PodDisruptionBudget forbids raises ClusterError with status 429, which names it.
+        """
+        path = object_path(namespaced("pods", namespace), name) + "/eviction"
+        body = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": name, "namespace": namespace},
+            "deleteOptions": {"preconditions": {"uid": uid}},
+        }
+        self._request("POST", path, body=body, again=False)
+
     def for_each(self, names: list[str], action: Callable[[str], object]) -> dict[str, str]:
         """Run an action for each name, some at a time. Returns the failures: {name: message}."""
 
@@ -186,6 +200,7 @@ class Cluster:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, object] | None = None,
         accept: str = "application/json",
+        again: bool = True,
     ) -> Json:
         asked = {"fieldManager": AGENT} if method in ("POST", "PATCH") else dict(query or {})
         response = self._send(method, path, asked, body=body, accept=accept)
@@ -214,7 +229,7 @@ class Cluster:
                 self.server + path + ("?" + filled if filled else ""),
                 body=json.dumps(body) if body is not None else None,
                 headers=headers,
-                retries=_retries(method),
+                retries=_retries(method) if again else False,
                 timeout=_TIMEOUT,
                 preload_content=not stream,
             )
@@ -239,7 +254,9 @@ class Cluster:
             )
         if status == 403:
             raise ClusterError(f"No permission on {self.server}: {said}", status)
-        raise ClusterError(f"{method} {path} on {self.server} failed ({status}): {said}", status)
+        said = " ".join([said, *_budgets(document)])
+        text = f"{method} {path} on {self.server} failed ({status}): {said}"
+        raise ClusterError(text, status, said, _retry_after(document))
 
 
 if TYPE_CHECKING:
@@ -316,6 +333,25 @@ def _retries(method: str) -> urllib3.Retry:
         respect_retry_after_header=True,
         raise_on_status=False,
     )
+
+
+def _budgets(status: Json) -> list[str]:
+    """What the API server says of PodDisruptionBudgets that forbid an eviction."""
+    causes = cast("list[Json]", _details(status).get("causes") or [])
+    return [
+        str(cause.get("message")) for cause in causes if cause.get("reason") == "DisruptionBudget"
+    ]
+
+
+def _retry_after(status: Json) -> float:
+    """Seconds until the API server wants to be asked again; 0 where it does not say."""
+    seconds = _details(status).get("retryAfterSeconds")
+    return float(seconds) if isinstance(seconds, int) else 0.0
+
+
+def _details(status: Json) -> Json:
+    details = status.get("details")
+    return cast("Json", details) if isinstance(details, dict) else {}
 
 
 def _reason(error: BaseException) -> str:

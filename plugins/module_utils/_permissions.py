@@ -29,9 +29,11 @@ class Permission:
     group: str = ""
     namespace: str = ""
     name: str = ""
+    subresource: str = ""
 
     def __str__(self) -> str:
         kind = f"{self.resource}.{self.group}" if self.group else self.resource
+        kind += f"/{self.subresource}" if self.subresource else ""
         name = f" {self.name}" if self.name else ""
         elsewhere = self.namespace != self.name  # a namespace is not in itself
         place = f" in namespace {self.namespace}" if self.namespace and elsewhere else ""
@@ -49,6 +51,7 @@ class Scope:
     cluster_policy: str = "cluster-policy"
     create_namespace: bool = True
     remove_crds: bool = False
+    evict: bool = False  # gpu_sharing_drain
 
 
 def required_permissions(scope: Scope, *, namespace_exists: bool) -> list[Permission]:
@@ -79,6 +82,10 @@ def _required(scope: Scope, *, namespace_exists: bool) -> Iterator[Permission]:
     yield from of((UNINSTALL,), "delete", "configmaps", namespace=place, name=config_map)
     yield from of((SITE,), "list delete", "pods", namespace=place)
     yield from of((SITE,), "list", "daemonsets", "apps", namespace=place)
+    yield from of((SITE,), "list", "pods")
+    yield from of((SITE,), "list", "resourcequotas")
+    if scope.evict:
+        yield from of((SITE,), "create", "pods", subresource="eviction")
     if not helm:
         return
     yield from of(_WRITES, "get list create update delete", "secrets", namespace=place)

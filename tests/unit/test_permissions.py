@@ -25,7 +25,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._permissions impo
 )
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "connection.md"
-ROW = re.compile(r"^([a-z.0-9]+)(?: `([a-z-]+)`)?(?:, .*)?$")
+ROW = re.compile(r"^([a-z.0-9]+)(?:/([a-z]+))?(?: `([a-z-]+)`)?(?:, .*)?$")
 
 
 def needed(purpose: str, manage: str = EXISTING, **settings: Any) -> list[Permission]:
@@ -72,6 +72,15 @@ def test_definitions_are_removed_on_demand(
     assert any(each.resource == "customresourcedefinitions" for each in found) is asked
 
 
+@pytest.mark.parametrize(
+    ("purpose", "evict", "asked"),
+    [(SITE, True, True), (SITE, False, False), (UNINSTALL, True, False)],
+)
+def test_evictions_are_asked_for_on_demand(purpose: str, evict: bool, asked: bool) -> None:
+    found = map(str, needed(purpose, evict=evict))
+    assert ("create pods/eviction" in found) is asked
+
+
 def test_names_are_those_of_the_scope() -> None:
     names = {"namespace": "gpus", "config_map": "shares", "cluster_policy": "policy"}
     assert [str(each) for each in needed(SITE, **names) if each.namespace or each.name] == [
@@ -95,7 +104,14 @@ def manifests() -> list[dict[str, Any]]:
 
 def granted(role: dict[str, Any]) -> set[Permission]:
     return {
-        Permission(verb, resource, group, role["metadata"].get("namespace", ""), name)
+        Permission(
+            verb,
+            resource.partition("/")[0],
+            group,
+            role["metadata"].get("namespace", ""),
+            name,
+            resource.partition("/")[2],
+        )
         for rule in role["rules"]
         for group in rule["apiGroups"]
         for resource in rule["resources"]
@@ -106,7 +122,7 @@ def granted(role: dict[str, Any]) -> set[Permission]:
 
 def test_documented_roles_grant_exactly_what_an_existing_operator_needs() -> None:
     roles = [document for document in manifests() if "rules" in document]
-    everything = {each for purpose in PURPOSES for each in needed(purpose)}
+    everything = {each for purpose in PURPOSES for each in needed(purpose, evict=True)}
     assert set().union(*map(granted, roles)) == everything
 
 
@@ -124,12 +140,13 @@ def documented(purpose: str, manage: str) -> set[Permission]:
         namespace = {"cluster": "", "namespace": "gpu-operator"}[cells["where"]]
         if cells["`gpu_operator_manage`"] in ("any", manage):
             for verb in re.findall(r"\w+", cells[f"`{purpose}`"]):
-                found.add(Permission(verb, resource, group, namespace, match[2] or ""))
+                name, subresource = match[3] or "", match[2] or ""
+                found.add(Permission(verb, resource, group, namespace, name, subresource))
     return found
 
 
 @pytest.mark.parametrize("manage", MANAGES)
 @pytest.mark.parametrize("purpose", PURPOSES)
 def test_documented_table_is_what_is_asked_for(purpose: str, manage: str) -> None:
-    asked = needed(purpose, manage, namespace_exists=False, remove_crds=True)
+    asked = needed(purpose, manage, namespace_exists=False, remove_crds=True, evict=True)
     assert documented(purpose, manage) == set(asked)

@@ -1,0 +1,360 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Draining: what is written to nodes, who cannot be moved, and how evictions are asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import (
+    _capacity,
+    _drain,
+    _errors,
+    _guard,
+    _kube,
+    _rollout,
+)
+
+GPU = "nvidia.com/gpu"
+MARK = {"gpufleet.sharing/cordoned": "true"}
+POD = _guard.GpuPod("ns", "p", "u", "n", "Deployment/d", False, False, {GPU: 1}, "Running", False)
+BUDGET = "The disruption budget web needs 2 healthy pods and has 2 currently"
+
+
+def node(
+    name: str = "n", *, cordoned: bool | None = None, marked: bool = False, version: int = 1
+) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": name, "resourceVersion": str(version)}
+    if marked:
+        metadata["annotations"] = dict(MARK)
+    return {"metadata": metadata, "spec": {} if cordoned is None else {"unschedulable": cordoned}}
+
+
+def pod(
+    name: str = "p", where: str = "n", owner: str = "ReplicaSet", **spec: Any
+) -> dict[str, Any]:
+    owners = [{"kind": owner, "name": "o", "controller": True}] if owner else []
+    return {
+        "metadata": {"namespace": "ns", "name": name, "uid": name, "ownerReferences": owners},
+        "spec": {
+            "nodeName": where,
+            "containers": [{"resources": {"requests": {GPU: "1"}}}],
+            **spec,
+        },
+        "status": {"phase": "Running"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("found", "cordons", "uncordons"),
+    [
+        pytest.param(node(), True, False, id="as it should be"),
+        pytest.param(node(cordoned=False), True, False, id="uncordoned by kubectl"),
+        pytest.param(node(cordoned=True), False, False, id="cordoned by somebody else"),
+        pytest.param(node(cordoned=True, marked=True), False, True, id="cordoned by us"),
+        pytest.param(node(marked=True), True, True, id="ours, uncordoned by somebody else"),
+    ],
+)
+def test_patches(found: dict[str, Any], cordons: bool, uncordons: bool) -> None:
+    cordon = {
+        "metadata": {"resourceVersion": "1", "annotations": MARK},
+        "spec": {"unschedulable": True},
+    }
+    uncordon = {
+        "metadata": {"resourceVersion": "1", "annotations": dict.fromkeys(MARK)},
+        "spec": {"unschedulable": None},
+    }
+    assert _drain.cordon_patch(found) == (cordon if cordons else {})
+    assert _drain.uncordon_patch(found) == (uncordon if uncordons else {})
+
+
+def test_leftover_names_marked_nodes() -> None:
+    states = [
+        _capacity.NodeState("b", annotations=MARK),
+        _capacity.NodeState("a", annotations=MARK),
+        _capacity.NodeState("c", annotations={"other": "true"}),
+    ]
+    assert _drain.leftover(states) == ["a", "b"]
+
+
+def test_lost_are_pods_without_owner() -> None:
+    lone = replace(POD, owner="")
+    assert _drain.lost([POD, lone]) == [lone]
+
+
+def test_unmovable() -> None:
+    daemon = replace(POD, uid="d", owner="DaemonSet/d", daemon=True, tolerant=True)
+    tolerant = replace(POD, uid="t", tolerant=True)
+    assert _drain.unmovable([POD, daemon, tolerant]) == {
+        "d": "its owner DaemonSet/d runs it on this very node",
+        "t": "it tolerates the taint node.kubernetes.io/unschedulable, so it could come back at"
+        " once",
+    }
+
+
+def test_blocked_is_a_table_that_is_cut() -> None:
+    pods = [replace(POD, name=f"p{number:02}", uid=str(number)) for number in range(22)]
+    error = _drain.blocked("22 pods:", pods[::-1], {each.uid: "why" for each in pods}, "Go on.")
+    lines = str(error).splitlines()
+    assert lines[:4] == [
+        "22 pods:",
+        "node  namespace  pod  why",
+        "----  ---------  ---  ---",
+        "n     ns         p00  why",
+    ]
+    assert lines[-3:] == ["n     ns         p19  why", "and 2 more pods", "Go on."]
+    assert error.problems[21] == "n: ns/p21: why"
+
+
+@dataclass
+class FakeCluster:
+    """Nodes and pods of an API server, which says no as told."""
+
+    nodes: dict[str, dict[str, Any]]
+    pods: dict[str, dict[str, Any]]
+    refusals: dict[str, list[_errors.ClusterError]] = field(default_factory=dict)  # by pod
+    faults: list[_errors.ClusterError] = field(default_factory=list)  # of patches
+    stays: set[str] = field(default_factory=set)  # pods that take their time
+    asked: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def items(self, path: str, *, fields: str) -> Iterator[dict[str, Any]]:
+        name = fields.partition("=")[2]
+        if path == _kube.NODES:
+            return iter([self.nodes[name]] if name in self.nodes else [])
+        return iter([each for each in self.pods.values() if each["spec"]["nodeName"] == name])
+
+    def patch(self, path: str, body: dict[str, Any]) -> None:
+        with self.lock:
+            if self.faults:
+                raise self.faults.pop(0)
+            found = self.nodes[path.rpartition("/")[2]]
+            metadata = found["metadata"]
+            assert body["metadata"]["resourceVersion"] == metadata["resourceVersion"]
+            metadata["resourceVersion"] += "1"
+            metadata["annotations"] = {
+                key: value
+                for key, value in body["metadata"]["annotations"].items()
+                if value is not None
+            }
+            found["spec"]["unschedulable"] = body["spec"]["unschedulable"] is True
+
+    def evict(self, namespace: str, name: str, *, uid: str) -> None:
+        assert (namespace, uid) == ("ns", name)
+        with self.lock:
+            self.asked.append(name)
+            if refusals := self.refusals.get(name):
+                raise refusals.pop(0) if len(refusals) > 1 else refusals[0]
+            if name in self.stays:
+                self.pods[name]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+            else:
+                del self.pods[name]
+
+    for_each = _kube.Cluster.for_each
+
+    def cordoned(self) -> dict[str, bool]:
+        """Whether the cordon is ours, by cordoned node."""
+        return {
+            name: "gpufleet.sharing/cordoned" in found["metadata"].get("annotations", {})
+            for name, found in self.nodes.items()
+            if found["spec"].get("unschedulable")
+        }
+
+
+@dataclass
+class Time:
+    now: float = 0.0
+    on_pause: Callable[[], None] = lambda: None
+
+    def pause(self, seconds: float) -> None:
+        assert seconds > 0
+        self.now += seconds
+        self.on_pause()
+
+
+@dataclass
+class Scene:
+    cluster: FakeCluster
+    time: Time = field(default_factory=Time)
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def drainer(self) -> _drain.Drainer:
+        clock = _rollout.Clock(lambda: self.time.now, self.time.pause)
+        cluster = cast("_kube.Cluster", self.cluster)
+        return _drain.Drainer(cluster, 60, self.lines.append, clock)
+
+    def drain(self, hurt: Callable[[Any], Any] = list) -> list[str]:
+        return [each.name for each in self.drainer.drain(list(self.cluster.nodes), hurt)]
+
+
+def scene(*pods: dict[str, Any], nodes: tuple[dict[str, Any], ...] = (), **more: Any) -> Scene:
+    by_name = {each["metadata"]["name"]: each for each in nodes or (node(),)}
+    return Scene(FakeCluster(by_name, {each["metadata"]["name"]: each for each in pods}, **more))
+
+
+def refusal(status: int, said: str = "", retry_after: float = 0) -> _errors.ClusterError:
+    return _errors.ClusterError(f"failed ({status}): {said}", status, said, retry_after)
+
+
+def test_drain_evicts_what_is_hurt_and_leaves_nodes_cordoned() -> None:
+    nodes = node("n"), node("m"), node("k", cordoned=True)
+    found = scene(pod("a"), pod("b", "m"), pod("c", "m"), pod("d", "k"), nodes=nodes)
+    evicted = found.drain(lambda pods: [each for each in pods if each.name != "c"])
+    assert sorted(evicted) == ["a", "b", "d"]
+    assert list(found.cluster.pods) == ["c"]
+    assert found.cluster.cordoned() == {"n": True, "m": True, "k": False}
+    assert sorted(found.lines) == ["k: evicted ns/d", "m: evicted ns/b", "n: evicted ns/a"]
+    found.drainer.uncordon(["n", "m", "k"])
+    assert found.cluster.cordoned() == {"k": False}
+
+
+def test_drain_stops_when_what_is_left_is_not_hurt() -> None:
+    """The budget lets one of two go, and then the other one fits."""
+    found = scene(pod("a"), pod("b"), refusals={"b": [refusal(429, BUDGET)]})
+    assert found.drain(lambda pods: pods if len(pods) > 1 else []) == ["a"]
+    assert list(found.cluster.pods) == ["b"]
+
+
+def test_drain_with_nothing_hurt_cordons_and_evicts_nothing() -> None:
+    found = scene(pod("a"))
+    assert found.drain(lambda _pods: []) == []
+    assert found.cluster.cordoned() == {"n": True}
+    assert found.time.now == 0
+
+
+def test_drain_finds_a_pod_bound_meanwhile() -> None:
+    found = scene(pod("a"))
+    late = pod("late")
+
+    def bind() -> None:
+        if "late" not in found.cluster.asked:
+            found.cluster.pods["late"] = late
+
+    found.time.on_pause = bind
+    assert found.drain() == ["a", "late"]
+
+
+@pytest.mark.parametrize(
+    ("refusals", "asked_at_least", "waited"),
+    [
+        pytest.param([refusal(429, BUDGET)] * 2, 3, 4, id="budget"),
+        pytest.param([refusal(429, BUDGET, 10)], 2, 10, id="as the API server says"),
+        pytest.param([refusal(500)], 2, 2, id="fault"),
+        pytest.param([refusal(0)], 2, 2, id="cut connection"),
+    ],
+)
+def test_drain_asks_again(
+    refusals: list[_errors.ClusterError], asked_at_least: int, waited: float
+) -> None:
+    found = scene(pod("a"))
+    found.cluster.refusals = {"a": [*refusals, refusal(1)]}
+
+    def relent() -> None:
+        if len(found.cluster.refusals["a"]) == 1:
+            found.cluster.refusals = {"a": []}
+
+    found.time.on_pause = relent
+    assert found.drain() == ["a"]
+    assert found.cluster.asked == ["a"] * asked_at_least
+    assert waited <= found.time.now < waited + 3
+
+
+@pytest.mark.parametrize("status", [404, 409])
+def test_drain_pod_that_has_gone_or_is_another(status: int) -> None:
+    found = scene(pod("a"), refusals={"a": [refusal(status)]})
+    found.time.on_pause = found.cluster.pods.clear
+    assert found.drain() == []
+    assert found.lines == []
+
+
+def test_drain_budget_that_blocks_is_named_and_nodes_are_uncordoned() -> None:
+    nodes = node(), node("other", cordoned=True)
+    found = scene(pod("a"), pod("b"), nodes=nodes, refusals={"a": [refusal(429, BUDGET)]})
+    with pytest.raises(_drain.DrainError) as caught:
+        found.drain()
+    assert str(caught.value).splitlines() == [
+        "Not evicted within 60 s (pods: 1, nodes: 1):",
+        "node  namespace  pod  why",
+        f"----  ---------  ---  {'-' * len(BUDGET)}",
+        f"n     ns         a    {BUDGET}",
+        "Run again when what holds them has given way, or with more time.",
+    ]
+    assert caught.value.problems == (f"n: ns/a: {BUDGET}",)
+    assert found.cluster.cordoned() == {"other": False}
+    assert sorted(found.lines) == ["n: evicted ns/b", f"n: ns/a is not evicted yet: {BUDGET}"]
+    assert 60 <= found.time.now < 61
+
+
+def test_drain_pod_that_does_not_end() -> None:
+    found = scene(pod("a"), stays={"a"})
+    with pytest.raises(_drain.DrainError, match="it is being deleted, and its containers have not"):
+        found.drain()
+    assert found.cluster.asked == ["a"]
+
+
+def test_drain_pod_seen_only_at_the_end() -> None:
+    found = scene(pod("a"), stays={"a"})
+
+    def bind() -> None:
+        if found.time.now >= 60:
+            found.cluster.pods = {"late": pod("late")}
+
+    found.time.on_pause = bind
+    with pytest.raises(_drain.DrainError, match="it was seen only just before the time was over"):
+        found.drain()
+
+
+@pytest.mark.parametrize(
+    ("stuck", "reason"),
+    [
+        (pod("s", owner="DaemonSet"), "its owner DaemonSet/o runs it on this very node"),
+        (pod("s", tolerations=[{"operator": "Exists"}]), "it tolerates the taint"),
+    ],
+)
+def test_drain_refuses_before_any_write(stuck: dict[str, Any], reason: str) -> None:
+    found = scene(pod("a"), stuck)
+    with pytest.raises(_drain.DrainError, match=reason):
+        found.drain()
+    assert found.cluster.asked == []
+    assert found.cluster.nodes["n"] == node()
+
+
+def test_drain_without_permission_fails_at_once() -> None:
+    found = scene(pod("a"), refusals={"a": [refusal(403, "no")]})
+    with pytest.raises(_errors.ClusterError, match="403"):
+        found.drain()
+    assert found.time.now == 0
+    assert found.cluster.cordoned() == {}
+
+
+@pytest.mark.parametrize("status", [409, 500, 0])
+def test_cordon_tries_again(status: int) -> None:
+    found = scene(faults=[refusal(status)] * 5)
+    found.drainer.cordon(["n", "gone"])
+    assert found.cluster.cordoned() == {"n": True}
+
+
+@pytest.mark.parametrize(("status", "tries"), [(409, 6), (403, 1)])
+def test_cordon_gives_up(status: int, tries: int) -> None:
+    found = scene(faults=[refusal(status)] * 9)
+    with pytest.raises(_errors.ClusterError, match=r"^n could not be cordoned: failed"):
+        found.drainer.cordon(["n"])
+    assert len(found.cluster.faults) == 9 - tries
+
+
+def test_drain_says_when_uncordoning_fails_too() -> None:
+    found = scene(nodes=(node(marked=True, cordoned=True),), faults=[refusal(403)] * 9)
+    found.cluster.pods = {"a": pod("a")}
+    found.cluster.refusals = {"a": [refusal(403, "no")]}
+    with pytest.raises(_drain.DrainError) as caught:
+        found.drain()
+    assert str(caught.value).splitlines() == [
+        "failed (403): no",
+        "n could not be uncordoned: failed (403):  Run again to uncordon them.",
+    ]
