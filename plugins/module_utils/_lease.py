@@ -171,7 +171,8 @@ class Lease:
         run is at work.
         """
         first: Sight | None = None
-        for pause in pauses():
+        waits = pauses()
+        while True:
             document = self._cluster.find(self._path)
             now = self._clock.now()
             seen = read_lease(document) if document else None
@@ -191,7 +192,7 @@ class Lease:
                 if first and seen and seen.holder:
                     said(f"{_who(seen)} has not renewed {self._where}: it is taken over.")
                 return
-            self._clock.pause(min(pause, self._duration / 10))
+            self._clock.pause(min(next(waits), self._duration / 10))
 
     def check(self) -> None:
         """To be called before each write. Raises LeaseError once the Lease is lost.
