@@ -54,6 +54,14 @@ class NotAllowedError(SharingError):
     """The identity may not do what the run needs; problems holds each missing permission."""
 
 
+class LeaseError(SharingError):
+    """Another run is at work, or has taken over from this one."""
+
+
+class HistoryError(SharingError):
+    """A revision that is not there, or that cannot be read."""
+
+
 class RefusedError(SharingError):
     """A change that is not made because it would hurt somebody who was not asked."""
 

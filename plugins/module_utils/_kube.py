@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from threading import Lock
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode
 
@@ -50,7 +51,7 @@ _SAFE_TO_REPEAT = frozenset({"GET", "PATCH", "DELETE"})
 
 class Cluster:
     """One API server, as one identity. Every method raises ClusterError with a message of one
-    line.
+    line, and may be called from any thread.
     """
 
     def __init__(self, api: ApiClient, server: str) -> None:
@@ -58,10 +59,12 @@ class Cluster:
         self.server = server
         self.requests = 0
         self._date = ""
+        self._counting = Lock()
 
     def now(self) -> datetime:
         """The API server's time, of its last answer: clocks of controller and nodes may differ."""
-        return parsedate_to_datetime(self._date) if self._date else datetime.now(UTC)
+        date = self._date  # once: another thread may change it
+        return parsedate_to_datetime(date) if date else datetime.now(UTC)
 
     def get(self, path: str) -> Json:
         return self._request("GET", path)
@@ -204,7 +207,7 @@ class Cluster:
     ) -> Json:
         asked = {"fieldManager": AGENT} if method in ("POST", "PATCH") else dict(query or {})
         response = self._send(method, path, asked, body=body, accept=accept)
-        self._date = response.headers.get("Date", "")
+        self._date = response.headers.get("Date", self._date)
         return self._answer(method, path, response.status, response.data)
 
     def _send(
@@ -222,7 +225,8 @@ class Cluster:
         if body is not None:
             kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
             headers["Content-Type"] = kind
-        self.requests += 1
+        with self._counting:
+            self.requests += 1
         try:
             return self._api.rest_client.pool_manager.request(
                 method,
@@ -299,7 +303,7 @@ def connect(module: AnsibleModule) -> Cluster:
         configuration = core_client._create_configuration(core_client._create_auth_spec(module))
     except (kubernetes.config.ConfigException, OSError, ValueError) as error:
         raise ClusterError(f"No usable credentials for a cluster: {error}") from error
-    configuration.connection_pool_maxsize = CONCURRENCY
+    configuration.connection_pool_maxsize = CONCURRENCY + 1  # and the lease's own
     api = kubernetes.client.ApiClient(configuration)
     for header, value in core_client._create_headers(module).items():
         core_client._set_header(api, header, value)

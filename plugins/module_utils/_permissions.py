@@ -17,6 +17,8 @@ VERIFY, SITE, UNINSTALL = PURPOSES = ("verify", "site", "uninstall")
 HELM, EXISTING = MANAGES = ("helm", "existing")
 _WRITES = (SITE, UNINSTALL)
 _NVIDIA = "nvidia.com"
+_LEASES, _LEASE = ("leases", "coordination.k8s.io"), "gpufleet-sharing"
+_REVISIONS = ("controllerrevisions", "apps")
 _CRDS = ("customresourcedefinitions", "apiextensions.k8s.io")
 
 
@@ -86,6 +88,11 @@ def _required(scope: Scope, *, namespace_exists: bool) -> Iterator[Permission]:
     yield from of((SITE,), "list", "resourcequotas")
     if scope.evict:
         yield from of((SITE,), "create", "pods", subresource="eviction")
+    yield from of(_WRITES, "get patch", *_LEASES, namespace=place, name=_LEASE)
+    yield from of(_WRITES, "create", *_LEASES, namespace=place)
+    yield from of((UNINSTALL,), "delete", *_LEASES, namespace=place, name=_LEASE)
+    yield from of(_WRITES, "list delete", *_REVISIONS, namespace=place)
+    yield from of((SITE,), "create patch", *_REVISIONS, namespace=place)
     if not helm:
         return
     yield from of(_WRITES, "get list create update delete", "secrets", namespace=place)

@@ -129,6 +129,10 @@ def test_documented_account_can_do_everything(
         ("site", "create configmaps", "create configmaps in namespace gpu-operator"),
         ("site", "delete pods", "delete pods in namespace gpu-operator"),
         ("site", "list daemonsets", "list daemonsets.apps in namespace gpu-operator"),
+        ("site", "create leases", "create leases.coordination.k8s.io in namespace gpu-operator"),
+        ("site", "patch leases", "patch leases.coordination.k8s.io gpufleet-sharing in namespace"),
+        ("site", "patch controllerrevisions", "patch controllerrevisions.apps in namespace"),
+        ("uninstall", "delete leases", "delete leases.coordination.k8s.io gpufleet-sharing in"),
         ("uninstall", "delete configmaps", "delete configmaps device-plugin-config in namespace"),
         ("uninstall", "list clusterpolicies", "list clusterpolicies.nvidia.com"),
         ("verify", "list nodes", "list nodes"),
@@ -159,10 +163,15 @@ def test_site_and_uninstall_stop_before_any_write_and_verify_needs_reads_only(
         run = lab.playbook("site", inventory, variables=variables(account)).failed()
         run.says(f"No permission: {ACCOUNT} may not create configmaps in namespace gpu-operator;")
         run.says(
-            "; patch configmaps device-plugin-config in namespace gpu-operator; patch nodes on"
+            "; patch configmaps device-plugin-config in namespace gpu-operator; patch"
+            " controllerrevisions.apps in namespace gpu-operator; patch leases.coordination.k8s.io"
+            " gpufleet-sharing in namespace gpu-operator; patch nodes on"
         )
         run = lab.playbook("uninstall", inventory, variables=variables(account)).failed()
-        run.says("may not delete configmaps device-plugin-config in namespace gpu-operator; get")
+        run.says(
+            "; delete configmaps device-plugin-config in namespace gpu-operator; delete"
+            " controllerrevisions.apps in namespace gpu-operator; delete leases"
+        )
         assert lab.writes(ACCOUNT, dry_run=True) == []
     finally:
         grant(lab)

@@ -85,14 +85,21 @@ def test_names_are_those_of_the_scope() -> None:
     names = {"namespace": "gpus", "config_map": "shares", "cluster_policy": "policy"}
     assert [str(each) for each in needed(SITE, **names) if each.namespace or each.name] == [
         "create configmaps in namespace gpus",
+        "create controllerrevisions.apps in namespace gpus",
+        "create leases.coordination.k8s.io in namespace gpus",
+        "delete controllerrevisions.apps in namespace gpus",
         "delete pods in namespace gpus",
         "get clusterpolicies.nvidia.com policy",
         "get configmaps shares in namespace gpus",
+        "get leases.coordination.k8s.io gpufleet-sharing in namespace gpus",
         "get namespaces gpus",
+        "list controllerrevisions.apps in namespace gpus",
         "list daemonsets.apps in namespace gpus",
         "list pods in namespace gpus",
         "patch clusterpolicies.nvidia.com policy",
         "patch configmaps shares in namespace gpus",
+        "patch controllerrevisions.apps in namespace gpus",
+        "patch leases.coordination.k8s.io gpufleet-sharing in namespace gpus",
     ]
 
 

@@ -1,0 +1,141 @@
+#!/usr/bin/python
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: history_info
+short_description: List what a fleet was asked to be, revision by revision
+version_added: 0.1.0
+description:
+  - Each run that changes something writes down what the inventory said, who ran it, when, what it
+    changed and how it ended, in a C(ControllerRevision) beside the ConfigMap. This module lists
+    them, and returns one of them in the form that the roles take. Credentials are no part of it.
+  - It reads only.
+options:
+  config_map:
+    description: Name of the ConfigMap of profiles.
+    type: str
+    default: device-plugin-config
+  namespace:
+    description: Namespace of the GPU Operator and the ConfigMap.
+    type: str
+    default: gpu-operator
+  revision:
+    description:
+      - The revision to return, a number, or V(previous_good) for the last good one before the
+        newest.
+      - Without it the revisions are only listed.
+    type: str
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - gpufleet.sharing.common
+seealso:
+  - module: gpufleet.sharing.profiles
+  - module: gpufleet.sharing.rollout
+"""
+
+EXAMPLES = r"""
+- name: List the revisions
+  gpufleet.sharing.history_info:
+    namespace: gpu-operator
+  register: history
+
+- name: Read the one to go back to
+  gpufleet.sharing.history_info:
+    namespace: gpu-operator
+    revision: previous_good
+  register: history
+"""
+
+RETURN = r"""
+revisions:
+  description: The revisions, newest first.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    revision: {description: Its number., type: int}
+    state:
+      description: >-
+        V(started) while its run is at work, or when it was killed; V(good) or V(failed) when it has
+        ended.
+      type: str
+    who: {description: Who ran it., type: str}
+    when: {description: When it began (RFC 3339)., type: str}
+    what: {description: What it changed against the one before., type: str}
+    profiles: {description: Names of its profiles., type: list, elements: str}
+    nodes: {description: How many nodes it is about., type: int}
+revision:
+  description: The revision that was asked for.
+  type: dict
+  returned: with O(revision)
+  contains:
+    revision: {description: Its number., type: int}
+    state: {description: As in RV(revisions)., type: str}
+    mode: {description: The value of C(gpu_sharing_rollout_mode)., type: str}
+    default_profile: {description: The profile of nodes without one of their own., type: str}
+    profiles: {description: The definitions of the profiles, as they were given., type: dict}
+    assignments:
+      description: Nodes and their profiles, V(null) meaning the default profile.
+      type: dict
+table:
+  description: The list for people, a line each.
+  type: list
+  elements: str
+  returned: always
+"""
+
+from typing import TYPE_CHECKING
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _history, _kube
+from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
+from ansible_collections.gpufleet.sharing.plugins.module_utils._table import format_table
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+SPEC: Spec = {
+    "config_map": {"type": "str", "default": "device-plugin-config"},
+    "namespace": {"type": "str", "default": "gpu-operator"},
+    "revision": {"type": "str"},
+}
+COLUMNS = ("revision", "state", "when", "nodes", "who", "what")
+
+
+def row(revision: _history.Revision) -> dict[str, object]:
+    return {
+        "revision": revision.number,
+        "state": revision.state.value,
+        "who": revision.who,
+        "when": revision.when,
+        "what": revision.what,
+        "profiles": sorted(revision.desired.profiles),
+        "nodes": len(revision.desired.assignments),
+    }
+
+
+def for_roles(revision: _history.Revision) -> dict[str, object]:
+    """A revision as the roles take it."""
+    return {"revision": revision.number, "state": revision.state.value, **vars(revision.desired)}
+
+
+def run(module: AnsibleModule) -> dict[str, object]:
+    place = module.params["namespace"], module.params["config_map"]
+    history = _history.History(_kube.connect(module), *place).load()
+    rows = [row(revision) for revision in history]
+    result = {"changed": False, "revisions": rows, "table": format_table(COLUMNS, rows)}
+    if wanted := module.params["revision"]:
+        result["revision"] = for_roles(_history.choose(history, wanted))
+    return result
+
+
+def main() -> None:
+    run_module(SPEC, run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,399 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The history: what a revision holds, when there is a new one, where to go back, what may go."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _errors, _history
+from ansible_collections.gpufleet.sharing.plugins.module_utils._history import (
+    Desired,
+    History,
+    Revision,
+    State,
+)
+from ansible_collections.gpufleet.sharing.tests.unit.fake_api import SERVER, FakeApi
+
+CONFIG_MAP = "device-plugin-config"
+LIST = "/apis/apps/v1/namespaces/gpu-operator/controllerrevisions"
+WHEN = "2026-01-02T03:04:05Z"
+PROFILES = {"default": {"replicas": 4}, "dev": {"replicas": 8}}
+DESIRED = Desired("in_place", "default", PROFILES, {"n1": "dev", "n2": None})
+FEWER = replace(DESIRED, profiles=PROFILES | {"dev": {"replicas": 6}})
+FILE = "version: v1\n"
+GOOD, FAILED, STARTED = State.GOOD, State.FAILED, State.STARTED
+NODES = st.dictionaries(
+    st.from_regex(r"[a-z0-9-]{1,9}", fullmatch=True), st.sampled_from([None, "default", "dev"])
+)
+STATES = st.lists(st.sampled_from(State), max_size=20)
+
+
+def revisions(*states: State, desired: Desired = DESIRED) -> list[Revision]:
+    """Revisions 1, 2, ... of these states, newest first."""
+    return [Revision(number, desired, state) for number, state in enumerate(states, 1)][::-1]
+
+
+def numbers(found: list[Revision]) -> list[int]:
+    return [revision.number for revision in found]
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    return FakeApi()
+
+
+@pytest.fixture
+def history(api: FakeApi) -> History:
+    return History(api.cluster, "gpu-operator", CONFIG_MAP)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [(CONFIG_MAP, CONFIG_MAP), ("x" * 63, "x" * 63), ("x" * 64, "7ce100971f")]
+)
+def test_label_of(name: str, expected: str) -> None:
+    label = _history.label_of(name)
+    assert label.startswith(expected)
+    assert len(label) <= 63
+
+
+def test_document_of_a_revision() -> None:
+    revision = Revision(7, DESIRED, GOOD, "me", WHEN, "first revision")
+    assert _history.to_document(revision, CONFIG_MAP) == {
+        "metadata": {
+            "name": "device-plugin-config-7",
+            "labels": {
+                "app.kubernetes.io/managed-by": "gpufleet.sharing",
+                "gpufleet.sharing/history": "device-plugin-config",
+            },
+            "annotations": {
+                "gpufleet.sharing/state": "good",
+                "gpufleet.sharing/who": "me",
+                "gpufleet.sharing/when": WHEN,
+                "gpufleet.sharing/what": "first revision",
+            },
+        },
+        "revision": 7,
+        "data": {
+            "mode": "in_place",
+            "default_profile": "default",
+            "profiles": PROFILES,
+            "assignments": {"": ["n2"], "dev": ["n1"]},
+        },
+    }
+
+
+@given(nodes=NODES, state=st.sampled_from(State), text=st.text(max_size=9))
+def test_read_revision_is_the_inverse(
+    nodes: dict[str, str | None], state: State, text: str
+) -> None:
+    revision = Revision(3, replace(DESIRED, assignments=nodes), state, text, WHEN, text)
+    sent = json.loads(json.dumps(_history.to_document(revision, CONFIG_MAP)))
+    read = _history.read_revision(sent)
+    assert read == revision
+    assert read is not None
+    assert read.name == "device-plugin-config-3"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        None,
+        {"revision": 1},
+        {"revision": 1, "data": {"spec": {}}},  # of a DaemonSet
+        {"revision": 1, "data": {"profiles": {}, "assignments": []}},
+        {"revision": "1", "data": {"profiles": {}, "assignments": {}}},
+    ],
+)
+def test_read_revision_of_somebody_else(document: object) -> None:
+    assert _history.read_revision(document) is None
+
+
+def test_read_revision_with_the_least() -> None:
+    read = _history.read_revision({"revision": 1, "data": {"profiles": {}, "assignments": {}}})
+    assert read == Revision(1, Desired("in_place", "", {}, {}), STARTED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({}, True),
+        ({"mode": "versioned"}, False),
+        ({"default_profile": "dev"}, False),
+        ({"assignments": {"n1": "dev"}}, False),
+        ({"assignments": {"n1": "dev", "n2": "default"}}, False),
+        ({"profiles": {"default": {"replicas": 4}}}, False),
+        ({"profiles": PROFILES | {"dev": {"replicas": 6}}}, False),
+        ({"profiles": PROFILES | {"dev": {"replicas": 8, "mig": "all-disabled"}}}, False),
+        ({"profiles": PROFILES | {"dev": {"replicas": 8, "strategy": "time_slicing"}}}, True),
+        ({"profiles": PROFILES | {"dev": {"replicas": "none"}}}, False),
+    ],
+)
+def test_same_desired(changes: dict[str, Any], same: bool) -> None:
+    other = replace(DESIRED, **changes)
+    assert _history.same_desired(DESIRED, other) is same
+    assert _history.same_desired(other, DESIRED) is same
+
+
+@pytest.mark.parametrize(
+    ("states", "before", "expected"),
+    [
+        ([], None, None),
+        ([STARTED, FAILED], None, None),
+        ([GOOD, GOOD, FAILED], None, 2),
+        ([GOOD, GOOD, FAILED], 3, 2),
+        ([GOOD, GOOD, FAILED], 2, 1),
+        ([GOOD], 1, None),
+    ],
+)
+def test_last_good(states: list[State], before: int | None, expected: int | None) -> None:
+    found = _history.last_good(revisions(*states), before)
+    assert (found.number if found else None) == expected
+
+
+@pytest.mark.parametrize(
+    ("states", "desired", "number", "state", "who"),
+    [
+        pytest.param([], DESIRED, 1, STARTED, "me", id="first"),
+        pytest.param([FAILED, GOOD], FEWER, 3, STARTED, "me", id="other"),
+        pytest.param([FAILED, GOOD], DESIRED, 2, GOOD, "", id="repaired"),
+        pytest.param([GOOD, STARTED], DESIRED, 2, STARTED, "me", id="continued"),
+        pytest.param([GOOD, FAILED], DESIRED, 2, STARTED, "me", id="tried again"),
+    ],
+)
+def test_next_revision(
+    states: list[State], desired: Desired, number: int, state: State, who: str
+) -> None:
+    found = _history.next_revision(revisions(*states), desired, who="me", when=WHEN)
+    assert (found.number, found.state, found.who) == (number, state, who)
+    assert found.desired == desired
+
+
+@pytest.mark.parametrize(
+    ("states", "keep", "gone"),
+    [
+        pytest.param([GOOD] * 3, 10, [], id="few"),
+        pytest.param([GOOD] * 5, 3, [2, 1], id="many"),
+        pytest.param([GOOD, GOOD, GOOD, FAILED, FAILED], 2, [1], id="good ones stay"),
+        pytest.param([FAILED, GOOD, FAILED, FAILED], 2, [1], id="the only good one stays"),
+        pytest.param([FAILED, STARTED], 0, [1], id="the newest stays"),
+    ],
+)
+def test_too_old(states: list[State], keep: int, gone: list[int]) -> None:
+    assert numbers(_history.too_old(revisions(*states), keep)) == gone
+
+
+@given(states=STATES, keep=st.integers(0, 12))
+def test_pruning_loses_nothing_to_go_back_to(states: list[State], keep: int) -> None:
+    history = revisions(*states)
+    gone = numbers(_history.too_old(history, keep))
+    left = [each for each in history if each.number not in gone]
+    assert len(left) <= max(1, keep) + _history.KEEP_GOOD
+    assert left[:1] == history[:1]
+    assert _history.last_good(left) == _history.last_good(history)
+    if history:
+        newest = history[0].number
+        assert _history.last_good(left, newest) == _history.last_good(history, newest)
+    assert _history.too_old(left, keep) == []
+
+
+@pytest.mark.parametrize(
+    ("previous", "expected"),
+    [(None, {"n1": None}), (DESIRED, {"n1": None, "n2": None})],
+)
+def test_merge_assignments(previous: Desired | None, expected: dict[str, str | None]) -> None:
+    assert _history.merge_assignments(previous, {"n1": None}) == expected
+
+
+@pytest.mark.parametrize(
+    ("default", "expected"),
+    [
+        pytest.param("", None, id="no pointer"),
+        pytest.param("gone", None, id="pointer to nothing"),
+        pytest.param(
+            "a",
+            Desired("in_place", "a", {"a": FILE, "b": "{"}, {"n1": "b", "n2": None, "n3": None}),
+            id="found",
+        ),
+    ],
+)
+def test_baseline(default: str, expected: Desired | None) -> None:
+    labels = {"n1": "b", "n2": None, "n3": "", "n4": "gone"}
+    assert _history.baseline({"a": FILE, "b": "{"}, labels, default) == expected
+
+
+@pytest.mark.parametrize(
+    ("states", "wanted", "number"),
+    [
+        ([GOOD, FAILED], "2", 2),
+        ([GOOD, GOOD, FAILED], "previous_good", 2),
+        ([GOOD, GOOD, GOOD], "previous_good", 2),
+    ],
+)
+def test_choose(states: list[State], wanted: str, number: int) -> None:
+    assert _history.choose(revisions(*states), wanted).number == number
+
+
+@pytest.mark.parametrize(
+    ("states", "wanted", "message"),
+    [
+        (
+            [GOOD, FAILED],
+            "3",
+            "There is no revision '3'; there are: 2 (failed), 1 (good).",
+        ),
+        ([], "3", "There is no revision '3', nor any."),
+        (
+            [FAILED, GOOD],
+            "previous_good",
+            "There is no good revision before the newest one; there are: 2 (good), 1 (failed).",
+        ),
+        ([], "previous_good", "There is no good revision before the newest one, nor any."),
+    ],
+)
+def test_choose_what_is_not_there(states: list[State], wanted: str, message: str) -> None:
+    with pytest.raises(_errors.HistoryError) as caught:
+        _history.choose(revisions(*states), wanted)
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"mode": "versioned"}, "mode in_place -> versioned"),
+        ({"default_profile": "dev"}, "default profile default -> dev"),
+        ({"profiles": FEWER.profiles}, "profile dev 8 -> 6 replicas"),
+        (
+            {"profiles": PROFILES | {"dev": {"replicas": 8, "strategy": "mps"}}},
+            "profile dev changed",
+        ),
+        ({"profiles": PROFILES | {"dev": "{"}}, "profile dev changed"),
+        ({"profiles": PROFILES | {"big": {"replicas": 2}}}, "profile big added"),
+        ({"profiles": {"default": {"replicas": 4}}}, "profile dev removed"),
+        ({"assignments": {"n1": None, "n2": None}}, "1 node to the default profile"),
+        (
+            {"assignments": {"n2": "dev", "n3": "dev", "n4": None}},
+            "1 node to the default profile; 2 nodes to dev; 1 node no longer in it",
+        ),
+    ],
+)
+def test_summary(changes: dict[str, Any], expected: str) -> None:
+    assert _history.summary(revisions(GOOD), replace(DESIRED, **changes)) == expected
+
+
+def test_summary_of_the_first_and_of_one_that_comes_back() -> None:
+    assert _history.summary([], DESIRED) == "first revision"
+    history = [Revision(2, FEWER), *revisions(GOOD)]
+    said = "back to revision 1; profile dev 6 -> 8 replicas"
+    assert _history.summary(history, DESIRED) == said
+
+
+def test_summary_is_one_bearable_line() -> None:
+    many = {f"p{number}": {"replicas": 2} for number in range(100)}
+    said = _history.summary(revisions(GOOD), replace(DESIRED, profiles=PROFILES | many))
+    assert len(said) == 250
+    assert said.endswith("...")
+
+
+def test_size_for_5000_nodes() -> None:
+    """Well under etcd's 1.5 MB, also with long names."""
+    nodes = {f"gpu-{number:04}.{'x' * 40}.example.com": "dev" for number in range(5000)}
+    document = _history.to_document(Revision(1, replace(DESIRED, assignments=nodes)), CONFIG_MAP)
+    assert len(json.dumps(document)) < 350_000
+
+
+def test_open_writes_the_first_revision(api: FakeApi, history: History) -> None:
+    revision = history.open(DESIRED, "root@host\npid 1")
+    assert revision == Revision(1, DESIRED, STARTED, "root@host pid 1", WHEN, "first revision")
+    assert history.load() == [revision]
+    assert history.load()[0].name == "device-plugin-config-1"
+
+
+def test_open_writes_what_was_found_first(api: FakeApi, history: History) -> None:
+    revision = history.open(FEWER, "me", found=DESIRED)
+    assert revision.what == "profile dev 8 -> 6 replicas"
+    assert history.load() == [revision, Revision(1, DESIRED, GOOD, "me", WHEN, "as found")]
+    history.open(FEWER, "me", found=replace(DESIRED, mode="versioned"))  # there is one now
+    assert numbers(history.load()) == [2, 1]
+
+
+def test_open_writes_no_find_that_is_what_is_asked_for(history: History) -> None:
+    assert history.open(DESIRED, "me", found=DESIRED).number == 1
+
+
+def test_open_continues_and_leaves_a_good_one(api: FakeApi, history: History) -> None:
+    first = history.open(DESIRED, "me")
+    history.close(first, FAILED)
+    again = history.open(DESIRED, "another")
+    assert (again.number, again.state, again.who) == (1, STARTED, "another")
+    assert history.load() == [again]
+    good = history.close(again, GOOD)
+    before = len(api.writes())
+    assert history.open(DESIRED, "third") == good
+    assert history.close(good, FAILED) == good  # the state was right once
+    assert history.close(good, GOOD) == good
+    assert len(api.writes()) == before
+    assert history.load() == [good]
+
+
+@pytest.mark.parametrize("found", [None, FEWER])
+def test_open_beside_another_run(api: FakeApi, history: History, found: Desired | None) -> None:
+    """Where there is no namespace there is no lease; the number then decides."""
+
+    def faster(method: str, _path: str) -> int:
+        if method == "POST":
+            api.fault = lambda _method, _path: 0
+            first = Revision(1, replace(DESIRED, mode="versioned"))
+            api.put(f"{LIST}/device-plugin-config-1", _history.to_document(first, CONFIG_MAP))
+        return 0
+
+    api.fault = faster
+    assert history.open(DESIRED, "me", found).number == 2
+    assert numbers(history.load()) == [2, 1]
+
+
+def test_open_beside_something_else_of_that_name(api: FakeApi, history: History) -> None:
+    api.put(f"{LIST}/device-plugin-config-1", {"metadata": {"labels": {}}, "revision": 1})
+    with pytest.raises(_errors.ClusterError) as caught:
+        history.open(DESIRED, "me")
+    assert f"in namespace gpu-operator on {SERVER}: a ControllerRevision of that" in str(
+        caught.value
+    )
+
+
+def test_open_that_is_forbidden(api: FakeApi, history: History) -> None:
+    api.fault = lambda method, _path: 403 if method == "POST" else 0
+    with pytest.raises(_errors.ClusterError, match="No permission"):
+        history.open(DESIRED, "me")
+
+
+def test_data_is_written_once_and_notes_alone_change(api: FakeApi, history: History) -> None:
+    history.close(history.open(DESIRED, "me"), FAILED)
+    history.open(DESIRED, "me")
+    assert [request.split()[0] for request in api.writes()] == ["POST", "PATCH", "PATCH"]
+
+
+def test_prune_and_remove(api: FakeApi, history: History) -> None:
+    for replicas in range(2, 7):
+        desired = replace(DESIRED, profiles=PROFILES | {"dev": {"replicas": replicas}})
+        history.close(history.open(desired, "me"), GOOD if replicas < 4 else FAILED)
+    other = History(api.cluster, "gpu-operator", "device-plugin-config-2")
+    other.open(DESIRED, "me")
+    assert history.prune(2) == [3]
+    assert history.prune(2) == []
+    assert numbers(history.load()) == [5, 4, 2, 1]
+    assert history.remove() == [5, 4, 2, 1]
+    assert history.load() == []
+    assert numbers(other.load()) == [1]
+
+
+def test_load_leaves_out_what_is_not_ours(api: FakeApi, history: History) -> None:
+    label = {"gpufleet.sharing/history": CONFIG_MAP}
+    api.put(f"{LIST}/x", {"metadata": {"labels": label}, "revision": 3})
+    assert history.load() == []
