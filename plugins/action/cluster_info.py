@@ -25,6 +25,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._connection impor
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kubeconfig import Surroundings
+from ansible_collections.gpufleet.sharing.plugins.module_utils._lease import default_holder
 from ansible_collections.gpufleet.sharing.plugins.module_utils._permissions import (
     HELM,
     SITE,
@@ -61,7 +62,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
         result.pop("invocation", None)
         add_warnings(result, connection.warnings)
-        return result | {"auth": auth, "helm_auth": helm_auth, "source": connection.source}
+        return result | {
+            "auth": auth,
+            "helm_auth": helm_auth,
+            "source": connection.source,
+            "run": _run_name(task_vars or {}),
+        }
+
+
+def _run_name(variables: Mapping[str, object]) -> str:
+    """Who runs this, and as which job of AWX, for the Lease and the history."""
+    job = variables.get("awx_job_id") or variables.get("tower_job_id")
+    if not job:
+        return default_holder()
+    user = variables.get("awx_user_name") or variables.get("tower_user_name") or "nobody"
+    return f"{default_holder()}, AWX job {job} of {user}"
 
 
 def write_kubeconfig(connection: Connection) -> str:

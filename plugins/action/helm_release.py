@@ -8,7 +8,9 @@ kubernetes.core.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -16,6 +18,8 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import merge_hash
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _lease
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._helm import Note
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._helm_program import require_helm
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._results import (
@@ -66,9 +70,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         wanted = merge_values(values, options)
         if boolean(_pointer(wanted).get("create") or False, strict=False):
             raise AnsibleActionFail(OWN_CONFIG_MAP)
-        deployed = self._deploy(
-            options, values, wanted, create_namespace=not seen["namespace_exists"]
-        )
+        create = not seen["namespace_exists"]
+        with self._lease(options):
+            deployed = self._deploy(options, values, wanted, create_namespace=create)
         if stuck := seen["recovered"]:
             add_warnings(deployed, [RECOVERED.format(**stuck)])  # type: ignore[arg-type]
         return result | deployed | {"recovered": stuck}
@@ -116,10 +120,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "left": True,
                 "msg": "This release was not touched by gpufleet.sharing.",
             }
-        if note.installed:
-            removed = self._helm("helm", {"release_state": "absent", "wait": True})
-        else:
-            removed = self._deploy(options, values, with_pointer(values, note.pointer))
+        with self._lease(options):
+            if note.installed:
+                removed = self._helm("helm", {"release_state": "absent", "wait": True})
+            else:
+                removed = self._deploy(options, values, with_pointer(values, note.pointer))
         if removed.get("failed"):
             return removed
         self._module(MODULE, dict(options) | {"forget": True})
@@ -130,6 +135,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "left": not note.installed,
             "diff": shown,
         }
+
+    @contextmanager
+    def _lease(self, options: Mapping[str, object]) -> Iterator[None]:
+        """Hold the Lease of writing runs while Helm is at work, which may take minutes."""
+        if self._task.check_mode:
+            yield
+            return
+        try:
+            cluster = _kube.connect(_Options(dict(self._task.args)))
+            namespace = str(options.get("namespace") or "gpu-operator")
+            with _lease.held(cluster, namespace, str(options.get("run") or ""), keep=True):
+                yield
+        except SharingError as error:
+            raise AnsibleActionFail(str(error)) from None
 
     def _low_level_execute_command(
         self, *args: object, **kwargs: object
@@ -153,6 +172,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         }
         auth = {name: options[name] for name in AUTH if options.get(name) is not None}
         return self._module(f"kubernetes.core.{module}", {**auth, **release, **arguments})
+
+
+@dataclass
+class _Options:
+    """As much of a module as the connection needs: its options."""
+
+    params: dict[str, object]
 
 
 def merge_values(current: Mapping[str, object], options: Mapping[str, object]) -> Result:

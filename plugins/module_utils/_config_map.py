@@ -113,24 +113,24 @@ def plan_config_map(
     files: Mapping[str, str],
     *,
     now: datetime,
-    prune: bool = False,
+    going: Collection[str] = (),
     in_use: Collection[str] = (),
 ) -> ConfigMapPlan:
     """Compare files (profile name: content) with the ConfigMap.
 
     A key whose content differs only in layout is left as it is: rewriting it would restart plugins
-    for nothing. Nor is it noted as ours, so that removal leaves it. With prune, all other keys go,
+    for nothing. Nor is it noted as ours, so that removal leaves it. Other keys that are going go,
     except those in_use.
     """
     data = observed.data if observed else {}
     put = {key: text for key, text in files.items() if not same_content(data.get(key), text)}
-    others = sorted(data.keys() - files.keys())
-    remove = tuple(key for key in others if key not in in_use) if prune else ()
+    others = sorted(data.keys() & set(going) - files.keys())
+    remove = tuple(key for key in others if key not in in_use)
     known = dict(observed.written) if observed else {}
     at = _round_up(now)
     record = {key: entry for key, entry in known.items() if key in data and key not in remove}
     record |= {key: Written(config_hash(text), at, key in data) for key, text in put.items()}
-    kept = tuple(key for key in others if key in in_use) if prune else ()
+    kept = tuple(key for key in others if key in in_use)
     return ConfigMapPlan(observed, put, remove, kept, record)
 
 

@@ -180,6 +180,12 @@ def hurt_pods(
     return found
 
 
+def shrinks(node: NodeState, after: Profile, devices: Mapping[str, int]) -> bool:
+    """Whether a node would have fewer slots of any resource, so that pods could be hurt."""
+    now, slots = _slots_now(node, None, devices), expected_allocatable(after, devices)
+    return any(now[resource] > slots[resource] for resource in slots)
+
+
 def _slots_now(
     node: NodeState, before: Profile | None, devices: Mapping[str, int]
 ) -> dict[str, int]:
@@ -258,6 +264,14 @@ def renames(before: Profile, after: Profile) -> dict[str, str]:
     names = {GPU_RESOURCE, *(entry.name for entry in shared)}
     moved = {before.advertised(name): after.advertised(name) for name in sorted(names)}
     return {old: new for old, new in moved.items() if old != new}
+
+
+def renamed_now(node: NodeState, after: Profile, devices: Mapping[str, int]) -> dict[str, str]:
+    """Advertised names that a node loses for another one: {old: new}."""
+    now, slots = _slots_now(node, None, devices), expected_allocatable(after, devices)
+    pairs = [(device, device + SHARED_SUFFIX) for device in devices]
+    pairs += [(new, old) for old, new in pairs]
+    return {old: new for old, new in pairs if now[old] and not slots[old] and slots[new]}
 
 
 @dataclass(frozen=True, order=True)

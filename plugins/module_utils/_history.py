@@ -337,6 +337,11 @@ class History:
             " does not list."
         )
 
+    def found(self, found: Desired, who: str) -> None:
+        """Note the fleet as it is found, where there is no history yet."""
+        when = self.cluster.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        self._create(Revision(1, found, State.GOOD, _line(who), when, AS_FOUND))
+
     def close(self, revision: Revision, state: State) -> Revision:
         """Write down how a run ended. A revision that has been good stays so: what fails later is
         not its fault.

@@ -20,7 +20,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlencode
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError, some
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -127,7 +127,7 @@ class Cluster:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(_WATCH_SECONDS),
         }
-        response = self._send("GET", path, query, stream=True)
+        response = self._send("GET", path, query, preload_content=False)
         if response.status >= 400:
             self._answer("GET", path, response.status, response.read())
         rest = b""
@@ -195,6 +195,21 @@ class Cluster:
             results = pool.map(attempt, names)
             return {name: failure for name, failure in zip(names, results, strict=True) if failure}
 
+    def patch_nodes(self, metadata: Mapping[str, Mapping[str, object]]) -> None:
+        """Merge into the metadata of nodes, some at a time. Raises ClusterError that counts the
+        nodes where it failed.
+        """
+        failures = self.for_each(
+            sorted(metadata),
+            lambda node: self.patch(object_path(NODES, node), {"metadata": metadata[node]}),
+        )
+        if failures:
+            raise ClusterError(
+                f"{len(failures)} of {len(metadata)} nodes could not be written"
+                f" ({some(sorted(failures))}): {min(failures.values())} The others are done; run"
+                " again to finish."
+            )
+
     def _request(
         self,
         method: str,
@@ -206,7 +221,8 @@ class Cluster:
         again: bool = True,
     ) -> Json:
         asked = {"fieldManager": AGENT} if method in ("POST", "PATCH") else dict(query or {})
-        response = self._send(method, path, asked, body=body, accept=accept)
+        options: dict[str, object] = {} if again else {"retries": False}
+        response = self._send(method, path, asked, body=body, accept=accept, **options)
         self._date = response.headers.get("Date", self._date)
         return self._answer(method, path, response.status, response.data)
 
@@ -218,8 +234,9 @@ class Cluster:
         *,
         body: Mapping[str, object] | None = None,
         accept: str = "application/json",
-        stream: bool = False,
+        **options: object,
     ) -> urllib3.BaseHTTPResponse:
+        """options are urllib3's, over our own."""
         filled = urlencode({name: value for name, value in query.items() if value})
         headers = _headers(self._api) | {"Accept": accept, "User-Agent": AGENT}
         if body is not None:
@@ -233,9 +250,8 @@ class Cluster:
                 self.server + path + ("?" + filled if filled else ""),
                 body=json.dumps(body) if body is not None else None,
                 headers=headers,
-                retries=_retries(method) if again else False,
+                **{"retries": _retries(method, reached=bool(self._date)), **options},
                 timeout=_TIMEOUT,
-                preload_content=not stream,
             )
         except urllib3.exceptions.HTTPError as error:
             raise ClusterError(
@@ -267,9 +283,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class _Pool(Protocol):
-        def request(
-            self, method: str, url: str, **options: object
-        ) -> urllib3.BaseHTTPResponse: ...
+        def request(self, method: str, url: str, **options: object) -> urllib3.BaseHTTPResponse: ...
 
     class _Rest(Protocol):
         pool_manager: _Pool
@@ -303,7 +317,7 @@ def connect(module: AnsibleModule) -> Cluster:
         configuration = core_client._create_configuration(core_client._create_auth_spec(module))
     except (kubernetes.config.ConfigException, OSError, ValueError) as error:
         raise ClusterError(f"No usable credentials for a cluster: {error}") from error
-    configuration.connection_pool_maxsize = CONCURRENCY + 1  # and the lease's own
+    configuration.connection_pool_maxsize = CONCURRENCY + 3  # and the lease's, and two watches
     api = kubernetes.client.ApiClient(configuration)
     for header, value in core_client._create_headers(module).items():
         core_client._set_header(api, header, value)
@@ -323,17 +337,21 @@ def _headers(api: ApiClient) -> dict[str, str]:
     return dict(api.default_headers) | ({"Authorization": token} if token else {})
 
 
-def _retries(method: str) -> urllib3.Retry:
-    """Wait and try again when the server asks for it; after a broken connection only what is safe
-    to repeat.
+def _retries(method: str, *, reached: bool) -> urllib3.Retry:
+    """Wait and try again when the server asks for it; after a broken connection, or a fault of the
+    server, only what is safe to repeat. A server that was reached before may be restarting: some 20
+    seconds are given to it.
     """
+    safe = method in _SAFE_TO_REPEAT
     return urllib3.Retry(
-        total=6,
-        connect=2,
-        read=2 if method in _SAFE_TO_REPEAT else 0,
-        status_forcelist=(429, 503),
+        total=12,
+        connect=8 if reached else 2,
+        read=3 if safe else 0,
+        status=8,
+        status_forcelist=(429, 503, *((500, 502, 504) if safe else ())),
         allowed_methods=None,
         backoff_factor=0.25,
+        backoff_max=4,
         respect_retry_after_header=True,
         raise_on_status=False,
     )
@@ -364,6 +382,21 @@ def _reason(error: BaseException) -> str:
         error = inner
     text = str(error)
     return text.rsplit(": ", maxsplit=1)[-1].strip("() ") if "object at 0x" in text else text
+
+
+def version_of(document: object) -> str:
+    """An object's resourceVersion: a write that carries it is refused where the object has changed
+    since.
+    """
+    metadata = document.get("metadata") if isinstance(document, Mapping) else None
+    return str(metadata.get("resourceVersion") or "") if isinstance(metadata, Mapping) else ""
+
+
+def guarded(patch: Mapping[str, object], document: object) -> dict[str, object]:
+    """A merge patch that is refused where the object has changed since it was read."""
+    version = version_of(document)
+    metadata = {**dict(patch.get("metadata") or {}), "resourceVersion": version}  # type: ignore[call-overload]
+    return {**patch, "metadata": metadata}
 
 
 def object_path(collection: str, name: str) -> str:

@@ -9,17 +9,16 @@ waiting is neither sleeping nor listing thousands of nodes again and again.
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import dig, text_at
+from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import text_at
 from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    pass
 
 T = TypeVar("T")
 GONE = 410  # the status of a watch from too long ago

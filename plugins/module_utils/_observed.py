@@ -108,10 +108,10 @@ class OperandPod:
 
 
 def operand_pods(documents: Iterable[object]) -> list[OperandPod]:
-    return [_operand_pod(document) for document in documents]
+    return [operand_pod(document) for document in documents]
 
 
-def _operand_pod(document: object) -> OperandPod:
+def operand_pod(document: object) -> OperandPod:
     statuses = list_at(document, "status", "containerStatuses")
     times = [read_time(text_at(status, "state", "running", "startedAt")) for status in statuses]
     running = [time for time in times if time is not None]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -54,6 +54,7 @@ except ImportError:  # the modules and filters report it; kubernetes itself depe
 __all__ = ["GPU_RESOURCE", "RESOURCE_PREFIX", "SHARED_SUFFIX", "Content", "SharedResource"]
 
 MAX_NAME_LENGTH = 63
+IN_PLACE, VERSIONED = MODES = ("in_place", "versioned")
 VERSION_LENGTH = 8  # digits of the hash in the key of a versioned profile
 MAX_VERSIONED_NAME_LENGTH = MAX_NAME_LENGTH - VERSION_LENGTH - 1
 STRATEGIES = {"time_slicing": "time-slicing", "mps": "mps", "none": "none"}
@@ -336,6 +337,26 @@ def key_of(profile: Profile, *, versioned: bool) -> str:
     if not versioned:
         return profile.name
     return f"{profile.name}.{config_hash(to_plugin_config(profile))[:VERSION_LENGTH]}"
+
+
+_VERSIONED_KEY = re.compile(rf".+\.[0-9a-f]{{{VERSION_LENGTH}}}")
+
+
+def is_versioned(key: str) -> bool:
+    """Whether a key may be that of a versioned profile."""
+    return _VERSIONED_KEY.fullmatch(key) is not None
+
+
+def check_versioned_names(names: Iterable[str]) -> None:
+    """Raise ProfileError where a name leaves no room for its version in a key."""
+    said = f"has at most {MAX_VERSIONED_NAME_LENGTH} characters with gpu_sharing_rollout_mode"
+    problems = [
+        f"profile {quoted(name)}: a name {said} versioned, and this one has {len(name)}."
+        for name in names
+        if len(name) > MAX_VERSIONED_NAME_LENGTH
+    ]
+    if problems:
+        raise joined(ProfileError, problems)
 
 
 def config_hash(text: str) -> str:

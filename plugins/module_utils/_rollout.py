@@ -51,6 +51,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import 
 
 LONGEST_SILENCE = 10.0  # seconds between two words on progress
 
+
 class Step(Enum):
     """What a node needs."""
 
@@ -254,11 +255,8 @@ def unsettled(target: Target, node: NodeState | None, pods: Sequence[OperandPod]
     """Why a node does not have its profile yet; None when it has it."""
     if node is None:
         return Lack("node", "the node has left the cluster")
-    if not node.ready:
-        return Lack("node", "node is NotReady")
-    if _label(node) != target.label:
-        said = f"its label is {_label(node)}, not {target.label}: somebody changed it"
-        return Lack("node", said)
+    if reason := _node_lacking(target, node):
+        return Lack("node", reason)
     if reason := _pods_lacking(pods, mps=target.profile.strategy == "mps"):
         return Lack("pods", reason)
     verdict = judge(node, target.profile, target.gpus)
@@ -267,6 +265,14 @@ def unsettled(target: Target, node: NodeState | None, pods: Sequence[OperandPod]
     if labels_fit(node, target.profile):
         return None
     return Lack("labels", "labels of GPU feature discovery do not show the profile yet")
+
+
+def _node_lacking(target: Target, node: NodeState) -> str:
+    """What is wrong with the node itself, in words; empty when nothing is."""
+    if not node.ready:
+        return "node is NotReady"
+    label = _label(node)
+    return "" if label == target.label else f"its label is {label}, not {target.label}"
 
 
 def _pods_lacking(pods: Sequence[OperandPod], *, mps: bool) -> str:
@@ -348,6 +354,14 @@ class Patience:
     stable: float
 
 
+@dataclass(frozen=True)
+class Clock:
+    """Time, as a value that tests can replace: both in seconds."""
+
+    now: Callable[[], float]
+    pause: Callable[[float], None]
+
+
 class Watch(Protocol):
     """The fleet as it changes."""
 
@@ -366,7 +380,7 @@ def wait_until_settled(
     watch: Watch,
     patience: Patience,
     old_pods: Collection[str] = (),
-    said: Callable[[int], None] = lambda settled: None,
+    said: Callable[[int], None] = lambda _settled: None,
 ) -> dict[str, Lack]:
     """Watch nodes until each has had its profile for patience.stable seconds. Returns what is
     wrong with those that have not.

@@ -45,6 +45,12 @@ options:
     description: How long to wait, in seconds.
     type: int
     default: 600
+  run:
+    description: >-
+      The name of the run, for the Lease that one writing run at a time holds. By default user, host
+      and process.
+    type: str
+    default: ""
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - gpufleet.sharing.common
@@ -79,7 +85,7 @@ import json
 import time
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _operator
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _lease, _operator
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
@@ -94,6 +100,7 @@ SPEC: Spec = {
     "default_profile": {"type": "str"},
     "namespace": {"type": "str", "default": "gpu-operator"},
     "timeout": {"type": "int", "default": 600},
+    "run": {"type": "str", "default": ""},
 }
 
 
@@ -140,14 +147,28 @@ def run(module: AnsibleModule) -> dict[str, object]:
     before = _operator.read_pointer(policy)
     wanted = _operator.Pointer(params["config_map"], params["default_profile"])
     if params["state"] == "present" and before != wanted and not module.check_mode:
-        policy = cluster.patch(path, _operator.pointer_patch(policy, wanted))
-    if not module.check_mode:
-        if _operator.read_pointer(policy) != wanted:
-            raise ClusterError(_operator.not_stored(policy, wanted))
-        wait_for_daemonsets(cluster, params["namespace"], wanted, deadline)
+        with _lease.held(cluster, params["namespace"], params["run"], keep=True):
+            patch = _kube.guarded(_operator.pointer_patch(policy, wanted), policy)
+            policy = cluster.patch(path, patch)
+            check(cluster, policy, wanted, deadline, params["namespace"])
+    elif not module.check_mode:
+        check(cluster, policy, wanted, deadline, params["namespace"])
     changed = params["state"] == "present" and before != wanted
     after = wanted if params["state"] == "present" else before
     return result(before, after, changed=changed)
+
+
+def check(
+    cluster: _kube.Cluster,
+    policy: object,
+    wanted: _operator.Pointer,
+    deadline: float,
+    namespace: str,
+) -> None:
+    """Wait until the operator has taken the pointer over; raise where it was not stored."""
+    if _operator.read_pointer(policy) != wanted:
+        raise ClusterError(_operator.not_stored(policy, wanted))
+    wait_for_daemonsets(cluster, namespace, wanted, deadline)
 
 
 def undo(module: AnsibleModule, cluster: _kube.Cluster, path: str) -> dict[str, object]:
@@ -158,7 +179,9 @@ def undo(module: AnsibleModule, cluster: _kube.Cluster, path: str) -> dict[str, 
     if patch is None:
         return result(before, before, changed=False)
     if not module.check_mode:
-        cluster.patch(path, patch)
+        params = module.params
+        with _lease.held(cluster, params["namespace"], params["run"], keep=True):
+            cluster.patch(path, _kube.guarded(patch, policy))
     ours = before.name == module.params["config_map"]
     return result(before, _operator.previous_pointer(policy) if ours else before, changed=True)
 

@@ -76,6 +76,12 @@ options:
       How long Helm may wait, in seconds, and how old a pending release must be to be recovered.
     type: int
     default: 600
+  run:
+    description: >-
+      The name of the run, for the Lease that one writing run at a time holds. By default user, host
+      and process.
+    type: str
+    default: ""
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - gpufleet.sharing.common
@@ -141,6 +147,7 @@ SPEC: Spec = {
     "previous_pointer": {"type": "dict", "default": {}},
     "forget": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 600},
+    "run": {"type": "str", "default": ""},
 }
 
 

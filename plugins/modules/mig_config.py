@@ -36,6 +36,29 @@ options:
     description: How long a batch may take, in seconds.
     type: int
     default: 900
+  namespace:
+    description: Namespace of the GPU Operator.
+    type: str
+    default: gpu-operator
+  drain:
+    description:
+      - What to do with running pods that use GPUs of the nodes to cut, which then cannot be cut.
+      - With V(refuse) the run ends before anything is written, and names them; with V(evict) they
+        are evicted, batch by batch, as of M(gpufleet.sharing.rollout); with V(ignore) it is left to
+        the MIG manager, which fails.
+    type: str
+    choices: [refuse, evict, ignore]
+    default: refuse
+  drain_timeout:
+    description: How long evictions of one batch may take, in seconds.
+    type: int
+    default: 300
+  run:
+    description: >-
+      The name of the run, for the Lease that one writing run at a time holds. By default user, host
+      and process.
+    type: str
+    default: ""
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - gpufleet.sharing.common
@@ -73,14 +96,14 @@ differs:
 """
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _mig
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _guard, _kube, _lease, _mig
+from ansible_collections.gpufleet.sharing.plugins.module_utils._drain import Drainer
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
-    ClusterError,
     FleetError,
     RefusedError,
     SharingError,
@@ -88,6 +111,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     some,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import node_state
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rolling import (
+    DRAINS,
+    IGNORE,
+    REFUSE,
+    refusal,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import cut
 from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
@@ -100,6 +129,10 @@ SPEC: Spec = {
     "nodes": {"type": "dict", "required": True},
     "batches": {"type": "list", "elements": "str", "default": ["1", "25%"]},
     "timeout": {"type": "int", "default": 900},
+    "namespace": {"type": "str", "default": "gpu-operator"},
+    "drain": {"type": "str", "choices": list(DRAINS), "default": "refuse"},
+    "drain_timeout": {"type": "int", "default": 300},
+    "run": {"type": "str", "default": ""},
 }
 HINT = (
     "The log of the pod nvidia-mig-manager on the node says why; GPUs that a pod uses cannot be"
@@ -118,28 +151,30 @@ class Cutter:
     cluster: _kube.Cluster
     wanted: dict[str, str]
     timeout: int
+    drainer: Drainer
+    check: Callable[[], None] = lambda: None
 
     def states(self) -> dict[str, NodeState]:
         found = (node_state(item) for item in self.cluster.items(_kube.NODES))
         return {state.name: state for state in found if state.name in self.wanted}
 
+    def free(self, nodes: list[str], drain: str) -> bool:
+        """See to the pods that use GPUs which are to be cut. Whether nodes were cordoned."""
+        if drain == IGNORE or not (hurts := _guard.mig_hurt(self.drainer.look(nodes))):
+            return False
+        if drain == REFUSE:
+            raise refusal(hurts)
+        self.drainer.drain(nodes, lambda pods: pods)
+        return True
+
     def change(self, changes: list[_mig.MigChange]) -> None:
         states = self.states()
         patches = {c.node: c.patch(states[c.node]) for c in changes if c.node in states}
         again = [change.node for change in changes if change.before == change.after]
-        self.patch({node: {"labels": {_mig.MIG_LABEL: None}} for node in again})  # to be noticed
-        self.patch(patches)
-
-    def patch(self, patches: Mapping[str, Mapping[str, object]]) -> None:
-        failures = self.cluster.for_each(
-            list(patches),
-            lambda node: self.cluster.patch(
-                _kube.object_path(_kube.NODES, node), {"metadata": patches[node]}
-            ),
-        )
-        if failures:
-            node, reason = min(failures.items())
-            raise ClusterError(f"{node} could not be labelled: {reason} Run again to finish.")
+        self.check()
+        gone = {node: {"labels": {_mig.MIG_LABEL: None}} for node in again}
+        self.cluster.patch_nodes(gone)  # so that the MIG manager notices
+        self.cluster.patch_nodes(patches)
 
     def wait(self, nodes: list[str], what: str) -> None:
         """Wait until nodes are cut as configured. Raises MigError naming those that are not."""
@@ -162,7 +197,9 @@ class Cutter:
 
 def run(module: AnsibleModule) -> dict[str, object]:
     wanted = {str(node): str(config) for node, config in module.params["nodes"].items()}
-    cutter = Cutter(_kube.connect(module), wanted, module.params["timeout"])
+    cluster = _kube.connect(module)
+    drainer = Drainer(cluster, module.params["drain_timeout"], lambda _line: None)
+    cutter = Cutter(cluster, wanted, module.params["timeout"], drainer)
     states = cutter.states()
     reasons = {node: _mig.incapable(state, wanted[node]) for node, state in states.items()}
     if problems := [f"{node}: {reason}." for node, reason in sorted(reasons.items()) if reason]:
@@ -175,13 +212,12 @@ def run(module: AnsibleModule) -> dict[str, object]:
             " when it has finished."
         )
     by_node = {change.node: change for change in changes}
-    batches = cut(list(by_node), module.params["batches"])
-    if not module.check_mode:
-        if waiting:
-            cutter.wait(waiting, "that were being cut")
-        for number, batch in enumerate(batches, start=1):
-            cutter.change([by_node[node] for node in batch])
-            cutter.wait(batch, f"batch {number} of {len(batches)}")
+    if module.params["drain"] == REFUSE:
+        cutter.free(list(by_node), REFUSE)
+    if (changes or waiting) and not module.check_mode:
+        namespace = module.params["namespace"]
+        with _lease.held(cutter.cluster, namespace, module.params["run"], keep=True) as lease:
+            carry_out(module, replace(cutter, check=lease.check), by_node, waiting)
     return {
         "changed": bool(changes),
         "differs": bool(changes or waiting),
@@ -192,6 +228,26 @@ def run(module: AnsibleModule) -> dict[str, object]:
             "after": {change.node: change.after for change in changes},
         },
     }
+
+
+def carry_out(
+    module: AnsibleModule,
+    cutter: Cutter,
+    changes: dict[str, _mig.MigChange],
+    waiting: list[str],
+) -> None:
+    """Wait for what others have begun; then free, cut and wait, batch by batch."""
+    if waiting:
+        cutter.wait(waiting, "that were being cut")
+    batches = cut(list(changes), module.params["batches"])
+    for number, batch in enumerate(batches, start=1):
+        cordoned = cutter.free(batch, module.params["drain"])
+        try:
+            cutter.change([changes[node] for node in batch])
+            cutter.wait(batch, f"batch {number} of {len(batches)}")
+        finally:
+            if cordoned:
+                cutter.drainer.uncordon(batch)
 
 
 def main() -> None:

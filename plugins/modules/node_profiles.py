@@ -67,6 +67,12 @@ options:
     type: str
     choices: [fail, report]
     default: fail
+  run:
+    description: >-
+      The name of the run, for the Lease that one writing run at a time holds. By default user, host
+      and process.
+    type: str
+    default: ""
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - gpufleet.sharing.common
@@ -110,17 +116,19 @@ missing:
 
 from typing import TYPE_CHECKING, TypeAlias
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _mig
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _lease, _mig
+from ansible_collections.gpufleet.sharing.plugins.module_utils._admission import (
+    check_nodes,
+    notices_removal,
+    uncut,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import (
     CONFIG_HASH_ANNOTATION,
     NodeState,
-    mps_problem,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
-    ClusterError,
     FleetError,
-    RefusedError,
     joined,
     some,
 )
@@ -131,18 +139,14 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import (
     undefined_profiles,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import node_state
-from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import read_plugin
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
-    Profile,
-    known_profiles,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_info import plugin_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import known_profiles
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
     Patches: TypeAlias = "dict[str, dict[str, dict[str, str | None]]]"  # metadata, by node
 
-NOTICES_REMOVAL = (0, 18, 2)  # the first device plugin that notices a label's removal
 SPEC: Spec = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "assignments": {"type": "dict", "required": True},
@@ -152,6 +156,7 @@ SPEC: Spec = {
     "namespace": {"type": "str", "default": "gpu-operator"},
     "exclusive": {"type": "bool", "default": False},
     "unavailable_nodes": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
+    "run": {"type": "str", "default": ""},
 }
 
 
@@ -194,7 +199,10 @@ def run(module: AnsibleModule) -> dict[str, object]:
     if remove:
         forget(patches, [gpu_nodes[name] for name in desired if name in gpu_nodes])
     if patches and not module.check_mode:
-        write(cluster, patches)
+        namespace = module.params["namespace"]
+        with _lease.held(cluster, namespace, module.params["run"], keep=remove) as lease:
+            lease.check()
+            cluster.patch_nodes(patches)
     return {
         "changed": bool(patches),
         "differs": bool(patches),
@@ -226,50 +234,8 @@ def make_plan(
     found = plan(None)
     if remove or all(change.after for change in found.changes):
         return found
-    path = _kube.namespaced("daemonsets", module.params["namespace"], "apis/apps/v1")
-    version = read_plugin(cluster.items(path)).version
-    notices = version is None or version >= NOTICES_REMOVAL
+    notices = notices_removal(plugin_of(cluster, module.params["namespace"]))
     return found if notices else plan(module.params["default_profile"])
-
-
-def check_nodes(
-    states: dict[str, NodeState], meant: dict[str, Profile], changing: list[str], *, planning: bool
-) -> None:
-    """Raise where GPUs cannot be shared as a profile says, or where NVIDIA's MIG manager is at work
-    on a node whose label would change.
-
-    planning: what a run would do before this, it has not done; so it may be at work for us.
-    """
-    problems = [
-        f"{node}: profile '{profile.name}' cannot be used there: {reason}."
-        for node, profile in sorted(meant.items())
-        if (reason := mps_problem(states[node], profile))
-    ]
-    if problems:
-        raise joined(FleetError, problems)
-    busy = [node for node in changing if _mig.is_busy(states[node])]
-    if planning:
-        ours = {node for node in busy if node in meant and meant[node].mig is not None}
-        busy = [node for node in busy if node not in ours]
-    if busy:
-        raise RefusedError(
-            f"NVIDIA's MIG manager is at work on {some(busy)} ({_mig.STATE_LABEL} is pending or"
-            " rebooting), so the profile of these nodes must not change now. Run again when it has"
-            " finished."
-        )
-
-
-def uncut(states: dict[str, NodeState], meant: dict[str, Profile]) -> set[str]:
-    """Nodes that their profile's MIG configuration has not reached, since they are NotReady: their
-    label waits for the run that finds them ready.
-    """
-    return {
-        node
-        for node, profile in meant.items()
-        if profile.mig is not None
-        and not _mig.needless(states[node], profile.mig)
-        and _mig.unfinished(states[node], profile.mig)
-    }
 
 
 def forget(patches: Patches, states: list[NodeState]) -> None:
@@ -280,25 +246,6 @@ def forget(patches: Patches, states: list[NodeState]) -> None:
             undo.setdefault("annotations", {})[CONFIG_HASH_ANNOTATION] = None
         for part, entries in undo.items():
             patches.setdefault(state.name, {}).setdefault(part, {}).update(entries)
-
-
-def write(cluster: _kube.Cluster, patches: Patches) -> None:
-    """Patch the nodes, some at a time. Raises ClusterError naming each node that could not be
-    patched.
-    """
-    failures = cluster.for_each(
-        sorted(patches),
-        lambda name: cluster.patch(
-            _kube.object_path(_kube.NODES, name), {"metadata": patches[name]}
-        ),
-    )
-    if failures:
-        reasons = sorted(set(failures.values()))
-        raise ClusterError(
-            f"{len(failures)} of {len(patches)} nodes could not be labelled"
-            f" ({some(sorted(failures))}): {reasons[0]}"
-            " The others are done; run again to finish."
-        )
 
 
 def main() -> None:

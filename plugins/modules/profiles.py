@@ -70,6 +70,37 @@ options:
       V(v0.19.3). A setting that it, or the plugin that is there, does not know yet is refused.
     type: str
     default: ""
+  mode:
+    description:
+      - With V(in_place) the key of a profile is its name, and a change rewrites it.
+      - With V(versioned) the key is the name and what it says, such as C(dev.3f8a0c1d), and is
+        never edited. Names have at most 54 characters. Beside these there is the key
+        O(default_profile), which nodes without a label and starting plugins read; it gets new
+        content with O(final=true) only.
+    type: str
+    choices: [in_place, versioned]
+    default: in_place
+  default_profile:
+    description: The profile of nodes without a label. Required with O(mode=versioned).
+    type: str
+  final:
+    description:
+      - Whether the nodes have their profiles, so that what is left of older ones may go. Versioned
+        keys of this module are removed that no profile, no node's label, no operator's default and
+        not the last good revision names. With O(mode=versioned) the default's key is brought up to
+        date.
+    type: bool
+    default: false
+  run:
+    description: >-
+      The name of the run, for the Lease that one writing run at a time holds, and for the history.
+      By default user, host and process.
+    type: str
+    default: ""
+  keep_lease:
+    description: Whether the Lease stays the run's for its next module.
+    type: bool
+    default: false
   prune:
     description:
       - Whether keys that are not in O(profiles) are removed. A key that a node's label or the
@@ -121,6 +152,11 @@ removed:
   type: list
   elements: str
   returned: always
+superseded:
+  description: Versioned keys that O(final) would remove, once they are not in use.
+  type: list
+  elements: str
+  returned: with O(state=present)
 kept_in_use:
   description: Keys that O(prune) would have removed, if they were not in use.
   type: list
@@ -137,15 +173,22 @@ hashes:
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _config_map, _kube, _profiles
+from ansible_collections.gpufleet.sharing.plugins.module_utils import (
+    _config_map,
+    _history,
+    _kube,
+    _lease,
+    _profiles,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import PROFILE_LABEL
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import mapping_at
-from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import (
-    read_plugin,
-    read_pointer,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
+    mapping_at,
+    node_state,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import read_pointer
 from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file import read_version
+from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_info import plugin_of
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -163,6 +206,11 @@ SPEC: Spec = {
         "default": "unknown",
     },
     "plugin_version": {"type": "str", "default": ""},
+    "mode": {"type": "str", "choices": list(_profiles.MODES), "default": _profiles.IN_PLACE},
+    "default_profile": {"type": "str"},
+    "final": {"type": "bool", "default": False},
+    "run": {"type": "str", "default": ""},
+    "keep_lease": {"type": "bool", "default": False},
     "prune": {"type": "bool", "default": False},
 }
 
@@ -184,10 +232,10 @@ def read_profiles(
     """The profiles, checked against the plugin that the cluster has where they depend on it."""
     if not _profiles.ask_the_plugin(definitions):
         return _profiles.parse_profiles(definitions)
-    path = _kube.namespaced("daemonsets", module.params["namespace"], "apis/apps/v1")
     strategy = module.params["mig_strategy"]
-    plugin = read_plugin(
-        cluster.items(path),
+    plugin = plugin_of(
+        cluster,
+        module.params["namespace"],
         None if strategy == "unknown" else strategy,
         read_version(module.params["plugin_version"]),
     )
@@ -203,50 +251,147 @@ def keys_in_use(cluster: _kube.Cluster, config_map: str) -> set[str]:
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
-    wanted = module.params["state"] == "present"
-    definitions = module.params["profiles"] or {}
+    given = module.params
+    wanted = given["state"] == "present"
+    definitions = given["profiles"] or {}
     if wanted and not _profiles.ask_the_plugin(definitions):
         _profiles.parse_profiles(definitions)  # what is wrong by itself is told without a cluster
     cluster = _kube.connect(module)
     profiles = read_profiles(module, cluster, definitions) if wanted else {}
-    files = {name: _profiles.to_plugin_config(profile) for name, profile in profiles.items()}
-    config_maps = _kube.namespaced("configmaps", module.params["namespace"])
-    path = _kube.object_path(config_maps, module.params["name"])
-    namespace_path = _kube.object_path(_kube.NAMESPACES, module.params["namespace"])
+    namespace_path = _kube.object_path(_kube.NAMESPACES, given["namespace"])
     namespace = cluster.find(namespace_path)
-    document = cluster.find(path)
+    config_maps = _kube.namespaced("configmaps", given["namespace"])
+    document = cluster.find(_kube.object_path(config_maps, given["name"]))
     observed = _config_map.read_config_map(document) if document else None
-    labels: dict[str, str] = {}
+    labels = plan_namespace(namespace, create=wanted and given["create_namespace"])
+    files = files_of(module, profiles, observed)
     if wanted:
-        labels = plan_namespace(namespace, create=module.params["create_namespace"])
-        prune = module.params["prune"]
-        used = (
-            keys_in_use(cluster, module.params["name"])
-            if prune and observed and observed.data.keys() - files.keys()
-            else set()
-        )
-        plan = _config_map.plan_config_map(
-            observed, files, now=cluster.now(), prune=prune, in_use=used
-        )
+        plan = make_plan(module, cluster, files, observed)
     else:
         # In check mode what stood before this in uninstall has not been done, so all looks used.
-        used = set() if module.check_mode else keys_in_use(cluster, module.params["name"])
+        used = set() if module.check_mode else keys_in_use(cluster, given["name"])
         plan = _config_map.plan_removal(observed, used)
     if not module.check_mode:
-        if labels:
-            write_namespace(cluster, namespace_path, labels, new=namespace is None)
-        if plan:
-            write_config_map(cluster, config_maps, module.params["name"], plan)
+        write(module, cluster, plan, labels, document, new=namespace is None)
+    data = observed.data if observed else {}
     return {
         "changed": bool(plan or labels),
         "differs": bool(plan or labels),
-        "diff": show(plan, module.params["namespace"], namespace, labels),
+        "diff": show(plan, given["namespace"], namespace, labels),
         "written": sorted(plan.put),
-        "rewritten": sorted(plan.put.keys() & (observed.data.keys() if observed else set())),
-        "removed": sorted(observed.data if plan.delete and observed else plan.remove),
+        "rewritten": sorted(plan.put.keys() & data.keys()),
+        "removed": sorted(data if plan.delete else plan.remove),
         "kept_in_use": list(plan.in_use),
-        "hashes": {name: _profiles.config_hash(text) for name, text in files.items()},
+        "superseded": superseded(observed, files),
+        "hashes": {
+            name: _profiles.config_hash(_profiles.to_plugin_config(profile))
+            for name, profile in profiles.items()
+        },
     }
+
+
+def files_of(
+    module: AnsibleModule,
+    profiles: dict[str, _profiles.Profile],
+    observed: _config_map.ConfigMap | None,
+) -> dict[str, str]:
+    """The keys that there have to be, and their content."""
+    given = module.params
+    versioned = given["mode"] == _profiles.VERSIONED
+    if versioned:
+        _profiles.check_versioned_names(profiles)
+    files = {
+        _profiles.key_of(profile, versioned=versioned): _profiles.to_plugin_config(profile)
+        for profile in profiles.values()
+    }
+    default = profiles.get(given["default_profile"] or "")
+    if versioned and default is not None:
+        there = observed.data.get(default.name) if observed else None
+        old = there is not None and not given["final"]
+        files[default.name] = str(there) if old else _profiles.to_plugin_config(default)
+    return files
+
+
+def superseded(observed: _config_map.ConfigMap | None, files: dict[str, str]) -> list[str]:
+    """Versioned keys of ours that are none of the files."""
+    ours = observed.written.keys() & observed.data.keys() if observed else set()
+    return sorted(key for key in ours - files.keys() if _profiles.is_versioned(key))
+
+
+def make_plan(
+    module: AnsibleModule,
+    cluster: _kube.Cluster,
+    files: dict[str, str],
+    observed: _config_map.ConfigMap | None,
+) -> _config_map.ConfigMapPlan:
+    given = module.params
+    others = set(observed.data) - files.keys() if observed else set()
+    old = set(superseded(observed, files)) if given["final"] else set()
+    going = others if given["prune"] else old
+    used = keys_in_use(cluster, given["name"]) if going else set()
+    if given["final"] and going:
+        used |= keys_of_last_good(history_of(module, cluster))
+    return _config_map.plan_config_map(observed, files, now=cluster.now(), going=going, in_use=used)
+
+
+def history_of(module: AnsibleModule, cluster: _kube.Cluster) -> _history.History:
+    return _history.History(cluster, module.params["namespace"], module.params["name"])
+
+
+def keys_of_last_good(history: _history.History) -> set[str]:
+    """The versioned keys to go back to, so that going back is moving labels."""
+    revisions = history.load()
+    newest = _history.latest(revisions)
+    good = _history.last_good(revisions, newest.number) if newest else None
+    if good is None or good.desired.mode != _profiles.VERSIONED:
+        return set()
+    profiles = _profiles.known_profiles(good.desired.profiles).values()
+    return {_profiles.key_of(profile, versioned=True) for profile in profiles}
+
+
+def note_found(
+    module: AnsibleModule, cluster: _kube.Cluster, before: _config_map.ConfigMap
+) -> None:
+    """Before a ConfigMap that is there is changed for the first time, note in the history what the
+    fleet has.
+    """
+    history = history_of(module, cluster)
+    if history.load():
+        return
+    pointers = (read_pointer(policy) for policy in cluster.items(_kube.CLUSTER_POLICIES))
+    default = next((p.default for p in pointers if p.name == module.params["name"]), "")
+    states = (node_state(item) for item in cluster.items(_kube.NODES, metadata_only=True))
+    labels = {state.name: state.labels.get(PROFILE_LABEL) for state in states if state.has_gpus}
+    found = _history.baseline(before.data, labels, default)
+    if found is not None:
+        history.found(found, module.params["run"])
+
+
+def write(
+    module: AnsibleModule,
+    cluster: _kube.Cluster,
+    plan: _config_map.ConfigMapPlan,
+    labels: dict[str, str],
+    document: object,
+    *,
+    new: bool,
+) -> None:
+    """Write what differs, as the one run that may."""
+    given = module.params
+    namespace_path = _kube.object_path(_kube.NAMESPACES, given["namespace"])
+    if labels:
+        write_namespace(cluster, namespace_path, labels, new=new)
+    if plan:
+        keep = given["keep_lease"]
+        with _lease.held(cluster, given["namespace"], given["run"], keep=keep) as lease:
+            if plan.before is not None and given["state"] == "present":
+                note_found(module, cluster, plan.before)
+            lease.check()
+            config_maps = _kube.namespaced("configmaps", given["namespace"])
+            write_config_map(cluster, config_maps, given["name"], plan, document)
+    if given["state"] == "absent":
+        history_of(module, cluster).remove()
+        _lease.remove_lease(cluster, given["namespace"])
 
 
 def show(
@@ -275,22 +420,30 @@ def write_namespace(
 
 
 def write_config_map(
-    cluster: _kube.Cluster, config_maps: str, name: str, plan: _config_map.ConfigMapPlan
+    cluster: _kube.Cluster,
+    config_maps: str,
+    name: str,
+    plan: _config_map.ConfigMapPlan,
+    document: object,
 ) -> None:
+    """Write in one request, which is refused where somebody has changed the ConfigMap since it was
+    read.
+    """
     path = _kube.object_path(config_maps, name)
     if plan.delete:
-        cluster.delete(path)
+        cluster.delete(path, resource_version=_kube.version_of(document))
     elif plan.before is None:
         content = plan.patch()
         labels = {_config_map.MANAGED_BY_LABEL: _config_map.MANAGED_BY}
         metadata = {"name": name, "labels": labels, **dict(content["metadata"])}  # type: ignore[call-overload]
         cluster.create(config_maps, {**content, "metadata": metadata})
     else:
-        cluster.patch(path, plan.patch())
+        cluster.patch(path, _kube.guarded(plan.patch(), document))
 
 
 def main() -> None:
-    run_module(SPEC, run, required_if=[("state", "present", ["profiles"])])
+    required = [("state", "present", ["profiles"]), ("mode", "versioned", ["default_profile"])]
+    run_module(SPEC, run, required_if=required)
 
 
 if __name__ == "__main__":

@@ -11,17 +11,20 @@ module: rollout
 short_description: Bring changed profiles to the nodes, batch by batch
 version_added: 0.1.0
 description:
-  - A change of a profile's content is never picked up by a running device plugin. This module
-    restarts the plugin and GPU
-    feature discovery pods of the nodes that run on older content, in batches, and waits until each
-    node advertises what its
-    profile says.
+  - Brings each node to its profile, batch by batch, and waits until it advertises what the profile
+    says. A node's label C(nvidia.com/device-plugin.config) is moved where it names another key;
+    where only the content of its key has changed, which a running device plugin never notices,
+    the pods of the plugin, of GPU feature discovery and of the MPS daemon are restarted.
   - Which content a node has loaded is kept in its annotation C(gpufleet.sharing/config-hash), so a
-    run that was interrupted
-    is simply run again. A node whose pods started after the content was written, and which shows
-    the right numbers, is only
-    annotated.
+    run that was interrupted is simply run again. A node whose pods started after the content was
+    written, and which shows the right numbers, is only annotated.
   - Nodes that are NotReady are skipped and listed.
+  - Before anything is changed, the running pods that would be hurt are looked for (O(drain)).
+  - When a batch fails, the rollout stops, and what was touched goes back to the last good revision
+    (O(on_failure)). Revisions are kept as ControllerRevision objects beside the ConfigMap
+    (M(gpufleet.sharing.history_info)).
+  - One run at a time may change a cluster. A run holds the Lease C(gpufleet-sharing) in
+    O(namespace) while it writes.
 options:
   assignments:
     description: >-
@@ -33,6 +36,32 @@ options:
     description: Physical GPUs of nodes, where the inventory states them.
     type: dict
     default: {}
+  groups:
+    description: >-
+      The group of each node, over which batches are spread. By default nodes of one profile are a
+      group.
+    type: dict
+    default: {}
+  known_nodes:
+    description: >-
+      Names of all nodes of the inventory, those to leave alone included. Other GPU nodes count as
+      unmanaged.
+    type: list
+    elements: str
+    default: []
+  exclusive:
+    description: >-
+      Whether unmanaged GPU nodes lose the label. They keep it where O(assignments) leaves some of
+      O(known_nodes) out, as with a limit.
+    type: bool
+    default: false
+  unavailable_nodes:
+    description: >-
+      What to do when an assigned node is not in the cluster, V(fail) before anything is written, or
+      V(report).
+    type: str
+    choices: [fail, report]
+    default: report
   profiles:
     description: The profiles, as of M(gpufleet.sharing.profiles).
     type: dict
@@ -41,6 +70,15 @@ options:
     description: The profile of nodes without a label.
     type: str
     required: true
+  mode:
+    description:
+      - With V(in_place) the ConfigMap's key of a profile is its name, and a change of content
+        restarts plugins.
+      - With V(versioned) it is the name and what it says, such as C(dev.3f8a0c1d), which is never
+        edited, and every node carries a label. A change of content moves labels.
+    type: str
+    choices: [in_place, versioned]
+    default: in_place
   config_map:
     description: Name of the ConfigMap.
     type: str
@@ -51,22 +89,66 @@ options:
     default: gpu-operator
   batches:
     description: >-
-      Sizes of the batches in which pods are restarted, numbers of nodes or percentages, the last
-      one repeated.
+      Sizes of the batches, numbers of nodes or percentages, the last one repeated. The first is the
+      canary.
     type: list
     elements: str
     default: ["1", "25%"]
+  pause:
+    description: Seconds between a batch that has settled and the next one.
+    type: int
+    default: 0
+  max_failures:
+    description: How many nodes may fail before the rollout stops. They are listed as RV(failed).
+    type: int
+    default: 0
+  on_failure:
+    description: >-
+      Whether to go back to the last good revision where the rollout stops, or to leave everything
+      as it is.
+    type: str
+    choices: [rollback, stop]
+    default: rollback
+  drain:
+    description:
+      - What to do with running pods that the change would hurt. They are those that would be
+        left above the node's new capacity, or on a resource that goes, which a restart of the
+        kubelet or a reboot then kills; and those on a shared GPU that is to be exclusive.
+      - With V(refuse) the run ends before anything is written, and names them.
+      - With V(evict) their nodes are cordoned, and they, and no others, are evicted through the
+        eviction API, so that PodDisruptionBudgets hold; then the nodes are uncordoned.
+      - With V(ignore) they are named, and left to their fate.
+    type: str
+    choices: [refuse, evict, ignore]
+    default: refuse
+  drain_timeout:
+    description: How long evictions of one batch may take, in seconds.
+    type: int
+    default: 300
   timeout:
-    description: How long one batch may take, in seconds.
+    description: How long a node may take, in seconds.
     type: int
     default: 600
   stable:
     description:
       - How long a node must show the right numbers before it is believed, in seconds. A restarted
-        plugin shows the default
-        profile first, and the kubelet publishes every 10 seconds.
+        plugin shows the default profile first, and the kubelet publishes every 10 seconds.
     type: int
     default: 20
+  details:
+    description: Whether RV(nodes) tells of the pods that run on the nodes that change.
+    type: bool
+    default: false
+  run:
+    description: >-
+      The name of the run, for the Lease and the history. By default user, host and process.
+    type: str
+    default: ""
+  progress:
+    description: >-
+      A file to which lines on progress are added while the module runs. The action plugin of this
+      name sets it, and shows them.
+    type: path
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - gpufleet.sharing.common
@@ -86,6 +168,7 @@ EXAMPLES = r"""
       dev: {replicas: 8}
     default_profile: default
     batches: [1, 25%]
+    drain: evict
 """
 
 RETURN = r"""
@@ -93,6 +176,15 @@ differs:
   description: Whether a node was not known to have its profile, so that it was changed or would be.
   type: bool
   returned: always
+changes:
+  description: The labels that were changed, or would be in check mode.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    node: {description: Name of the node., type: str}
+    before: {description: The label before; null for none., type: str}
+    after: {description: The label after; null for none., type: str}
 restarted:
   description: Nodes whose plugin pods were restarted, or would be in check mode.
   type: list
@@ -109,40 +201,84 @@ waited:
   elements: str
   returned: always
 unavailable:
-  description: Nodes that are NotReady or not in the cluster.
+  description: Nodes that are NotReady, not in the cluster, or not cut by MIG yet.
   type: list
   elements: str
   returned: always
-unsettled:
-  description: Why nodes do not have their profile, by node.
+unmanaged:
+  description: GPU nodes of the cluster that the inventory does not know.
+  type: list
+  elements: str
+  returned: always
+missing:
+  description: Assigned nodes that the cluster does not have.
+  type: list
+  elements: str
+  returned: always
+batches:
+  description: The nodes in the batches in which they are changed.
+  type: list
+  elements: list
+  returned: always
+hurt:
+  description: The running pods that the change hurts, or would if they were not evicted.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    node: {description: Its node., type: str}
+    namespace: {description: Its namespace., type: str}
+    pod: {description: Its name., type: str}
+    owner: {description: What would make it again; empty for nothing., type: str}
+    hazard: {description: What kind of harm., type: str}
+    text: {description: What would happen., type: str}
+hurt_table:
+  description: The same for people, a line each.
+  type: list
+  elements: str
+  returned: always
+evicted:
+  description: The pods that were evicted, as namespace/name.
+  type: list
+  elements: str
+  returned: always
+uncordoned:
+  description: Nodes that a run which was killed had left cordoned.
+  type: list
+  elements: str
+  returned: always
+quotas:
+  description: ResourceQuotas that limit a resource which gets another name, a line each.
+  type: list
+  elements: str
+  returned: always
+nodes:
+  description: What changes on each node, for people.
+  type: list
+  elements: dict
+  returned: always
+failed:
+  description: Why nodes do not have their profile though the rollout went on, by node.
   type: dict
-  returned: on failure
+  returned: success
+revision:
+  description: The number of the revision that the fleet is on.
+  type: int
+  returned: when something was changed
 """
 
-import time
-from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import (
-    _kube,
-    _observed,
-    _profiles,
-    _rollout,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import (
-    CONFIG_HASH_ANNOTATION,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._config_map import read_config_map
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _profiles
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
-    ClusterError,
-    FleetError,
-    SharingError,
-    some,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._progress import Progress
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rolling import (
+    DRAINS,
+    ON_FAILURE,
+    Settings,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Step
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Desired, Patience
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout_run import Request, Run
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -150,140 +286,72 @@ if TYPE_CHECKING:
 SPEC: Spec = {
     "assignments": {"type": "dict", "required": True},
     "gpus": {"type": "dict", "default": {}},
+    "groups": {"type": "dict", "default": {}},
+    "known_nodes": {"type": "list", "elements": "str", "default": []},
+    "exclusive": {"type": "bool", "default": False},
+    "unavailable_nodes": {"type": "str", "choices": ["fail", "report"], "default": "report"},
     "profiles": {"type": "dict", "required": True},
     "default_profile": {"type": "str", "required": True},
+    "mode": {"type": "str", "choices": list(_profiles.MODES), "default": _profiles.IN_PLACE},
     "config_map": {"type": "str", "default": "device-plugin-config"},
     "namespace": {"type": "str", "default": "gpu-operator"},
     "batches": {"type": "list", "elements": "str", "default": ["1", "25%"]},
+    "pause": {"type": "int", "default": 0},
+    "max_failures": {"type": "int", "default": 0},
+    "on_failure": {"type": "str", "choices": list(ON_FAILURE), "default": "rollback"},
+    "drain": {"type": "str", "choices": list(DRAINS), "default": "refuse"},
+    "drain_timeout": {"type": "int", "default": 300},
     "timeout": {"type": "int", "default": 600},
     "stable": {"type": "int", "default": 20},
+    "details": {"type": "bool", "default": False},
+    "run": {"type": "str", "default": ""},
+    "progress": {"type": "path"},
 }
-CLOCK = _rollout.Clock(time.monotonic, time.sleep)
 
 
-class RolloutError(SharingError):
-    """Some nodes did not get their profile in time."""
-
-    def __init__(self, message: str, unsettled: dict[str, str]) -> None:
-        super().__init__(
-            message, [f"{node}: {reason}" for node, reason in sorted(unsettled.items())]
-        )
-
-
-@dataclass(frozen=True)
-class Rollout:
-    """Carries a plan out on one cluster."""
-
-    cluster: _kube.Cluster
-    targets: dict[str, _rollout.Target]
-    namespace: str
-    config_map: str
-    patience: _rollout.Patience
-
-    def observe(self) -> _rollout.Observation:
-        states = [_observed.node_state(item) for item in self.cluster.items(_kube.NODES)]
-        pods = defaultdict(list)
-        selector = f"app in ({','.join(_observed.OPERAND_APPS)})"
-        documents = self.cluster.items(_kube.namespaced("pods", self.namespace), labels=selector)
-        for pod in _observed.operand_pods(documents):
-            pods[pod.node].append(pod)
-        document = self.cluster.find(
-            _kube.object_path(_kube.namespaced("configmaps", self.namespace), self.config_map)
-        )
-        return _rollout.Observation(
-            {state.name: state for state in states if state.name in self.targets},
-            pods,
-            read_config_map(document) if document else None,
-        )
-
-    def for_each(self, names: list[str], action: Callable[[str], object]) -> None:
-        """Do something to each. Raises ClusterError naming those where it failed."""
-        if failures := self.cluster.for_each(names, action):
-            raise ClusterError(
-                f"{some(sorted(failures))}: {min(failures.values())} Run again to finish."
-            )
-
-    def record(self, nodes: list[str]) -> None:
-        """Write on the nodes which content they have loaded."""
-        self.for_each(
-            nodes,
-            lambda node: self.cluster.patch(
-                _kube.object_path(_kube.NODES, node),
-                {"metadata": {"annotations": {CONFIG_HASH_ANNOTATION: self.targets[node].hash}}},
-            ),
-        )
-
-    def restart(self, nodes: list[str]) -> list[str]:
-        """Delete the plugin's pods of some nodes. Returns their uids."""
-        seen = self.observe().pods
-        pods = {pod.name: pod for node in nodes for pod in seen.get(node, ())}
-        path = _kube.namespaced("pods", self.namespace)
-        self.for_each(
-            list(pods),
-            lambda name: self.cluster.delete(_kube.object_path(path, name), uid=pods[name].uid),
-        )
-        return [pod.uid for pod in pods.values()]
-
-    def settle(self, nodes: list[str], old_pods: list[str], what: str) -> None:
-        """Wait for nodes and annotate those that have got there. Raises RolloutError naming the
-        others.
-        """
-        targets = [self.targets[node] for node in nodes]
-        wrong = _rollout.wait_until_settled(targets, self.observe, self.patience, CLOCK, old_pods)
-        self.record([node for node in nodes if node not in wrong])
-        if wrong:
-            lines = "\n".join(f"- {node}: {wrong[node]}" for node in sorted(wrong)[:20])
-            raise RolloutError(
-                f"{len(wrong)} of {len(nodes)} nodes ({what}) did not get their profile within"
-                f" {self.patience.timeout:g} s:\n{lines}\nNothing else was restarted. Run again"
-                " when the cause is mended.",
-                wrong,
-            )
-
-    def carry_out(self, plan: _rollout.RolloutPlan, batches: list[list[str]]) -> None:
-        self.record(plan.nodes(Step.RECORD))
-        for number, batch in enumerate(batches, start=1):
-            self.settle(batch, self.restart(batch), f"batch {number} of {len(batches)}")
-        if waiting := plan.nodes(Step.WAIT):
-            self.settle(waiting, [], "with a changed label or new pods")
-
-
-def read_targets(module: AnsibleModule) -> dict[str, _rollout.Target]:
-    profiles = _profiles.known_profiles(module.params["profiles"])
-    targets = {}
-    for node, name in module.params["assignments"].items():
-        profile = profiles.get(name or module.params["default_profile"])
-        if profile is None:
-            raise FleetError(
-                f"{node}: its profile '{name or module.params['default_profile']}' is not defined;"
-                f" defined are: {some(list(profiles))}."
-            )
-        gpus = module.params["gpus"].get(node)
-        targets[node] = _rollout.Target(node, profile, None if gpus is None else int(gpus))
-    return targets
+def read_request(module: AnsibleModule) -> Request:
+    given = module.params
+    desired = Desired(
+        profiles=_profiles.known_profiles(given["profiles"]),
+        default_profile=given["default_profile"],
+        assignments={str(node): name or None for node, name in given["assignments"].items()},
+        versioned=given["mode"] == _profiles.VERSIONED,
+        gpus={str(node): int(count) for node, count in given["gpus"].items() if count is not None},
+        groups={str(node): str(group) for node, group in given["groups"].items()},
+    )
+    settings = Settings(
+        namespace=given["namespace"],
+        config_map=given["config_map"],
+        batches=given["batches"],
+        patience=Patience(given["timeout"], given["stable"]),
+        pause=given["pause"],
+        max_failures=given["max_failures"],
+        on_failure=given["on_failure"],
+        drain=given["drain"],
+        drain_timeout=given["drain_timeout"],
+    )
+    return Request(
+        desired=desired,
+        definitions=given["profiles"],
+        known_nodes=given["known_nodes"],
+        exclusive=given["exclusive"],
+        needs_all=given["unavailable_nodes"] == "fail",
+        settings=settings,
+        details=given["details"],
+        run=given["run"],
+        planning=module.check_mode,
+    )
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
-    rollout = Rollout(
-        cluster=_kube.connect(module),
-        targets=read_targets(module),
-        namespace=module.params["namespace"],
-        config_map=module.params["config_map"],
-        patience=_rollout.Patience(module.params["timeout"], module.params["stable"]),
-    )
-    plan = _rollout.plan_rollout(rollout.targets.values(), rollout.observe())
-    batches = _rollout.cut(plan.nodes(Step.RESTART), module.params["batches"])
-    if plan and not module.check_mode:
-        rollout.carry_out(plan, batches)
-    return {
-        "changed": bool(plan),
-        "differs": bool(plan),
-        "diff": plan.diff(),
-        "restarted": plan.nodes(Step.RESTART),
-        "recorded": plan.nodes(Step.RECORD),
-        "waited": plan.nodes(Step.WAIT),
-        "unavailable": plan.nodes(Step.SKIP),
-    }
+    with Progress(module.params["progress"]) as said:
+        request = read_request(module)
+        found = Run(_kube.connect(module), request, said)
+        if found.differs and not module.check_mode:
+            found.carry_out()
+        for text in found.warnings:
+            module.warn(text)
+        return found.result()
 
 
 def main() -> None:

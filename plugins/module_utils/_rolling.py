@@ -1,0 +1,418 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: carrying a rollout out on a cluster: batch by batch, guarded, and
+taken back where it fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _config_map, _guard, _kube
+from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import (
+    CONFIG_HASH_ANNOTATION,
+    NodeState,
+    physical_devices,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._drain import PODS, Drainer
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
+    ClusterError,
+    RefusedError,
+    SharingError,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import PROFILE_LABEL
+from ansible_collections.gpufleet.sharing.plugins.module_utils._live import LiveFleet
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
+    to_plugin_config,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
+    Desired,
+    Lack,
+    Observation,
+    Patience,
+    RolloutPlan,
+    Step,
+    Target,
+    cut,
+    plan_rollout,
+    spread,
+    wait_until_settled,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._table import format_table
+
+REFRESH_ANNOTATION = (
+    "gpufleet.sharing/refreshed"  # of pods: the kubelet then reads their files anew
+)
+ONE_BY_ONE = 200  # nodes whose pods are asked for node by node; of more, all pods are listed
+MOST_LINES = 20
+REFUSE, EVICT, IGNORE = DRAINS = ("refuse", "evict", "ignore")
+ROLLBACK, STOP = ON_FAILURE = ("rollback", "stop")
+
+
+class RolloutError(SharingError):
+    """Some nodes did not get their profile; problems holds a line for each."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a rollout is done. Times are in seconds."""
+
+    namespace: str
+    config_map: str
+    batches: Sequence[object]
+    patience: Patience
+    pause: float = 0
+    max_failures: int = 0
+    on_failure: str = ROLLBACK
+    drain: str = REFUSE
+    drain_timeout: float = 300
+
+
+@dataclass
+class Outcome:
+    """What has happened so far."""
+
+    touched: list[str] = field(default_factory=list)
+    failed: dict[str, Lack] = field(default_factory=dict)
+    evicted: list[_guard.GpuPod] = field(default_factory=list)
+
+
+class Guard:
+    """Finds the running pods that changes would hurt."""
+
+    def __init__(self, cluster: _kube.Cluster, targets: Mapping[str, Target]) -> None:
+        self._cluster, self._targets = cluster, targets
+
+    def hurts(self, nodes: Iterable[str], observed: Observation) -> list[_guard.Hurt]:
+        """The pods that the targets of some nodes would hurt."""
+        states = [observed.nodes[node] for node in nodes if node in observed.nodes]
+        suspects = [state for state in states if self._shrinks(state)]
+        if not suspects:
+            return []
+        return self.of(suspects, self._pods([state.name for state in suspects]))
+
+    def of(self, states: Iterable[NodeState], pods: Sequence[_guard.GpuPod]) -> list[_guard.Hurt]:
+        found: list[_guard.Hurt] = []
+        for state in states:
+            target = self._targets[state.name]
+            devices = physical_devices(state, target.gpus)
+            found += _guard.hurt_pods(state, None, target.profile, devices, pods)
+        return found
+
+    def _shrinks(self, state: NodeState) -> bool:
+        target = self._targets[state.name]
+        return _guard.shrinks(state, target.profile, physical_devices(state, target.gpus))
+
+    def _pods(self, nodes: list[str]) -> list[_guard.GpuPod]:
+        if len(nodes) <= ONE_BY_ONE:
+            return Drainer(self._cluster, 0, lambda _line: None).look(nodes)
+        running = "status.phase!=Succeeded,status.phase!=Failed,spec.nodeName!="
+        wanted = set(nodes)
+        pods = _guard.gpu_pods(self._cluster.items(PODS, fields=running))
+        return [pod for pod in pods if pod.node in wanted]
+
+
+@dataclass
+class Rolling:
+    """Brings a fleet to what is desired. check is called before each write, and raises where
+    another run has taken over; said takes lines for people.
+    """
+
+    cluster: _kube.Cluster
+    live: LiveFleet
+    targets: Mapping[str, Target]
+    settings: Settings
+    check: Callable[[], None]
+    said: Callable[[str], None]
+    previous: Desired | None = None  # what to go back to
+    done: Outcome = field(default_factory=Outcome)
+
+    def carry_out(self, plan: RolloutPlan) -> None:
+        """Raises RolloutError where more nodes fail than may, RefusedError where work would be
+        hurt that was not there before.
+        """
+        self._record(plan.nodes(Step.RECORD))
+        work = work_of(plan, self.targets)
+        batches = cut(work, self.settings.batches)
+        started = self.live.now()
+        for number, batch in enumerate(batches, start=1):
+            what = f"batch {number} of {len(batches)}"
+            self.said(f"{what}: {len(batch)} nodes, {self._progress(work, started)}")
+            self._batch(batch, plan, what)
+            self._judge(batches[:number], what)
+            if number < len(batches):
+                self._pause()
+        if waiting := plan.nodes(Step.WAIT):
+            self.said(f"waiting for {len(waiting)} nodes whose label or pods have just changed")
+            self.done.failed |= self._settle(waiting, (), "waiting")
+            self._judge([waiting], "with a changed label or new pods")
+
+    def _progress(self, work: Sequence[str], started: float) -> str:
+        """How far it is, and how long what is left will take if it goes on like this."""
+        count = len(self.done.touched)
+        text = f"{count} of {len(work)} done"
+        if not count:
+            return text
+        left = (self.live.now() - started) / count * (len(work) - count)
+        return f"{text}, about {duration(left)} left"
+
+    def _batch(self, nodes: Sequence[str], plan: RolloutPlan, what: str) -> None:
+        """One batch: free the nodes, change them, wait for them."""
+        drained = self._free(nodes)
+        try:
+            self.done.touched += nodes
+            old = self._change(nodes, plan)
+            self.done.failed |= self._settle(nodes, old, what)
+        finally:
+            if drained:
+                self._drainer().uncordon(nodes)
+
+    def _free(self, nodes: Sequence[str]) -> bool:
+        """See to pods that would be hurt. Whether nodes were cordoned."""
+        if self.settings.drain == IGNORE:
+            return False
+        observed = self.live.observe()
+        guard = Guard(self.cluster, self.targets)
+        hurts = guard.hurts(nodes, observed)
+        if not hurts:
+            return False
+        if self.settings.drain == REFUSE:
+            raise refusal(hurts)
+        states = [observed.nodes[node] for node in nodes if node in observed.nodes]
+        affected = sorted({hurt.pod.node for hurt in hurts})
+        self.said(f"draining {len(affected)} nodes of {len(_guard.pods_of(hurts))} pods")
+        self.done.evicted += self._drainer().drain(
+            affected, lambda pods: _guard.pods_of(guard.of(states, pods))
+        )
+        return True
+
+    def _drainer(self) -> Drainer:
+        return Drainer(self.cluster, self.settings.drain_timeout, self.said)
+
+    def _change(self, nodes: Sequence[str], plan: RolloutPlan) -> list[str]:
+        """Move labels and restart pods. Returns the uids of the pods that were deleted."""
+        seen = self.live.observe().pods
+        self._refresh([pod for node in nodes if node in plan.refresh for pod in seen.get(node, ())])
+        patches = {node: _metadata(node, plan) for node in nodes}
+        self.check()
+        self.cluster.patch_nodes({node: patch for node, patch in patches.items() if patch})
+        restarted = [node for node in nodes if plan.steps[node] is Step.RESTART]
+        pods = {pod.name: pod for node in restarted for pod in seen.get(node, ())}
+        path = _kube.namespaced("pods", self.settings.namespace)
+        self.check()
+        self._each(
+            list(pods),
+            lambda name: self.cluster.delete(_kube.object_path(path, name), uid=pods[name].uid),
+        )
+        return [pod.uid for pod in pods.values()]
+
+    def _refresh(self, pods: Sequence[object]) -> None:
+        """Let the kubelet read the files of pods anew, so that a new key is there before a label
+        names it.
+        """
+        names = [str(getattr(pod, "name", "")) for pod in pods]
+        path = _kube.namespaced("pods", self.settings.namespace)
+        mark = {"metadata": {"annotations": {REFRESH_ANNOTATION: self.cluster.now().isoformat()}}}
+        self._each(names, lambda name: self.cluster.patch(_kube.object_path(path, name), mark))
+
+    def _each(self, names: list[str], action: Callable[[str], object]) -> None:
+        if failures := self.cluster.for_each(names, action):
+            raise ClusterError(
+                f"{len(failures)} of {len(names)} pods could not be written:"
+                f" {min(failures.values())} Run again to finish."
+            )
+
+    def _settle(self, nodes: Sequence[str], old: Collection[str], what: str) -> dict[str, Lack]:
+        """Wait for nodes, and annotate those that have got there. Returns what the others lack."""
+        targets = [self.targets[node] for node in nodes if node in self.targets]
+        silence = Silence(self.live.now)
+
+        def progress(settled: int) -> None:
+            if settled < len(targets) and silence.is_over():
+                self.said(f"{what}: {settled} of {len(targets)} nodes settled")
+
+        lacks = wait_until_settled(targets, self.live, self.settings.patience, set(old), progress)
+        self._record([node for node in nodes if node not in lacks])
+        return lacks
+
+    def _record(self, nodes: Sequence[str]) -> None:
+        """Write on nodes which content they have loaded."""
+        if nodes:
+            self.check()
+            hashes = {node: self.targets[node].hash for node in nodes}
+            self.cluster.patch_nodes(
+                {node: {"annotations": {CONFIG_HASH_ANNOTATION: hashes[node]}} for node in nodes}
+            )
+
+    def _judge(self, batches: Sequence[Sequence[str]], what: str) -> None:
+        """Raise where too many nodes have failed; after taking everything back, if so asked."""
+        failed = self.done.failed
+        if len(failed) <= self.settings.max_failures:
+            return
+        total = len(batches[-1])
+        here = sum(node in failed for node in batches[-1])
+        message = [
+            f"{here} of {total} nodes ({what}) did not get their profile within"
+            f" {self.settings.patience.timeout:g} s:",
+            *lack_table(failed),
+        ]
+        if self.live.trouble:
+            message.append(self.live.trouble)
+        problems = [f"{node}: {lack.reason}" for node, lack in sorted(failed.items())]
+        message += self._take_back(batches) if self.settings.on_failure == ROLLBACK else [STOPPED]
+        raise RolloutError("\n".join(message), problems)
+
+    def _take_back(self, batches: Sequence[Sequence[str]]) -> list[str]:
+        """Restore content and labels of what was touched, and wait. Returns what to tell."""
+        if self.previous is None:
+            return [f"There is no good revision before this one to go back to. {STOPPED}"]
+        try:
+            back = Restorer(self, self.previous)
+            return back.restore(self.done.touched, max(map(len, batches)))
+        except SharingError as error:
+            return [f"Going back failed too: {error}"]
+
+    def _pause(self) -> None:
+        until = self.live.now() + self.settings.pause
+        while (left := until - self.live.now()) > 0:
+            self.live.wait(left)
+
+
+STOPPED = "Nothing else was changed. Run again when the cause is mended."
+
+
+@dataclass(frozen=True)
+class Restorer:
+    """Takes a rollout back."""
+
+    rolling: Rolling
+    previous: Desired
+
+    def restore(self, touched: Sequence[str], at_once: int) -> list[str]:
+        """Old content, old labels, and whatever restarts that takes; then all nodes that are not
+        as before, those that were changed first.
+        """
+        rolling = self.rolling
+        started = rolling.live.now()
+        targets = {node: self.previous.target(node) for node in self.previous.assignments}
+        keys = {rolling.targets[node].key for node in touched}
+        self._restore_content(keys, targets.values())
+        known = {node: targets[node] for node in rolling.targets if node in targets}
+        back = replace_targets(rolling, known)
+        plan = plan_rollout(known.values(), rolling.live.observe())
+        work = sorted(work_of(plan, known), key=lambda node: node not in rolling.done.failed)
+        work += [node for node in plan.nodes(Step.WAIT, Step.RECORD) if node in touched]
+        rolling.said(f"going back: {len(work)} nodes")
+        for start in range(0, len(work), at_once):
+            back._batch(work[start : start + at_once], plan, "going back")
+        took = duration(rolling.live.now() - started)
+        lost = sorted(set(touched) - known.keys())
+        told = [f"Back on the profiles of before after {took}: {len(work)} nodes."]
+        if back.done.failed:
+            told = [
+                f"Going back took {took}, and {len(back.done.failed)} of {len(work)} nodes are not"
+                " there yet:",
+                *lack_table(back.done.failed),
+            ]
+        if lost:
+            told.append(f"Without a profile of before, and left as they are: {', '.join(lost)}.")
+        return [*told, "Correct the profile or the cause, and run again."]
+
+    def _restore_content(self, keys: Collection[str], targets: Iterable[Target]) -> None:
+        """Put the old content of keys back into the ConfigMap, unless somebody has changed it
+        since.
+        """
+        files = {
+            target.key: to_plugin_config(target.profile) for target in targets if target.key in keys
+        }
+        rolling = self.rolling
+        path = _kube.object_path(
+            _kube.namespaced("configmaps", rolling.settings.namespace), rolling.settings.config_map
+        )
+        document = rolling.cluster.find(path)
+        if document is None or not files:
+            return
+        observed = _config_map.read_config_map(document)
+        plan = _config_map.plan_config_map(observed, files, now=rolling.cluster.now())
+        if plan:
+            rolling.check()
+            rolling.cluster.patch(path, _kube.guarded(plan.patch(), document))
+            rolling.live.refresh_config_map()
+
+
+def replace_targets(rolling: Rolling, targets: Mapping[str, Target]) -> Rolling:
+    """The same rollout with other targets, which hurts nobody that has not been hurt before."""
+    settings = replace(rolling.settings, drain=IGNORE, max_failures=len(targets), pause=0)
+    return replace(rolling, targets=targets, settings=settings, done=Outcome(), previous=None)
+
+
+def work_of(plan: RolloutPlan, targets: Mapping[str, Target]) -> list[str]:
+    """The nodes that are changed, in the order in which they are."""
+    groups = {node: target.group for node, target in targets.items()}
+    return spread(plan.nodes(Step.FLIP, Step.RESTART), groups)
+
+
+def _metadata(node: str, plan: RolloutPlan) -> dict[str, object]:
+    """The metadata to merge before a node loads something else: its label, and that it is not
+    known what it has loaded.
+    """
+    patch: dict[str, object] = {}
+    if change := plan.labels.get(node):
+        patch["labels"] = {PROFILE_LABEL: change.after}
+    if plan.before[node] not in ("", plan.after[node]) or (
+        plan.before[node] and plan.steps[node] is Step.RESTART
+    ):
+        patch["annotations"] = {CONFIG_HASH_ANNOTATION: None}
+    return patch
+
+
+def refusal(hurts: Sequence[_guard.Hurt]) -> RefusedError:
+    """What is said where running work would be hurt."""
+    pods = _guard.pods_of(hurts)
+    nodes = {pod.node for pod in pods}
+    lines = [
+        f"This change would hurt {len(pods)} running pods on {len(nodes)} nodes:",
+        *_guard.hurt_table(hurts),
+        "Nothing more is changed. Move these pods, or set gpu_sharing_drain to evict (they are"
+        " evicted batch by batch, as their PodDisruptionBudgets allow) or to ignore (they stay, at"
+        " their own risk).",
+    ]
+    problems = [
+        f"{hurt.pod.node}: {hurt.pod.namespace}/{hurt.pod.name}: {hurt.text}" for hurt in hurts
+    ]
+    error = RefusedError("\n".join(lines))
+    error.problems = tuple(problems)
+    return error
+
+
+def lack_table(lacks: Mapping[str, Lack]) -> list[str]:
+    """Node, stage and reason, a line each."""
+    rows = [
+        {"node": node, "stage": lack.stage, "reason": lack.reason}
+        for node, lack in sorted(lacks.items())
+    ]
+    lines = format_table(("node", "stage", "reason"), rows[:MOST_LINES])
+    return lines if len(rows) <= MOST_LINES else [*lines, f"and {len(rows) - MOST_LINES} more"]
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+class Silence:
+    """Tells when it is time for another word on progress."""
+
+    def __init__(self, now: Callable[[], float], longest: float = 10.0) -> None:
+        self._now, self._longest, self._last = now, longest, now()
+
+    def is_over(self) -> bool:
+        if self._now() - self._last < self._longest:
+            return False
+        self._last = self._now()
+        return True

@@ -1,0 +1,370 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: one run of the rollout: look, plan, refuse, carry out, and tell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import (
+    _guard,
+    _history,
+    _kube,
+    _lease,
+    _profiles,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._admission import (
+    check_nodes,
+    notices_removal,
+    uncut,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import (
+    NodeState,
+    expected_allocatable,
+    physical_devices,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._drain import Drainer, leftover, lost
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
+    FleetError,
+    SharingError,
+    joined,
+    some,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import (
+    PROFILE_LABEL,
+    LabelPlan,
+    plan_labels,
+    undefined_profiles,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._live import LiveFleet
+from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_info import plugin_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rolling import (
+    EVICT,
+    REFUSE,
+    Guard,
+    Outcome,
+    Rolling,
+    Settings,
+    refusal,
+    work_of,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
+    Desired,
+    Step,
+    Target,
+    cut,
+    plan_rollout,
+)
+
+QUOTAS = "/api/v1/resourcequotas"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one run is asked for. definitions are the profiles as the inventory has them; planning:
+    nothing is written, and what a run would do before this has not been done.
+    """
+
+    desired: Desired
+    definitions: Mapping[str, object]
+    known_nodes: Sequence[str]
+    exclusive: bool
+    needs_all: bool
+    settings: Settings
+    details: bool = False
+    run: str = ""
+    planning: bool = False
+
+
+class Run:
+    """Looks and plans at once, and raises where something is refused; then carries out, if asked
+    to.
+    """
+
+    def __init__(
+        self, cluster: _kube.Cluster, request: Request, said: Callable[[str], None]
+    ) -> None:
+        self._cluster, self._request, self._said = cluster, request, said
+        desired, settings = request.desired, request.settings
+        if wrong := list(
+            undefined_profiles(desired.assignments, list(desired.profiles), desired.default_profile)
+        ):
+            raise joined(FleetError, wrong)
+        self._live = LiveFleet(cluster, settings.namespace, settings.config_map)
+        observed = self._live.observe()
+        self._labels = self._plan_labels(observed.nodes)
+        self._targets = self._make_targets(observed.nodes)
+        held = self._admit(observed.nodes)
+        waiting = {node: target for node, target in self._targets.items() if node not in held}
+        self._plan = plan_rollout(waiting.values(), observed)
+        self._held = sorted(held)
+        self._batches = cut(work_of(self._plan, self._targets), settings.batches)
+        self._leftover = leftover(observed.nodes.values())
+        self._history = _history.History(cluster, settings.namespace, settings.config_map)
+        self._unfinished = self._is_unfinished()
+        self._hurts = Guard(cluster, self._targets).hurts(self._work, observed)
+        if self._hurts and settings.drain == REFUSE:
+            raise refusal(self._hurts)
+        self._done = Outcome()
+        self._revision: int | None = None
+
+    @property
+    def differs(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self._plan or self._leftover or self._unfinished)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What people have to know besides."""
+        found = []
+        if self._hurts and self._request.settings.drain != EVICT:
+            table = "\n".join(_guard.hurt_table(self._hurts))
+            found.append(
+                f"gpu_sharing_drain is ignore, so these pods stay at their own risk:\n{table}"
+            )
+        gone = lost(_guard.pods_of(self._hurts))
+        if gone and self._request.settings.drain == EVICT:
+            names = some([f"{pod.namespace}/{pod.name}" for pod in gone])
+            found.append(f"No controller makes these pods again after their eviction: {names}.")
+        return found
+
+    def carry_out(self) -> None:
+        """Write. Raises RolloutError and others of the tree."""
+        settings = self._request.settings
+        with _lease.held(
+            self._cluster, settings.namespace, self._request.run, said=self._said
+        ) as lease:
+            if self._leftover:
+                Drainer(self._cluster, 0, self._said).uncordon(self._leftover)
+            revision = self._history.open(self._asked(), self._request.run)
+            self._revision = revision.number
+            rolling = Rolling(
+                cluster=self._cluster,
+                live=self._live,
+                targets=self._targets,
+                settings=settings,
+                check=lease.check,
+                said=self._said,
+                previous=self._previous(revision),
+                done=self._done,
+            )
+            self._live.start()
+            try:
+                rolling.carry_out(self._plan)
+            except SharingError:
+                self._history.close(revision, _history.State.FAILED)
+                raise
+            finally:
+                self._live.stop()
+            whole = not self._done.failed
+            self._history.close(revision, _history.State.GOOD if whole else _history.State.FAILED)
+            self._history.prune()
+
+    def result(self) -> dict[str, object]:
+        """What the module returns."""
+        plan, changes = self._plan, list(self._plan.labels.values())
+        found: dict[str, object] = {
+            "changed": self.differs,
+            "differs": self.differs,
+            "diff": self._diff(),
+            "changes": [vars(change) for change in changes],
+            "restarted": plan.nodes(Step.RESTART),
+            "recorded": plan.nodes(Step.RECORD),
+            "waited": plan.nodes(Step.WAIT),
+            "unavailable": sorted([*plan.nodes(Step.SKIP), *self._held]),
+            "unmanaged": list(self._labels.unmanaged),
+            "missing": list(self._labels.missing),
+            "batches": self._batches,
+            "hurt": [_hurt_row(hurt) for hurt in self._hurts],
+            "hurt_table": _guard.hurt_table(self._hurts) if self._hurts else [],
+            "evicted": [f"{pod.namespace}/{pod.name}" for pod in self._done.evicted],
+            "uncordoned": self._leftover,
+            "quotas": self._quotas(),
+            "nodes": self._node_rows(),
+            "failed": {node: lack.reason for node, lack in self._done.failed.items()},
+        }
+        return found | ({} if self._revision is None else {"revision": self._revision})
+
+    @property
+    def _work(self) -> list[str]:
+        return [node for batch in self._batches for node in batch]
+
+    def _plan_labels(self, states: Mapping[str, NodeState]) -> LabelPlan:
+        """Which nodes the inventory does not know, and which the cluster does not have."""
+        desired = self._request.desired
+        gpu_nodes = {
+            name: state.labels.get(PROFILE_LABEL)
+            for name, state in states.items()
+            if state.has_gpus or name in desired.assignments or PROFILE_LABEL in state.labels
+        }
+        plan = plan_labels(
+            desired.assignments,
+            gpu_nodes,
+            known=self._request.known_nodes,
+            exclusive=self._request.exclusive,
+        )
+        if plan.missing and self._request.needs_all:
+            raise FleetError(
+                f"Nodes of the inventory ({len(plan.missing)}) are not in the cluster"
+                f" {self._cluster.server}: {some(plan.missing)}."
+                " Correct the inventory, or set gpu_sharing_unavailable_nodes to report."
+            )
+        return plan
+
+    def _make_targets(self, states: Mapping[str, NodeState]) -> dict[str, Target]:
+        """What each node should have; unmanaged ones that lose their label included."""
+        desired = self._request.desired
+        losing = {
+            change.node: None
+            for change in self._labels.changes
+            if change.node not in desired.assignments
+        }
+        wider = replace(desired, assignments={**desired.assignments, **losing})
+        targets = wider.targets()
+        if desired.versioned:
+            return targets | {node: _unlabelled(targets[node], desired) for node in losing}
+        bare = [
+            node
+            for node, target in targets.items()
+            if target.label is None and node in states and states[node].labels.get(PROFILE_LABEL)
+        ]
+        if not bare or notices_removal(plugin_of(self._cluster, self._request.settings.namespace)):
+            return targets
+        return targets | {node: replace(targets[node], label=targets[node].key) for node in bare}
+
+    def _admit(self, states: Mapping[str, NodeState]) -> set[str]:
+        """Raise where a profile cannot be used on its node, or MIG is at work; returns nodes that
+        have to wait for MIG.
+        """
+        meant = {node: target.profile for node, target in self._targets.items() if node in states}
+        changing = [
+            node
+            for node in meant
+            if (states[node].labels.get(PROFILE_LABEL) or None) != self._targets[node].label
+        ]
+        check_nodes(states, meant, changing, planning=self._request.planning)
+        return set() if self._request.planning else uncut(states, meant)
+
+    def _asked(self) -> _history.Desired:
+        """What is asked for, for the history. Nodes outside a limit stay as they were asked for."""
+        desired = self._request.desired
+        newest = _history.latest(self._history_loaded)
+        before = newest.desired if newest else None
+        known = set(self._request.known_nodes)
+        merged = _history.merge_assignments(before, desired.assignments)
+        kept = {
+            node: name
+            for node, name in merged.items()
+            if (node in desired.assignments or node in known)
+            and (name is None or name in self._request.definitions)
+        }
+        return _history.Desired(
+            _profiles.VERSIONED if desired.versioned else _profiles.IN_PLACE,
+            desired.default_profile,
+            self._request.definitions,
+            kept,
+        )
+
+    def _is_unfinished(self) -> bool:
+        """Whether the newest revision is not what is asked for, or its run has not ended well."""
+        self._history_loaded = self._history.load()
+        newest = _history.latest(self._history_loaded)
+        if newest is None:
+            return False  # the first change begins it
+        return newest.state is not _history.State.GOOD or not _history.same_desired(
+            newest.desired, self._asked()
+        )
+
+    def _previous(self, revision: _history.Revision) -> Desired | None:
+        """The last good revision before the one that is being brought about."""
+        if revision.state is _history.State.GOOD:
+            return None
+        good = _history.last_good(self._history.load(), revision.number)
+        if good is None:
+            return None
+        try:
+            profiles = _profiles.known_profiles(good.desired.profiles)
+        except SharingError:
+            return None  # files as they were found, which this collection would refuse
+        return replace(
+            self._request.desired,
+            profiles=profiles,
+            default_profile=good.desired.default_profile,
+            assignments=good.desired.assignments,
+            versioned=good.desired.mode == _profiles.VERSIONED,
+        )
+
+    def _diff(self) -> dict[str, dict[str, str]]:
+        diff = self._plan.diff()
+        for node in self._leftover:
+            diff["before"][f"{node} (cordoned by a run that was killed)"] = "cordoned"
+            diff["after"][f"{node} (cordoned by a run that was killed)"] = ""
+        return diff
+
+    def _quotas(self) -> list[str]:
+        """ResourceQuotas on names that go with the change; asked for only where one goes."""
+        states = self._live.observe().nodes
+        renamed: dict[str, str] = {}
+        for node in self._work:
+            target = self._targets[node]
+            devices = physical_devices(states[node], target.gpus) if node in states else {}
+            renamed |= _guard.renamed_now(states[node], target.profile, devices) if devices else {}
+        if not renamed:
+            return []
+        found = _guard.quota_findings(self._cluster.items(QUOTAS), renamed)
+        return [finding.text for finding in found]
+
+    def _node_rows(self) -> list[dict[str, object]]:
+        """A row for each node that changes."""
+        observed = self._live.observe()
+        number = {node: place for place, batch in enumerate(self._batches, 1) for node in batch}
+        pods: dict[str, int] = {}
+        if self._request.details and self._work:
+            for pod in Drainer(self._cluster, 0, self._said).look(self._work):
+                pods[pod.node] = pods.get(pod.node, 0) + 1
+        rows: list[dict[str, object]] = []
+        for node in self._plan.changing:
+            state, target = observed.nodes[node], self._targets[node]
+            change = self._plan.labels.get(node)
+            rows.append(
+                {
+                    "node": node,
+                    "group": target.group,
+                    "profile": target.profile.name,
+                    "label": f"{change.before or '-'} -> {change.after or '-'}" if change else "",
+                    "now": _slots(state.allocatable),
+                    "then": _slots(
+                        expected_allocatable(target.profile, physical_devices(state, target.gpus))
+                    ),
+                    "step": self._plan.steps[node].value,
+                    "batch": number.get(node),
+                    "pods": pods.get(node, 0),
+                    "hurt": len({h.pod.uid for h in self._hurts if h.pod.node == node}),
+                }
+            )
+        return rows
+
+
+def _unlabelled(target: Target, desired: Desired) -> Target:
+    """A node without a label gets the fixed key of the default."""
+    return replace(target, label=None, key=desired.default_profile)
+
+
+def _slots(resources: Mapping[str, int]) -> str:
+    """8 nvidia.com/gpu"""
+    return ", ".join(f"{slots} {name}" for name, slots in sorted(resources.items()) if slots)
+
+
+def _hurt_row(hurt: _guard.Hurt) -> dict[str, object]:
+    pod = hurt.pod
+    return {
+        "node": pod.node,
+        "namespace": pod.namespace,
+        "pod": pod.name,
+        "owner": pod.owner,
+        "hazard": hurt.hazard.value,
+        "text": hurt.text,
+    }
