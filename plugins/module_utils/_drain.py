@@ -219,12 +219,16 @@ class Drainer:
             if error is None:
                 progress.evicted[uid] = pod
                 self.said(f"{pod.node}: evicted {pod.namespace}/{pod.name}")
-            elif error.status in NOT_ALLOWED:
+            elif error.status == 401:
                 raise error
             else:
                 self._note(pod, error, progress)
 
     def _note(self, pod: GpuPod, error: ClusterError, progress: Progress) -> None:
+        """Remember why a pod was not evicted, and when to ask again.
+
+        So too with 403: webhooks and namespaces that are being deleted refuse evictions with it.
+        """
         wait = max(error.retry_after, ASK_AGAIN)
         progress.not_before[pod.uid] = self.clock.now() + wait
         reason = error.said or str(error)

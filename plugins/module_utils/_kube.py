@@ -273,7 +273,7 @@ class Cluster:
                 status,
             )
         if status == 403:
-            raise ClusterError(f"No permission on {self.server}: {said}", status)
+            raise ClusterError(f"No permission on {self.server}: {said}", status, said)
         said = " ".join([said, *_budgets(document)])
         text = f"{method} {path} on {self.server} failed ({status}): {said}"
         raise ClusterError(text, status, said, _retry_after(document))

@@ -123,6 +123,8 @@ def test_documented_account_can_do_everything(
         ("site", "patch nodes", "patch nodes"),
         ("site", "list nodes", "list nodes"),
         ("site", "list gpuclusters", "list gpuclusters.nvidia.com"),
+        ("site", "list pods", "list pods; list pods in namespace gpu-operator"),
+        ("site", "list resourcequotas", "list resourcequotas"),
         ("site", "patch clusterpolicies", "patch clusterpolicies.nvidia.com cluster-policy"),
         ("site", "get namespaces", "get namespaces gpu-operator"),
         ("site", "get configmaps", "get configmaps device-plugin-config in namespace gpu-operator"),

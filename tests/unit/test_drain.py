@@ -246,6 +246,7 @@ def test_drain_finds_a_pod_bound_meanwhile() -> None:
         pytest.param([refusal(429, BUDGET)] * 2, 3, 4, id="budget"),
         pytest.param([refusal(429, BUDGET, 10)], 2, 10, id="as the API server says"),
         pytest.param([refusal(500)], 2, 2, id="fault"),
+        pytest.param([refusal(403, "being terminated")], 2, 2, id="namespace being deleted"),
         pytest.param([refusal(0)], 2, 2, id="cut connection"),
     ],
 )
@@ -325,9 +326,9 @@ def test_drain_refuses_before_any_write(stuck: dict[str, Any], reason: str) -> N
     assert found.cluster.nodes["n"] == node()
 
 
-def test_drain_without_permission_fails_at_once() -> None:
-    found = scene(pod("a"), refusals={"a": [refusal(403, "no")]})
-    with pytest.raises(_errors.ClusterError, match="403"):
+def test_drain_without_credentials_fails_at_once() -> None:
+    found = scene(pod("a"), refusals={"a": [refusal(401, "no")]})
+    with pytest.raises(_errors.ClusterError, match="401"):
         found.drain()
     assert found.time.now == 0
     assert found.cluster.cordoned() == {}
@@ -351,10 +352,10 @@ def test_cordon_gives_up(status: int, tries: int) -> None:
 def test_drain_says_when_uncordoning_fails_too() -> None:
     found = scene(nodes=(node(marked=True, cordoned=True),), faults=[refusal(403)] * 9)
     found.cluster.pods = {"a": pod("a")}
-    found.cluster.refusals = {"a": [refusal(403, "no")]}
+    found.cluster.refusals = {"a": [refusal(401, "no")]}
     with pytest.raises(_drain.DrainError) as caught:
         found.drain()
     assert str(caught.value).splitlines() == [
-        "failed (403): no",
+        "failed (401): no",
         "n could not be uncordoned: failed (403):  Run again to uncordon them.",
     ]
