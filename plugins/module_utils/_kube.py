@@ -248,7 +248,7 @@ class Cluster:
             return self._api.rest_client.pool_manager.request(
                 method,
                 self.server + path + ("?" + filled if filled else ""),
-                body=json.dumps(body) if body is not None else None,
+                body=_encode(body) if body is not None else None,
                 headers=headers,
                 **{"retries": _retries(method, reached=bool(self._date)), **options},
                 timeout=_TIMEOUT,
@@ -335,6 +335,18 @@ def _headers(api: ApiClient) -> dict[str, str]:
     if not token and getattr(api.configuration, "username", None):
         token = api.configuration.get_basic_auth_token() or ""
     return dict(api.default_headers) | ({"Authorization": token} if token else {})
+
+
+def _encode(body: Mapping[str, object]) -> str:
+    """JSON as Go's encoder lays it out, in ASCII.
+
+    The API server compares the bytes of immutable data (of ControllerRevisions) with those of its
+    own encoder: with blanks between them, not even an annotation could be changed later.
+    """
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
+    for character in "<>&":  # only texts hold them
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
 
 
 def _retries(method: str, *, reached: bool) -> urllib3.Retry:

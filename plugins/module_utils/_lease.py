@@ -238,11 +238,11 @@ class Lease:
             self._put(taken(seen, self._holder, self._now(), self._duration))
 
     def _now(self) -> datetime:
-        """The server's time, as fine as our clock is, so that each renewal has another one."""
-        passed = timedelta(seconds=self._clock.now())
-        if self._start is None:
-            self._start = self._cluster.now() - passed
-        return self._start + passed
+        """The server's time to a second or so, yet as fine as our clock: renewals have to differ."""
+        now = self._clock.now()
+        if self._start is None:  # in full seconds, as the server tells it; our clock adds the rest
+            self._start = self._cluster.now() - timedelta(seconds=int(now))
+        return self._start + timedelta(seconds=now)
 
     def _write(self, document: _kube.Json | None, seen: Holding | None) -> bool:
         """Create or take the Lease, as it was seen. False when somebody else was faster."""

@@ -50,6 +50,10 @@ options:
     description: Whether O(purpose=uninstall) removes CustomResourceDefinitions too.
     type: bool
     default: false
+  evict:
+    description: Whether O(purpose=site) may evict pods.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - gpufleet.sharing.common
@@ -136,6 +140,7 @@ SPEC: Spec = {
     "cluster_policy": {"type": "str", "default": "cluster-policy"},
     "create_namespace": {"type": "bool", "default": True},
     "remove_crds": {"type": "bool", "default": False},
+    "evict": {"type": "bool", "default": False},
 }
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 SELF = "/apis/authentication.k8s.io/v1/selfsubjectreviews"

@@ -13,9 +13,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import kubernetes
 import yaml
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "tests" / "lab" / "lab"
@@ -263,3 +266,12 @@ def module_result(lab: Lab, name: str, arguments: Mapping[str, Any], *flags: str
     result, _end = json.JSONDecoder().raw_decode(done.stdout, start + 3)
     assert isinstance(result, dict)
     return result
+
+
+def connected(lab: Lab) -> _kube.Cluster:
+    """The collection's own door to the lab, for tests below the modules."""
+    settings = kubernetes.client.Configuration()
+    loader = kubernetes.config.load_kube_config
+    loader(lab.environ["KUBECONFIG"], client_configuration=settings)
+    api = kubernetes.client.ApiClient(settings)
+    return _kube.Cluster(cast("_kube.ApiClient", api), str(settings.host))

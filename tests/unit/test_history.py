@@ -367,6 +367,12 @@ def test_open_beside_something_else_of_that_name(api: FakeApi, history: History)
     )
 
 
+def test_open_by_the_next_module_of_the_run_writes_nothing(api: FakeApi, history: History) -> None:
+    first = history.open(DESIRED, "job\n42")
+    assert history.open(DESIRED, "job\n42") == first
+    assert len(api.writes()) == 1
+
+
 def test_open_that_is_forbidden(api: FakeApi, history: History) -> None:
     api.fault = lambda method, _path: 403 if method == "POST" else 0
     with pytest.raises(_errors.ClusterError, match="No permission"):

@@ -1,0 +1,185 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The history on a real API server, and the module that lists it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _errors, _kube
+from ansible_collections.gpufleet.sharing.plugins.module_utils._history import (
+    Desired,
+    History,
+    State,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    PROFILES,
+    Lab,
+    connected,
+    module_result,
+)
+
+NAMESPACE = "gpu-operator"
+CONFIG_MAP = "device-plugin-config"
+WHO = "root@awx job 42"
+DESIRED = Desired(
+    "in_place", "default", PROFILES, {"dev-gpu-01": "dev", "dev-gpu-02": "dev", "prod-gpu-01": None}
+)
+FEWER = replace(DESIRED, profiles=PROFILES | {"dev": {"replicas": 6}})
+WITHOUT = replace(FEWER, assignments={"dev-gpu-01": "dev"})
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: Lab) -> _kube.Cluster:
+    lab.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    return connected(lab)
+
+
+@pytest.fixture
+def history(cluster: _kube.Cluster) -> History:
+    """An empty one."""
+    made = History(cluster, NAMESPACE, CONFIG_MAP)
+    made.remove()
+    return made
+
+
+def objects(lab: Lab) -> dict[str, Any]:
+    items = lab.json("controllerrevisions", "-n", NAMESPACE)["items"]
+    return {item["metadata"]["name"]: item for item in items}
+
+
+def listed(lab: Lab, **arguments: object) -> dict[str, Any]:
+    return module_result(lab, "history_info", arguments)
+
+
+def three(history: History) -> None:
+    """Revision 1 and 2 are good, 3 has failed."""
+    history.close(history.open(DESIRED, WHO), State.GOOD)
+    history.close(history.open(FEWER, WHO), State.GOOD)
+    history.close(history.open(WITHOUT, WHO), State.FAILED)
+
+
+def test_revision_is_written_listed_and_closed(lab: Lab, history: History) -> None:
+    lab.forget_requests()
+    revision = history.open(DESIRED, WHO)
+    assert history.load() == [revision]
+    ended = history.close(revision, State.GOOD)
+    assert history.load() == [ended]
+    list_ = f"/apis/apps/v1/namespaces/{NAMESPACE}/controllerrevisions"
+    manager = "fieldManager=gpufleet.sharing"
+    assert lab.writes() == [
+        f"create {list_}?{manager}",
+        f"patch {list_}/{CONFIG_MAP}-1?{manager}",
+    ]
+    (stored,) = objects(lab).values()
+    assert stored["revision"] == 1
+    assert stored["data"]["assignments"] == {
+        "": ["prod-gpu-01"],
+        "dev": ["dev-gpu-01", "dev-gpu-02"],
+    }
+    assert stored["metadata"]["annotations"]["gpufleet.sharing/who"] == WHO
+    assert stored["metadata"]["labels"]["gpufleet.sharing/history"] == CONFIG_MAP
+
+
+def test_run_with_the_same_continues_and_writes_nothing_once_it_is_good(
+    lab: Lab, history: History
+) -> None:
+    history.open(DESIRED, "killed")
+    good = history.close(history.open(DESIRED, WHO), State.GOOD)
+    lab.forget_requests()
+    assert history.open(DESIRED, "third") == good
+    history.prune()
+    assert lab.writes() == []
+    assert list(objects(lab)) == [f"{CONFIG_MAP}-1"]
+
+
+def test_notes_change_beside_texts_of_every_kind(lab: Lab, history: History) -> None:
+    """The API server compares the data with what its own encoder makes of it."""
+    text = "# é \u2028 \U0001f600 <&> \t \b \x7f \\ \" '\nversion: v1\n"
+    odd = replace(DESIRED, profiles={"default": text, "z": {"replicas": 2}, "a": {"x": 1.50}})
+    good = history.close(history.open(odd, WHO), State.GOOD)
+    assert history.load() == [good]
+    assert good.desired.profiles["default"] == text
+    lab.kubectl("annotate", "controllerrevision", f"{CONFIG_MAP}-1", "-n", NAMESPACE, "theirs=1")
+
+
+def test_data_cannot_be_changed(cluster: _kube.Cluster, history: History) -> None:
+    history.open(DESIRED, WHO)
+    list_ = _kube.namespaced("controllerrevisions", NAMESPACE, "apis/apps/v1")
+    path = _kube.object_path(list_, f"{CONFIG_MAP}-1")
+    with pytest.raises(_errors.ClusterError, match="field is immutable"):
+        cluster.patch(path, {"data": {"mode": "versioned"}})
+
+
+def test_old_ones_are_pruned_and_good_ones_stay(lab: Lab, history: History) -> None:
+    for replicas in range(2, 9):
+        desired = replace(DESIRED, profiles=PROFILES | {"dev": {"replicas": replicas}})
+        state = State.GOOD if replicas < 5 else State.FAILED
+        history.close(history.open(desired, WHO), state)
+    assert history.prune(3) == [4, 1]
+    assert sorted(objects(lab)) == [f"{CONFIG_MAP}-{number}" for number in (2, 3, 5, 6, 7)]
+
+
+def test_what_was_found_can_be_gone_back_to(lab: Lab, history: History) -> None:
+    found = replace(DESIRED, profiles={"default": "version: v1\n"})
+    history.open(DESIRED, WHO, found)
+    result = listed(lab, revision="previous_good")
+    assert result["revision"]["revision"] == 1
+    assert result["revision"]["profiles"] == {"default": "version: v1\n"}
+    assert [each["what"] for each in result["revisions"]][1] == "as found"
+
+
+def test_module_lists_and_returns_what_the_roles_take(lab: Lab, history: History) -> None:
+    three(history)
+    lab.forget_requests()
+    result = listed(lab, revision="previous_good")
+    assert lab.writes(dry_run=True) == []
+    assert result["changed"] is False
+    assert result["revision"] == {
+        "revision": 2,
+        "state": "good",
+        "mode": "in_place",
+        "default_profile": "default",
+        "profiles": FEWER.profiles,
+        "assignments": DESIRED.assignments,
+    }
+    assert [(each["revision"], each["state"]) for each in result["revisions"]] == [
+        (3, "failed"),
+        (2, "good"),
+        (1, "good"),
+    ]
+    assert result["revisions"][1]["what"] == "profile dev 8 -> 6 replicas"
+    assert result["revisions"][1]["profiles"] == ["default", "dev", "no-sharing"]
+    head, _rule, *rows = result["table"]
+    assert head.split() == ["revision", "state", "when", "nodes", "who", "what"]
+    assert rows[0].endswith(f"1  {WHO}  2 nodes no longer in it")
+
+
+def test_module_returns_a_number(lab: Lab, history: History) -> None:
+    three(history)
+    assert listed(lab, revision=1)["revision"]["profiles"] == PROFILES
+    assert listed(lab, revision="7")["msg"] == (
+        "There is no revision '7'; there are: 3 (failed), 2 (good), 1 (good)."
+    )
+
+
+def test_module_without_history_or_namespace(lab: Lab, history: History) -> None:
+    for namespace in (NAMESPACE, "nowhere"):
+        result = listed(lab, namespace=namespace)
+        assert result["revisions"] == []
+        assert "revision" not in result
+    message = listed(lab, revision="previous_good")["msg"]
+    assert message == "There is no good revision before the newest one, nor any."
+
+
+def test_5000_nodes_with_long_names_fit(lab: Lab, history: History) -> None:
+    nodes = {f"gpu-{number:04}.{'x' * 40}.example.com": "dev" for number in range(5000)}
+    history.open(replace(DESIRED, assignments=nodes), WHO)
+    assert history.load()[0].desired.assignments == nodes
+    raw = lab.kubectl(
+        "get", "--raw", f"/apis/apps/v1/namespaces/{NAMESPACE}/controllerrevisions/{CONFIG_MAP}-1"
+    )
+    assert len(raw) < 400_000

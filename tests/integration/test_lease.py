@@ -1,0 +1,210 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lease on a real API server: two runs at once, killed ones, lost ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _errors, _kube, _lease
+from ansible_collections.gpufleet.sharing.plugins.module_utils._lease import Pace
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    COLLECTIONS,
+    Lab,
+    connected,
+)
+
+NAMESPACE = "gpu-operator"
+LEASE = ("lease", "gpufleet-sharing", "-n", NAMESPACE)
+SHORT = Pace(3)
+HOLD = """
+import sys, time
+from ansible_collections.gpufleet.sharing.plugins.module_utils._lease import Pace, held
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import Lab, connected
+lab = Lab("", {"KUBECONFIG": sys.argv[1]})
+with held(connected(lab), "gpu-operator", sys.argv[2], pace=Pace(3)):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(lab: Lab) -> _kube.Cluster:
+    return connected(lab)
+
+
+@pytest.fixture(autouse=True)
+def no_lease(lab: Lab) -> None:
+    lab.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+    lab.kubectl("delete", *LEASE, "--ignore-not-found")
+
+
+@contextmanager
+def another_run(lab: Lab, holder: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lease until it is killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, lab.environ["KUBECONFIG"], holder],
+        env=lab.environ | {"PYTHONPATH": str(COLLECTIONS)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def spec(lab: Lab) -> dict[str, Any]:
+    return dict(lab.json(*LEASE)["spec"])
+
+
+def change(lab: Lab, **fields: object) -> None:
+    """Change the lease as somebody else."""
+    lab.kubectl("patch", *LEASE, "--type", "merge", "-p", json.dumps({"spec": fields}))
+
+
+def test_is_taken_renewed_and_released(lab: Lab, cluster: _kube.Cluster) -> None:
+    with _lease.held(cluster, NAMESPACE, "root@here job 42", pace=SHORT) as lease:
+        first = spec(lab)
+        assert first["holderIdentity"] == "root@here job 42"
+        assert first["leaseDurationSeconds"] == 3
+        labels = lab.json(*LEASE)["metadata"]["labels"]
+        assert labels == {"app.kubernetes.io/managed-by": "gpufleet.sharing"}
+        lab.wait_for(lambda: spec(lab)["renewTime"] != first["renewTime"], 10)
+        lease.check()
+    last = spec(lab)
+    assert last.get("holderIdentity", "") == ""
+    assert last["acquireTime"] == first["acquireTime"]
+    start = time.monotonic()
+    with _lease.held(cluster, NAMESPACE, "next", pace=SHORT):
+        assert time.monotonic() - start < 2  # nothing to wait for
+        assert spec(lab)["leaseTransitions"] == 1
+
+
+def test_second_run_is_told_who_and_since_when(lab: Lab, cluster: _kube.Cluster) -> None:
+    said: list[str] = []
+    with another_run(lab, "alice@awx job 7"):
+        since = spec(lab)["acquireTime"][:19].replace("T", " ")
+        lab.forget_requests()
+        with (
+            pytest.raises(_errors.LeaseError) as caught,
+            _lease.held(cluster, NAMESPACE, "bob", said=said.append, pace=SHORT),
+        ):
+            pytest.fail("two runs at once")
+        assert spec(lab)["holderIdentity"] == "alice@awx job 7"
+    message = str(caught.value)
+    assert message.startswith(f"Another run is at work: alice@awx job 7, since {since} UTC, holds")
+    assert "and renews it. Nothing is changed beside it; run again when it has ended." in message
+    assert len(said) == 1
+
+
+def test_killed_run_is_waited_out_and_taken_over(lab: Lab, cluster: _kube.Cluster) -> None:
+    said: list[str] = []
+    with another_run(lab, "alice") as process:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        start = time.monotonic()
+        with _lease.held(cluster, NAMESPACE, "bob", said=said.append, pace=SHORT) as lease:
+            assert 3 <= time.monotonic() - start < 15
+            lease.check()
+            assert spec(lab)["holderIdentity"] == "bob"
+            assert spec(lab)["leaseTransitions"] == 1
+    assert "Waiting up to 3 s to see whether that run still renews it" in said[0]
+    assert "has not renewed the lease gpufleet-sharing" in said[1]
+
+
+def test_stopped_run_that_was_taken_over_writes_nothing_more(
+    lab: Lab, cluster: _kube.Cluster
+) -> None:
+    """Stopped like a virtual machine that pauses, then woken beside its successor."""
+    with _lease.held(cluster, NAMESPACE, "alice", pace=SHORT) as lease:
+        change(lab, holderIdentity="bob", acquireTime="2026-01-02T03:04:05.000000Z")
+        lease.renew()
+        with pytest.raises(_errors.LeaseError, match="bob, since 2026-01-02 03:04:05 UTC, holds"):
+            lease.check()
+    assert spec(lab)["holderIdentity"] == "bob"  # not released by us
+
+
+def test_of_two_that_take_over_one_wins(lab: Lab, cluster: _kube.Cluster) -> None:
+    with _lease.held(cluster, NAMESPACE, "dead", keep=True, pace=Pace(2)):
+        pass
+    assert spec(lab)["holderIdentity"] == "dead"
+    code = HOLD.replace("time.sleep(600)", "time.sleep(4)")
+    command = [sys.executable, "-c", code, lab.environ["KUBECONFIG"]]
+    environ = lab.environ | {"PYTHONPATH": str(COLLECTIONS)}
+    runs = [
+        subprocess.Popen(
+            [*command, name], env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for name in ("alice", "bob")
+    ]
+    ended = [(*run.communicate(), run.returncode) for run in runs]
+    won = [run for run in ended if run[2] == 0]
+    (lost,) = [run for run in ended if run[2] != 0]
+    assert [run[0] for run in won] == ["held\n"]
+    assert "LeaseError: Another run is at work: " in lost[1]
+
+
+def test_same_run_goes_on_with_a_lease_that_it_kept(lab: Lab, cluster: _kube.Cluster) -> None:
+    with _lease.held(cluster, NAMESPACE, "job 42", keep=True):
+        pass
+    before = spec(lab)
+    with _lease.held(cluster, NAMESPACE, "job 42"):
+        during = spec(lab)
+    assert before["holderIdentity"] == "job 42"
+    assert during["acquireTime"] == before["acquireTime"]
+    assert during["renewTime"] != before["renewTime"]
+    assert spec(lab).get("holderIdentity", "") == ""
+
+
+def test_labels_of_others_do_not_disturb_it(lab: Lab, cluster: _kube.Cluster) -> None:
+    with _lease.held(cluster, NAMESPACE, "me", pace=SHORT) as lease:
+        lab.kubectl("label", *LEASE, "theirs=1")
+        lease.renew()
+        lease.check()
+    assert spec(lab).get("holderIdentity", "") == ""
+    assert lab.json(*LEASE)["metadata"]["labels"]["theirs"] == "1"
+
+
+def test_there_is_none_without_the_namespace(lab: Lab, cluster: _kube.Cluster) -> None:
+    with _lease.held(cluster, "nowhere", "me") as lease:
+        assert not lease.held
+        lease.check()
+
+
+def test_is_removed_when_nobody_holds_it(lab: Lab, cluster: _kube.Cluster) -> None:
+    with _lease.held(cluster, NAMESPACE, "me"):
+        _lease.remove_lease(cluster, NAMESPACE)
+        assert spec(lab)["holderIdentity"] == "me"
+    _lease.remove_lease(cluster, NAMESPACE)
+    assert lab.kubectl("get", *LEASE, "--ignore-not-found") == ""
+
+
+def test_one_door_serves_many_threads(lab: Lab, cluster: _kube.Cluster) -> None:
+    """Bulk writes go on while the lease is renewed: nothing is miscounted or mixed up."""
+    names = [f"many-{number}" for number in range(100)]
+    path = _kube.namespaced("configmaps", NAMESPACE)
+    before = cluster.requests
+    with _lease.held(cluster, NAMESPACE, "me", pace=Pace(0.3)) as lease:
+
+        def write(name: str) -> None:
+            lease.check()
+            made = cluster.create(path, {"metadata": {"name": name}})
+            assert made["metadata"]["name"] == name  # type: ignore[index]
+
+        assert cluster.for_each(names, write) == {}
+    assert len(lab.json("configmaps", "-n", NAMESPACE)["items"]) >= 100
+    assert cluster.requests >= before + 103  # read, create and release of the lease
