@@ -77,7 +77,10 @@ def expected_allocatable(definition: object, labels: object) -> dict[str, int]:
         _arguments.mapping("the input", definition, allowed)
     profile = _profiles.known_profiles({"profile": definition})["profile"]
     texts = _arguments.labels("labels", labels)
-    devices = _capacity.physical_devices(_capacity.NodeState("node", texts), None)
+    node = _capacity.NodeState("node", texts)
+    if reason := _capacity.mps_problem(node, profile):
+        raise SharingError(f"a node with these labels cannot be shared so: {reason}.")
+    devices = _capacity.physical_devices(node, None)
     if not devices:
         raise SharingError(
             f"the labels do not tell how many GPUs the node has ({_capacity.COUNT_LABEL} is"

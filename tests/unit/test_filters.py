@@ -255,3 +255,21 @@ def test_filters_take_what_their_documentation_says(name: str) -> None:
         required = parameter.default is Parameter.empty
         assert option.get("required", False) == required
         assert required or option.get("default") == parameter.default
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ({"nvidia.com/gpu.product": "A100-MIG-1g.5gb"}, "its GPUs are cut into MIG devices"),
+        (
+            {"nvidia.com/gpu.compute.major": "7", "nvidia.com/gpu.compute.minor": "0"},
+            "MPS takes 16 clients at most on a GPU of compute capability 7.0",
+        ),
+    ],
+)
+def test_expected_allocatable_refuses_what_mps_cannot_do(
+    labels: dict[str, str], reason: str
+) -> None:
+    profile = {"strategy": "mps", "replicas": 20}
+    with pytest.raises(AnsibleFilterError, match=reason):
+        FILTERS["expected_allocatable"](profile, {"nvidia.com/gpu.count": "1", **labels})
