@@ -147,22 +147,6 @@ class RolloutPlan:
     def __bool__(self) -> bool:
         return bool(self.changing)
 
-    def diff(self) -> dict[str, dict[str, str]]:
-        """What --diff shows: label, content's hash and what is done, for the nodes that change."""
-        return {
-            "before": {node: self._said(node, self.before[node], 0) for node in self.changing},
-            "after": {
-                node: f"{self._said(node, self.after[node], 1)} ({self.steps[node].value})"
-                for node in self.changing
-            },
-        }
-
-    def _said(self, node: str, content: str, side: int) -> str:
-        change = self.labels.get(node)
-        if change is None:
-            return content
-        return f"{(change.before, change.after)[side] or 'no label'} {content}".rstrip()
-
 
 def plan_rollout(targets: Iterable[Target], observed: Observation) -> RolloutPlan:
     """Decide for each node what it needs."""

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,7 +24,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._admission import
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import (
     NodeState,
-    expected_allocatable,
     physical_devices,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._drain import Drainer, leftover, lost
@@ -40,9 +40,16 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import (
     undefined_profiles,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._live import LiveFleet
+from ansible_collections.gpufleet.sharing.plugins.module_utils._plan_view import (
+    Load,
+    Row,
+    make_row,
+    plan_table,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_info import plugin_of
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rolling import (
     EVICT,
+    IGNORE,
     REFUSE,
     Guard,
     Outcome,
@@ -74,9 +81,14 @@ class Request:
     exclusive: bool
     needs_all: bool
     settings: Settings
-    details: bool = False
+    explain: bool = False
     run: str = ""
     planning: bool = False
+
+    @property
+    def explains(self) -> bool:
+        """Whether what would be refused is only told."""
+        return self.explain and self.planning
 
 
 class Run:
@@ -106,8 +118,9 @@ class Run:
         self._history = _history.History(cluster, settings.namespace, settings.config_map)
         self._unfinished = self._is_unfinished()
         self._hurts = Guard(cluster, self._targets).hurts(self._work, observed)
-        if self._hurts and settings.drain == REFUSE:
+        if self._hurts and settings.drain == REFUSE and not request.explains:
             raise refusal(self._hurts)
+        self._rows, self._quotas = self._make_rows(), self._find_quotas()
         self._done = Outcome()
         self._revision: int | None = None
 
@@ -120,7 +133,7 @@ class Run:
     def warnings(self) -> list[str]:
         """What people have to know besides."""
         found = []
-        if self._hurts and self._request.settings.drain != EVICT:
+        if self._hurts and self._request.settings.drain == IGNORE:
             table = "\n".join(_guard.hurt_table(self._hurts))
             found.append(
                 f"gpu_sharing_drain is ignore, so these pods stay at their own risk:\n{table}"
@@ -165,11 +178,12 @@ class Run:
 
     def result(self) -> dict[str, object]:
         """What the module returns."""
-        plan, changes = self._plan, list(self._plan.labels.values())
+        plan, rows = self._plan, self._rows
+        changes = list(plan.labels.values())
         found: dict[str, object] = {
             "changed": self.differs,
             "differs": self.differs,
-            "diff": self._diff(),
+            "diff": self._diff(rows),
             "changes": [vars(change) for change in changes],
             "restarted": plan.nodes(Step.RESTART),
             "recorded": plan.nodes(Step.RECORD),
@@ -182,8 +196,9 @@ class Run:
             "hurt_table": _guard.hurt_table(self._hurts) if self._hurts else [],
             "evicted": [f"{pod.namespace}/{pod.name}" for pod in self._done.evicted],
             "uncordoned": self._leftover,
-            "quotas": self._quotas(),
-            "nodes": self._node_rows(),
+            "quotas": self._quotas,
+            "nodes": [vars(row) for row in rows],
+            "table": plan_table(rows, [len(batch) for batch in self._batches]),
             "failed": {node: lack.reason for node, lack in self._done.failed.items()},
         }
         return found | ({} if self._revision is None else {"revision": self._revision})
@@ -297,14 +312,15 @@ class Run:
             versioned=good.desired.mode == _profiles.VERSIONED,
         )
 
-    def _diff(self) -> dict[str, dict[str, str]]:
-        diff = self._plan.diff()
+    def _diff(self, rows: Sequence[Row]) -> dict[str, dict[str, str]]:
+        before = {row.node: row.before for row in rows}
+        after = {row.node: f"{row.after} ({row.step})" for row in rows}
         for node in self._leftover:
-            diff["before"][f"{node} (cordoned by a run that was killed)"] = "cordoned"
-            diff["after"][f"{node} (cordoned by a run that was killed)"] = ""
-        return diff
+            before[f"{node} (cordoned by a run that was killed)"] = "cordoned"
+            after[f"{node} (cordoned by a run that was killed)"] = ""
+        return {"before": before, "after": after}
 
-    def _quotas(self) -> list[str]:
+    def _find_quotas(self) -> list[str]:
         """ResourceQuotas on names that go with the change; asked for only where one goes."""
         states = self._live.observe().nodes
         renamed: dict[str, str] = {}
@@ -317,45 +333,29 @@ class Run:
         found = _guard.quota_findings(self._cluster.items(QUOTAS), renamed)
         return [finding.text for finding in found]
 
-    def _node_rows(self) -> list[dict[str, object]]:
+    def _make_rows(self) -> list[Row]:
         """A row for each node that changes."""
         observed = self._live.observe()
         number = {node: place for place, batch in enumerate(self._batches, 1) for node in batch}
-        pods: dict[str, int] = {}
-        if self._request.details and self._work:
-            for pod in Drainer(self._cluster, 0, self._said).look(self._work):
-                pods[pod.node] = pods.get(pod.node, 0) + 1
-        rows: list[dict[str, object]] = []
-        for node in self._plan.changing:
-            state, target = observed.nodes[node], self._targets[node]
-            change = self._plan.labels.get(node)
-            rows.append(
-                {
-                    "node": node,
-                    "group": target.group,
-                    "profile": target.profile.name,
-                    "label": f"{change.before or '-'} -> {change.after or '-'}" if change else "",
-                    "now": _slots(state.allocatable),
-                    "then": _slots(
-                        expected_allocatable(target.profile, physical_devices(state, target.gpus))
-                    ),
-                    "step": self._plan.steps[node].value,
-                    "batch": number.get(node),
-                    "pods": pods.get(node, 0),
-                    "hurt": len({h.pod.uid for h in self._hurts if h.pod.node == node}),
-                }
+        pods: Counter[str] = Counter()
+        if self._request.explain and self._work:
+            looked = Drainer(self._cluster, 0, self._said).look(self._work)
+            pods.update(pod.node for pod in looked)
+        hurt = Counter(pod.node for pod in _guard.pods_of(self._hurts))
+        return [
+            make_row(
+                self._targets[node],
+                observed.nodes[node],
+                self._plan,
+                Load(number.get(node), pods[node], hurt[node]),
             )
-        return rows
+            for node in self._plan.changing
+        ]
 
 
 def _unlabelled(target: Target, desired: Desired) -> Target:
     """A node without a label gets the fixed key of the default."""
     return replace(target, label=None, key=desired.default_profile)
-
-
-def _slots(resources: Mapping[str, int]) -> str:
-    """8 nvidia.com/gpu"""
-    return ", ".join(f"{slots} {name}" for name, slots in sorted(resources.items()) if slots)
 
 
 def _hurt_row(hurt: _guard.Hurt) -> dict[str, object]:

@@ -53,6 +53,10 @@ options:
     description: How long evictions of one batch may take, in seconds.
     type: int
     default: 300
+  explain:
+    description: Whether what O(drain) would refuse is passed over in check mode.
+    type: bool
+    default: false
   run:
     description: >-
       The name of the run, for the Lease that one writing run at a time holds. By default user, host
@@ -132,6 +136,7 @@ SPEC: Spec = {
     "namespace": {"type": "str", "default": "gpu-operator"},
     "drain": {"type": "str", "choices": list(DRAINS), "default": "refuse"},
     "drain_timeout": {"type": "int", "default": 300},
+    "explain": {"type": "bool", "default": False},
     "run": {"type": "str", "default": ""},
 }
 HINT = (
@@ -212,7 +217,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
             " when it has finished."
         )
     by_node = {change.node: change for change in changes}
-    if module.params["drain"] == REFUSE:
+    if module.params["drain"] == REFUSE and not (module.params["explain"] and module.check_mode):
         cutter.free(list(by_node), REFUSE)
     if (changes or waiting) and not module.check_mode:
         namespace = module.params["namespace"]

@@ -135,8 +135,10 @@ options:
         plugin shows the default profile first, and the kubelet publishes every 10 seconds.
     type: int
     default: 20
-  details:
-    description: Whether RV(nodes) tells of the pods that run on the nodes that change.
+  explain:
+    description: >-
+      Whether to explain rather than to refuse. In check mode what O(drain) would refuse is only
+      told (RV(hurt)), and GPU pods of the nodes that change are counted.
     type: bool
     default: false
   run:
@@ -253,9 +255,26 @@ quotas:
   elements: str
   returned: always
 nodes:
-  description: What changes on each node, for people.
+  description: What changes on each node.
   type: list
   elements: dict
+  returned: always
+  contains:
+    node: {description: Its name., type: str}
+    group: {description: Its group., type: str}
+    profile: {description: The profile that it gets., type: str}
+    label_before: {description: Its label now; null for none., type: str}
+    label_after: {description: Its label then; null for none., type: str}
+    now: {description: Its slots now., type: str}
+    then: {description: Its slots then., type: str}
+    step: {description: "V(flip), V(restart), V(wait) or V(record).", type: str}
+    batch: {description: The number of its batch; null where it needs none., type: int}
+    pods: {description: "Its GPU pods, with O(explain).", type: int}
+    hurt: {description: How many of them would be hurt., type: int}
+table:
+  description: The same for people, nodes that change alike in one line.
+  type: list
+  elements: str
   returned: always
 failed:
   description: Why nodes do not have their profile though the rollout went on, by node.
@@ -303,7 +322,7 @@ SPEC: Spec = {
     "drain_timeout": {"type": "int", "default": 300},
     "timeout": {"type": "int", "default": 600},
     "stable": {"type": "int", "default": 20},
-    "details": {"type": "bool", "default": False},
+    "explain": {"type": "bool", "default": False},
     "run": {"type": "str", "default": ""},
     "progress": {"type": "path"},
 }
@@ -337,7 +356,7 @@ def read_request(module: AnsibleModule) -> Request:
         exclusive=given["exclusive"],
         needs_all=given["unavailable_nodes"] == "fail",
         settings=settings,
-        details=given["details"],
+        explain=given["explain"],
         run=given["run"],
         planning=module.check_mode,
     )
