@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import signature
 from typing import ParamSpec, TypeVar
@@ -16,6 +16,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.gpufleet.sharing.plugins.module_utils import (
     _advice,
     _capacity,
+    _drift,
     _fleet,
     _plugin_file,
     _profiles,
@@ -179,6 +180,40 @@ def beyond_limit(
     )
 
 
+@_clear_errors
+def as_in_revision(nodes: object, assignments: object) -> list[dict[str, object]]:
+    """Nodes with the profiles of a revision; those that it does not know are not selected."""
+    described = "the nodes of a cluster, as the filter cluster_nodes gives them"
+    known = _arguments.mapping("assignments", assignments, "{node: profile or null}")
+    found = []
+    for at, entry in enumerate(_arguments.entries("the input", nodes, described)):
+        node = {str(k): v for k, v in _arguments.mapping(f"[{at}]", entry, described).items()}
+        there = node.get("name") in known
+        profile = known[node["name"]] if there else None
+        found.append(node | {"profile": profile, "selected": there and bool(node.get("selected"))})
+    return found
+
+
+@_clear_errors
+def drift(
+    profiles: object, operator_differs: object, pointer: object, rollout: object, verified: object
+) -> dict[str, object]:
+    """Results of the modules -> {findings, table} of what differs from the inventory."""
+
+    def result(where: str, value: object) -> Mapping[str, object]:
+        allowed = "the result of a module, a mapping"
+        return {str(k): v for k, v in _arguments.mapping(where, value, allowed).items()}
+
+    planned = _drift.Planned(
+        result("the input", profiles),
+        _arguments.boolean("operator_differs", operator_differs),
+        result("pointer", pointer),
+        result("rollout", rollout),
+        result("verified", verified),
+    )
+    return _drift.drift_report(_drift.find_drift(planned))
+
+
 class FilterModule:
     """The collection's filters."""
 
@@ -194,4 +229,6 @@ class FilterModule:
             "node_assignments": node_assignments,
             "cluster_nodes": cluster_nodes,
             "beyond_limit": beyond_limit,
+            "as_in_revision": as_in_revision,
+            "drift": drift,
         }

@@ -238,7 +238,7 @@ class Lease:
             self._put(taken(seen, self._holder, self._now(), self._duration))
 
     def _now(self) -> datetime:
-        """The server's time to a second or so, as fine as our clock: renewals have to differ."""
+        """The server's time to a second or so, as fine as our clock, so that renewals differ."""
         now = self._clock.now()
         if self._start is None:  # in full seconds, as the server tells it; our clock adds the rest
             self._start = self._cluster.now() - timedelta(seconds=int(now))

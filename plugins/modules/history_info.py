@@ -78,7 +78,7 @@ revision:
     state: {description: As in RV(revisions)., type: str}
     mode: {description: The value of C(gpu_sharing_rollout_mode)., type: str}
     default_profile: {description: The profile of nodes without one of their own., type: str}
-    profiles: {description: The definitions of the profiles, as they were given., type: dict}
+    profiles: {description: Definitions of the profiles as given., type: dict}
     assignments:
       description: Nodes and their profiles, V(null) meaning the default profile.
       type: dict
