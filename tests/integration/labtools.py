@@ -82,6 +82,19 @@ class Lab:
         )
         return done.stdout
 
+    def attempt(self, *arguments: str, text: str | None = None) -> Run:
+        """Run kubectl, which may fail, with some text as its input."""
+        done = subprocess.run(
+            ["kubectl", *arguments],
+            env=self.environ,
+            check=False,
+            text=True,
+            input=text,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        return Run(done.returncode, done.stdout)
+
     def json(self, *arguments: str) -> Any:
         return json.loads(self.kubectl("get", *arguments, "-o", "json"))
 
