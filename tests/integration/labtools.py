@@ -68,6 +68,15 @@ class Run:
         return self
 
 
+def is_write(event: Mapping[str, Any], user: str) -> bool:
+    """Whether a line of the audit log is a write request of a user; self-reviews are none."""
+    return (
+        event["user"]["username"] == user
+        and event["verb"] in ("create", "update", "patch", "delete", "deletecollection")
+        and (event.get("objectRef") or {}).get("resource") not in SELF_REVIEWS
+    )
+
+
 @dataclass
 class Lab:
     """A booted lab."""
@@ -146,9 +155,7 @@ class Lab:
         return [
             f"{event['verb']} {event['requestURI']}"
             for event in events
-            if event["user"]["username"] == user
-            and event["verb"] in ("create", "update", "patch", "delete", "deletecollection")
-            and (event.get("objectRef") or {}).get("resource") not in SELF_REVIEWS
+            if is_write(event, user)
             and (dry_run or "dryRun=All" not in event["requestURI"])
             and impersonating in (None, event.get("impersonatedUser", {}).get("username", ""))
         ]

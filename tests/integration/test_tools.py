@@ -4,11 +4,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from ansible_collections.gpufleet.sharing.tests.integration.killing import (
+    after,
+    at_write,
+    in_helm,
+    kill,
+)
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import Lab
 from ansible_collections.gpufleet.sharing.tests.integration.sampler import Sampler
 from ansible_collections.gpufleet.sharing.tests.integration.workloads import (
@@ -94,3 +102,108 @@ def test_sampler_sees_short_darkness_and_what_pods_go_through(lab: Lab) -> None:
     assert len([write for write in lab.writes() if write.startswith("delete")]) == 3
     assert len(before.keys() & lab.plugin_pods().keys()) == len(before)
     stop(lab, stays, goes)
+
+
+STUCK = {
+    "metadata": {"labels": {"app": "stuck"}},
+    "spec": {
+        "nodeSelector": {"no": "such"},
+        "containers": [{"name": "main", "image": "none"}],
+    },
+}
+RUN = """\
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.command: kubectl create namespace kill-{{ item }}
+      loop: [1, 2, 3]
+    - ansible.builtin.command: helm {{ lookup('env', 'HELM_WORDS') }}
+"""
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> list[str]:
+    """A run that writes three times and then lets Helm wait for what never comes."""
+    playbook = tmp_path / "run.yml"
+    playbook.write_text(RUN, encoding="utf-8")
+    return ["ansible-playbook", str(playbook)]
+
+
+def namespaces(lab: Lab) -> list[str]:
+    names = lab.kubectl("get", "namespaces", "-o", "name").split()
+    return [name for name in names if "/kill-" in name]
+
+
+def test_run_is_killed_at_a_write(lab: Lab, command: list[str]) -> None:
+    killed = kill(lab, command, at_write(2))
+    assert killed.in_time
+    assert 2 <= len(killed.written) <= 3
+    assert {write.partition("?")[0] for write in killed.written} == {"create /api/v1/namespaces"}
+    assert len(namespaces(lab)) == len(killed.written)
+    assert any("ansible-playbook" in line for line in killed.processes)
+    assert killed.left == []
+    lab.kubectl("delete", *namespaces(lab))
+
+
+def test_run_is_killed_after_a_time(lab: Lab, command: list[str]) -> None:
+    killed = kill(lab, command, after(0.1))
+    assert killed.in_time
+    assert killed.written == []
+    assert "PLAY RECAP" not in killed.output
+
+
+def test_run_that_ends_before_its_moment_is_not_killed(lab: Lab, command: list[str]) -> None:
+    killed = kill(lab, command, after(100), environ={"HELM_WORDS": "version"})
+    assert not killed.in_time
+    assert killed.processes == []
+    assert len(killed.written) == 3
+    assert "PLAY RECAP" in killed.output
+    lab.kubectl("delete", *namespaces(lab))
+
+
+@pytest.fixture
+def waits_in_helm(tmp_path: Path) -> dict[str, str]:
+    """Helm that waits for a pod that no node takes."""
+    templates = tmp_path / "chart" / "templates"
+    templates.mkdir(parents=True)
+    (tmp_path / "chart" / "Chart.yaml").write_text("{apiVersion: v2, name: stuck, version: 1.0.0}")
+    spec = {"selector": {"matchLabels": {"app": "stuck"}}, "template": STUCK}
+    metadata = {"name": "stuck"}
+    stuck = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
+    (templates / "stuck.yaml").write_text(json.dumps(stuck))
+    words = f"upgrade --install stuck {tmp_path}/chart -n default --wait --timeout 5s"
+    return {"HELM_WORDS": words}
+
+
+def test_run_is_killed_as_soon_as_helm_works(
+    lab: Lab, command: list[str], waits_in_helm: dict[str, str]
+) -> None:
+    killed = kill(lab, command, in_helm(), environ=waits_in_helm)
+    assert killed.in_time
+    assert any("helm upgrade" in line for line in killed.processes)
+    assert killed.left == []
+    lab.kubectl("delete", *namespaces(lab))
+
+
+def test_helm_is_killed_too_or_goes_on(
+    lab: Lab, command: list[str], waits_in_helm: dict[str, str]
+) -> None:
+    for spare_helm, then in ((False, "pending-install"), (True, "failed")):
+        killed = kill(lab, command, at_write(4), spare_helm=spare_helm, environ=waits_in_helm)
+        assert "create /api/v1/namespaces/default/secrets" in killed.written[3]
+        assert any("helm upgrade" in line for line in killed.processes) is not spare_helm
+        assert len(killed.left) == int(spare_helm)
+        wait_for_end(lab, killed.left)
+        assert helm_status(lab) == then
+        subprocess.run(["helm", "uninstall", "stuck", "-n", "default"], env=lab.environ, check=True)
+        lab.kubectl("delete", *namespaces(lab))
+
+
+def wait_for_end(lab: Lab, processes: list[int]) -> None:
+    lab.wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes))
+
+
+def helm_status(lab: Lab) -> str:
+    release = ["helm", "status", "stuck", "-n", "default", "-o", "json"]
+    done = subprocess.run(release, env=lab.environ, check=True, capture_output=True)
+    return str(json.loads(done.stdout)["info"]["status"])
