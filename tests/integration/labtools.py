@@ -166,6 +166,11 @@ class Lab:
         text = Path(self.environ["GPULAB_AUDIT_LOG"]).read_text(encoding="utf-8")
         return text[: text.rfind("\n") + 1].splitlines()
 
+    def restart_apiserver(self) -> None:
+        """Break every connection and watch; returns when the server is ready again."""
+        command = [str(LAB), "restart", "--name", self.name]
+        subprocess.run(command, check=True, env=self.environ, stdout=subprocess.DEVNULL)
+
     def wait_for(self, what: Callable[[], bool], timeout: float = 30) -> None:
         deadline = time.monotonic() + timeout
         while not what():

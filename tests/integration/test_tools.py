@@ -104,6 +104,17 @@ def test_sampler_sees_short_darkness_and_what_pods_go_through(lab: Lab) -> None:
     stop(lab, stays, goes)
 
 
+def test_sampler_goes_on_after_a_restart_of_the_server(lab: Lab) -> None:
+    with Sampler(lab) as sampler:
+        lab.restart_apiserver()
+        lab.kubectl("annotate", "node", NODES[0], "lab.gpufleet.sharing/unhealthy=2")
+        lab.wait_for(lambda: NODES[0] in sampler.ever_dark)
+        lab.kubectl("annotate", "node", NODES[0], "lab.gpufleet.sharing/unhealthy-")
+        lab.wait_for(lambda: lab.allocatable() == SLOTS)
+    assert sampler.gaps >= 2
+    assert sampler.changed == {NODES[0]}
+
+
 STUCK = {
     "metadata": {"labels": {"app": "stuck"}},
     "spec": {
