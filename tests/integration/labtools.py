@@ -20,6 +20,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "tests" / "lab" / "lab"
 FLEET = ROOT / "tests" / "lab" / "fleets" / "small.yml"
+ROLLOUT = FLEET.with_name("rollout.yml")  # 200 GPU nodes
 COLLECTIONS = ROOT / ".build" / "collections"
 EXPORT = re.compile(r"export (\w+)=(.*)")
 RECAP = re.compile(
