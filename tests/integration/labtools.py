@@ -23,6 +23,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "tests" / "lab" / "lab"
 FLEET = ROOT / "tests" / "lab" / "fleets" / "small.yml"
+ROLLOUT = FLEET.with_name("rollout.yml")  # 200 GPU nodes
 COLLECTIONS = ROOT / ".build" / "collections"
 EXPORT = re.compile(r"export (\w+)=(.*)")
 RECAP = re.compile(
@@ -71,6 +72,15 @@ class Run:
         return self
 
 
+def is_write(event: Mapping[str, Any], user: str) -> bool:
+    """Whether a line of the audit log is a write request of a user; self-reviews are none."""
+    return (
+        event["user"]["username"] == user
+        and event["verb"] in ("create", "update", "patch", "delete", "deletecollection")
+        and (event.get("objectRef") or {}).get("resource") not in SELF_REVIEWS
+    )
+
+
 @dataclass
 class Lab:
     """A booted lab."""
@@ -84,6 +94,19 @@ class Lab:
             ["kubectl", *arguments], env=self.environ, check=True, text=True, capture_output=True
         )
         return done.stdout
+
+    def attempt(self, *arguments: str, text: str | None = None) -> Run:
+        """Run kubectl, which may fail, with some text as its input."""
+        done = subprocess.run(
+            ["kubectl", *arguments],
+            env=self.environ,
+            check=False,
+            text=True,
+            input=text,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        return Run(done.returncode, done.stdout)
 
     def json(self, *arguments: str) -> Any:
         return json.loads(self.kubectl("get", *arguments, "-o", "json"))
@@ -136,9 +159,7 @@ class Lab:
         return [
             f"{event['verb']} {event['requestURI']}"
             for event in events
-            if event["user"]["username"] == user
-            and event["verb"] in ("create", "update", "patch", "delete", "deletecollection")
-            and (event.get("objectRef") or {}).get("resource") not in SELF_REVIEWS
+            if is_write(event, user)
             and (dry_run or "dryRun=All" not in event["requestURI"])
             and impersonating in (None, event.get("impersonatedUser", {}).get("username", ""))
         ]
@@ -148,6 +169,11 @@ class Lab:
         self.kubectl("get", "--raw", "/version")
         text = Path(self.environ["GPULAB_AUDIT_LOG"]).read_text(encoding="utf-8")
         return text[: text.rfind("\n") + 1].splitlines()
+
+    def restart_apiserver(self) -> None:
+        """Break every connection and watch; returns when the server is ready again."""
+        command = [str(LAB), "restart", "--name", self.name]
+        subprocess.run(command, check=True, env=self.environ, stdout=subprocess.DEVNULL)
 
     def wait_for(self, what: Callable[[], bool], timeout: float = 30) -> None:
         deadline = time.monotonic() + timeout

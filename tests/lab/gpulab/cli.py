@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import build as programs
 from .build import go_check
-from .cluster import down, up
+from .cluster import down, restart_apiserver, up
 from .errors import LabError
 from .fleet import SETTINGS, load_fleet
 from .paths import CHART_DIR, DEFAULT_FLEET
@@ -51,6 +51,10 @@ def _parser() -> argparse.ArgumentParser:
         help=f"a setting of the simulator: {', '.join(SETTINGS)}",
     )
     boot.set_defaults(command=_up)
+    again = commands.add_parser("restart", help="end the API server of a lab and start it again")
+    _name(again)
+    again.add_argument("program", nargs="?", choices=["apiserver"], default="apiserver")
+    again.set_defaults(command=_restart)
     ending = commands.add_parser("down", help="end a lab and remove its traces")
     _name(ending)
     ending.add_argument("--all", action="store_true", help="every lab of this user")
@@ -93,6 +97,13 @@ def _up(options: argparse.Namespace) -> int:
     print(f"  API server  {lab.url}")
     print(f'  next        eval "$({_self()} env{_flag(lab.name)})"; kubectl get nodes')
     print(f"  end it      {_self()} down{_flag(lab.name)}")
+    return 0
+
+
+def _restart(options: argparse.Namespace) -> int:
+    started = time.monotonic()
+    lab = restart_apiserver(options.name)
+    print(f"{options.program} of lab {lab.name} is ready after {time.monotonic() - started:.1f} s")
     return 0
 
 

@@ -23,12 +23,13 @@ from .fleet import Fleet
 from .nodes import is_ready, node_object
 from .paths import LAB_DIR
 from .pki import Authority, Pair
-from .process import end, start, wait_for
+from .process import Process, end, start, wait_for
 from .programs import Files
 from .state import Lab, create_lab, port_is_free, read_lab, remove_lab
 
 _PORTS = ["etcd", "etcd-peer", "apiserver"]
 _BOOT_SECONDS = 120.0
+_POLL = 0.03
 _LINES_OF_LOG = 20
 _KUBELET = "v1.37.2"
 _MASTERS = "system:masters"
@@ -84,6 +85,24 @@ def down(name: str) -> bool:
             raise LabError(f"lab {name} is being started by process {lab.starter.pid}")
         _end_all(lab)
     return remove_lab(name)
+
+
+def restart_apiserver(name: str) -> Lab:
+    """End and start the API server of a running lab, on its port; returns once it is ready."""
+    lab = read_lab(name)
+    if lab is None or not lab.running:
+        raise LabError(f"lab {name} does not run")
+    place, server = next((n, p) for n, p in enumerate(lab.processes) if p.name == "apiserver")
+    end([server])
+    if not wait_for(lambda: port_is_free(lab.ports["apiserver"]), _BOOT_SECONDS):
+        raise LabError(f"port {lab.ports['apiserver']} of the API server is still in use")
+    files = _files_of(lab, Path(lab.bin_dir))
+    lab.processes[place] = _start(lab, "apiserver", programs.apiserver(files))
+    lab.save()
+    setup = Pair(lab.folder / "pki" / "setup.crt", lab.folder / "pki" / "setup.key")
+    api = Api(lab.ports["apiserver"], files.ca, setup)
+    _wait(lab, "apiserver", "did not become ready", api.ready)
+    return lab
 
 
 def _end_all(lab: Lab) -> None:
@@ -146,7 +165,7 @@ class _Boot:
     def _files(self) -> Files:
         authority = Authority(self.lab.folder / "pki")
         names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
-        server = authority.server("apiserver", names, ["127.0.0.1", "10.202.0.1"])
+        authority.server("apiserver", names, ["127.0.0.1", "10.202.0.1"])
         for name, (user, group) in _USERS.items():
             self.users[name] = authority.client(name, user, group)
             path = self.lab.folder / f"{name}.kubeconfig"
@@ -154,30 +173,17 @@ class _Boot:
                 path = self.lab.kubeconfig
             _write_kubeconfig(path, self.lab, authority.cert, _USERS[name][0], self.users[name])
         (self.lab.folder / "audit-policy.yaml").write_text(_AUDIT_POLICY, encoding="utf-8")
-        return Files(
-            self.lab.folder,
-            self.bin_dir,
-            self.lab.ports,
-            authority.cert,
-            server,
-            authority.service_account_key(),
-        )
+        authority.service_account_key()
+        return _files_of(self.lab, self.bin_dir)
 
     def _start(self, name: str, command: list[str]) -> None:
-        environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(self.lab.folder)}
-        environment["GOGC"] = "200"  # some memory for speed
-        self.lab.processes.append(start(name, command, self.lab.log_of(name), environment))
+        self.lab.processes.append(_start(self.lab, name, command))
         self.lab.save()
 
     def _wait(
-        self, program: str, failure: str, condition: Callable[[], bool], poll: float = 0.03
+        self, program: str, failure: str, condition: Callable[[], bool], poll: float = _POLL
     ) -> None:
-        """Until the condition holds; a program that ends meanwhile is the better message."""
-        wait_for(lambda: bool(self.lab.dead) or condition(), _BOOT_SECONDS, poll)
-        if self.lab.dead:
-            raise ProgramFailed(self.lab, self.lab.dead[0], "ended")
-        if not condition():
-            raise ProgramFailed(self.lab, program, f"{failure} within {_BOOT_SECONDS:.0f} s")
+        _wait(self.lab, program, failure, condition, poll)
 
     def _create_nodes(self, api: Api) -> None:
         now = _now()
@@ -189,6 +195,30 @@ class _Boot:
         listed = api.get("/api/v1/nodes?resourceVersion=0")
         wanted = len(self.fleet.nodes())
         return listed is not None and sum(map(is_ready, listed["items"])) == wanted
+
+
+def _files_of(lab: Lab, bin_dir: Path) -> Files:
+    """What the programs of a lab share, once its keys are there."""
+    pki = lab.folder / "pki"
+    server = Pair(pki / "apiserver.crt", pki / "apiserver.key")
+    return Files(lab.folder, bin_dir, lab.ports, pki / "ca.crt", server, pki / "sa.key")
+
+
+def _start(lab: Lab, name: str, command: list[str]) -> Process:
+    environment = {"PATH": os.environ.get("PATH", ""), "HOME": str(lab.folder)}
+    environment["GOGC"] = "200"  # some memory for speed
+    return start(name, command, lab.log_of(name), environment)
+
+
+def _wait(
+    lab: Lab, program: str, failure: str, condition: Callable[[], bool], poll: float = _POLL
+) -> None:
+    """Until the condition holds; a program that ends meanwhile is the better message."""
+    wait_for(lambda: bool(lab.dead) or condition(), _BOOT_SECONDS, poll)
+    if lab.dead:
+        raise ProgramFailed(lab, lab.dead[0], "ended")
+    if not condition():
+        raise ProgramFailed(lab, program, f"{failure} within {_BOOT_SECONDS:.0f} s")
 
 
 def _write_kubeconfig(path: Path, lab: Lab, ca: Path, user: str, pair: Pair) -> None:

@@ -26,6 +26,17 @@ def test_load_fleet_shipped(file: str, nodes: int, gpus: int) -> None:
     assert fleet.settings == SETTINGS
 
 
+def test_load_fleet_rollout() -> None:
+    fleet = load_fleet(FLEETS / "rollout.yml", {})
+    assert sum(node.gpus > 0 for node in fleet.nodes()) == 200
+    seconds = {
+        name: float(value.removesuffix("s").removesuffix("m")) / (1000 if "ms" in value else 1)
+        for name, value in fleet.settings.items()
+    }
+    assert seconds["publish"] < seconds["restart"]  # 0 slots are seen
+    assert seconds["publish"] < seconds["switch_delay"]  # and those of the default
+
+
 def test_nodes_are_numbered_with_two_digits_or_more() -> None:
     groups = {"a": {"nodes": 2}, "b": {"nodes": 100}, "c": {"prefix": "a", "start": 3, "nodes": 1}}
     names = [node.name for node in parse_fleet({"groups": groups}, {}, "f").nodes()]

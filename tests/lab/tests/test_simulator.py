@@ -110,6 +110,23 @@ def test_refused_file_takes_the_gpus_and_a_good_label_brings_them_back(client: C
     client.settle(NODE, 16)
 
 
+def test_refusal_that_is_injected_takes_the_gpus_until_it_is_taken_back(client: Client) -> None:
+    refuse = "lab.gpufleet.sharing/refuse"
+    client.annotate(NODE, refuse, "8")
+    client.label(NODE, "dev")
+    client.label(OTHER, "dev")
+    client.stuck(NODE, refuse)
+    assert "CrashLoopBackOff" in client.waiting(NODE)
+    assert client.ready(NODE, GFD)
+    client.settle(OTHER, 16)
+    client.label(NODE, None)
+    client.settle(NODE, 8)
+    client.label(NODE, "dev")
+    client.stuck(NODE, refuse)
+    client.annotate(NODE, refuse, None)
+    client.settle(NODE, 16)
+
+
 def test_edit_reaches_a_label_flip_late_unless_the_pod_is_annotated(client: Client) -> None:
     client.profiles({**PROFILES, "dev": slices(9)})
     client.label(NODE, "dev")  # at once: the old file is still mounted

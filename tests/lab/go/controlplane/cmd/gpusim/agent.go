@@ -268,7 +268,11 @@ func (a *agent) load(now time.Time, w world) {
 		a.main.crash(now, w.crashBackoff, errors.New(config.Error))
 		return
 	}
-	if err := checkNode(a.env.starts, config, w.hardware); err != nil {
+	err := checkNode(a.env.starts, config, w.hardware)
+	if err == nil {
+		err = checkInjected(a.env.starts, config, content, w.hardware.refuse)
+	}
+	if err != nil {
 		a.main.crash(now, w.crashBackoff, err)
 		return
 	}

@@ -187,6 +187,31 @@ func TestRefusedFileThenGoodLabel(t *testing.T) {
 	s.expect("good label", 8, true)
 }
 
+func TestInjectedRefusal(t *testing.T) {
+	for refuse, slots := range map[string]int{"6": 0, "replicas: 6": 0, "replicas: 7": 6, "16": 6, "": 6} {
+		s := newStage(t, "default", map[string]string{"default": slicing(4), "dev": slicing(6)})
+		s.hardware.refuse = refuse
+		s.pass(time.Second)
+		s.expect("another file", 4, true)
+		s.label = "dev"
+		s.pass(5 * time.Second)
+		s.expect("refuse "+refuse, slots, slots > 0)
+		s.pod("default")
+		s.pass(5 * time.Second)
+		s.expect("refuse "+refuse+", new pod", slots, slots > 0)
+		s.hardware.refuse = ""
+		s.pass(5 * time.Second)
+		s.expect("taken back", 6, true)
+	}
+}
+
+func TestInjectedRefusalIsOfThePluginAlone(t *testing.T) {
+	env := environment{starts: theGFD}
+	if err := checkInjected(theGFD, parse(slicing(6), env), slicing(6), "6"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestDanglingLink(t *testing.T) {
 	s := newStage(t, "default", map[string]string{"default": slicing(4), "old": slicing(2), "dev": slicing(8)})
 	s.label = "old"

@@ -21,6 +21,7 @@ const (
 	annotationMemory  = "lab.gpufleet.sharing/memory"
 	annotationMIG     = "lab.gpufleet.sharing/mig"
 	annotationBroken  = "lab.gpufleet.sharing/unhealthy"
+	annotationRefuse  = "lab.gpufleet.sharing/refuse"
 	annotationLoaded  = "lab.gpufleet.sharing/loaded"
 )
 
@@ -29,6 +30,7 @@ type hardware struct {
 	gpus, unhealthy int
 	memory          int // MiB per GPU
 	product         string
+	refuse          string   // what the plugin of this node does not start with
 	mig             []layout // by GPU; those beyond the end are not in MIG mode
 	problem         string   // what is wrong with an annotation
 }
@@ -42,7 +44,8 @@ func hardwareOf(node *corev1.Node) hardware {
 		return n
 	}
 	h := hardware{gpus: number(annotationGPUs), unhealthy: number(annotationBroken),
-		memory: number(annotationMemory), product: node.Annotations[annotationProduct]}
+		memory: number(annotationMemory), product: node.Annotations[annotationProduct],
+		refuse: node.Annotations[annotationRefuse]}
 	h.unhealthy = min(h.unhealthy, h.gpus)
 	var err error
 	if h.mig, err = readLayouts(node.Annotations[annotationMIG], h.gpus, familyOf(h.product, h.memory)); err != nil {

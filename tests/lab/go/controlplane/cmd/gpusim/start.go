@@ -6,6 +6,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 
 	spec "github.com/NVIDIA/k8s-device-plugin/api/config/v1"
 )
@@ -43,6 +46,22 @@ func checkPluginOn(config parsed, h hardware, mps bool) error {
 	}
 	if mps && strategy != spec.MigStrategyNone && len(h.migDevices()) > 0 {
 		return errors.New("MPS does not share MIG devices")
+	}
+	return nil
+}
+
+// checkInjected is a fault that only this node's plugin meets, and only once it runs: it does not start
+// with so many replicas of anything, or with a file that has some text in it.
+func checkInjected(program programs, config parsed, content, refuse string) error {
+	if program != thePlugin || refuse == "" {
+		return nil
+	}
+	found := strings.Contains(content, refuse)
+	if replicas, err := strconv.Atoi(refuse); err == nil {
+		found = slices.ContainsFunc(config.Resources, func(r parsedResource) bool { return r.Replicas == replicas })
+	}
+	if found {
+		return fmt.Errorf("annotation %s: %s", annotationRefuse, refuse)
 	}
 	return nil
 }
