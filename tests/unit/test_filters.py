@@ -43,6 +43,18 @@ VALID: dict[str, list[Any]] = {
     "cluster_nodes": [FLEET, "c"],
     "node_assignments": [FLEET, "c"],
     "beyond_limit": [[{"name": "n1", "profile": None, "selected": False}], ["dev"], True, "dev"],
+    "as_in_revision": [[NODE], {"n1": None}],
+    "drift": [
+        {"written": ["dev"], "rewritten": ["dev"], "differs": True},
+        True,
+        {"changed": True, "before": {"name": "a", "default": ""}, "after": {"name": "b"}},
+        {
+            "changes": [{"node": "n1", "before": None, "after": "dev"}],
+            "restarted": ["n1"],
+            "missing": ["n2"],
+        },
+        {"differing": {"n1": "nvidia.com/gpu is 2, expected 8"}},
+    ],
 }
 WRONG = (
     "[null, true, 19, -1, 4.5, x, '', '99999999999999999999999', [], [x], [1, null], [[x]],"
