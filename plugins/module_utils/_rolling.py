@@ -135,6 +135,39 @@ class Rolling:
         hurt that was not there before.
         """
         self._record(plan.nodes(Step.RECORD))
+        waiting = plan.nodes(Step.WAIT)
+        begun = [node for node in waiting if self._is_moving(node)]
+        if begun:
+            what = "begun by a run before this one"
+            self.said(f"waiting for {len(begun)} nodes {what}")
+            self.done.touched += begun
+            self.done.failed |= self._settle(begun, (), what)
+            self._judge([begun], what)
+        self._batches(plan)
+        self._wait_for_others([node for node in waiting if node not in begun])
+
+    def _is_moving(self, node: str) -> bool:
+        """Whether a node is to have something else than before this change, so that a run which was
+        killed has begun with it, and it is the canary now.
+        """
+        if self.previous is None or node not in self.previous.assignments:
+            return False
+        before, after = self.previous.target(node), self.targets[node]
+        return (before.hash, before.label) != (after.hash, after.label)
+
+    def _wait_for_others(self, nodes: Sequence[str]) -> None:
+        """Nodes that are on their way for another reason, such as a reboot: where one does not get
+        there, the change is not to blame.
+        """
+        if not nodes:
+            return
+        self.said(f"waiting for {len(nodes)} nodes whose label or pods have just changed")
+        failed = self._settle(nodes, (), "waiting")
+        if len(self.done.failed | failed) > self.settings.max_failures:
+            raise self._error(failed, len(nodes), "with a changed label or new pods", [STOPPED])
+        self.done.failed |= failed
+
+    def _batches(self, plan: RolloutPlan) -> None:
         work = work_of(plan, self.targets)
         batches = cut(work, self.settings.batches)
         started = self.live.now()
@@ -145,14 +178,10 @@ class Rolling:
             self._judge(batches[:number], what)
             if number < len(batches):
                 self._pause()
-        if waiting := plan.nodes(Step.WAIT):
-            self.said(f"waiting for {len(waiting)} nodes whose label or pods have just changed")
-            self.done.failed |= self._settle(waiting, (), "waiting")
-            self._judge([waiting], "with a changed label or new pods")
 
     def _progress(self, work: Sequence[str], started: float) -> str:
         """How far it is, and how long what is left will take if it goes on like this."""
-        count = len(self.done.touched)
+        count = len(set(self.done.touched) & set(work))
         text = f"{count} of {len(work)} done"
         if not count:
             return text
@@ -252,18 +281,21 @@ class Rolling:
         failed = self.done.failed
         if len(failed) <= self.settings.max_failures:
             return
-        total = len(batches[-1])
-        here = sum(node in failed for node in batches[-1])
+        told = self._take_back(batches) if self.settings.on_failure == ROLLBACK else [STOPPED]
+        raise self._error(failed, len(batches[-1]), what, told)
+
+    def _error(
+        self, failed: Mapping[str, Lack], total: int, what: str, told: Sequence[str]
+    ) -> RolloutError:
         message = [
-            f"{here} of {total} nodes ({what}) did not get their profile within"
-            f" {self.settings.patience.timeout:g} s:",
+            f"{len(failed)} nodes did not get their profile within"
+            f" {self.settings.patience.timeout:g} s ({what}, {total} nodes):",
             *lack_table(failed),
         ]
         if self.live.trouble:
             message.append(self.live.trouble)
         problems = [f"{node}: {lack.reason}" for node, lack in sorted(failed.items())]
-        message += self._take_back(batches) if self.settings.on_failure == ROLLBACK else [STOPPED]
-        raise RolloutError("\n".join(message), problems)
+        return RolloutError("\n".join([*message, *told]), problems)
 
     def _take_back(self, batches: Sequence[Sequence[str]]) -> list[str]:
         """Restore content and labels of what was touched, and wait. Returns what to tell."""
