@@ -310,13 +310,15 @@ class _Values:
 
 
 def _refuse_endless(value: object, where: str, reader: Reader) -> bool:
-    """Refuse numbers that JSON does not have, wherever they stand; whether there are any."""
+    """Refuse numbers that JSON does not have, wherever they stand; whether there are any. Only the
+    version is a text for the plugin, whatever it looks like.
+    """
     inner: list[tuple[str, object]] = []
     if isinstance(value, dict):
         inner = [(path(where, key), entry) for key, entry in value.items()]
     elif isinstance(value, list):
         inner = [(f"{where}[{at}]", entry) for at, entry in enumerate(value)]
-    elif isinstance(value, float) and not math.isfinite(value):
+    elif isinstance(value, float) and not math.isfinite(value) and where.casefold() != "version":
         reader.refuse(Rule.TYPE, where, value, "a finite number")
         return True
     found = [_refuse_endless(entry, name, reader) for name, entry in inner]

@@ -105,6 +105,7 @@ def test_load(text: str, value: object) -> None:
         ("a: {? : 1}", [Rule.SYNTAX]),
         ("a: .nan\nb: [-.inf]", [Rule.TYPE, Rule.TYPE]),
         ("a: .nan\na: 1", [Rule.DUPLICATE_KEY]),
+        ("Version: .nan\nversion: v1", []),
         # Go reads the first pair of braces, and nothing behind it
         ("{}: a", [Rule.AMBIGUOUS]),
         ("{}{>", [Rule.AMBIGUOUS]),

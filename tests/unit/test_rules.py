@@ -55,6 +55,7 @@ CASES: list[tuple[Rule, object, str]] = [
     (Rule.NAME, {"replicas": 2, "mig": "all 1g"}, "mig is 'all 1g'; allowed: the name of a"),
     (Rule.VERSION, {"version": "v2"}, "version is 'v2'; allowed: v1"),
     (Rule.VERSION, "version: 1", "version is 1; allowed: v1"),
+    (Rule.VERSION, "version: .nan", "version is nan; allowed: v1"),
     (Rule.TYPE, {"replicas": 4.5}, "replicas is 4.5; allowed: a whole number from 1 on (1 means"),
     (Rule.TYPE, {"replicas": True}, "replicas is True; allowed: a whole number"),
     (Rule.TYPE, {"replicas": "four"}, "replicas is 'four'; allowed: a whole number"),
@@ -94,7 +95,7 @@ CASES: list[tuple[Rule, object, str]] = [
     (Rule.TYPE, {"sharing": {"timeSlicing": {"resources": "gpu"}}}, "resources is 'gpu'; allowed"),
     (Rule.TYPE, {"resources": ["gpu"]}, "resources[0] is 'gpu'; allowed: a mapping"),
     (
-        Rule.TEXT_EXPECTED,
+        Rule.TYPE,
         {"flags": {"nvidiaDevRoot": 4}},
         "is 4; allowed: a text. Put it in quotes",
     ),
