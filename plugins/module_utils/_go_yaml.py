@@ -302,8 +302,11 @@ class _Values:
         return found
 
     def key(self, node: yaml.Node, where: str) -> str | None:
-        """A key as it is written; a number or truth value is none that the plugin knows."""
-        if isinstance(node, yaml.ScalarNode) and self.scalar(node, where) is not None:
+        """A key as it is written; a number or truth value is none that the plugin knows. It takes
+        numbers of 64 bits with a sign.
+        """
+        value = self.scalar(node, where) if isinstance(node, yaml.ScalarNode) else None
+        if value is not None and not (isinstance(value, int) and value >= -_LEAST):
             return str(node.value)
         self.refuse(where, "has a key that is no text; allowed: a text")
         return None

@@ -78,6 +78,7 @@ def test_read_word_not_a_number() -> None:
         ("a: |\n  4", {"a": "4"}),
         ("{1: a, true: b, 1.5: c}", {"1": "a", "true": "b", "1.5": "c"}),
         ("{.nan: a, -.inf: b}", {".nan": "a", "-.inf": "b"}),
+        ("9223372036854775807: 1\n1e99: 2", {"9223372036854775807": 1, "1e99": 2}),
         ("{}", {}),
         ("{? a : b}", {"a": "b"}),
         ("a: &x {b: 1}\nc: {<<: *x, d: 2}", {"a": {"b": 1}, "c": {"b": 1, "d": 2}}),
@@ -103,6 +104,7 @@ def test_load(text: str, value: object) -> None:
         ("a: &x [{b: 1}]\nc: {<<: *x}", [Rule.SYNTAX]),
         ("a: &x <<\n*x : {b: 1}", [Rule.AMBIGUOUS]),  # Go: a key
         ("a: {? : 1}", [Rule.SYNTAX]),
+        ("9223372036854775808: 1", [Rule.SYNTAX]),
         ("a: .nan\nb: [-.inf]", [Rule.TYPE, Rule.TYPE]),
         ("a: .nan\na: 1", [Rule.DUPLICATE_KEY]),
         ("Version: .nan\nversion: v1", []),
