@@ -57,13 +57,13 @@ _MOST_ALIASES = 10  # Go refuses a file of which 99 % comes out of aliases: with
 BOM = "\ufeff"
 _ODD = re.compile("[\x85\u2028\u2029\ufeff]")
 _DIRECTIVE = re.compile(r"([ \t]*(#[^\r\n]*)?(\r\n?|\n))*%")
-_GLUED = re.compile(r":[,\[\]{}]")
+_GLUED = re.compile(r"[ \r\n]*:[,\[\]{}]")
 _BETWEEN = r"(?:\s|#[^\r\n]*(?=[\r\n])|(?:---|\.\.\.)(?=\s))*"
 # Where Go's scanner parts from Python's: a tab, a colon without a blank, a comment glued to the
 # head of a block text, the escape \', what follows a document, and a first pair of braces that is
 # empty or has no plain key: there Go does not look for a colon behind it, and ends the document.
 _DIFFERENT = re.compile(
-    rf"""\t|{_GLUED.pattern}|[|>][-+0-9]*\#|\\'|[\r\n](?:%|---|\.\.\.)|\A{_BETWEEN}[{{\[]{_BETWEEN}[}}\]?:]"""
+    rf"""\t|:[,\[\]{{}}]|[|>][-+0-9]*\#|\\'|[\r\n](?:%|---|\.\.\.)|\A{_BETWEEN}[{{\[]{_BETWEEN}[}}\]?:]"""
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LEAST, _MOST = -(2**63), 2**64  # int64, else uint64; beyond that a float

@@ -270,6 +270,7 @@ CORPUS = (
     *("{}: a", "{} a", "{}{>", "{}@", "[]: a", "{? version : v1}: a", "{version: v1}: a"),
     *("{a:, b: @}", "version: |#c\n v1", r"version: \"\'v1\"", ".nan: 1", "{.inf: 1, -.inf: 2}"),
     "VERSION: 1\nversion: v1",
+    *("{flags :{gdsEnabled: true}}", "{? flags\n :{gdsEnabled: true}}", "{'flags' :{}}"),
     "version: .nan\nversion: v1",
     "version: v1\n...\n" + "# \n" * 9000 + "\x00",
 )

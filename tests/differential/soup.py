@@ -48,6 +48,8 @@ imex:
     "version: v1\n",
     "---\nversion: v1\n...\n",
     "? version\n: v1\n? sharing\n: timeSlicing:\n    resources: [{name: gpu, replicas: 2}]\n",
+    "{'version' :v1, sharing : { ? timeSlicing : {resources : [ {name : gpu, replicas: 2 } ]}}}\n",
+    "{imex :\n  {channelIDs :\n  [ 0 ], required : n}, flags : {gfd : {outputFile : a}}}\n",
 )
 # Values as they are written, in flags that take a text and that the operator leaves alone: what Go
 # takes for something else, escapes, texts of several lines.

@@ -80,6 +80,7 @@ def test_read_word_not_a_number() -> None:
         ("{.nan: a, -.inf: b}", {".nan": "a", "-.inf": "b"}),
         ("9223372036854775807: 1\n1e99: 2", {"9223372036854775807": 1, "1e99": 2}),
         ("{}", {}),
+        ("{'a' :{b: 1}}", {"a": {"b": 1}}),
         ("{? a : b}", {"a": "b"}),
         ("a: &x {b: 1}\nc: {<<: *x, d: 2}", {"a": {"b": 1}, "c": {"b": 1, "d": 2}}),
         ("c: {<<: [{b: 1}, {b: 2, e: 3}]}", {"c": {"b": 1, "e": 3}}),
@@ -121,6 +122,8 @@ def test_load(text: str, value: object) -> None:
         ("a: |# c\n  b", [Rule.AMBIGUOUS]),
         ("a: >-2#c\n  b", [Rule.AMBIGUOUS]),
         ("{a:, b: @}", [Rule.AMBIGUOUS]),
+        ("{a :{b: 1}}", [Rule.AMBIGUOUS]),  # Go: the word "a :"
+        ("{? a\n :[b]}", [Rule.AMBIGUOUS]),
         ("{a:, b: [*c]}", [Rule.AMBIGUOUS]),
         ('{"a":, b: "\\/"}', [Rule.SYNTAX]),  # behind quotes a colon needs no blank
         ('{a:, b: "\\/"}', [Rule.AMBIGUOUS]),
