@@ -7,6 +7,7 @@ as they are, and YAML's signs in any order. The same seed gives the same texts.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 
 FILES = (
@@ -50,6 +51,28 @@ imex:
     "? version\n: v1\n? sharing\n: timeSlicing:\n    resources: [{name: gpu, replicas: 2}]\n",
     "{'version' :v1, sharing : { ? timeSlicing : {resources : [ {name : gpu, replicas: 2 } ]}}}\n",
     "{imex :\n  {channelIDs :\n  [ 0 ], required : n}, flags : {gfd : {outputFile : a}}}\n",
+)
+# Flow style without blanks, for them to be put in.
+FLOWS = (
+    "{version:v1,sharing:{timeSlicing:{resources:[{name:gpu,replicas:4}]}}}",
+    "{flags:{gfd:{outputFile:a,oneshot:n},gdsEnabled:true}}",
+    "{imex:{channelIDs:[0],required:y},version:'v1'}",
+    "{b:&a {replicas:4},sharing:{mps:{resources:[{<<:*a,name:gpu}]}},flags:{mpsRoot:a}}",
+)
+BLANKS = (" ", " ", "  ", "\n", "\n ", " # c\n", "\r\n", " \n\n ", "#", "\t")
+WRAPS = (
+    '"{}"',
+    "'{}'",
+    "? {}",
+    "&z {}",
+    "!!str {}",
+    "{} ",
+    "- {}",
+    "{}?",
+    "?{}",
+    "{}#",
+    "{}:",
+    ":{}",
 )
 # Values as they are written, in flags that take a text and that the operator leaves alone: what Go
 # takes for something else, escapes, texts of several lines.
@@ -131,6 +154,20 @@ def keyed(rng: random.Random) -> str:
     return "\n".join(lines)
 
 
+def spread(rng: random.Random) -> str:
+    """Flow style with blanks, breaks and comments around any sign, and words in other forms."""
+    parts: list[str] = []
+    for token in re.findall(r"[{}\[\],:]|[^{}\[\],:]+", rng.choice(FLOWS)):
+        before, behind = (rng.choice(BLANKS) if rng.random() < 0.12 else "" for _side in "ab")
+        if token == ":" and rng.random() < 0.95:
+            behind = behind or " "
+        if token in "{}[],:":
+            parts += (before, token, behind)
+        else:
+            parts.append(rng.choice(WRAPS).format(token) if rng.random() < 0.04 else token)
+    return "".join(parts)
+
+
 def aliased(rng: random.Random) -> str:
     """A chain of aliases: each anchor is made of the one before."""
     count = rng.choice((2, 3, 9, 10, 11, 12))
@@ -174,6 +211,8 @@ def texts(seed: int, count: int) -> Iterator[str]:
             yield keyed(rng)
         elif kind == 3:
             yield aliased(rng) if rng.random() < 0.5 else changed(rng, flags(rng))
+        elif kind == 5:
+            yield spread(rng)
         elif kind == 4:
             yield "".join(rng.choices(TOKENS, k=rng.randint(1, 14)))
         else:
