@@ -139,7 +139,7 @@ class Rolling:
         begun = [node for node in waiting if self._is_moving(node)]
         if begun:
             what = "begun by a run before this one"
-            self.said(f"waiting for {len(begun)} nodes {what}")
+            self.said(f"waiting for {counted(len(begun))} {what}")
             self.done.touched += begun
             self.done.failed |= self._settle(begun, (), what)
             self._judge([begun], what)
@@ -161,7 +161,7 @@ class Rolling:
         """
         if not nodes:
             return
-        self.said(f"waiting for {len(nodes)} nodes whose label or pods have just changed")
+        self.said(f"waiting for {counted(len(nodes))} whose label or pods have just changed")
         failed = self._settle(nodes, (), "waiting")
         if len(self.done.failed | failed) > self.settings.max_failures:
             raise self._error(failed, len(nodes), "with a changed label or new pods", [STOPPED])
@@ -173,7 +173,7 @@ class Rolling:
         started = self.live.now()
         for number, batch in enumerate(batches, start=1):
             what = f"batch {number} of {len(batches)}"
-            self.said(f"{what}: {len(batch)} nodes, {self._progress(work, started)}")
+            self.said(f"{what}: {counted(len(batch))}, {self._progress(work, started)}")
             self._batch(batch, plan, what)
             self._judge(batches[:number], what)
             if number < len(batches):
@@ -212,7 +212,7 @@ class Rolling:
             raise refusal(hurts)
         states = [observed.nodes[node] for node in nodes if node in observed.nodes]
         affected = sorted({hurt.pod.node for hurt in hurts})
-        self.said(f"draining {len(affected)} nodes of {len(_guard.pods_of(hurts))} pods")
+        self.said(f"draining {counted(len(affected))} of {len(_guard.pods_of(hurts))} pods")
         self.done.evicted += self._drainer().drain(
             affected, lambda pods: _guard.pods_of(guard.of(states, pods))
         )
@@ -288,8 +288,8 @@ class Rolling:
         self, failed: Mapping[str, Lack], total: int, what: str, told: Sequence[str]
     ) -> RolloutError:
         message = [
-            f"{len(failed)} nodes did not get their profile within"
-            f" {self.settings.patience.timeout:g} s ({what}, {total} nodes):",
+            f"{counted(len(failed))} did not get their profile ({what}, {counted(total)},"
+            f" {self.settings.patience.timeout:g} s each):",
             *lack_table(failed),
         ]
         if self.live.trouble:
@@ -337,12 +337,12 @@ class Restorer:
         plan = plan_rollout(known.values(), rolling.live.observe())
         work = sorted(work_of(plan, known), key=lambda node: node not in rolling.done.failed)
         work += [node for node in plan.nodes(Step.WAIT, Step.RECORD) if node in touched]
-        rolling.said(f"going back: {len(work)} nodes")
+        rolling.said(f"going back: {counted(len(work))}")
         for start in range(0, len(work), at_once):
             back._batch(work[start : start + at_once], plan, "going back")
         took = duration(rolling.live.now() - started)
         lost = sorted(set(touched) - known.keys())
-        told = [f"Back on the profiles of before after {took}: {len(work)} nodes."]
+        told = [f"Back on the profiles of before after {took}: {counted(len(work))}."]
         if back.done.failed:
             told = [
                 f"Going back took {took}, and {len(back.done.failed)} of {len(work)} nodes are not"
@@ -406,7 +406,7 @@ def refusal(hurts: Sequence[_guard.Hurt]) -> RefusedError:
     pods = _guard.pods_of(hurts)
     nodes = {pod.node for pod in pods}
     lines = [
-        f"This change would hurt {len(pods)} running pods on {len(nodes)} nodes:",
+        f"This change would hurt {len(pods)} running pods on {counted(len(nodes))}:",
         *_guard.hurt_table(hurts),
         "Nothing more is changed. Move these pods, or set gpu_sharing_drain to evict (they are"
         " evicted batch by batch, as their PodDisruptionBudgets allow) or to ignore (they stay, at"
@@ -428,6 +428,10 @@ def lack_table(lacks: Mapping[str, Lack]) -> list[str]:
     ]
     lines = format_table(("node", "stage", "reason"), rows[:MOST_LINES])
     return lines if len(rows) <= MOST_LINES else [*lines, f"and {len(rows) - MOST_LINES} more"]
+
+
+def counted(nodes: int) -> str:
+    return "1 node" if nodes == 1 else f"{nodes} nodes"
 
 
 def duration(seconds: float) -> str:
