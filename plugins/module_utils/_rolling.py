@@ -332,11 +332,12 @@ class Restorer:
         targets = {node: self.previous.target(node) for node in self.previous.assignments}
         keys = {rolling.targets[node].key for node in touched}
         self._restore_content(keys, targets.values())
-        known = {node: targets[node] for node in rolling.targets if node in targets}
+        moved = {*touched, *self._moved_before(targets)}
+        known = {node: targets[node] for node in sorted(moved) if node in targets}
         back = replace_targets(rolling, known)
         plan = plan_rollout(known.values(), rolling.live.observe())
         work = sorted(work_of(plan, known), key=lambda node: node not in rolling.done.failed)
-        work += [node for node in plan.nodes(Step.WAIT, Step.RECORD) if node in touched]
+        work += plan.nodes(Step.WAIT, Step.RECORD)
         rolling.said(f"going back: {counted(len(work))}")
         for start in range(0, len(work), at_once):
             back._batch(work[start : start + at_once], plan, "going back")
@@ -352,6 +353,18 @@ class Restorer:
         if lost:
             told.append(f"Without a profile of before, and left as they are: {', '.join(lost)}.")
         return [*told, "Correct the profile or the cause, and run again."]
+
+    def _moved_before(self, targets: Mapping[str, Target]) -> list[str]:
+        """Nodes that a run which was killed has brought to what is now taken back."""
+        nodes = self.rolling.live.observe().nodes
+        return [
+            node
+            for node, target in self.rolling.targets.items()
+            if node in targets
+            and node in nodes
+            and nodes[node].annotations.get(CONFIG_HASH_ANNOTATION) == target.hash
+            and targets[node].hash != target.hash
+        ]
 
     def _restore_content(self, keys: Collection[str], targets: Iterable[Target]) -> None:
         """Put the old content of keys back into the ConfigMap, unless somebody has changed it
