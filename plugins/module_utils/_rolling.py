@@ -26,6 +26,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import PROFILE_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._live import LiveFleet
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
+    key_of,
     to_plugin_config,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
@@ -330,8 +331,7 @@ class Restorer:
         rolling = self.rolling
         started = rolling.live.now()
         targets = {node: self.previous.target(node) for node in self.previous.assignments}
-        keys = {rolling.targets[node].key for node in touched}
-        self._restore_content(keys, targets.values())
+        self._restore_content()
         moved = {*touched, *self._moved_before(targets)}
         known = {node: targets[node] for node in sorted(moved) if node in targets}
         back = replace_targets(rolling, known)
@@ -366,12 +366,14 @@ class Restorer:
             and targets[node].hash != target.hash
         ]
 
-    def _restore_content(self, keys: Collection[str], targets: Iterable[Target]) -> None:
-        """Put the old content of keys back into the ConfigMap, unless somebody has changed it
-        since.
+    def _restore_content(self) -> None:
+        """Put the old content of all profiles back into the ConfigMap, also where no node has
+        loaded the new one yet: a node that restarts by itself would.
         """
+        versioned = self.previous.versioned
         files = {
-            target.key: to_plugin_config(target.profile) for target in targets if target.key in keys
+            key_of(profile, versioned=versioned): to_plugin_config(profile)
+            for profile in self.previous.profiles.values()
         }
         rolling = self.rolling
         path = _kube.object_path(
