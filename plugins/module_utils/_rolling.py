@@ -246,7 +246,9 @@ class Rolling:
         names = [str(getattr(pod, "name", "")) for pod in pods]
         path = _kube.namespaced("pods", self.settings.namespace)
         mark = {"metadata": {"annotations": {REFRESH_ANNOTATION: self.cluster.now().isoformat()}}}
-        self._each(names, lambda name: self.cluster.patch(_kube.object_path(path, name), mark))
+        self._each(
+            names, lambda name: self.cluster.patch_if_there(_kube.object_path(path, name), mark)
+        )
 
     def _each(self, names: list[str], action: Callable[[str], object]) -> None:
         if failures := self.cluster.for_each(names, action):
