@@ -22,6 +22,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     ClusterError,
     RefusedError,
     SharingError,
+    some,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import PROFILE_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._live import LiveFleet
@@ -37,7 +38,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
     RolloutPlan,
     Step,
     Target,
-    cut,
+    batch_sizes,
     plan_rollout,
     spread,
     wait_until_settled,
@@ -79,6 +80,7 @@ class Outcome:
     touched: list[str] = field(default_factory=list)
     failed: dict[str, Lack] = field(default_factory=dict)
     evicted: list[_guard.GpuPod] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)  # had gone before their turn, and why
 
 
 class Guard:
@@ -170,29 +172,53 @@ class Rolling:
 
     def _batches(self, plan: RolloutPlan) -> None:
         work = work_of(plan, self.targets)
-        batches = cut(work, self.settings.batches)
-        started = self.live.now()
-        for number, batch in enumerate(batches, start=1):
-            what = f"batch {number} of {len(batches)}"
-            self.said(f"{what}: {counted(len(batch))}, {self._progress(work, started)}")
-            self._batch(batch, plan, what)
-            self._judge(batches[:number], what)
-            if number < len(batches):
+        sizes = batch_sizes(self.settings.batches, len(work))
+        started, left, batches = self.live.now(), work, list[list[str]]()
+        for number, size in enumerate(sizes, start=1):
+            if batches:
                 self._pause()
+            left = self._available(left)  # so that the canary is one that is there
+            if not left:
+                break
+            batch, left = left[:size], left[size:]
+            batches.append(batch)
+            what = f"batch {number} of {len(sizes)}"
+            self.said(f"{what}: {counted(len(batch))}, {self._progress(work, started)}")
+            self._batch(batch, what)
+            self._judge(batches, what)
+
+    def _available(self, nodes: Sequence[str]) -> list[str]:
+        """The nodes that can be changed by now; notes the others."""
+        states = self.live.observe().nodes
+        for node in nodes:
+            if node not in states:
+                self.done.skipped[node] = "the node has left the cluster"
+            elif not states[node].ready:
+                self.done.skipped[node] = "node is NotReady"
+        gone = [node for node in nodes if node in self.done.skipped]
+        if gone:
+            self.said(f"left out, since they are NotReady or gone by now: {some(gone)}")
+        return [node for node in nodes if node not in self.done.skipped]
 
     def _progress(self, work: Sequence[str], started: float) -> str:
         """How far it is, and how long what is left will take if it goes on like this."""
-        count = len(set(self.done.touched) & set(work))
+        count = len({*self.done.touched, *self.done.skipped} & set(work))
         text = f"{count} of {len(work)} done"
         if not count:
             return text
         left = (self.live.now() - started) / count * (len(work) - count)
         return f"{text}, about {duration(left)} left"
 
-    def _batch(self, nodes: Sequence[str], plan: RolloutPlan, what: str) -> None:
-        """One batch: free the nodes, change them, wait for them."""
+    def _batch(self, nodes: Sequence[str], what: str) -> None:
+        """One batch: free the nodes, change them, wait for them.
+
+        What they need is decided anew: since the plan was made some may have been made again,
+        relabelled or restarted.
+        """
         drained = self._free(nodes)
         try:
+            targets = [self.targets[node] for node in nodes]
+            plan = plan_rollout(targets, self.live.observe())
             self.done.touched += nodes
             old = self._change(nodes, plan)
             self.done.failed |= self._settle(nodes, old, what)
@@ -342,7 +368,7 @@ class Restorer:
         work += plan.nodes(Step.WAIT, Step.RECORD)
         rolling.said(f"going back: {counted(len(work))}")
         for start in range(0, len(work), at_once):
-            back._batch(work[start : start + at_once], plan, "going back")
+            back._batch(work[start : start + at_once], "going back")
         took = duration(rolling.live.now() - started)
         lost = sorted(set(touched) - known.keys())
         told = [f"Back on the profiles of before after {took}: {counted(len(work))}."]

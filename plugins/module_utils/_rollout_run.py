@@ -191,7 +191,7 @@ class Run:
             "restarted": plan.nodes(Step.RESTART),
             "recorded": plan.nodes(Step.RECORD),
             "waited": plan.nodes(Step.WAIT),
-            "unavailable": sorted([*plan.nodes(Step.SKIP), *self._held]),
+            "unavailable": sorted([*plan.nodes(Step.SKIP), *self._held, *self._done.skipped]),
             "unmanaged": list(self._labels.unmanaged),
             "missing": list(self._labels.missing),
             "batches": self._batches,

@@ -306,7 +306,7 @@ def test_going_back_of_nodes_that_moved_to_a_profile_that_changed_too() -> None:
 def test_going_back_reaches_nodes_that_a_killed_run_has_moved() -> None:
     found = scene()
     rolling = found.rolling()
-    rolling._batch(["n1", "n2"], found.plan(), "killed after it")
+    rolling._batch(["n1", "n2"], "killed after it")
     refuse_dev(found, "n3")
     told = found.fails()
     assert told[-2].endswith(": 3 nodes.")
@@ -348,6 +348,29 @@ def test_node_becomes_not_ready_before_its_turn() -> None:
     found.fleet.set_ready("n3", ready=True)
     found.run()
     assert found.is_at(found.new)
+
+
+def test_canary_is_a_node_that_is_there() -> None:
+    found = scene()
+    refuse_dev(found)
+    rolling, plan = found.rolling(), found.plan()
+    found.fleet.set_ready("n1", ready=False)
+    with pytest.raises(_rolling.RolloutError, match="batch 1 of 3, 1 node"):
+        rolling.carry_out(plan)
+    assert rolling.done.touched == ["n2"]
+    assert found.fleet.slots(*FOUR) == [16] * 4
+
+
+def test_nobody_is_left() -> None:
+    found = scene()
+    rolling, plan = found.rolling(), found.plan()
+    for node in FOUR:
+        found.fleet.remove(node)
+    rolling.carry_out(plan)
+    assert found.lines == [
+        "left out, since they are NotReady or gone by now: n1, n2, n3, n4",
+    ]
+    assert found.fleet.api.writes() == []
 
 
 @pytest.mark.parametrize("modes", MODES)
