@@ -39,6 +39,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
     Step,
     Target,
     batch_sizes,
+    check_content,
     plan_rollout,
     spread,
     wait_until_settled,
@@ -218,7 +219,10 @@ class Rolling:
         drained = self._free(nodes)
         try:
             targets = [self.targets[node] for node in nodes]
-            plan = plan_rollout(targets, self.live.observe())
+            self.live.refresh_config_map()
+            observed = self.live.observe()
+            check_content(targets, observed.config_map)
+            plan = plan_rollout(targets, observed)
             self.done.touched += nodes
             old = self._change(nodes, plan)
             self.done.failed |= self._settle(nodes, old, what)

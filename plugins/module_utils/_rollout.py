@@ -214,6 +214,17 @@ def _is_written(target: Target, config_map: ConfigMap) -> bool:
     return same_content(config_map.data.get(target.key), to_plugin_config(target.profile))
 
 
+def check_content(targets: Iterable[Target], config_map: ConfigMap | None) -> None:
+    """Raise SharingError where a key does not have its profile's content: nobody is to load it."""
+    for target in targets:
+        if config_map is None or not _is_written(target, config_map):
+            raise SharingError(
+                f"The key {target.key} of the ConfigMap is not what profile"
+                f" '{target.profile.name}' says: somebody has changed it since it was written."
+                " Nothing else was changed. Write it again (site does, and the module profiles)."
+            )
+
+
 def _started_after_content(
     pods: Sequence[OperandPod], target: Target, config_map: ConfigMap | None
 ) -> bool:

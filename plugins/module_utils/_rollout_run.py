@@ -244,7 +244,9 @@ class Run:
         wider = replace(desired, assignments={**desired.assignments, **losing})
         targets = wider.targets()
         if desired.versioned:
-            return targets | {node: _unlabelled(targets[node], desired) for node in losing}
+            config_map = self._live.observe().config_map
+            files = config_map.data if config_map else {}
+            return targets | {node: _unlabelled(targets[node], desired, files) for node in losing}
         bare = [
             node
             for node, target in targets.items()
@@ -357,9 +359,14 @@ class Run:
         ]
 
 
-def _unlabelled(target: Target, desired: Desired) -> Target:
-    """A node without a label gets the fixed key of the default."""
-    return replace(target, label=None, key=desired.default_profile)
+def _unlabelled(target: Target, desired: Desired, files: Mapping[str, str]) -> Target:
+    """A node without a label gets the fixed key of the default, with the content that is there: new
+    content gets there last of all.
+    """
+    key, profile = desired.default_profile, target.profile
+    with suppress(SharingError):  # what it says is not known
+        profile = _profiles.known_profiles({key: files.get(key)})[key]
+    return replace(target, label=None, key=key, profile=profile)
 
 
 def _hurt_row(hurt: _guard.Hurt) -> dict[str, object]:
