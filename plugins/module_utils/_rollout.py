@@ -174,12 +174,16 @@ def _step(target: Target, observed: Observation) -> Step:
     if node is None or not node.ready:
         return Step.SKIP
     flip = _label(node) != target.label
-    if not flip and _annotated(node) == target.hash:
-        return Step.NOTHING
     pods = _staying(observed, target.node)
     current = _started_after_content(pods, target, observed.config_map)
+    new = _is_new(target, observed.config_map)
+    if not flip and _annotated(node) == target.hash:
+        # A key that had other content for a while: a plugin that started then has loaded that.
+        doubtful = bool(pods) and not current and not new
+        off = doubtful and not judge(node, target.profile, target.gpus).ok
+        return Step.RESTART if off else Step.NOTHING
     if flip:
-        certain = not pods or current or _is_new(target, observed.config_map)
+        certain = not pods or current or new
         return Step.FLIP if certain else Step.RESTART
     if not pods:
         return Step.WAIT

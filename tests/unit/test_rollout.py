@@ -81,6 +81,22 @@ def observation(
         pytest.param(observation(replace(DONE, ready=False)), "skip", id="NotReady"),
         pytest.param(observation(DONE), "nothing", id="annotated"),
         pytest.param(observation(DONE, ()), "nothing", id="annotated, no pods"),
+        pytest.param(observation(DONE, OLD_PODS), "nothing", id="annotated, key written again"),
+        pytest.param(
+            observation(replace(DONE, allocatable={GPU: 4})),
+            "nothing",
+            id="annotated, newer than the key: not for a restart to mend",
+        ),
+        pytest.param(
+            observation(replace(DONE, allocatable={GPU: 4}), OLD_PODS),
+            "restart",
+            id="annotated, started while the key had other content",
+        ),
+        pytest.param(
+            observation(replace(DONE, allocatable={GPU: 4}), OLD_PODS, NEW_KEY),
+            "nothing",
+            id="annotated, the key never had other content",
+        ),
         pytest.param(observation(), "record", id="loaded already"),
         pytest.param(observation(OLD_HASH), "record", id="loaded already, old annotation"),
         pytest.param(
