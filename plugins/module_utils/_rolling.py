@@ -441,9 +441,7 @@ def _metadata(node: str, plan: RolloutPlan) -> dict[str, object]:
     patch: dict[str, object] = {}
     if change := plan.labels.get(node):
         patch["labels"] = {PROFILE_LABEL: change.after}
-    if plan.before[node] not in ("", plan.after[node]) or (
-        plan.before[node] and plan.steps[node] is Step.RESTART
-    ):
+    if plan.before[node] and plan.steps[node] in (Step.FLIP, Step.RESTART):
         patch["annotations"] = {CONFIG_HASH_ANNOTATION: None}
     return patch
 
