@@ -391,7 +391,7 @@ def write(
             write_config_map(cluster, config_maps, given["name"], plan, document)
     if given["state"] == "absent":
         history_of(module, cluster).remove()
-        _lease.remove_lease(cluster, given["namespace"])
+        _lease.remove_lease(cluster, given["namespace"], given["run"])
 
 
 def show(
