@@ -22,6 +22,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     ROOT,
     Lab,
     module_result,
+    remains,
 )
 
 NAMESPACE = "gpu-operator"
@@ -114,6 +115,7 @@ def test_documented_account_can_do_everything(
     lab.playbook("verify", inventory, variables=variables(account)).succeeded()
     lab.playbook("uninstall", inventory, variables=variables(account)).succeeded()
     assert lab.labels() == {}
+    assert remains(lab) == []
     assert forbidden(lab) == []
 
 
