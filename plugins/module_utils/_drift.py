@@ -95,6 +95,9 @@ def _nodes(rollout: Mapping[str, object]) -> Iterator[Finding]:
     for node in map(str, list_at(rollout, "restarted")):
         if node not in moved:
             yield Finding("plugin", node, "its plugin runs on older content")
+    if dig(rollout, "unfinished"):
+        said = "the newest revision is not what the inventory says, or its run has not ended well"
+        yield Finding("revision", "history", said)
     for kind, name, what in (
         ("plugin", "recorded", "what its plugin has loaded is not noted"),
         ("plugin", "waited", "its plugin has not got there yet"),

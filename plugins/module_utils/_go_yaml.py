@@ -49,7 +49,7 @@ _INTEGER = re.compile(
 )
 _BASES = {"x": 16, "b": 2, "o": 8, "z": 8, "d": 10}
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_SIGNED = re.compile(r"0b([+-][01]{1,63})")  # a sign behind the prefix, which Go takes
+_SIGNED = re.compile(r"0b([+-])(?=[01])0*([01]{0,64})")  # a sign behind the prefix, which Go takes
 _LOOSE = re.compile(r"(?<![0-9])_|_(?![0-9])")
 _ESCAPED_SLASH = re.compile(r"(?<!\\)(\\\\)*\\/")  # JSON has it, Go's YAML does not
 _TAB_IN_BLOCK = re.compile(r"[\r\n] *\t")
@@ -57,7 +57,14 @@ _MOST_ALIASES = 10  # Go refuses a file of which 99 % comes out of aliases: with
 BOM = "\ufeff"
 _ODD = re.compile("[\x85\u2028\u2029\ufeff]")
 _DIRECTIVE = re.compile(r"([ \t]*(#[^\r\n]*)?(\r\n?|\n))*%")
-_GLUED = re.compile(r":[,\[\]{}]")
+_GLUED = re.compile(r"[ \r\n]*:[,\[\]{}]")
+_BETWEEN = r"(?:\s|#[^\r\n]*(?=[\r\n])|(?:---|\.\.\.)(?=\s))*"
+# Where Go's scanner parts from Python's: a tab, a colon without a blank, a comment glued to the
+# head of a block text, the escape \', what follows a document, and a first pair of braces that is
+# empty or has no plain key: there Go does not look for a colon behind it, and ends the document.
+_DIFFERENT = re.compile(
+    rf"""\t|:[,\[\]{{}}]|[|>][-+0-9]*\#|\\'|[\r\n](?:%|---|\.\.\.)|\A{_BETWEEN}[{{\[]{_BETWEEN}[}}\]?:]"""
+)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _LEAST, _MOST = -(2**63), 2**64  # int64, else uint64; beyond that a float
 _DEEPEST = 100  # a configuration file has six levels
@@ -78,7 +85,8 @@ def read_word(word: str) -> object:
 def _read_number(plain: str, word: str) -> object:
     """The number that a word without underscores is, or the word itself."""
     if signed := _SIGNED.fullmatch(plain):
-        return int(signed[1], 2)
+        number = int(signed[1] + (signed[2] or "0"), 2)
+        return number if _LEAST <= number < -_LEAST else word
     if found := _INTEGER.fullmatch(plain):
         base = str(found.lastgroup)
         digits = found[base].lstrip("0") or "0"
@@ -100,16 +108,17 @@ def load(text: str, reader: Reader) -> object:
     loader = _compose(text, reader)
     if loader is None:
         return None
-    for said in loader.special:
-        reader.problem(Rule.TAG, "", f"uses {said}; write it without")
     if loader.ends_early():
         said = "has more than one YAML document, and the plugin reads the first alone; leave one"
         reader.problem(Rule.SECOND_DOCUMENT, "", said)
+    values = _Values(reader, _syntax(text))
     try:
-        return None if loader.root is None else _Values(reader).value(loader.root, "")
+        document = None if loader.root is None else values.value(loader.root, "")
     except _TooLarge:
         reader.problem(Rule.SIZE, "", TOO_LARGE)
         return None
+    endless = _refuse_endless(document, "", reader)
+    return None if values.misread or endless else document
 
 
 def _compose(text: str, reader: Reader) -> _Composer | None:
@@ -125,15 +134,21 @@ def _compose(text: str, reader: Reader) -> _Composer | None:
         reader.problem(Rule.SIZE, "", TOO_LARGE)
         return None
     except (yaml.YAMLError, ValueError) as error:
-        said = _in_short(error)
-        rule = Rule.AMBIGUOUS if r"'\t'" in said else Rule.SYNTAX
-        reader.problem(rule, "", f"is no YAML that every reader can read: {said}")
+        said = f"is no YAML that every reader can read: {_in_short(error)}"
+        reader.problem(_syntax(text), "", said)
         return None
-    for rule, said in loader.problems:
-        reader.problem(rule, "", said)
     if _DIRECTIVE.match(text.removeprefix(BOM)):
-        loader.special.append("a directive (%)")
+        loader.note(Rule.TAG, "uses a directive (%); write it without")
+    # Where readers part, nothing else that is said of the text is sure.
+    unsure = [problem for problem in loader.problems if problem[0].plugin_takes_it]
+    for rule, said in unsure or loader.problems:
+        reader.problem(rule, "", said)
     return None if loader.problems else loader
+
+
+def _syntax(text: str) -> Rule:
+    """What an error of Python's reader is: one for the plugin too, unless they part in the text."""
+    return Rule.AMBIGUOUS if _DIFFERENT.search(text.removeprefix(BOM)) else Rule.SYNTAX
 
 
 def _without_tabs(text: str) -> str:
@@ -155,28 +170,32 @@ class _TooLarge(Exception):
 
 
 class _Composer(BASE):
-    """Finds the structure, and notes tags and directives."""
+    """Finds the structure, and notes what the plugin reads otherwise, or not at all."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.text = text
         self.root: yaml.Node | None = None
-        self.special: list[str] = []
         self.aliases = 0
         self.problems: list[tuple[Rule, str]] = []
+
+    def note(self, rule: Rule, said: str) -> None:
+        self.problems.append((rule, said))
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if tag := getattr(event, "tag", None):
-            self.special.append(f"the tag {quoted(str(tag))}")
+            self.note(Rule.TAG, f"uses the tag {quoted(str(tag))}; write it without")
         if isinstance(event, yaml.AliasEvent):
             self.aliases += 1
             if self.aliases == _MOST_ALIASES + 1:
                 said = f"has more than {_MOST_ALIASES} aliases (*name); write it out"
-                self.problems.append((Rule.SIZE, said))
+                self.note(Rule.SIZE, said)
         else:
             self.anchors.pop(event.anchor, None)  # an anchor may be set anew
         node: yaml.Node | None = super().compose_node(parent, index)
+        if isinstance(event, yaml.AliasEvent) and node is not None and node.value == "<<":
+            self.note(Rule.AMBIGUOUS, "has an alias of a merge key (<<); write it out")
         if isinstance(event, yaml.ScalarEvent) and isinstance(node, yaml.ScalarNode):
             node.tag = "plain" if event.implicit[0] else "text"
             self.check_scalar(event)
@@ -184,7 +203,7 @@ class _Composer(BASE):
             if event.implicit[0] and mark and _GLUED.match(self.text, mark.index):
                 # Go takes the colon as part of the word
                 said = f"has a colon without a blank after it (line {mark.line + 1}); add the blank"
-                self.problems.append((Rule.AMBIGUOUS, said))
+                self.note(Rule.AMBIGUOUS, said)
         return node
 
     def check_scalar(self, event: yaml.ScalarEvent) -> None:
@@ -194,10 +213,10 @@ class _Composer(BASE):
         raw = self.text[event.start_mark.index : event.end_mark.index]
         if event.style == '"' and _ESCAPED_SLASH.search(raw):
             said = r"has the escape \/ in a quoted text, which the plugin cannot read; write /"
-            self.problems.append((Rule.SYNTAX, said))
+            self.note(Rule.SYNTAX, said)
         if event.style in ("|", ">") and _TAB_IN_BLOCK.search(raw):
             said = "has a tab where a block text is indented; use blanks"
-            self.problems.append((Rule.AMBIGUOUS, said))
+            self.note(Rule.AMBIGUOUS, said)
 
     def ends_early(self) -> bool:
         """Whether something comes after the first document, be it broken."""
@@ -209,16 +228,21 @@ class _Composer(BASE):
 
 @dataclass
 class _Values:
-    """Turns the structure into values, and refuses keys that stand twice."""
+    """Turns the structure into values, and refuses keys that stand twice.
+
+    syntax is the rule of what gives no value; where it is AMBIGUOUS the values are unsure.
+    """
 
     reader: Reader
+    syntax: Rule
+    misread: bool = False
     open: set[int] = field(default_factory=set)
     count: int = 0
 
     def value(self, node: yaml.Node, where: str) -> object:
         self.count += 1
         if id(node) in self.open:
-            self.reader.problem(Rule.SYNTAX, where, "is an anchor that contains itself")
+            self.refuse(where, "is an anchor that contains itself")
             return None
         if len(self.open) > _DEEPEST or self.count > _MOST_NODES:
             raise _TooLarge
@@ -234,15 +258,15 @@ class _Values:
         return found
 
     def scalar(self, node: yaml.ScalarNode, where: str) -> object:
-        value = read_word(node.value) if node.tag == "plain" else node.value
-        if isinstance(value, float) and not math.isfinite(value):
-            self.reader.refuse(Rule.TYPE, where, node.value, "a finite number")
-            return None
         if _SURROGATE.search(node.value):  # a pair of escapes, as JSON has them
             said = "has half a character (an escape \\ud800 to \\udfff); write the character itself"
-            self.reader.problem(Rule.SYNTAX, where, said)
+            self.refuse(where, said)
             return None
-        return value
+        return read_word(node.value) if node.tag == "plain" else node.value
+
+    def refuse(self, where: str, said: str) -> None:
+        self.reader.problem(self.syntax, where, said)
+        self.misread = self.misread or self.syntax is Rule.AMBIGUOUS
 
     def mapping(self, node: yaml.Node, where: str) -> dict[str, object]:
         """The entries of a mapping, those of a merge key (<<) included."""
@@ -252,7 +276,8 @@ class _Values:
                 entries = self.merged(key_node, value_node, where)
             else:
                 key = self.key(key_node, where)
-                entries = {key: self.value(value_node, path(where, key))}
+                value = self.value(value_node, path(where, key or "?"))
+                entries = {} if key is None else {key: value}
             for key, value in entries.items():
                 if key in found:
                     said = "is there twice, and the plugin takes the last; allowed: each key once"
@@ -273,16 +298,34 @@ class _Values:
                 value = self.value(source, where)
                 found |= value if isinstance(value, dict) else {}
             else:
-                self.reader.problem(Rule.SYNTAX, path(where, "<<"), "merges what is no mapping")
+                self.refuse(path(where, "<<"), "merges what is no mapping")
         return found
 
-    def key(self, node: yaml.Node, where: str) -> str:
+    def key(self, node: yaml.Node, where: str) -> str | None:
+        """A key as it is written; a number or truth value is none that the plugin knows. It takes
+        numbers of 64 bits with a sign.
+        """
         value = self.scalar(node, where) if isinstance(node, yaml.ScalarNode) else None
-        if value is None:
-            said = "has a key that is no text; allowed: a text"
-            self.reader.problem(Rule.SYNTAX, where, said)
-            return ""
-        return str(value).lower() if isinstance(value, bool) else str(value)
+        if value is not None and not (isinstance(value, int) and value >= -_LEAST):
+            return str(node.value)
+        self.refuse(where, "has a key that is no text; allowed: a text")
+        return None
+
+
+def _refuse_endless(value: object, where: str, reader: Reader) -> bool:
+    """Refuse numbers that JSON does not have, wherever they stand; whether there are any. Only the
+    version is a text for the plugin, whatever it looks like.
+    """
+    inner: list[tuple[str, object]] = []
+    if isinstance(value, dict):
+        inner = [(path(where, key), entry) for key, entry in value.items()]
+    elif isinstance(value, list):
+        inner = [(f"{where}[{at}]", entry) for at, entry in enumerate(value)]
+    elif isinstance(value, float) and not math.isfinite(value) and where.casefold() != "version":
+        reader.refuse(Rule.TYPE, where, value, "a finite number")
+        return True
+    found = [_refuse_endless(entry, name, reader) for name, entry in inner]
+    return any(found)
 
 
 def _is_merge(node: yaml.Node) -> bool:

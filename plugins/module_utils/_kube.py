@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from threading import Lock
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlencode
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError, some
@@ -36,6 +36,7 @@ except ImportError as import_error:
     IMPORT_ERROR = str(import_error)
 
 Json = dict[str, object]
+T = TypeVar("T")
 
 NAMESPACES = "/api/v1/namespaces"
 NODES = "/api/v1/nodes"
@@ -103,13 +104,17 @@ class Cluster:
             if not query["continue"]:
                 return
 
-    def snapshot(self, path: str, *, labels: str = "") -> tuple[list[Json], str]:
-        """The objects of a list at one moment, and that moment, for a watch to begin at."""
+    def snapshot(
+        self, path: str, read: Callable[[Json], T], *, labels: str = ""
+    ) -> tuple[list[T], str]:
+        """The objects of a list at one moment, each read as its page arrives, so that thousands of
+        whole objects are never held; and that moment, for a watch to begin at.
+        """
         query = {"limit": str(PAGE), "labelSelector": labels, "continue": ""}
-        found: list[Json] = []
+        found: list[T] = []
         while True:
             page = self._request("GET", path, query=query)
-            found.extend(cast("list[Json]", page.get("items") or []))
+            found.extend(read(item) for item in cast("list[Json]", page.get("items") or []))
             metadata = cast("Json", page.get("metadata") or {})
             query["continue"] = str(metadata.get("continue") or "")
             if not query["continue"]:

@@ -58,8 +58,12 @@ class Mirror(Generic[T]):
         self._stopped.set()
 
     def _list(self) -> None:
-        documents, self._since = self._cluster.snapshot(self._path, labels=self._labels)
-        found = {text_at(item, "metadata", "uid"): self._read(item) for item in documents}
+        pairs, self._since = self._cluster.snapshot(
+            self._path,
+            lambda item: (text_at(item, "metadata", "uid"), self._read(item)),
+            labels=self._labels,
+        )
+        found = dict(pairs)
         before, self._values = self._values, found
         for uid in before.keys() | found.keys():
             if before.get(uid) != found.get(uid):

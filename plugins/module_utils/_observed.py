@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypedDict
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import (
     NodeState,
@@ -105,6 +106,8 @@ class OperandPod:
         datetime | None
     )  # when its longest-running container started; None while one is not running
     has_config_manager: bool
+    crashes: int = 0  # of the container that waits to be started again; 0 where none does
+    waits_for: str = ""  # why a container is not started, in Kubernetes' words
 
 
 def operand_pods(documents: Iterable[object]) -> list[OperandPod]:
@@ -126,4 +129,30 @@ def operand_pod(document: object) -> OperandPod:
         leaving=bool(text_at(document, "metadata", "deletionTimestamp")),
         started=min(running) if running and len(running) == len(times) else None,
         has_config_manager=any(dig(c, "name") == CONFIG_MANAGER for c in containers),
+        **_waiting(document),
     )
+
+
+class _Waiting(TypedDict):
+    crashes: int
+    waits_for: str
+
+
+def _waiting(document: object) -> _Waiting:
+    """Of the container, an init container too, that has crashed most and waits to be started."""
+    statuses = [
+        status
+        for kind in ("initContainerStatuses", "containerStatuses")
+        for status in list_at(document, "status", kind)
+        if text_at(status, "state", "waiting", "reason")
+    ]
+    worst = max(statuses, key=_restarts, default=None)
+    return {
+        "crashes": _restarts(worst),
+        "waits_for": text_at(worst, "state", "waiting", "reason"),
+    }
+
+
+def _restarts(status: object) -> int:
+    count = dig(status, "restartCount")
+    return count if isinstance(count, int) else 0

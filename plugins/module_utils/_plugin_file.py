@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
 from typing import TypeAlias
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import (
@@ -33,6 +32,7 @@ MAX_RESOURCE_LENGTH = 63
 MOST_MPS_CLIENTS = 48  # of any GPU; 16 below compute capability 7.5
 TOP_KEYS = ("version", "flags", "resources", "sharing", "imex")
 V0_20 = (0, 20, 0)
+_INT64 = 2**63
 
 Flag: TypeAlias = "str | bool | int | tuple[str, ...]"
 Version = tuple[int, int, int]
@@ -124,8 +124,10 @@ def operator_plugin(mig_strategy: str | None = None, version: Version | None = N
 ANY_PLUGIN = Plugin(shadowed={"mpsRoot": "MPS_ROOT"})
 
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
-_MIG_RESOURCE = re.compile(r"nvidia\.com/mig-([0-9]+c\.)?[0-9]+g\.[0-9]+gb(\.[a-z0-9]+)*")
-_DURATION_PART = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+# Slices and attributes that NVML knows; go-nvlib writes them, and the plugin puts . for +. It
+# leaves out compute instances (1c.3g.20gb): none has a resource of its own.
+_MIG_RESOURCE = re.compile(r"nvidia\.com/mig-[1-46-8]g\.[1-9][0-9]*gb(\.me|\.me\.all|\.gfx|-me)?")
+_DURATION_PART = re.compile(r"(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?(ns|us|µs|μs|ms|s|m|h)")
 _DURATION = re.compile(rf"[-+]?(0|({_DURATION_PART.pattern})+)")
 _DURATIONS = "a duration such as 60s or 1m30s, or infinite"
 _NANOSECONDS = {
@@ -218,7 +220,9 @@ def _read_resource(reader: Reader, where: str, entry: object) -> SharedResource 
 
 def _read_resource_name(reader: Reader, where: str, settings: Mapping[str, object]) -> str:
     allowed = (
-        "nvidia.com/gpu, or nvidia.com/mig-<profile> such as nvidia.com/mig-1g.5gb, in lower case"
+        "nvidia.com/gpu, or nvidia.com/mig-<slices>g.<memory>gb such as nvidia.com/mig-1g.5gb"
+        " (slices 1, 2, 3, 4, 6, 7 or 8; behind it at most .me, .me.all, .gfx or -me), in lower"
+        " case"
     )
     if "name" not in settings:
         reader.problem(Rule.MISSING, f"{where}.name", f"is missing; allowed: {allowed}")
@@ -364,7 +368,8 @@ class _Flags:
                 f" environment, which wins; {_SET_INSTEAD.get(name, 'leave it out')}"
             )
             self.reader.problem(Rule.SHADOWED_FLAG, where, said)
-        self.check_version(name, where)
+        if self.is_too_new(name, where):
+            return None  # whatever its value, the plugin does not read it
         flag = FLAGS[name](self.reader, where, value)
         allowed = None if variable else _FLAG_VALUES.get(name)
         values = (flag,) if isinstance(flag, str) else flag if isinstance(flag, tuple) else ()
@@ -373,11 +378,13 @@ class _Flags:
             return None
         return flag
 
-    def check_version(self, name: str, where: str) -> None:
+    def is_too_new(self, name: str, where: str) -> bool:
         version = self.plugin.version
-        if name == "plugin.sharedDevicesAllocationPolicy" and version and version < V0_20:
-            said = f"is known from plugin v0.20.0 on; the cluster has {dotted(version)}"
-            self.reader.problem(Rule.PLUGIN_VERSION, where, said)
+        if name != "plugin.sharedDevicesAllocationPolicy" or not version or version >= V0_20:
+            return False
+        said = f"is known from plugin v0.20.0 on; the cluster has {dotted(version)}"
+        self.reader.problem(Rule.PLUGIN_VERSION, where, said)
+        return True
 
 
 def _read_bool(reader: Reader, where: str, value: object) -> bool:
@@ -404,24 +411,46 @@ def _read_duration(reader: Reader, where: str, value: object) -> Flag | None:
     total = nanoseconds(value)
     if total is None:
         reader.refuse(Rule.FLAG_VALUE, where, value, _DURATIONS)
-    elif not -(2**63) <= total < 2**63:
-        rule = Rule.FLAG_VALUE if isinstance(value, str) else Rule.OVERFLOW
-        reader.refuse(rule, where, value, "at most 64 bits of nanoseconds")
+    elif not -_INT64 <= total < _INT64:
+        reader.refuse(Rule.OVERFLOW, where, value, "at most 64 bits of nanoseconds")
+    elif total == _INT64 - 1:
+        return "infinite"  # for the plugin they are the same
     else:
         return str(value) if isinstance(value, str) else total
     return None
 
 
 def nanoseconds(duration: object) -> int | None:
-    """The length of a Go duration: a text such as 1m30s, or a number; None for anything else."""
+    """The length of a Go duration: a text such as 1m30s, or a number; None for what Go refuses.
+
+    Source: time.ParseDuration, with what it rounds. It misses one overflow, of twice 2**63.
+    """
     if isinstance(duration, int | float):
         return int(float(duration))  # as JSON numbers are for Go
     text = str(duration)
     if not _DURATION.fullmatch(text):
         return None
-    parts = _DURATION_PART.findall(text)
-    total = sum(int(Decimal(number) * _NANOSECONDS[unit]) for number, unit in parts)
-    return total * (-1 if text.startswith("-") else 1)
+    total = 0
+    for whole, fraction, unit in _DURATION_PART.findall(text):
+        number = int(whole.lstrip("0")[:20] or "0")  # twenty digits are beyond 64 bits
+        length = number * _NANOSECONDS[unit] + _part_of(_NANOSECONDS[unit], fraction)
+        if length > _INT64 or (total + length) % (2 * _INT64) > _INT64:
+            return None
+        total += length
+    if text.startswith("-"):
+        return -total
+    return None if total == _INT64 else total
+
+
+def _part_of(unit: int, fraction: str) -> int:
+    """Nanoseconds of the digits behind a point; of those Go takes what fits into 63 bits."""
+    number, scale = 0, 1.0
+    for digit in fraction:
+        following = number * 10 + int(digit)
+        if number > (_INT64 - 1) // 10 or following > _INT64:
+            break
+        number, scale = following, scale * 10
+    return int(float(number) * (unit / scale))
 
 
 FLAGS: Mapping[str, Callable[[Reader, str, object], Flag | None]] = {
@@ -495,6 +524,7 @@ def _fields(reader: Reader, where: str, value: object, known: Sequence[str]) -> 
         return {}
     folded = {_fold(name): name for name in known}
     found: dict[str, object] = {}
+    twice: set[str] = set()
     for key, entry in reader.mapping(where, value, "{version: v1}").items():
         name = folded.get(_fold(str(key)))
         if name is None:
@@ -502,9 +532,11 @@ def _fields(reader: Reader, where: str, value: object, known: Sequence[str]) -> 
         elif name in found:
             said = "is there twice (in other case), and one would win; allowed: each key once"
             reader.problem(Rule.DUPLICATE_KEY, path(where, name), said)
+            twice.add(name)
         else:
             found[name] = entry
-    return found
+    # Of which one the plugin would take nothing is said.
+    return {name: entry for name, entry in found.items() if name not in twice}
 
 
 def _exact_fields(

@@ -121,6 +121,9 @@ def parse_profiles(definitions: object, plugin: Plugin | None = None) -> dict[st
     problems: list[Problem] = []
     for name, definition in definitions.items():
         profile, found = read_profile(name, definition, plugin)
+        if str(name) in profiles:
+            said = f"profile {quoted(str(name))} is there twice, as a text and as a number or such"
+            problems.append(Problem(Rule.NAME, f"{said}; allowed: each name once."))
         profiles[str(name)] = profile
         problems.extend(found)
     if problems:

@@ -26,6 +26,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import PROFILE_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._live import LiveFleet
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
+    key_of,
     to_plugin_config,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
@@ -135,24 +136,53 @@ class Rolling:
         hurt that was not there before.
         """
         self._record(plan.nodes(Step.RECORD))
+        waiting = plan.nodes(Step.WAIT)
+        begun = [node for node in waiting if self._is_moving(node)]
+        if begun:
+            what = "begun by a run before this one"
+            self.said(f"waiting for {counted(len(begun))} {what}")
+            self.done.touched += begun
+            self.done.failed |= self._settle(begun, (), what)
+            self._judge([begun], what)
+        self._batches(plan)
+        self._wait_for_others([node for node in waiting if node not in begun])
+
+    def _is_moving(self, node: str) -> bool:
+        """Whether a node is to have something else than before this change, so that a run which was
+        killed has begun with it, and it is the canary now.
+        """
+        if self.previous is None or node not in self.previous.assignments:
+            return False
+        before, after = self.previous.target(node), self.targets[node]
+        return (before.hash, before.label) != (after.hash, after.label)
+
+    def _wait_for_others(self, nodes: Sequence[str]) -> None:
+        """Nodes that are on their way for another reason, such as a reboot: where one does not get
+        there, the change is not to blame.
+        """
+        if not nodes:
+            return
+        self.said(f"waiting for {counted(len(nodes))} whose label or pods have just changed")
+        failed = self._settle(nodes, (), "waiting")
+        if len(self.done.failed | failed) > self.settings.max_failures:
+            raise self._error(failed, len(nodes), "with a changed label or new pods", [STOPPED])
+        self.done.failed |= failed
+
+    def _batches(self, plan: RolloutPlan) -> None:
         work = work_of(plan, self.targets)
         batches = cut(work, self.settings.batches)
         started = self.live.now()
         for number, batch in enumerate(batches, start=1):
             what = f"batch {number} of {len(batches)}"
-            self.said(f"{what}: {len(batch)} nodes, {self._progress(work, started)}")
+            self.said(f"{what}: {counted(len(batch))}, {self._progress(work, started)}")
             self._batch(batch, plan, what)
             self._judge(batches[:number], what)
             if number < len(batches):
                 self._pause()
-        if waiting := plan.nodes(Step.WAIT):
-            self.said(f"waiting for {len(waiting)} nodes whose label or pods have just changed")
-            self.done.failed |= self._settle(waiting, (), "waiting")
-            self._judge([waiting], "with a changed label or new pods")
 
     def _progress(self, work: Sequence[str], started: float) -> str:
         """How far it is, and how long what is left will take if it goes on like this."""
-        count = len(self.done.touched)
+        count = len(set(self.done.touched) & set(work))
         text = f"{count} of {len(work)} done"
         if not count:
             return text
@@ -183,7 +213,7 @@ class Rolling:
             raise refusal(hurts)
         states = [observed.nodes[node] for node in nodes if node in observed.nodes]
         affected = sorted({hurt.pod.node for hurt in hurts})
-        self.said(f"draining {len(affected)} nodes of {len(_guard.pods_of(hurts))} pods")
+        self.said(f"draining {counted(len(affected))} of {len(_guard.pods_of(hurts))} pods")
         self.done.evicted += self._drainer().drain(
             affected, lambda pods: _guard.pods_of(guard.of(states, pods))
         )
@@ -252,18 +282,21 @@ class Rolling:
         failed = self.done.failed
         if len(failed) <= self.settings.max_failures:
             return
-        total = len(batches[-1])
-        here = sum(node in failed for node in batches[-1])
+        told = self._take_back(batches) if self.settings.on_failure == ROLLBACK else [STOPPED]
+        raise self._error(failed, len(batches[-1]), what, told)
+
+    def _error(
+        self, failed: Mapping[str, Lack], total: int, what: str, told: Sequence[str]
+    ) -> RolloutError:
         message = [
-            f"{here} of {total} nodes ({what}) did not get their profile within"
-            f" {self.settings.patience.timeout:g} s:",
+            f"{counted(len(failed))} did not get their profile ({what}, {counted(total)},"
+            f" {self.settings.patience.timeout:g} s each):",
             *lack_table(failed),
         ]
         if self.live.trouble:
             message.append(self.live.trouble)
         problems = [f"{node}: {lack.reason}" for node, lack in sorted(failed.items())]
-        message += self._take_back(batches) if self.settings.on_failure == ROLLBACK else [STOPPED]
-        raise RolloutError("\n".join(message), problems)
+        return RolloutError("\n".join([*message, *told]), problems)
 
     def _take_back(self, batches: Sequence[Sequence[str]]) -> list[str]:
         """Restore content and labels of what was touched, and wait. Returns what to tell."""
@@ -298,19 +331,19 @@ class Restorer:
         rolling = self.rolling
         started = rolling.live.now()
         targets = {node: self.previous.target(node) for node in self.previous.assignments}
-        keys = {rolling.targets[node].key for node in touched}
-        self._restore_content(keys, targets.values())
-        known = {node: targets[node] for node in rolling.targets if node in targets}
+        self._restore_content()
+        moved = {*touched, *self._moved_before(targets)}
+        known = {node: targets[node] for node in sorted(moved) if node in targets}
         back = replace_targets(rolling, known)
         plan = plan_rollout(known.values(), rolling.live.observe())
         work = sorted(work_of(plan, known), key=lambda node: node not in rolling.done.failed)
-        work += [node for node in plan.nodes(Step.WAIT, Step.RECORD) if node in touched]
-        rolling.said(f"going back: {len(work)} nodes")
+        work += plan.nodes(Step.WAIT, Step.RECORD)
+        rolling.said(f"going back: {counted(len(work))}")
         for start in range(0, len(work), at_once):
             back._batch(work[start : start + at_once], plan, "going back")
         took = duration(rolling.live.now() - started)
         lost = sorted(set(touched) - known.keys())
-        told = [f"Back on the profiles of before after {took}: {len(work)} nodes."]
+        told = [f"Back on the profiles of before after {took}: {counted(len(work))}."]
         if back.done.failed:
             told = [
                 f"Going back took {took}, and {len(back.done.failed)} of {len(work)} nodes are not"
@@ -321,12 +354,26 @@ class Restorer:
             told.append(f"Without a profile of before, and left as they are: {', '.join(lost)}.")
         return [*told, "Correct the profile or the cause, and run again."]
 
-    def _restore_content(self, keys: Collection[str], targets: Iterable[Target]) -> None:
-        """Put the old content of keys back into the ConfigMap, unless somebody has changed it
-        since.
+    def _moved_before(self, targets: Mapping[str, Target]) -> list[str]:
+        """Nodes that a run which was killed has brought to what is now taken back."""
+        nodes = self.rolling.live.observe().nodes
+        return [
+            node
+            for node, target in self.rolling.targets.items()
+            if node in targets
+            and node in nodes
+            and nodes[node].annotations.get(CONFIG_HASH_ANNOTATION) == target.hash
+            and targets[node].hash != target.hash
+        ]
+
+    def _restore_content(self) -> None:
+        """Put the old content of all profiles back into the ConfigMap, also where no node has
+        loaded the new one yet: a node that restarts by itself would.
         """
+        versioned = self.previous.versioned
         files = {
-            target.key: to_plugin_config(target.profile) for target in targets if target.key in keys
+            key_of(profile, versioned=versioned): to_plugin_config(profile)
+            for profile in self.previous.profiles.values()
         }
         rolling = self.rolling
         path = _kube.object_path(
@@ -374,7 +421,7 @@ def refusal(hurts: Sequence[_guard.Hurt]) -> RefusedError:
     pods = _guard.pods_of(hurts)
     nodes = {pod.node for pod in pods}
     lines = [
-        f"This change would hurt {len(pods)} running pods on {len(nodes)} nodes:",
+        f"This change would hurt {len(pods)} running pods on {counted(len(nodes))}:",
         *_guard.hurt_table(hurts),
         "Nothing more is changed. Move these pods, or set gpu_sharing_drain to evict (they are"
         " evicted batch by batch, as their PodDisruptionBudgets allow) or to ignore (they stay, at"
@@ -396,6 +443,10 @@ def lack_table(lacks: Mapping[str, Lack]) -> list[str]:
     ]
     lines = format_table(("node", "stage", "reason"), rows[:MOST_LINES])
     return lines if len(rows) <= MOST_LINES else [*lines, f"and {len(rows) - MOST_LINES} more"]
+
+
+def counted(nodes: int) -> str:
+    return "1 node" if nodes == 1 else f"{nodes} nodes"
 
 
 def duration(seconds: float) -> str:

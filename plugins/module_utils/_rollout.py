@@ -49,6 +49,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import 
     to_plugin_config,
 )
 
+HOPELESS_CRASHES = 5  # with the kubelet's back-off some five minutes: no file comes later
 LONGEST_SILENCE = 10.0  # seconds between two words on progress
 
 
@@ -233,6 +234,7 @@ class Lack:
 
     stage: str
     reason: str
+    hopeless: bool = False  # waiting longer is in vain
 
 
 def unsettled(target: Target, node: NodeState | None, pods: Sequence[OperandPod]) -> Lack | None:
@@ -242,7 +244,8 @@ def unsettled(target: Target, node: NodeState | None, pods: Sequence[OperandPod]
     if reason := _node_lacking(target, node):
         return Lack("node", reason)
     if reason := _pods_lacking(pods, mps=target.profile.strategy == "mps"):
-        return Lack("pods", reason)
+        crashed = any(pod.crashes >= HOPELESS_CRASHES for pod in pods if not pod.leaving)
+        return Lack("pods", reason, hopeless=crashed)
     verdict = judge(node, target.profile, target.gpus)
     if not verdict.ok:
         return Lack("allocatable", verdict.problem)
@@ -270,8 +273,14 @@ def _pods_lacking(pods: Sequence[OperandPod], *, mps: bool) -> str:
         if not pod.has_config_manager:
             return f"pod {pod.name} has no config-manager: the operator has no pointer"
         if not pod.ready:
-            return f"pod {pod.name} is not ready"
+            return f"pod {pod.name} is not ready{_why(pod)}"
     return ""
+
+
+def _why(pod: OperandPod) -> str:
+    if not pod.waits_for or not pod.crashes:
+        return f" ({pod.waits_for})" if pod.waits_for else ""
+    return f" ({pod.waits_for}, crashed {pod.crashes} times: see its log)"
 
 
 def spread(nodes: Iterable[str], groups: Mapping[str, str]) -> list[str]:
@@ -392,7 +401,7 @@ def wait_until_settled(
             if now - since >= patience.stable:
                 lacks.pop(node, None)
         said(len(wanted) - len(lacks))
-        if not lacks or now >= deadline:
+        if now >= deadline or all(lack.hopeless for lack in lacks.values()):
             return lacks
         moments = [since + patience.stable for node, since in good_since.items() if node in lacks]
         changed = watch.wait(min(deadline, *moments, now + LONGEST_SILENCE) - now)

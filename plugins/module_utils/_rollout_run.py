@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import (
@@ -28,6 +29,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import 
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._drain import Drainer, leftover, lost
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
+    ClusterError,
     FleetError,
     SharingError,
     joined,
@@ -171,7 +173,8 @@ class Run:
             try:
                 rolling.carry_out(self._plan)
             except SharingError:
-                self._history.close(revision, _history.State.FAILED)
+                with suppress(ClusterError):  # what went wrong first is what has to be told
+                    self._history.close(revision, _history.State.FAILED)
                 raise
             finally:
                 self._live.stop()
@@ -200,6 +203,7 @@ class Run:
             "evicted": [f"{pod.namespace}/{pod.name}" for pod in self._done.evicted],
             "uncordoned": self._leftover,
             "quotas": self._quotas,
+            "unfinished": self._unfinished,
             "nodes": [vars(row) for row in rows],
             "table": plan_table(rows, [len(batch) for batch in self._batches]),
             "failed": {node: lack.reason for node, lack in self._done.failed.items()},
@@ -269,8 +273,8 @@ class Run:
     def _asked(self) -> _history.Desired:
         """What is asked for, for the history. Nodes outside a limit stay as they were asked for."""
         desired = self._request.desired
-        newest = _history.latest(self._history_loaded)
-        before = newest.desired if newest else None
+        good = _history.last_good(self._history_loaded)
+        before = good.desired if good else None
         known = set(self._request.known_nodes)
         merged = _history.merge_assignments(before, desired.assignments)
         kept = {

@@ -52,7 +52,6 @@ class Rule(Enum):
     SECOND_DOCUMENT = "a second YAML document, which the plugin ignores"
     SIZE = "a text far deeper or longer than any configuration file"
     EMPTY_FILE = "a file that says nothing, and so shares nothing"
-    TEXT_EXPECTED = "a number or truth value that the plugin turns into a text"
     TAG = "a YAML tag or directive, which readers of YAML treat differently"
     AMBIGUOUS = "a tab as a blank, a colon without one, or the like, which readers take differently"
     CONTROL = "a text with line breaks or other characters that a flag cannot have"
@@ -82,7 +81,6 @@ _TAKEN = frozenset(
         Rule.SECOND_DOCUMENT,
         Rule.SIZE,
         Rule.EMPTY_FILE,
-        Rule.TEXT_EXPECTED,
         Rule.TAG,
         Rule.AMBIGUOUS,
         Rule.CONTROL,
@@ -173,9 +171,8 @@ class Reader:
                 Rule.CONTROL, where, ascii(value), "a text of one line, of letters and signs"
             )
             return None
-        silently = isinstance(value, bool | int | float)
-        rule = Rule.TEXT_EXPECTED if silently else Rule.TYPE
-        self.refuse(rule, where, value, "a text. Put it in quotes" if silently else "a text")
+        plain = isinstance(value, bool | int | float)
+        self.refuse(Rule.TYPE, where, value, "a text. Put it in quotes" if plain else "a text")
         return None
 
 

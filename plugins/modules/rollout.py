@@ -249,6 +249,10 @@ uncordoned:
   type: list
   elements: str
   returned: always
+unfinished:
+  description: Whether the newest revision was not what is asked for, or its run had not ended well.
+  type: bool
+  returned: always
 quotas:
   description: ResourceQuotas that limit a resource which gets another name, a line each.
   type: list

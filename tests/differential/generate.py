@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-NAMES = ("gpu", "nvidia.com/gpu", "nvidia.com/mig-1g.5gb", "mig-2g.10gb", "mig-1c.3g.20gb")
+NAMES = ("gpu", "nvidia.com/gpu", "nvidia.com/mig-1g.5gb", "mig-2g.10gb", "mig-1g.10gb.me")
 ODD_NAMES = (
     "nvidia.com/GPU",
     "gpu.shared",
@@ -27,6 +27,8 @@ ODD_NAMES = (
     "a" * 53,
     "mig-",
     "mig-9z",
+    "mig-9g.99gb",
+    "mig-1c.3g.20gb",
     "nvidia.com/nvidia.com/gpu",
     "gpü",
     "gpu\n",
@@ -264,6 +266,13 @@ CORPUS = (
     "flags: {gfd: {sleepInterval: 1.5}}",
     "flags: {gfd: {sleepInterval: true}}",
     "flags: {CommandLineFlags: {migStrategy: none}}",
+    "flags: {plugin: {sharedDevicesAllocationPolicy: tight}}",
+    *("{}: a", "{} a", "{}{>", "{}@", "[]: a", "{? version : v1}: a", "{version: v1}: a"),
+    *("{a:, b: @}", "version: |#c\n v1", r"version: \"\'v1\"", ".nan: 1", "{.inf: 1, -.inf: 2}"),
+    "VERSION: 1\nversion: v1",
+    *("{flags :{gdsEnabled: true}}", "{? flags\n :{gdsEnabled: true}}", "{'flags' :{}}"),
+    "version: .nan\nversion: v1",
+    "version: v1\n...\n" + "# \n" * 9000 + "\x00",
 )
 
 

@@ -5,9 +5,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import 
 
 LAB = Path(__file__).resolve().parents[2] / "tests" / "lab" / "lab"
 VERSION = (0, 19, 3)  # of the parser that the lab links
+INTERVAL = "gfd.sleepInterval"
+LONGEST = 2**63 - 1  # nanoseconds, which the plugin calls infinite
+UNITS = {"ns": 1, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,13 @@ class Parser:
         lines = "".join(json.dumps(text) + "\n" for text in texts)
         command = [self.program, "parse", "--lines", *surroundings.options]
         done = subprocess.run(command, input=lines, check=True, text=True, capture_output=True)
-        answers = [json.loads(line) for line in done.stdout.splitlines()]
+        answers = [json.loads(line) for line in done.stdout.split("\n")[:-1]]
         assert len(answers) == len(texts)
         return answers
+
+    def defaults(self, surroundings: Surroundings) -> dict[str, object]:
+        """The flags of a file that sets none."""
+        return flat(self.ask(["version: v1"], surroundings)[0]["config"]["flags"])
 
 
 def built() -> Parser:
@@ -60,7 +69,7 @@ def built() -> Parser:
     return Parser(str(Path(done.stderr.strip().rpartition(" ")[2]) / "gpusim"))
 
 
-def meant(profile: Profile) -> dict[str, object]:
+def meant(profile: Profile, defaults: dict[str, object]) -> dict[str, object]:
     """What a profile means, in the words of the parser's answer. MPS before v0.20.0 always fails
     requests above 1.
     """
@@ -76,14 +85,28 @@ def meant(profile: Profile) -> dict[str, object]:
             for resource in content.resources
         ],
         "imex": {"channelIDs": list(content.imex.channels), "required": content.imex.required},
-        "flags": {name: said(name, flag) for name, flag in counted(profile)},
+        "flags": meant_flags(profile, defaults),
     }
 
 
-def understood(answer: dict[str, Any], profile: Profile) -> dict[str, object]:
-    """What the plugin has understood: the same, out of the parser's answer. Of its flags, those
-    that the profile sets.
-    """
+def meant_flags(profile: Profile, defaults: dict[str, object]) -> dict[str, object]:
+    """All flags of the plugin: those of the profile, and the defaults for the rest."""
+    own = {name: meant_flag(name, flag) for name, flag in profile.content.flags}
+    flags = {**defaults, **own}
+    if not own.get("nvidiaDevRoot"):  # an empty one means that of the driver
+        flags["nvidiaDevRoot"] = flags["nvidiaDriverRoot"]
+    return flags
+
+
+def meant_flag(name: str, flag: _plugin_file.Flag) -> object:
+    """A flag's value as the parser tells it; a duration in nanoseconds."""
+    if name == INTERVAL:
+        return LONGEST if flag == "infinite" else _plugin_file.nanoseconds(flag)
+    return list(flag) if isinstance(flag, tuple) else flag
+
+
+def understood(answer: dict[str, Any]) -> dict[str, object]:
+    """What the plugin has understood: the same, out of the parser's answer."""
     config = answer["config"]
     imex = config.get("imex") or {}
     return {
@@ -93,22 +116,25 @@ def understood(answer: dict[str, Any], profile: Profile) -> dict[str, object]:
             "channelIDs": imex.get("channelIDs") or [],
             "required": imex.get("required", False),
         },
-        "flags": {name: said(name, at(config["flags"], name)) for name, _flag in counted(profile)},
+        "flags": flat(config["flags"]),
     }
 
 
-def counted(profile: Profile) -> list[tuple[str, _plugin_file.Flag]]:
-    """The flags that say something: an empty nvidiaDevRoot means that of the driver."""
-    return [entry for entry in profile.content.flags if entry != ("nvidiaDevRoot", "")]
+def flat(flags: dict[str, Any]) -> dict[str, object]:
+    """Every flag by its dotted name; durations in nanoseconds."""
+    found = {name: value for name, value in flags.items() if name not in ("plugin", "gfd")}
+    for part in ("plugin", "gfd"):
+        found |= {f"{part}.{name}": value for name, value in flags[part].items()}
+    if found[INTERVAL] is not None:
+        found[INTERVAL] = nanoseconds(found[INTERVAL])
+    return found
 
 
-def at(flags: dict[str, Any], name: str) -> object:
-    part, dot, inner = name.partition(".")
-    return flags[part][inner] if dot else flags[part]
-
-
-def said(name: str, value: object) -> object:
-    """A flag's value, comparable: durations in nanoseconds, lists as tuples."""
-    if name == "gfd.sleepInterval":
-        return value if value == "infinite" else _plugin_file.nanoseconds(value)
-    return tuple(value) if isinstance(value, list | tuple) else value
+def nanoseconds(said: str) -> int:
+    """A duration as Go prints it (1h0m0.5s), which is exact; read without our own reader."""
+    if said == "infinite":
+        return LONGEST
+    parts = re.findall(r"([0-9.]+)([a-zµ]+)", said)
+    total = sum(Decimal(number) * UNITS[unit] for number, unit in parts)
+    assert total == int(total), said
+    return int(total) * (-1 if said.startswith("-") else 1)

@@ -7,23 +7,21 @@ A longer run by hand: DIFFERENTIAL_FILES=1000000 DIFFERENTIAL_SEED=2 pytest test
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _profiles
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import Reader, Rule
-from ansible_collections.gpufleet.sharing.tests.differential import generate, nvidia
+from ansible_collections.gpufleet.sharing.tests.differential import generate, nvidia, soup
 
 FILES = int(os.environ.get("DIFFERENTIAL_FILES", "20000"))
 SEED = int(os.environ.get("DIFFERENTIAL_SEED", "1"))
 CHUNK = 20_000
-# Where these are broken, what else is said of the file may be about a value that does not count.
-CLOUDING = {Rule.DUPLICATE_KEY, Rule.TAG}
 
 
 @pytest.fixture(scope="module")
@@ -39,22 +37,23 @@ def read(text: str, surroundings: nvidia.Surroundings) -> tuple[_profiles.Profil
 
 
 def compare(
-    texts: Sequence[str], answers: Sequence[dict[str, Any]], surroundings: nvidia.Surroundings
+    texts: Sequence[str], parser: nvidia.Parser, surroundings: nvidia.Surroundings
 ) -> Counter[str]:
     """Judge each file. Counts what came of them; asserts that nothing else can come of one."""
     counts: Counter[str] = Counter()
-    for text, answer in zip(texts, answers, strict=True):
+    defaults = parser.defaults(surroundings)
+    for text, answer in zip(texts, parser.ask(texts, surroundings), strict=True):
         profile, rules = read(text, surroundings)
         if not answer["ok"]:
             assert rules, f"refused by the plugin, accepted by us: {text!r}: {answer['error']}"
             counts["both refuse"] += 1
         elif rules:
             loud = {rule for rule in rules if not rule.plugin_takes_it}
-            assert not loud or rules & CLOUDING, f"refused without need: {text!r}: {loud}"
+            assert not loud, f"refused without need: {text!r}: {loud}"
             counts["we alone refuse"] += 1
             counts.update(f"  {rule.name}" for rule in rules)
         else:
-            assert nvidia.meant(profile) == nvidia.understood(answer, profile), text
+            assert nvidia.meant(profile, defaults) == nvidia.understood(answer), text
             counts["both accept"] += 1
     return counts
 
@@ -66,12 +65,12 @@ def test_no_file_is_read_otherwise_than_by_the_plugin(
     counts: Counter[str] = Counter()
     texts: list[str] = []
     files = FILES if surroundings.name == "operator" else FILES // 4
-    for text in generate.texts(SEED, files):
+    for text in itertools.chain(generate.texts(SEED, files), soup.texts(SEED, files // 2)):
         texts.append(text)
         if len(texts) >= CHUNK:
-            counts += compare(texts, parser.ask(texts, surroundings), surroundings)
+            counts += compare(texts, parser, surroundings)
             texts.clear()
-    counts += compare(texts, parser.ask(texts, surroundings), surroundings)
+    counts += compare(texts, parser, surroundings)
     print(f"\n{surroundings.name}: {json.dumps(counts, indent=1)}")
     # Each kind is a real share of the files, so that the test means something.
     share = min(counts[kind] for kind in ("both accept", "both refuse", "we alone refuse"))
@@ -83,13 +82,18 @@ def test_every_file_that_we_write_is_read_as_meant(
     parser: nvidia.Parser, surroundings: nvidia.Surroundings
 ) -> None:
     """Definitions as an inventory has them, texts among them -> our file -> the plugin."""
-    definitions = [*generate.definitions(SEED, FILES // 4), *generate.texts(SEED + 1, FILES // 8)]
+    definitions = [
+        *generate.definitions(SEED, FILES // 4),
+        *generate.texts(SEED + 1, FILES // 8),
+        *soup.texts(SEED + 1, FILES // 8),
+    ]
     found = [_profiles.read_profile("p", each, surroundings.plugin) for each in definitions]
     profiles = [profile for profile, problems in found if not problems]
     assert len(profiles) > FILES // 40
+    defaults = parser.defaults(surroundings)
     files = [_profiles.to_plugin_config(profile) for profile in profiles]
     for profile, file, answer in zip(profiles, files, parser.ask(files, surroundings), strict=True):
         assert answer["ok"], (file, answer)
-        assert nvidia.meant(profile) == nvidia.understood(answer, profile), file
+        assert nvidia.meant(profile, defaults) == nvidia.understood(answer), file
         again, rules = read(file, surroundings)
         assert (again.content, rules) == (profile.content, set()), file

@@ -308,7 +308,8 @@ def test_validate_needs_no_cluster(lab: Lab, tmp_path: Path) -> None:
     lab.playbook("validate", bad, environ=nowhere).failed().says("profile 'default': replicas is 0")
     undefined = {"gpu_sharing_profiles": {"default": {"replicas": 2}}}
     lost = write_inventory(tmp_path / "lost", groups, undefined)
-    small = {"gpu_sharing_profiles": PROFILES | {"default": MIXED["small"]}}
+    two = {"default": MIXED["small"], "sliced": PROFILES["sliced"]}
+    small = {"gpu_sharing_profiles": two}
     single = write_inventory(tmp_path / "single", groups, small)
     run = lab.playbook("validate", single, environ=nowhere).failed()
     run.says("which only MIG strategy mixed advertises; the operator's mig.strategy is 'single'")

@@ -16,7 +16,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils import (
     _plugin_file,
     _profiles,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import Rule
 
+BARE = _plugin_file.Plugin()
 GPU = _profiles.GPU_RESOURCE
 MIG = "nvidia.com/mig-1g.5gb"
 
@@ -132,6 +134,13 @@ def test_parse_profiles_reports_every_problem() -> None:
     with pytest.raises(_errors.ProfileError) as caught:
         _profiles.parse_profiles(definitions)
     assert len(caught.value.problems) == 3
+
+
+def test_parse_profiles_refuses_a_name_twice() -> None:
+    with pytest.raises(_errors.ProfileError) as caught:
+        _profiles.parse_profiles({4: {"replicas": 2}, "4": {"replicas": 3}})
+    said = "profile '4' is there twice, as a text and as a number or such; allowed: each name"
+    assert [said in problem for problem in caught.value.problems] == [False, True]
 
 
 def test_parse_profiles_keeps_names() -> None:
@@ -279,3 +288,67 @@ def test_text_that_go_takes_for_something_else_is_quoted(text: str) -> None:
     said = _profiles.parse_profile("p", {"flags": {"gfd": {"outputFile": text}}})
     file = _profiles.to_plugin_config(said)
     assert _profiles.parse_profile("p", file).content == said.content
+
+
+@pytest.mark.parametrize(
+    ("duration", "nanoseconds"),
+    [
+        ("60s", 60 * 10**9),
+        ("1m30.5s", 905 * 10**8),
+        ("-.5ms", -500_000),
+        ("+0", 0),
+        (1.9, 1),
+        (2**53 + 1, 2**53),
+        ("0.999999999999999999s", 10**9),  # Go rounds
+        ("0.29s", 290_000_000),
+        ("0.9223372036854775809s", 922_337_203),  # the last digit does not fit, and is left out
+        ("9223372036854775807ns", 2**63 - 1),
+        ("9223372036854775808ns", None),
+        ("-9223372036854775808ns", -(2**63)),
+        ("2562047h47m16.854775807s", 2**63 - 1),
+        ("2562047h47m16.854775808s", None),
+        ("99999999h", None),
+        ("0" * 9000 + "1s", 10**9),
+        ("9" * 9000 + "s", None),
+        ("9223372036854775808ns9223372036854775808ns", 2**64),  # Go misses it, and has 0
+        ("9223372036854775808ns1ns", None),
+        ("1h2", None),
+        (".s", None),
+        ("", None),
+    ],
+)
+def test_nanoseconds(duration: object, nanoseconds: int | None) -> None:
+    assert _plugin_file.nanoseconds(duration) == nanoseconds
+
+
+@pytest.mark.parametrize("interval", ["infinite", "9223372036854775807ns"])
+def test_longest_duration_is_infinite(interval: str) -> None:
+    said = _profiles.parse_profile("p", f"flags: {{gfd: {{sleepInterval: {interval}}}}}", BARE)
+    assert said.content.flags == (("gfd.sleepInterval", "infinite"),)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("mig-1g.5gb", True),
+        ("mig-6g.24gb", True),
+        ("mig-7g.1024gb", True),
+        ("mig-1g.10gb.me", True),
+        ("mig-1g.24gb.me.all", True),
+        ("mig-4g.96gb.gfx", True),
+        ("mig-2g.48gb-me", True),
+        ("mig-5g.40gb", False),
+        ("mig-9g.99gb", False),
+        ("mig-0g.0gb", False),
+        ("mig-1g.0gb", False),
+        ("mig-1g.05gb", False),
+        ("mig-1g.5gb.shared", False),
+        ("mig-1g.5gb.me.gfx", False),
+        ("mig-1g.5gb-gfx", False),
+        ("mig-1c.3g.20gb", False),  # a compute instance has no resource of its own
+    ],
+)
+def test_names_of_mig_resources(name: str, known: bool) -> None:
+    settings = {"resources": [{"name": name, "replicas": 2}]}
+    problems = _profiles.read_profile("p", settings, _plugin_file.operator_plugin("mixed"))[1]
+    assert [problem.rule for problem in problems] == ([] if known else [Rule.UNKNOWN_RESOURCE])

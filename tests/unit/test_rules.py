@@ -29,7 +29,7 @@ def entry(**settings: object) -> dict[str, object]:
 CASES: list[tuple[Rule, object, str]] = [
     (Rule.SYNTAX, "sharing: {", "is no YAML that every reader can read: expected"),
     (Rule.SYNTAX, "a: &a [*a]", "a[0] is an anchor that contains itself"),
-    (Rule.SYNTAX, "{? [a] : b}", "has a key that is no text; allowed: a text"),
+    (Rule.SYNTAX, "? [a]\n: b", "has a key that is no text; allowed: a text"),
     (Rule.SYNTAX, "version: *nowhere", "found undefined alias"),
     (Rule.SYNTAX, "<<: 4", "<< merges what is no mapping"),
     (Rule.SYNTAX, r'version: "\ud83d\ude00"', "version has half a character"),
@@ -55,6 +55,7 @@ CASES: list[tuple[Rule, object, str]] = [
     (Rule.NAME, {"replicas": 2, "mig": "all 1g"}, "mig is 'all 1g'; allowed: the name of a"),
     (Rule.VERSION, {"version": "v2"}, "version is 'v2'; allowed: v1"),
     (Rule.VERSION, "version: 1", "version is 1; allowed: v1"),
+    (Rule.VERSION, "version: .nan", "version is nan; allowed: v1"),
     (Rule.TYPE, {"replicas": 4.5}, "replicas is 4.5; allowed: a whole number from 1 on (1 means"),
     (Rule.TYPE, {"replicas": True}, "replicas is True; allowed: a whole number"),
     (Rule.TYPE, {"replicas": "four"}, "replicas is 'four'; allowed: a whole number"),
@@ -71,7 +72,7 @@ CASES: list[tuple[Rule, object, str]] = [
         "flags: {gdsEnabled: 'true'}",
         "flags.gdsEnabled is 'true'; allowed: true or false",
     ),
-    (Rule.TYPE, "unknown: .nan", "unknown is '.nan'; allowed: a finite number"),
+    (Rule.TYPE, "unknown: .nan", "unknown is nan; allowed: a finite number"),
     (Rule.TYPE, {"flags": []}, "flags is []; allowed: a mapping"),
     (
         Rule.TYPE,
@@ -94,7 +95,7 @@ CASES: list[tuple[Rule, object, str]] = [
     (Rule.TYPE, {"sharing": {"timeSlicing": {"resources": "gpu"}}}, "resources is 'gpu'; allowed"),
     (Rule.TYPE, {"resources": ["gpu"]}, "resources[0] is 'gpu'; allowed: a mapping"),
     (
-        Rule.TEXT_EXPECTED,
+        Rule.TYPE,
         {"flags": {"nvidiaDevRoot": 4}},
         "is 4; allowed: a text. Put it in quotes",
     ),
@@ -133,6 +134,8 @@ CASES: list[tuple[Rule, object, str]] = [
     (Rule.RESOURCE_NAME, entry(name=4), "name is 4; allowed: nvidia.com/gpu"),
     (Rule.UNKNOWN_RESOURCE, entry(name="cpu"), "name is 'cpu'; allowed: nvidia.com/gpu, or nvidia"),
     (Rule.UNKNOWN_RESOURCE, entry(name="mig-small"), "name is 'mig-small'; allowed"),
+    (Rule.UNKNOWN_RESOURCE, entry(name="mig-9g.99gb"), "(slices 1, 2, 3, 4, 6, 7 or 8; behind it"),
+    (Rule.UNKNOWN_RESOURCE, entry(name="mig-1c.3g.20gb"), "mig-<slices>g.<memory>gb such as nvi"),
     (
         Rule.FLAG_VALUE,
         {"flags": {"deviceDiscoveryStrategy": "vfio"}},
@@ -197,6 +200,8 @@ CASES: list[tuple[Rule, object, str]] = [
     ),
     (Rule.CONTROL, {"flags": {"gfd": {"outputFile": "a\nb"}}}, "a text of one line"),
     (Rule.TYPE, {"replicas": "010"}, "replicas is '010'; allowed: a whole number"),
+    (Rule.UNKNOWN_KEY, ".nan: 1", ".nan (value 1) is not a setting of a profile; allowed: version"),
+    (Rule.OVERFLOW, {"flags": {"gfd": {"sleepInterval": f"{2**63}ns{2**63}ns"}}}, "64 bits of"),
     (Rule.OVERFLOW, {"flags": {"gfd": {"sleepInterval": 2**70}}}, "at most 64 bits of nanoseconds"),
 ]
 GATED: list[tuple[Rule, object, _plugin_file.Plugin, str]] = [
@@ -206,6 +211,31 @@ GATED: list[tuple[Rule, object, _plugin_file.Plugin, str]] = [
         OLD,
         "is known from plugin v0.20.0 on; the cluster has v0.19.3",
     ),
+    (
+        Rule.PLUGIN_VERSION,
+        {"flags": {"plugin": {"sharedDevicesAllocationPolicy": "tight"}}},
+        OLD,
+        "is known from plugin v0.20.0 on; the cluster has v0.19.3",
+    ),
+    (
+        Rule.FLAG_VALUE,
+        {"flags": {"plugin": {"sharedDevicesAllocationPolicy": "tight"}}},
+        NEW,
+        "is 'tight'; allowed: distributed or packed",
+    ),
+    (
+        Rule.FLAG_VALUE,
+        {"flags": {"plugin": {"sharedDevicesAllocationPolicy": "tight"}}},
+        MIXED,
+        "is 'tight'; allowed: distributed or packed",
+    ),
+    (
+        Rule.DUPLICATE_KEY,
+        {"version": "v2", "Version": 1},
+        OLD,
+        "version is there twice (in other case), and one would win",
+    ),
+    (Rule.TAG, "version: !!int '4'", OLD, "uses the tag 'tag:yaml.org,2002:int'; write it without"),
     (
         Rule.PLUGIN_VERSION,
         {"strategy": "mps", "replicas": 2, "fail_requests_greater_than_one": False},
