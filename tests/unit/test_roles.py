@@ -84,8 +84,8 @@ def test_every_default_is_described_and_nothing_else(role: str) -> None:
 
 
 def told_in_words(option: dict[str, Any], default: object) -> bool:
-    """antsibull-docs refuses a template as the default of a dict or number, so the description names
-    its input.
+    """antsibull-docs refuses a template as the default of a dict or number: there the description
+    names its input.
     """
     if option["type"] not in ("dict", "int") or not isinstance(default, str):
         return False
