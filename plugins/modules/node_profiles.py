@@ -204,8 +204,8 @@ def run(module: AnsibleModule) -> dict[str, object]:
         forget(patches, [gpu_nodes[name] for name in desired if name in gpu_nodes])
         forget_hashes(patches, states if is_whole(module) else [])
     if (patches or cordoned) and not module.check_mode:
-        namespace = module.params["namespace"]
-        with _lease.held(cluster, namespace, module.params["run"]) as lease:
+        namespace, name = module.params["namespace"], module.params["run"]
+        with _lease.held(cluster, namespace, name, said=module.warn) as lease:
             lease.check()
             cluster.patch_nodes(patches)
             Drainer(cluster, 0, lambda _line: None).uncordon(cordoned)

@@ -382,8 +382,8 @@ def write(
     if labels:
         write_namespace(cluster, namespace_path, labels, new=new)
     if plan:
-        keep = given["keep_lease"]
-        with _lease.held(cluster, given["namespace"], given["run"], keep=keep) as lease:
+        keep, said = given["keep_lease"], module.warn
+        with _lease.held(cluster, given["namespace"], given["run"], keep=keep, said=said) as lease:
             if plan.before is not None and given["state"] == "present":
                 note_found(module, cluster, plan.before)
             lease.check()

@@ -144,6 +144,15 @@ def test_changed_content_restarts_the_plugins_of_its_nodes_only(lab: Lab, invent
     assert lease_holder(lab) == ""
 
 
+def test_lease_of_a_run_that_was_killed_is_waited_out_and_that_is_said(lab: Lab) -> None:
+    kept = {"profiles": PROFILES, "run": "killed", "keep_lease": True}
+    assert "warnings" not in module_result(lab, "profiles", kept)
+    assert lease_holder(lab) == "killed"
+    warnings = module_result(lab, "profiles", {"profiles": SIX, "run": "next"})["warnings"]
+    assert [text for text in warnings if "killed, since" in text and "it is taken over" in text]
+    assert lease_holder(lab) == ""
+
+
 def test_run_killed_between_config_map_and_restart_is_finished_by_the_next(
     lab: Lab, inventory: Path
 ) -> None:
