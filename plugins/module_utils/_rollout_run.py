@@ -147,8 +147,11 @@ class Run:
         return found
 
     def carry_out(self) -> None:
-        """Write. Raises RolloutError and others of the tree."""
+        """Write what differs. Raises RolloutError and others of the tree."""
         settings = self._request.settings
+        if not self.differs:
+            _lease.let_go(self._cluster, settings.namespace, self._request.run)
+            return
         with _lease.held(
             self._cluster, settings.namespace, self._request.run, said=self._said
         ) as lease:

@@ -370,7 +370,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     with Progress(module.params["progress"]) as said:
         request = read_request(module)
         found = Run(_kube.connect(module), request, said)
-        if found.differs and not module.check_mode:
+        if not module.check_mode:
             found.carry_out()
         for text in found.warnings:
             module.warn(text)
