@@ -25,9 +25,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import PROFILE_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._live import LiveFleet
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
-    to_plugin_config,
-)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
     Desired,
     Lack,
@@ -298,8 +295,7 @@ class Restorer:
         rolling = self.rolling
         started = rolling.live.now()
         targets = {node: self.previous.target(node) for node in self.previous.assignments}
-        keys = {rolling.targets[node].key for node in touched}
-        self._restore_content(keys, targets.values())
+        self._restore_content()
         known = {node: targets[node] for node in rolling.targets if node in targets}
         back = replace_targets(rolling, known)
         plan = plan_rollout(known.values(), rolling.live.observe())
@@ -321,19 +317,17 @@ class Restorer:
             told.append(f"Without a profile of before, and left as they are: {', '.join(lost)}.")
         return [*told, "Correct the profile or the cause, and run again."]
 
-    def _restore_content(self, keys: Collection[str], targets: Iterable[Target]) -> None:
-        """Put the old content of keys back into the ConfigMap, unless somebody has changed it
-        since.
+    def _restore_content(self) -> None:
+        """Put the old content of all keys back into the ConfigMap: also what no plugin has loaded
+        yet, any restart would load.
         """
-        files = {
-            target.key: to_plugin_config(target.profile) for target in targets if target.key in keys
-        }
+        files = self.previous.files
         rolling = self.rolling
         path = _kube.object_path(
             _kube.namespaced("configmaps", rolling.settings.namespace), rolling.settings.config_map
         )
         document = rolling.cluster.find(path)
-        if document is None or not files:
+        if document is None:
             return
         observed = _config_map.read_config_map(document)
         plan = _config_map.plan_config_map(observed, files, now=rolling.cluster.now())
