@@ -26,10 +26,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import PROFILE_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._live import LiveFleet
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
-    key_of,
-    to_plugin_config,
-)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
     Desired,
     Lack,
@@ -399,20 +395,16 @@ class Restorer:
         ]
 
     def _restore_content(self) -> None:
-        """Put the old content of all profiles back into the ConfigMap, also where no node has
-        loaded the new one yet: a node that restarts by itself would.
+        """Put the old content of all keys back into the ConfigMap: also what no plugin has loaded
+        yet, any restart would load.
         """
-        versioned = self.previous.versioned
-        files = {
-            key_of(profile, versioned=versioned): to_plugin_config(profile)
-            for profile in self.previous.profiles.values()
-        }
+        files = self.previous.files
         rolling = self.rolling
         path = _kube.object_path(
             _kube.namespaced("configmaps", rolling.settings.namespace), rolling.settings.config_map
         )
         document = rolling.cluster.find(path)
-        if document is None or not files:
+        if document is None:
             return
         observed = _config_map.read_config_map(document)
         plan = _config_map.plan_config_map(observed, files, now=rolling.cluster.now())

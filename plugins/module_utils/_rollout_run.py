@@ -206,7 +206,7 @@ class Run:
             "unfinished": self._unfinished,
             "nodes": [vars(row) for row in rows],
             "table": plan_table(rows, [len(batch) for batch in self._batches]),
-            "failed": {node: lack.reason for node, lack in self._done.failed.items()},
+            "unsettled": {node: lack.reason for node, lack in self._done.failed.items()},
         }
         return found | ({} if self._revision is None else {"revision": self._revision})
 
