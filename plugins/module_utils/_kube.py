@@ -12,15 +12,18 @@ and without client objects, so that a list of thousands of nodes stays cheap.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlencode
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError, some
+from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -44,6 +47,7 @@ CLUSTER_POLICIES = "/apis/nvidia.com/v1/clusterpolicies"
 AGENT = "gpufleet.sharing"
 PAGE = 500
 CONCURRENCY = 16
+CONFLICTS = 4  # with others, after which a write is tried again
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 _TIMEOUT = 60.0
 _WATCH_SECONDS = 50  # the server ends a watch before our patience for silence ends
@@ -399,6 +403,18 @@ def _reason(error: BaseException) -> str:
         error = inner
     text = str(error)
     return text.rsplit(": ", maxsplit=1)[-1].strip("() ") if "object at 0x" in text else text
+
+
+def again_after_conflict(action: Callable[[], T]) -> T:
+    """Look and write again where somebody else has written in between, a few times."""
+    for pause in islice(pauses(), CONFLICTS):
+        try:
+            return action()
+        except ClusterError as error:
+            if error.status != 409:
+                raise
+        time.sleep(pause)
+    return action()
 
 
 def version_of(document: object) -> str:

@@ -153,6 +153,7 @@ class Lease:
         self._document: _kube.Json = {}  # empty until it is held
         self._renewed = 0.0  # when the last good renewal was sent
         self._start: datetime | None = None  # the server's time when our clock was at zero
+        self.waited = False  # for another run, which may have changed what was seen before
         self._lost = ""
         self._trouble = ""  # why the last renewal failed
 
@@ -183,7 +184,7 @@ class Lease:
                     " Nothing is changed beside it; run again when it has ended."
                 )
             if act is Act.WAIT and seen and first is None:
-                first = Sight(seen, now)
+                first, self.waited = Sight(seen, now), True
                 said(
                     f"{_who(seen)} holds {self._where}. Waiting up to {seen.duration:g} s to see"
                     " whether that run still renews it; if not, it is taken over."
@@ -329,6 +330,21 @@ def held(
         thread.join()
         if not stays:
             lease.release(said)
+
+
+def release_kept(cluster: _kube.Cluster, namespace: str, holder: str) -> None:
+    """Release the Lease that an earlier module of the same run has kept, where nothing is left to
+    do.
+    """
+    path = _kube.object_path(_kube.namespaced("leases", namespace, GROUP), LEASE)
+    document = cluster.find(path)
+    if document is None or not holder or read_lease(document).holder != clean_holder(holder):
+        return
+    try:
+        cluster.patch(path, _guarded(document, {"holderIdentity": ""}))
+    except ClusterError as error:
+        if error.status not in (404, 409):  # another run has just taken it
+            raise
 
 
 def remove_lease(cluster: _kube.Cluster, namespace: str) -> None:

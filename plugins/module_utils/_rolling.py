@@ -20,6 +20,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._drain import PODS, Drainer
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     ClusterError,
+    LeaseError,
     RefusedError,
     SharingError,
 )
@@ -196,6 +197,9 @@ class Rolling:
             self.done.touched += nodes
             old = self._change(nodes, plan)
             self.done.failed |= self._settle(nodes, old, what)
+        except LeaseError:
+            drained = False  # the run that has taken over sees to the nodes
+            raise
         finally:
             if drained:
                 self._drainer().uncordon(nodes)
@@ -214,9 +218,12 @@ class Rolling:
         states = [observed.nodes[node] for node in nodes if node in observed.nodes]
         affected = sorted({hurt.pod.node for hurt in hurts})
         self.said(f"draining {counted(len(affected))} of {len(_guard.pods_of(hurts))} pods")
-        self.done.evicted += self._drainer().drain(
-            affected, lambda pods: _guard.pods_of(guard.of(states, pods))
-        )
+
+        def still_hurt(pods: Sequence[_guard.GpuPod]) -> list[_guard.GpuPod]:
+            self.check()
+            return _guard.pods_of(guard.of(states, pods))
+
+        self.done.evicted += self._drainer().drain(affected, still_hurt)
         return True
 
     def _drainer(self) -> Drainer:
@@ -225,6 +232,7 @@ class Rolling:
     def _change(self, nodes: Sequence[str], plan: RolloutPlan) -> list[str]:
         """Move labels and restart pods. Returns the uids of the pods that were deleted."""
         seen = self.live.observe().pods
+        self.check()
         self._refresh([pod for node in nodes if node in plan.refresh for pod in seen.get(node, ())])
         patches = {node: _metadata(node, plan) for node in nodes}
         self.check()

@@ -200,7 +200,8 @@ def run(module: AnsibleModule) -> dict[str, object]:
         forget(patches, [gpu_nodes[name] for name in desired if name in gpu_nodes])
     if patches and not module.check_mode:
         namespace = module.params["namespace"]
-        with _lease.held(cluster, namespace, module.params["run"], keep=remove) as lease:
+        run_name = module.params["run"]
+        with _lease.held(cluster, namespace, run_name, keep=remove, said=module.warn) as lease:
             lease.check()
             cluster.patch_nodes(patches)
     return {

@@ -258,6 +258,17 @@ def run(module: AnsibleModule) -> dict[str, object]:
         _profiles.parse_profiles(definitions)  # what is wrong by itself is told without a cluster
     cluster = _kube.connect(module)
     profiles = read_profiles(module, cluster, definitions) if wanted else {}
+    return _kube.again_after_conflict(lambda: keep_profiles(module, cluster, profiles))
+
+
+def keep_profiles(
+    module: AnsibleModule, cluster: _kube.Cluster, profiles: dict[str, _profiles.Profile]
+) -> dict[str, object]:
+    """Look, plan and write. Raises ClusterError with status 409 where somebody has changed the
+    ConfigMap in between.
+    """
+    given = module.params
+    wanted = given["state"] == "present"
     namespace_path = _kube.object_path(_kube.NAMESPACES, given["namespace"])
     namespace = cluster.find(namespace_path)
     config_maps = _kube.namespaced("configmaps", given["namespace"])
@@ -383,7 +394,9 @@ def write(
         write_namespace(cluster, namespace_path, labels, new=new)
     if plan:
         keep = given["keep_lease"]
-        with _lease.held(cluster, given["namespace"], given["run"], keep=keep) as lease:
+        with _lease.held(
+            cluster, given["namespace"], given["run"], keep=keep, said=module.warn
+        ) as lease:
             if plan.before is not None and given["state"] == "present":
                 note_found(module, cluster, plan.before)
             lease.check()

@@ -292,7 +292,7 @@ revision:
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _profiles
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _lease, _profiles
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._progress import Progress
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rolling import (
@@ -369,9 +369,12 @@ def read_request(module: AnsibleModule) -> Request:
 def run(module: AnsibleModule) -> dict[str, object]:
     with Progress(module.params["progress"]) as said:
         request = read_request(module)
-        found = Run(_kube.connect(module), request, said)
+        cluster = _kube.connect(module)
+        found = Run(cluster, request, said)
         if found.differs and not module.check_mode:
             found.carry_out()
+        elif not module.check_mode:
+            _lease.release_kept(cluster, request.settings.namespace, request.run)
         for text in found.warnings:
             module.warn(text)
         return found.result()
