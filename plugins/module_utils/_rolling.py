@@ -387,15 +387,19 @@ class Restorer:
         path = _kube.object_path(
             _kube.namespaced("configmaps", rolling.settings.namespace), rolling.settings.config_map
         )
-        document = rolling.cluster.find(path)
-        if document is None or not files:
-            return
-        observed = _config_map.read_config_map(document)
-        plan = _config_map.plan_config_map(observed, files, now=rolling.cluster.now())
-        if plan:
-            rolling.check()
-            rolling.cluster.patch(path, _kube.guarded(plan.patch(), document))
-            rolling.live.refresh_config_map()
+
+        def restore() -> None:
+            document = rolling.cluster.find(path)
+            if document is None or not files:
+                return
+            observed = _config_map.read_config_map(document)
+            plan = _config_map.plan_config_map(observed, files, now=rolling.cluster.now())
+            if plan:
+                rolling.check()
+                rolling.cluster.patch(path, _kube.guarded(plan.patch(), document))
+
+        _kube.again_after_conflict(restore)
+        rolling.live.refresh_config_map()
 
 
 def replace_targets(rolling: Rolling, targets: Mapping[str, Target]) -> Rolling:

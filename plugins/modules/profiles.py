@@ -258,14 +258,20 @@ def run(module: AnsibleModule) -> dict[str, object]:
         _profiles.parse_profiles(definitions)  # what is wrong by itself is told without a cluster
     cluster = _kube.connect(module)
     profiles = read_profiles(module, cluster, definitions) if wanted else {}
-    return _kube.again_after_conflict(lambda: keep_profiles(module, cluster, profiles))
+    planned: list[dict[str, object]] = []
+    _kube.again_after_conflict(lambda: keep_profiles(module, cluster, profiles, planned))
+    # A write whose answer was lost is found done by the next look, and was ours.
+    return next((plan for plan in reversed(planned) if plan["changed"]), planned[-1])
 
 
 def keep_profiles(
-    module: AnsibleModule, cluster: _kube.Cluster, profiles: dict[str, _profiles.Profile]
-) -> dict[str, object]:
-    """Look, plan and write. Raises ClusterError with status 409 where somebody has changed the
-    ConfigMap in between.
+    module: AnsibleModule,
+    cluster: _kube.Cluster,
+    profiles: dict[str, _profiles.Profile],
+    planned: list[dict[str, object]],
+) -> None:
+    """Look, plan (a result is added to planned) and write. Raises ClusterError with status 409
+    where somebody has changed the ConfigMap in between.
     """
     given = module.params
     wanted = given["state"] == "present"
@@ -282,10 +288,8 @@ def keep_profiles(
         # In check mode what stood before this in uninstall has not been done, so all looks used.
         used = set() if module.check_mode else keys_in_use(cluster, given["name"])
         plan = _config_map.plan_removal(observed, used)
-    if not module.check_mode:
-        write(module, cluster, plan, labels, document, new=namespace is None)
     data = observed.data if observed else {}
-    return {
+    result: dict[str, object] = {
         "changed": bool(plan or labels),
         "differs": bool(plan or labels),
         "diff": show(plan, given["namespace"], namespace, labels),
@@ -299,6 +303,9 @@ def keep_profiles(
             for name, profile in profiles.items()
         },
     }
+    planned.append(result)
+    if not module.check_mode:
+        write(module, cluster, plan, labels, document, new=namespace is None)
 
 
 def files_of(
