@@ -153,6 +153,7 @@ class Lease:
         self._document: _kube.Json = {}  # empty until it is held
         self._renewed = 0.0  # when the last good renewal was sent
         self._start: datetime | None = None  # the server's time when our clock was at zero
+        self.waited = False  # for another run, which may have changed what was seen before
         self._lost = ""
         self._trouble = ""  # why the last renewal failed
 
@@ -183,7 +184,7 @@ class Lease:
                     " Nothing is changed beside it; run again when it has ended."
                 )
             if act is Act.WAIT and seen and first is None:
-                first = Sight(seen, now)
+                first, self.waited = Sight(seen, now), True
                 said(
                     f"{_who(seen)} holds {self._where}. Waiting up to {seen.duration:g} s to see"
                     " whether that run still renews it; if not, it is taken over."

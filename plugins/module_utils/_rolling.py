@@ -20,6 +20,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._drain import PODS, Drainer
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     ClusterError,
+    LeaseError,
     RefusedError,
     SharingError,
     some,
@@ -222,6 +223,9 @@ class Rolling:
             self.done.touched += nodes
             old = self._change(nodes, plan)
             self.done.failed |= self._settle(nodes, old, what)
+        except LeaseError:
+            drained = False  # the run that has taken over sees to the nodes
+            raise
         finally:
             if drained:
                 self._drainer().uncordon(nodes)
@@ -240,9 +244,12 @@ class Rolling:
         states = [observed.nodes[node] for node in nodes if node in observed.nodes]
         affected = sorted({hurt.pod.node for hurt in hurts})
         self.said(f"draining {counted(len(affected))} of {len(_guard.pods_of(hurts))} pods")
-        self.done.evicted += self._drainer().drain(
-            affected, lambda pods: _guard.pods_of(guard.of(states, pods))
-        )
+
+        def still_hurt(pods: Sequence[_guard.GpuPod]) -> list[_guard.GpuPod]:
+            self.check()
+            return _guard.pods_of(guard.of(states, pods))
+
+        self.done.evicted += self._drainer().drain(affected, still_hurt)
         return True
 
     def _drainer(self) -> Drainer:
@@ -251,6 +258,7 @@ class Rolling:
     def _change(self, nodes: Sequence[str], plan: RolloutPlan) -> list[str]:
         """Move labels and restart pods. Returns the uids of the pods that were deleted."""
         seen = self.live.observe().pods
+        self.check()
         self._refresh([pod for node in nodes if node in plan.refresh for pod in seen.get(node, ())])
         patches = {node: _metadata(node, plan) for node in nodes}
         self.check()
@@ -403,15 +411,19 @@ class Restorer:
         path = _kube.object_path(
             _kube.namespaced("configmaps", rolling.settings.namespace), rolling.settings.config_map
         )
-        document = rolling.cluster.find(path)
-        if document is None:
-            return
-        observed = _config_map.read_config_map(document)
-        plan = _config_map.plan_config_map(observed, files, now=rolling.cluster.now())
-        if plan:
-            rolling.check()
-            rolling.cluster.patch(path, _kube.guarded(plan.patch(), document))
-            rolling.live.refresh_config_map()
+
+        def restore() -> None:
+            document = rolling.cluster.find(path)
+            if document is None or not files:
+                return
+            observed = _config_map.read_config_map(document)
+            plan = _config_map.plan_config_map(observed, files, now=rolling.cluster.now())
+            if plan:
+                rolling.check()
+                rolling.cluster.patch(path, _kube.guarded(plan.patch(), document))
+
+        _kube.again_after_conflict(restore)
+        rolling.live.refresh_config_map()
 
 
 def replace_targets(rolling: Rolling, targets: Mapping[str, Target]) -> Rolling:

@@ -140,7 +140,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     path = _kube.object_path(_kube.CLUSTER_POLICIES, params["name"])
     deadline = time.monotonic() + (0 if module.check_mode else params["timeout"])
     if params["state"] == "absent":
-        return undo(module, cluster, path)
+        return _kube.again_after_conflict(lambda: undo(module, cluster, path))
     if module.check_mode and cluster.find(path) is None and params["state"] == "checked":
         return result(
             _operator.Pointer(), _operator.Pointer(), changed=False
@@ -150,14 +150,19 @@ def run(module: AnsibleModule) -> dict[str, object]:
     wanted = _operator.Pointer(params["config_map"], params["default_profile"])
     if params["state"] == "present" and before != wanted and not module.check_mode:
         with held(module, cluster):
-            patch = _kube.guarded(_operator.pointer_patch(policy, wanted), policy)
-            policy = cluster.patch(path, patch)
+            policy = _kube.again_after_conflict(lambda: put(cluster, path, wanted))
             check(cluster, policy, wanted, deadline, params["namespace"])
     elif not module.check_mode:
         check(cluster, policy, wanted, deadline, params["namespace"])
     changed = params["state"] == "present" and before != wanted
     after = wanted if params["state"] == "present" else before
     return result(before, after, changed=changed)
+
+
+def put(cluster: _kube.Cluster, path: str, wanted: _operator.Pointer) -> _kube.Json:
+    """Set the pointer; the operator writes to its ClusterPolicy too."""
+    policy = cluster.get(path)
+    return cluster.patch(path, _kube.guarded(_operator.pointer_patch(policy, wanted), policy))
 
 
 def check(
