@@ -371,35 +371,57 @@ class Restorer:
         moved = {*touched, *self._moved_before(targets)}
         known = {node: targets[node] for node in sorted(moved) if node in targets}
         back = replace_targets(rolling, known)
-        plan = plan_rollout(known.values(), rolling.live.observe())
+        observed = rolling.live.observe()
+        plan = plan_rollout(known.values(), observed)
         work = sorted(work_of(plan, known), key=lambda node: node not in rolling.done.failed)
         work += plan.nodes(Step.WAIT, Step.RECORD)
         rolling.said(f"going back: {counted(len(work))}")
         for start in range(0, len(work), at_once):
             back._batch(work[start : start + at_once], "going back")
+        unready = [node for node in plan.nodes(Step.SKIP) if node in observed.nodes]
+        self._move_labels(unready, known)
         took = duration(rolling.live.now() - started)
-        lost = sorted(set(touched) - known.keys())
+        lacks = back.done.failed | {node: Lack("node", "node is NotReady") for node in unready}
         told = [f"Back on the profiles of before after {took}: {counted(len(work))}."]
-        if back.done.failed:
+        if lacks:
             told = [
-                f"Going back took {took}, and {len(back.done.failed)} of {len(work)} nodes are not"
-                " there yet:",
-                *lack_table(back.done.failed),
+                f"Going back took {took}, and {len(lacks)} of {len(work) + len(unready)} nodes are"
+                " not there yet:",
+                *lack_table(lacks),
             ]
-        if lost:
+        if lost := sorted(set(touched) - known.keys()):
             told.append(f"Without a profile of before, and left as they are: {', '.join(lost)}.")
         return [*told, "Correct the profile or the cause, and run again."]
 
+    def _move_labels(self, nodes: Sequence[str], targets: Mapping[str, Target]) -> None:
+        """Where a node cannot be waited for, its label at least is as before, for when it comes
+        back.
+        """
+        if nodes:
+            self.rolling.check()
+            self.rolling.cluster.patch_nodes(
+                {
+                    node: {
+                        "labels": {PROFILE_LABEL: targets[node].label},
+                        "annotations": {CONFIG_HASH_ANNOTATION: None},
+                    }
+                    for node in nodes
+                }
+            )
+
     def _moved_before(self, targets: Mapping[str, Target]) -> list[str]:
-        """Nodes that a run which was killed has brought to what is now taken back."""
-        nodes = self.rolling.live.observe().nodes
+        """Nodes that have what is now taken back, and not by this run: a run that was killed has
+        brought it to them; or their plugin has started meanwhile, and so loaded it.
+        """
+        observed = self.rolling.live.observe()
+        both = self.rolling.targets.keys() & targets.keys() & observed.nodes.keys()
+        before = plan_rollout([targets[node] for node in both], observed)
+        has, had = before.before, before.after
         return [
             node
-            for node, target in self.rolling.targets.items()
-            if node in targets
-            and node in nodes
-            and nodes[node].annotations.get(CONFIG_HASH_ANNOTATION) == target.hash
-            and targets[node].hash != target.hash
+            for node in both
+            if has[node] == self.rolling.targets[node].hash != had[node]
+            or (has[node] == had[node] and before.steps[node] is Step.RESTART)
         ]
 
     def _restore_content(self) -> None:

@@ -148,7 +148,7 @@ def test_mirror_does_not_hammer_a_server_that_ends_each_watch_at_once(scene: Sce
     "breakage",
     [
         urllib3.exceptions.ProtocolError("Connection broken"),
-        urllib3.exceptions.ReadTimeoutError(None, "/", "timed out"),  # type: ignore[arg-type]
+        urllib3.exceptions.ReadTimeoutError(None, "/", "timed out"),
     ],
 )
 def test_mirror_lists_again_after_a_broken_connection(scene: Scene, breakage: Exception) -> None:

@@ -313,6 +313,16 @@ def test_going_back_reaches_nodes_that_a_killed_run_has_moved() -> None:
     assert found.is_at(found.old)
 
 
+def test_going_back_reaches_nodes_that_restarted_by_themselves() -> None:
+    """They have loaded the new content, whatever their annotation says."""
+    found = scene()
+    refuse_dev(found, "n2")
+    during(found, lambda: found.fleet.restart("n4"))
+    told = found.fails()
+    assert told[-2].endswith(": 4 nodes.")
+    assert found.is_at(found.old)
+
+
 def test_going_back_leaves_a_default_that_was_renamed() -> None:
     """Nodes without a label, whose content stays, are not touched by another name of it."""
     old, new = profiles(default=2), profiles(base=2, default=2)
