@@ -145,7 +145,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             cluster = _kube.connect(_Options(dict(self._task.args)))
             namespace = str(options.get("namespace") or "gpu-operator")
-            with _lease.held(cluster, namespace, str(options.get("run") or ""), keep=True):
+            name, said = str(options.get("run") or ""), self._display.warning
+            with _lease.held(cluster, namespace, name, keep=True, said=said):
                 yield
         except SharingError as error:
             raise AnsibleActionFail(str(error)) from None

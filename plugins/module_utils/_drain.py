@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     ClusterError,
+    LeaseError,
     SharingError,
     some,
 )
@@ -159,6 +160,8 @@ class Drainer:
         try:
             self.cordon(nodes)
             return self.evict(nodes, hurt)
+        except LeaseError:
+            raise  # the run that has taken over sees to the nodes
         except SharingError as error:
             self._undo(nodes, error)
             raise

@@ -330,6 +330,9 @@ class History:
                     continue
             elif known != revision:
                 self._note(revision)
+            for each in history:
+                if each.state is State.STARTED and each.number < revision.number:
+                    self._note(replace(each, state=State.FAILED))  # its run was killed
             return revision
         raise ClusterError(
             f"A revision of ConfigMap {self.config_map} could not be added in namespace"

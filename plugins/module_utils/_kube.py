@@ -12,15 +12,18 @@ and without client objects, so that a list of thousands of nodes stays cheap.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlencode
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError, some
+from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -44,10 +47,10 @@ CLUSTER_POLICIES = "/apis/nvidia.com/v1/clusterpolicies"
 AGENT = "gpufleet.sharing"
 PAGE = 500
 CONCURRENCY = 16
+CONFLICTS = 4  # with others, after which a write is tried again
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 _TIMEOUT = 60.0
 _WATCH_SECONDS = 50  # the server ends a watch before our patience for silence ends
-_SAFE_TO_REPEAT = frozenset({"GET", "PATCH", "DELETE"})
 
 
 class Cluster:
@@ -152,11 +155,18 @@ class Cluster:
             response.close()
 
     def create(self, path: str, body: Mapping[str, object]) -> Json:
+        """One whose answer was lost is asked for again, so 409 may be about our own object."""
         return self._request("POST", path, body=body)
 
     def patch(self, path: str, body: Mapping[str, object]) -> Json:
-        """A JSON merge patch: only the keys in body are touched, null removes one."""
-        return self._request("PATCH", path, body=body)
+        """A JSON merge patch: only the keys in body are touched, null removes one.
+
+        One that does not care which version of the object it meets (guarded) is tried again after
+        a conflict.
+        """
+        if version_of(body):
+            return self._request("PATCH", path, body=body)
+        return again_after_conflict(lambda: self._request("PATCH", path, body=body))
 
     def patch_if_there(self, path: str, body: Mapping[str, object]) -> None:
         """Like patch, but an object that is gone is fine."""
@@ -172,10 +182,16 @@ class Cluster:
         """
         seen = {"uid": uid, "resourceVersion": resource_version}
         preconditions = {name: value for name, value in seen.items() if value}
+        body = {"preconditions": preconditions} if preconditions else None
+
+        def attempt() -> Json:
+            return self._request("DELETE", path, body=body)
+
         try:
-            self._request(
-                "DELETE", path, body={"preconditions": preconditions} if preconditions else None
-            )
+            if resource_version:
+                attempt()
+            else:
+                again_after_conflict(attempt)
         except ClusterError as error:
             if error.status != 404:
                 raise
@@ -265,7 +281,7 @@ class Cluster:
                 self.server + path + ("?" + filled if filled else ""),
                 body=_encode(body) if body is not None else None,
                 headers=headers,
-                **{"retries": _retries(method, reached=bool(self._date)), **options},
+                **{"retries": _retries(reached=bool(self._date)), **options},
                 timeout=_TIMEOUT,
             )
         except urllib3.exceptions.HTTPError as error:
@@ -364,18 +380,17 @@ def _encode(body: Mapping[str, object]) -> str:
     return text
 
 
-def _retries(method: str, *, reached: bool) -> urllib3.Retry:
-    """Wait and try again when the server asks for it; after a broken connection, or a fault of the
-    server, only what is safe to repeat. A server that was reached before may be restarting: some 20
-    seconds are given to it.
+def _retries(*, reached: bool) -> urllib3.Retry:
+    """Try again when the server asks for it, after a broken connection and after a fault of
+    the server: every object that we create has a name of its own, so nothing is made twice. A
+    server that was reached before may be restarting: some 20 seconds are given to it.
     """
-    safe = method in _SAFE_TO_REPEAT
     return urllib3.Retry(
         total=12,
         connect=8 if reached else 2,
-        read=3 if safe else 0,
+        read=3,
         status=8,
-        status_forcelist=(429, 503, *((500, 502, 504) if safe else ())),
+        status_forcelist=(429, 500, 502, 503, 504),
         allowed_methods=None,
         backoff_factor=0.25,
         backoff_max=4,
@@ -409,6 +424,18 @@ def _reason(error: BaseException) -> str:
         error = inner
     text = str(error)
     return text.rsplit(": ", maxsplit=1)[-1].strip("() ") if "object at 0x" in text else text
+
+
+def again_after_conflict(action: Callable[[], T]) -> T:
+    """Look and write again where somebody else has written in between, a few times."""
+    for pause in islice(pauses(), CONFLICTS):
+        try:
+            return action()
+        except ClusterError as error:
+            if error.status != 409:
+                raise
+        time.sleep(pause)
+    return action()
 
 
 def version_of(document: object) -> str:

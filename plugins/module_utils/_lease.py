@@ -153,6 +153,7 @@ class Lease:
         self._document: _kube.Json = {}  # empty until it is held
         self._renewed = 0.0  # when the last good renewal was sent
         self._start: datetime | None = None  # the server's time when our clock was at zero
+        self.waited = False  # for another run, which may have changed what was seen before
         self._lost = ""
         self._trouble = ""  # why the last renewal failed
 
@@ -183,7 +184,7 @@ class Lease:
                     " Nothing is changed beside it; run again when it has ended."
                 )
             if act is Act.WAIT and seen and first is None:
-                first = Sight(seen, now)
+                first, self.waited = Sight(seen, now), True
                 said(
                     f"{_who(seen)} holds {self._where}. Waiting up to {seen.duration:g} s to see"
                     " whether that run still renews it; if not, it is taken over."
@@ -331,11 +332,23 @@ def held(
             lease.release(said)
 
 
-def remove_lease(cluster: _kube.Cluster, namespace: str) -> None:
-    """Remove the Lease, unless a run holds it."""
-    path = _kube.object_path(_kube.namespaced("leases", namespace, GROUP), LEASE)
-    document = cluster.find(path)
-    if document is None or read_lease(document).holder:
+def let_go(cluster: _kube.Cluster, namespace: str, holder: str) -> None:
+    """Release the Lease that an earlier module of this run has kept, if it is still the run's."""
+    path, document = _find(cluster, namespace)
+    name = clean_holder(holder)
+    if document is None or not name or read_lease(document).holder != name:
+        return
+    try:
+        cluster.patch(path, _guarded(document, {"holderIdentity": ""}))
+    except ClusterError as error:
+        if error.status not in (404, 409):  # a run has just taken it
+            raise
+
+
+def remove_lease(cluster: _kube.Cluster, namespace: str, holder: str = "") -> None:
+    """Remove the Lease, unless another run than holder has it."""
+    path, document = _find(cluster, namespace)
+    if document is None or read_lease(document).holder not in ("", clean_holder(holder)):
         return
     version = text_at(document, "metadata", "resourceVersion")
     try:
@@ -343,6 +356,11 @@ def remove_lease(cluster: _kube.Cluster, namespace: str) -> None:
     except ClusterError as error:
         if error.status != 409:  # a run has just taken it
             raise
+
+
+def _find(cluster: _kube.Cluster, namespace: str) -> tuple[str, _kube.Json | None]:
+    path = _kube.object_path(_kube.namespaced("leases", namespace, GROUP), LEASE)
+    return path, cluster.find(path)
 
 
 def _renew_until(lease: Lease, stop: Event) -> None:

@@ -20,16 +20,13 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._drain import PODS, Drainer
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     ClusterError,
+    LeaseError,
     RefusedError,
     SharingError,
     some,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import PROFILE_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._live import LiveFleet
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
-    key_of,
-    to_plugin_config,
-)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
     Desired,
     Lack,
@@ -226,6 +223,9 @@ class Rolling:
             self.done.touched += nodes
             old = self._change(nodes, plan)
             self.done.failed |= self._settle(nodes, old, what)
+        except LeaseError:
+            drained = False  # the run that has taken over sees to the nodes
+            raise
         finally:
             if drained:
                 self._drainer().uncordon(nodes)
@@ -244,9 +244,12 @@ class Rolling:
         states = [observed.nodes[node] for node in nodes if node in observed.nodes]
         affected = sorted({hurt.pod.node for hurt in hurts})
         self.said(f"draining {counted(len(affected))} of {len(_guard.pods_of(hurts))} pods")
-        self.done.evicted += self._drainer().drain(
-            affected, lambda pods: _guard.pods_of(guard.of(states, pods))
-        )
+
+        def still_hurt(pods: Sequence[_guard.GpuPod]) -> list[_guard.GpuPod]:
+            self.check()
+            return _guard.pods_of(guard.of(states, pods))
+
+        self.done.evicted += self._drainer().drain(affected, still_hurt)
         return True
 
     def _drainer(self) -> Drainer:
@@ -255,6 +258,7 @@ class Rolling:
     def _change(self, nodes: Sequence[str], plan: RolloutPlan) -> list[str]:
         """Move labels and restart pods. Returns the uids of the pods that were deleted."""
         seen = self.live.observe().pods
+        self.check()
         self._refresh([pod for node in nodes if node in plan.refresh for pod in seen.get(node, ())])
         patches = {node: _metadata(node, plan) for node in nodes}
         self.check()
@@ -421,27 +425,27 @@ class Restorer:
         ]
 
     def _restore_content(self) -> None:
-        """Put the old content of all profiles back into the ConfigMap, also where no node has
-        loaded the new one yet: a node that restarts by itself would.
+        """Put the old content of all keys back into the ConfigMap: also what no plugin has loaded
+        yet, any restart would load.
         """
-        versioned = self.previous.versioned
-        files = {
-            key_of(profile, versioned=versioned): to_plugin_config(profile)
-            for profile in self.previous.profiles.values()
-        }
+        files = self.previous.files
         rolling = self.rolling
         path = _kube.object_path(
             _kube.namespaced("configmaps", rolling.settings.namespace), rolling.settings.config_map
         )
-        document = rolling.cluster.find(path)
-        if document is None or not files:
-            return
-        observed = _config_map.read_config_map(document)
-        plan = _config_map.plan_config_map(observed, files, now=rolling.cluster.now())
-        if plan:
-            rolling.check()
-            rolling.cluster.patch(path, _kube.guarded(plan.patch(), document))
-            rolling.live.refresh_config_map()
+
+        def restore() -> None:
+            document = rolling.cluster.find(path)
+            if document is None or not files:
+                return
+            observed = _config_map.read_config_map(document)
+            plan = _config_map.plan_config_map(observed, files, now=rolling.cluster.now())
+            if plan:
+                rolling.check()
+                rolling.cluster.patch(path, _kube.guarded(plan.patch(), document))
+
+        _kube.again_after_conflict(restore)
+        rolling.live.refresh_config_map()
 
 
 def replace_targets(rolling: Rolling, targets: Mapping[str, Target]) -> Rolling:

@@ -114,6 +114,17 @@ class Desired:
             group=self.groups.get(node, profile.name),
         )
 
+    @property
+    def files(self) -> dict[str, str]:
+        """The ConfigMap's keys and their content, the fixed key of the default included."""
+        files = {
+            key_of(profile, versioned=self.versioned): to_plugin_config(profile)
+            for profile in self.profiles.values()
+        }
+        if default := self.profiles.get(self.default_profile):
+            files[default.name] = to_plugin_config(default)
+        return files
+
     def targets(self) -> dict[str, Target]:
         return {node: self.target(node) for node in self.assignments}
 

@@ -31,6 +31,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._drain import Dra
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     ClusterError,
     FleetError,
+    LeaseError,
     SharingError,
     joined,
     some,
@@ -102,11 +103,18 @@ class Run:
         self, cluster: _kube.Cluster, request: Request, said: Callable[[str], None]
     ) -> None:
         self._cluster, self._request, self._said = cluster, request, said
-        desired, settings = request.desired, request.settings
+        desired = request.desired
         if wrong := list(
             undefined_profiles(desired.assignments, list(desired.profiles), desired.default_profile)
         ):
             raise joined(FleetError, wrong)
+        self._done = Outcome()
+        self._revision: int | None = None
+        self._look()
+
+    def _look(self) -> None:
+        """See how everything is, and plan."""
+        cluster, request, settings = self._cluster, self._request, self._request.settings
         self._live = LiveFleet(cluster, settings.namespace, settings.config_map)
         observed = self._live.observe()
         self._labels = self._plan_labels(observed.nodes)
@@ -123,8 +131,6 @@ class Run:
         if self._hurts and settings.drain == REFUSE and not request.explains:
             raise refusal(self._hurts)
         self._rows, self._quotas = self._make_rows(), self._find_quotas()
-        self._done = Outcome()
-        self._revision: int | None = None
 
     @property
     def differs(self) -> bool:
@@ -147,37 +153,54 @@ class Run:
         return found
 
     def carry_out(self) -> None:
-        """Write. Raises RolloutError and others of the tree."""
-        settings = self._request.settings
-        with _lease.held(
-            self._cluster, settings.namespace, self._request.run, said=self._said
-        ) as lease:
+        """Write what differs. Raises RolloutError and others of the tree."""
+        namespace, run = self._request.settings.namespace, self._request.run
+        if not self.differs:
+            _lease.let_go(self._cluster, namespace, run)
+            return
+        with _lease.held(self._cluster, namespace, run, said=self._said) as lease:
+            if lease.waited:
+                self._look()  # another run has changed what was seen before
             if self._leftover:
                 Drainer(self._cluster, 0, self._said).uncordon(self._leftover)
-            revision = self._history.open(self._asked(), self._request.run)
+            revision = self._history.open(self._asked(), run)
             self._revision = revision.number
-            rolling = Rolling(
-                cluster=self._cluster,
-                live=self._live,
-                targets=self._targets,
-                settings=settings,
-                check=lease.check,
-                said=self._said,
-                previous=self._previous(revision),
-                done=self._done,
-            )
-            self._live.start()
+            state = _history.State.FAILED
             try:
-                rolling.carry_out(self._plan)
+                self._roll(revision, lease.check)
+                if not self._done.failed:
+                    state = _history.State.GOOD
             except SharingError:
-                with suppress(ClusterError):  # what went wrong first is what has to be told
-                    self._history.close(revision, _history.State.FAILED)
+                with suppress(ClusterError, LeaseError):  # what went wrong first is to be told
+                    self._end(revision, state, lease.check)
                 raise
-            finally:
-                self._live.stop()
-            whole = not self._done.failed
-            self._history.close(revision, _history.State.GOOD if whole else _history.State.FAILED)
+            self._end(revision, state, lease.check)
             self._history.prune()
+
+    def _roll(self, revision: _history.Revision, check: Callable[[], None]) -> None:
+        """Bring the revision about."""
+        rolling = Rolling(
+            cluster=self._cluster,
+            live=self._live,
+            targets=self._targets,
+            settings=self._request.settings,
+            check=check,
+            said=self._said,
+            previous=self._previous(revision),
+            done=self._done,
+        )
+        self._live.start()
+        try:
+            rolling.carry_out(self._plan)
+        finally:
+            self._live.stop()
+
+    def _end(
+        self, revision: _history.Revision, state: _history.State, check: Callable[[], None]
+    ) -> None:
+        """Write down how it ended, unless another run has taken over, which then does it."""
+        check()
+        self._history.close(revision, state)
 
     def result(self) -> dict[str, object]:
         """What the module returns."""
@@ -203,7 +226,7 @@ class Run:
             "unfinished": self._unfinished,
             "nodes": [vars(row) for row in rows],
             "table": plan_table(rows, [len(batch) for batch in self._batches]),
-            "failed": {node: lack.reason for node, lack in self._done.failed.items()},
+            "unsettled": {node: lack.reason for node, lack in self._done.failed.items()},
         }
         return found | ({} if self._revision is None else {"revision": self._revision})
 

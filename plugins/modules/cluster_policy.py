@@ -91,6 +91,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import Cl
 from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from ansible.module_utils.basic import AnsibleModule
 
 SPEC: Spec = {
@@ -138,7 +140,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     path = _kube.object_path(_kube.CLUSTER_POLICIES, params["name"])
     deadline = time.monotonic() + (0 if module.check_mode else params["timeout"])
     if params["state"] == "absent":
-        return undo(module, cluster, path)
+        return _kube.again_after_conflict(lambda: undo(module, cluster, path))
     if module.check_mode and cluster.find(path) is None and params["state"] == "checked":
         return result(
             _operator.Pointer(), _operator.Pointer(), changed=False
@@ -147,15 +149,20 @@ def run(module: AnsibleModule) -> dict[str, object]:
     before = _operator.read_pointer(policy)
     wanted = _operator.Pointer(params["config_map"], params["default_profile"])
     if params["state"] == "present" and before != wanted and not module.check_mode:
-        with _lease.held(cluster, params["namespace"], params["run"], keep=True):
-            patch = _kube.guarded(_operator.pointer_patch(policy, wanted), policy)
-            policy = cluster.patch(path, patch)
+        with held(module, cluster):
+            policy = _kube.again_after_conflict(lambda: put(cluster, path, wanted))
             check(cluster, policy, wanted, deadline, params["namespace"])
     elif not module.check_mode:
         check(cluster, policy, wanted, deadline, params["namespace"])
     changed = params["state"] == "present" and before != wanted
     after = wanted if params["state"] == "present" else before
     return result(before, after, changed=changed)
+
+
+def put(cluster: _kube.Cluster, path: str, wanted: _operator.Pointer) -> _kube.Json:
+    """Set the pointer; the operator writes to its ClusterPolicy too."""
+    policy = cluster.get(path)
+    return cluster.patch(path, _kube.guarded(_operator.pointer_patch(policy, wanted), policy))
 
 
 def check(
@@ -179,11 +186,16 @@ def undo(module: AnsibleModule, cluster: _kube.Cluster, path: str) -> dict[str, 
     if patch is None:
         return result(before, before, changed=False)
     if not module.check_mode:
-        params = module.params
-        with _lease.held(cluster, params["namespace"], params["run"], keep=True):
+        with held(module, cluster):
             cluster.patch(path, _kube.guarded(patch, policy))
     ours = before.name == module.params["config_map"]
     return result(before, _operator.previous_pointer(policy) if ours else before, changed=True)
+
+
+def held(module: AnsibleModule, cluster: _kube.Cluster) -> AbstractContextManager[_lease.Lease]:
+    """The Lease of writing runs."""
+    namespace, name = module.params["namespace"], module.params["run"]
+    return _lease.held(cluster, namespace, name, keep=True, said=module.warn)
 
 
 def result(

@@ -258,6 +258,23 @@ def run(module: AnsibleModule) -> dict[str, object]:
         _profiles.parse_profiles(definitions)  # what is wrong by itself is told without a cluster
     cluster = _kube.connect(module)
     profiles = read_profiles(module, cluster, definitions) if wanted else {}
+    planned: list[dict[str, object]] = []
+    _kube.again_after_conflict(lambda: keep_profiles(module, cluster, profiles, planned))
+    # A write whose answer was lost is found done by the next look, and was ours.
+    return next((plan for plan in reversed(planned) if plan["changed"]), planned[-1])
+
+
+def keep_profiles(
+    module: AnsibleModule,
+    cluster: _kube.Cluster,
+    profiles: dict[str, _profiles.Profile],
+    planned: list[dict[str, object]],
+) -> None:
+    """Look, plan (a result is added to planned) and write. Raises ClusterError with status 409
+    where somebody has changed the ConfigMap in between.
+    """
+    given = module.params
+    wanted = given["state"] == "present"
     namespace_path = _kube.object_path(_kube.NAMESPACES, given["namespace"])
     namespace = cluster.find(namespace_path)
     config_maps = _kube.namespaced("configmaps", given["namespace"])
@@ -271,10 +288,8 @@ def run(module: AnsibleModule) -> dict[str, object]:
         # In check mode what stood before this in uninstall has not been done, so all looks used.
         used = set() if module.check_mode else keys_in_use(cluster, given["name"])
         plan = _config_map.plan_removal(observed, used)
-    if not module.check_mode:
-        write(module, cluster, plan, labels, document, new=namespace is None)
     data = observed.data if observed else {}
-    return {
+    result: dict[str, object] = {
         "changed": bool(plan or labels),
         "differs": bool(plan or labels),
         "diff": show(plan, given["namespace"], namespace, labels),
@@ -288,6 +303,9 @@ def run(module: AnsibleModule) -> dict[str, object]:
             for name, profile in profiles.items()
         },
     }
+    planned.append(result)
+    if not module.check_mode:
+        write(module, cluster, plan, labels, document, new=namespace is None)
 
 
 def files_of(
@@ -382,8 +400,8 @@ def write(
     if labels:
         write_namespace(cluster, namespace_path, labels, new=new)
     if plan:
-        keep = given["keep_lease"]
-        with _lease.held(cluster, given["namespace"], given["run"], keep=keep) as lease:
+        keep, said = given["keep_lease"], module.warn
+        with _lease.held(cluster, given["namespace"], given["run"], keep=keep, said=said) as lease:
             if plan.before is not None and given["state"] == "present":
                 note_found(module, cluster, plan.before)
             lease.check()
@@ -391,7 +409,7 @@ def write(
             write_config_map(cluster, config_maps, given["name"], plan, document)
     if given["state"] == "absent":
         history_of(module, cluster).remove()
-        _lease.remove_lease(cluster, given["namespace"])
+        _lease.remove_lease(cluster, given["namespace"], given["run"])
 
 
 def show(

@@ -99,7 +99,7 @@ options:
     type: int
     default: 0
   max_failures:
-    description: How many nodes may fail before the rollout stops. They are listed as RV(failed).
+    description: How many nodes may fail before the rollout stops. They are listed as RV(unsettled).
     type: int
     default: 0
   on_failure:
@@ -280,10 +280,10 @@ table:
   type: list
   elements: str
   returned: always
-failed:
+unsettled:
   description: Why nodes do not have their profile though the rollout went on, by node.
   type: dict
-  returned: success
+  returned: always
 revision:
   description: The number of the revision that the fleet is on.
   type: int
@@ -370,7 +370,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     with Progress(module.params["progress"]) as said:
         request = read_request(module)
         found = Run(_kube.connect(module), request, said)
-        if found.differs and not module.check_mode:
+        if not module.check_mode:
             found.carry_out()
         for text in found.warnings:
             module.warn(text)

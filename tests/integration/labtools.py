@@ -294,6 +294,29 @@ def module_result(lab: Lab, name: str, arguments: Mapping[str, Any], *flags: str
     return result
 
 
+def lease_holder(lab: Lab) -> str:
+    """Who holds the lease; empty when it has been released."""
+    lease = lab.json("lease", "gpufleet-sharing", "-n", "gpu-operator")
+    return str(lease["spec"].get("holderIdentity", ""))
+
+
+def remains(lab: Lab) -> list[str]:
+    """Whatever uninstall has to take away, as kind/name: marks of ours on objects, and objects that
+    we keep: but namespaces and ConfigMaps of our making stay where others have put something in.
+    """
+    found = []
+    for kind in ("nodes", "namespaces", "pods", "configmaps", "leases", "controllerrevisions"):
+        for item in lab.json(kind, "-A")["items"]:
+            metadata = item["metadata"]
+            labels = metadata.get("labels", {})
+            marks = [*metadata.get("annotations", {}), *labels]
+            kept = labels.get("app.kubernetes.io/managed-by") == "gpufleet.sharing"
+            ours = kept and kind not in ("namespaces", "configmaps")
+            if ours or any(mark.startswith("gpufleet.sharing/") for mark in marks):
+                found.append(f"{kind}/{metadata['name']}")
+    return found
+
+
 def connected(lab: Lab) -> _kube.Cluster:
     """The collection's own door to the lab, for tests below the modules."""
     settings = kubernetes.client.Configuration()

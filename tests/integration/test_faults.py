@@ -1,0 +1,384 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Site through an API server that goes wrong, and beside other runs.
+
+What may be repeated is repeated; else the run fails in words, and the next one finishes.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _config_map, _profiles
+from ansible_collections.gpufleet.sharing.tests.integration.faults import Fault, FaultProxy, Rule
+from ansible_collections.gpufleet.sharing.tests.integration.killing import Running, at_write
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    GROUPS,
+    PROFILES,
+    Lab,
+    Run,
+    write_inventory,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.sampler import _Watch
+from ansible_collections.gpufleet.sharing.tests.integration.workloads import Workload, start
+
+SPACE = "gpu-operator"
+NAME = "device-plugin-config"
+LEASE = ("lease", "gpufleet-sharing", "-n", SPACE)
+METHODS = ("GET", "POST", "PATCH", "DELETE")
+KINDS = ("configmaps", "nodes", "pods", "eviction", "leases", "controllerrevisions", "daemonsets")
+OTHERS = ("namespaces", "clusterpolicies")
+WORK = Workload("web", ["dev-gpu-01", "dev-gpu-02"], pods=14)  # 6 slots a node are too few
+HELM_TIMEOUT = 15
+VARIABLES = {"gpu_operator_timeout": HELM_TIMEOUT}
+
+
+class States:
+    """Every state of the ConfigMap that the API server has shown."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.seen: list[dict[str, Any]] = []
+        self._watch = _Watch(lab, f"/api/v1/namespaces/{SPACE}/configmaps", self._see)
+
+    def _see(self, documents: list[dict[str, Any]], _whole: bool) -> None:
+        self.seen += [each for each in documents if each["metadata"]["name"] == NAME]
+
+    def __enter__(self) -> States:
+        self._watch.begin()
+        return self
+
+    def __exit__(self, *_told: object) -> None:
+        self._watch.end()
+
+    def check(self) -> None:
+        """Each is one inventory's files, whole, and says so of itself."""
+        wholes = [files(8), files(6)]
+        for document in self.seen:
+            found = _config_map.read_config_map(document)
+            assert {key: found.data[key] for key in files(8)} in wholes, found.data
+            for key, written in found.written.items():
+                assert written.hash == _profiles.config_hash(found.data[key])
+
+
+def profiles(dev: int) -> dict[str, Any]:
+    return {**PROFILES, "dev": {"replicas": dev}}
+
+
+def files(dev: int) -> dict[str, str]:
+    parsed = _profiles.parse_profiles(profiles(dev))
+    return {name: _profiles.to_plugin_config(profile) for name, profile in parsed.items()}
+
+
+def inventory_of(folder: Path, dev: int, **more: object) -> Path:
+    variables = {"gpu_sharing_profiles": profiles(dev), "gpu_sharing_drain": "evict", **more}
+    return write_inventory(folder / f"dev-{dev}", GROUPS, variables)
+
+
+def dev_now(lab: Lab) -> int:
+    """The replicas that the ConfigMap has for dev."""
+    data = lab.json("configmap", NAME, "-n", SPACE)["data"]
+    return 6 if data["dev"] == files(6)["dev"] else 8
+
+
+def check_done(lab: Lab, dev: int) -> None:
+    """Everything is as asked for, and nothing is left behind."""
+    slots = {"dev-gpu-01": dev, "dev-gpu-02": dev, "prod-gpu-01": 8, "prod-gpu-02": 8}
+    wanted = {node: str(count) for node, count in slots.items()} | {"train-gpu-01": "4"}
+    assert lab.allocatable() == wanted
+    assert not lab.json(*LEASE)["spec"].get("holderIdentity")
+    revisions = lab.json("controllerrevisions", "-n", SPACE)["items"]
+    notes = {each["revision"]: each["metadata"].get("annotations", {}) for each in revisions}
+    states = {n: note.get("gpufleet.sharing/state") for n, note in notes.items()}
+    ours = {number: state for number, state in states.items() if state}
+    assert ours[max(ours)] == "good"
+    assert "started" not in ours.values()
+    for node in lab.json("nodes")["items"]:
+        assert "gpufleet.sharing/cordoned" not in node["metadata"].get("annotations", {})
+        assert not node["spec"].get("unschedulable")
+    helm = lab.json("secrets", "-n", SPACE, "-l", "owner=helm")["items"]
+    assert not [each for each in helm if "pending" in each["metadata"]["labels"]["status"]]
+
+
+def every(fault: Fault, *kinds: str, methods: tuple[str, ...] = METHODS) -> list[Rule]:
+    """The first request of each kind meets a fault."""
+    return [
+        Rule(fault, [method], rf"/{kind}(/[^/]*)?(\?|$)", times=1)
+        for method in methods
+        for kind in kinds
+    ]
+
+
+@pytest.fixture
+def proxy(lab: Lab, tmp_path: Path) -> Iterator[FaultProxy]:
+    with FaultProxy(lab, tmp_path / "proxy") as running:
+        yield running
+
+
+def site(lab: Lab, folder: Path, variables: Mapping[str, object] | None = None) -> Run:
+    return lab.playbook("site", folder, variables={**VARIABLES, **(variables or {})})
+
+
+def tell(what: object, run: Run, proxy: FaultProxy) -> None:
+    met = sorted({f"{each.method} {each.path.partition('?')[0]}" for each in proxy.faults})
+    print(f"FAULT {what}: rc {run.rc}, {len(proxy.faults)} faults on {len(met)} paths")
+
+
+@pytest.mark.parametrize("fault", [Fault(500), Fault(cut="after")], ids=str)
+def test_first_install_through_faults(
+    lab: Lab, proxy: FaultProxy, tmp_path: Path, fault: Fault
+) -> None:
+    """Everything is created; what has been created, though the answer was lost, is not twice."""
+    if fault.cut:
+        lab.playbook("uninstall", inventory_of(tmp_path, 8)).succeeded()
+        lab.kubectl("delete", "namespace", SPACE, "--wait", "--ignore-not-found")
+    proxy.use(*every(fault, *KINDS, *OTHERS))
+    run = site(proxy.lab, inventory_of(tmp_path, 8))
+    tell(f"install {fault}", run, proxy)
+    run.succeeded()
+    assert [each for each in proxy.faults if each.method == "POST"]
+    check_done(lab, 8)
+
+
+@pytest.fixture(scope="module")
+def busy(lab: Lab) -> Lab:
+    """With pods on all slots of dev, so that fewer need evictions."""
+    start(lab, WORK)
+    return lab
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(409),
+        Fault(429, retry_after=1),
+        Fault(500),
+        Fault(500, late=True),
+        Fault(503),
+        Fault(cut="before"),
+        Fault(cut="after"),
+        Fault(cut="body"),
+        Fault(delay=2),
+    ],
+    ids=str,
+)
+def test_single_faults_do_not_fail_a_run(
+    busy: Lab, proxy: FaultProxy, tmp_path: Path, fault: Fault
+) -> None:
+    dev = 14 - dev_now(busy)
+    methods = METHODS[1:] if fault.status == 409 else METHODS
+    proxy.use(*every(fault, *KINDS, *OTHERS, methods=methods))
+    with States(busy) as states:
+        run = site(proxy.lab, inventory_of(tmp_path, dev))
+    tell(fault, run, proxy)
+    run.succeeded()
+    check_done(busy, dev)
+    states.check()
+    assert len(proxy.faults) >= 6
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(500), Fault(cut="body"), Fault(429, retry_after=1)], ids=str
+)
+def test_versioned_mode_through_faults(
+    busy: Lab, proxy: FaultProxy, tmp_path: Path, fault: Fault
+) -> None:
+    """Labels move, and pods are annotated so that they see the new key."""
+    dev = 14 - dev_now(busy)
+    mode = {"gpu_sharing_rollout_mode": "versioned"}
+    proxy.use(*every(fault, *KINDS, *OTHERS))
+    run = site(proxy.lab, inventory_of(tmp_path, dev), mode)
+    tell(f"versioned {fault}", run, proxy)
+    run.succeeded()
+    check_done(busy, dev)
+    site(busy, inventory_of(tmp_path, dev)).succeeded()  # back in place
+    check_done(busy, dev)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_bad_weather(busy: Lab, tmp_path: Path, seed: int) -> None:
+    """Every tenth request fails, one way or another: done, or a line that says what."""
+    dev = 14 - dev_now(busy)
+    kinds = (Fault(429, retry_after=1), Fault(500), Fault(cut="after"), Fault(cut="body"))
+    rules = [Rule(fault, probability=0.025) for fault in kinds]
+    folder = inventory_of(tmp_path, dev)
+    with FaultProxy(busy, tmp_path / "proxy", *rules, seed=seed) as proxy, States(busy) as states:
+        run = site(proxy.lab, folder)
+    tell(f"weather {seed}", run, proxy)
+    if run.rc != 0:
+        told = "failed (500)", "cannot be reached", "Failure when executing Helm", "could not be"
+        assert any(text in run.output for text in told), run.output
+        assert "Traceback" not in run.output
+    finish(busy, folder)
+    check_done(busy, dev)
+    states.check()
+
+
+def finish(lab: Lab, folder: Path, variables: Mapping[str, object] | None = None) -> Run:
+    """The next plain run; where Helm has been interrupted, the one that it says to wait for."""
+    run = site(lab, folder, variables)
+    if run.rc != 0 and "another run may still be at work" in run.output:
+        time.sleep(HELM_TIMEOUT)
+        run = site(lab, folder, variables)
+    return run.succeeded()
+
+
+@pytest.mark.parametrize(
+    "fault", [Fault(500), Fault(cut="after"), Fault(429, retry_after=1), Fault(409)], ids=str
+)
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
+def test_faults_of_helm(
+    busy: Lab, proxy: FaultProxy, tmp_path: Path, fault: Fault, method: str
+) -> None:
+    """Helm repeats little. A run that fails says what, and the next one goes on."""
+    if (method, fault.status) == ("GET", 409):
+        pytest.skip("no such answer")
+    dev = dev_now(busy)
+    turn = {"gpu_operator_values": {"driver": {"enabled": bool(time.time_ns() % 2)}}}
+    values = json.loads(helm_values(busy))
+    turn["gpu_operator_values"]["driver"]["enabled"] = not values.get("driver", {}).get("enabled")
+    proxy.use(*every(fault, "secrets", methods=(method,)))
+    folder = inventory_of(tmp_path, dev)
+    run = site(proxy.lab, folder, turn)
+    tell(f"helm {method} {fault}", run, proxy)
+    assert proxy.faults
+    if run.rc != 0:
+        assert "Helm" in run.output or "secrets" in run.output
+        assert "Traceback" not in run.output
+    finish(busy, folder, turn)
+    check_done(busy, dev)
+    assert json.loads(helm_values(busy))["driver"] == turn["gpu_operator_values"]["driver"]
+
+
+def helm_values(lab: Lab) -> str:
+    command = ["helm", "get", "values", "gpu-operator", "-n", SPACE, "-o", "json"]
+    done = subprocess.run(command, env=lab.environ, check=True, text=True, capture_output=True)
+    return done.stdout
+
+
+def test_watches_that_break_are_resumed(busy: Lab, proxy: FaultProxy, tmp_path: Path) -> None:
+    dev = 14 - dev_now(busy)
+    cuts = [Rule(Fault(cut="body"), ["GET"], "watch=1", times=6)]
+    cuts.append(Rule(Fault(500), ["GET"], "watch=1", times=2))
+    proxy.use(*cuts)
+    site(proxy.lab, inventory_of(tmp_path, dev)).succeeded()
+    watches = [each for each in proxy.requests if "watch=1" in each.path]
+    assert len(proxy.faults) >= 4
+    assert len(watches) >= len(proxy.faults) + 2
+    check_done(busy, dev)
+
+
+@pytest.mark.parametrize("write", [2, 6, 9])
+def test_restart_of_the_server_in_mid_run(busy: Lab, tmp_path: Path, write: int) -> None:
+    dev = 14 - dev_now(busy)
+    folder = inventory_of(tmp_path, dev)
+    due = at_write(write)(Running(busy, "", time.monotonic()))
+    ended = threading.Event()
+
+    def restart() -> None:
+        while not due() and not ended.is_set():
+            time.sleep(0.02)
+        busy.restart_apiserver()
+
+    thread = threading.Thread(target=restart)
+    thread.start()
+    with States(busy) as states:
+        run = site(busy, folder)
+        ended.set()
+        thread.join()
+        print(f"FAULT restart at write {write}: rc {run.rc}")
+        if run.rc != 0:
+            run.says("cannot be reached")
+            assert "Traceback" not in run.output
+        finish(busy, folder)
+    check_done(busy, dev)
+    states.check()
+
+
+@contextmanager
+def running_site(lab: Lab, folder: Path, **variables: object) -> Iterator[subprocess.Popen[str]]:
+    command = lab.command("site", folder, variables={**VARIABLES, **variables})
+    process = subprocess.Popen(
+        command,
+        env=lab.ansible_environ(),
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def holder(lab: Lab) -> str:
+    return str(lab.json(*LEASE)["spec"].get("holderIdentity") or "")
+
+
+def test_second_run_says_who_is_at_work_and_stops(busy: Lab, tmp_path: Path) -> None:
+    dev = 14 - dev_now(busy)
+    first, second = (inventory_of(tmp_path / str(n), n) for n in (dev, 14 - dev))
+    with running_site(busy, first, gpu_nodes_pause=40) as process:
+        busy.wait_for(lambda: holder(busy) != "")
+        spec = busy.json(*LEASE)["spec"]
+        since = spec["acquireTime"][:19].replace("T", " ")
+        run = site(busy, second).failed()
+        run.says(f"Another run is at work: {spec['holderIdentity']}, since {since} UTC, holds")
+        run.says("and renews it. Nothing is changed beside it; run again when it has ended.")
+        assert holder(busy) == spec["holderIdentity"]
+        output, _errors = process.communicate()
+        assert process.returncode == 0, output
+    check_done(busy, dev)
+
+
+def test_run_that_lost_its_lease_stops_and_its_successor_is_waited_out(
+    busy: Lab, tmp_path: Path
+) -> None:
+    dev = 14 - dev_now(busy)
+    folder = inventory_of(tmp_path, dev)
+    with running_site(busy, folder, gpu_nodes_pause=15) as process:
+        busy.wait_for(lambda: len(moved(busy, dev)) == 1, 90)
+        theirs = {"holderIdentity": "somebody", "acquireTime": "2026-01-02T03:04:05.000000Z"}
+        busy.kubectl("patch", *LEASE, "--type", "merge", "-p", json.dumps({"spec": theirs}))
+        time.sleep(2)  # what was under way
+        busy.forget_requests()
+        output, _errors = process.communicate()
+    Run(process.returncode, output).failed().says(
+        "This run has lost the lease", "somebody, since 2026-01-02 03:04:05 UTC, holds it"
+    )
+    assert [write for write in busy.writes() if "/leases/" not in write] == []
+    assert len(moved(busy, dev)) == 1
+    assert holder(busy) == "somebody"
+    run = site(busy, folder).succeeded()
+    run.says("somebody, since 2026-01-02 03:04:05 UTC, holds", "it is taken over")
+    check_done(busy, dev)
+
+
+def moved(lab: Lab, dev: int) -> list[str]:
+    slots = lab.allocatable()
+    return [node for node in WORK.nodes if slots.get(node) == str(dev)]
+
+
+def test_run_with_nothing_to_do_neither_takes_the_lease_nor_minds_it(
+    busy: Lab, tmp_path: Path
+) -> None:
+    folder = inventory_of(tmp_path, dev_now(busy))
+    theirs = {"holderIdentity": "somebody", "leaseDurationSeconds": 3600}
+    busy.kubectl("patch", *LEASE, "--type", "merge", "-p", json.dumps({"spec": theirs}))
+    before = busy.json(*LEASE)
+    busy.forget_requests()
+    site(busy, folder).succeeded()
+    assert busy.writes() == []
+    assert busy.json(*LEASE) == before
+    free = {"holderIdentity": "", "leaseDurationSeconds": 30}
+    busy.kubectl("patch", *LEASE, "--type", "merge", "-p", json.dumps({"spec": free}))
