@@ -591,24 +591,29 @@ def test_touched_node_that_is_not_ready_is_told_when_going_back() -> None:
     assert found.labels()["n1"] == found.old.target("n1").label
 
 
+ASSIGNED = st.sampled_from(["dev", "default", None])
+
+
 @hypothesis_settings(max_examples=40, deadline=None)
 @given(
     count=st.integers(1, 9),
     spec=st.lists(st.sampled_from(["1", "2", "30%", "100%"]), min_size=1, max_size=3),
     modes=st.tuples(st.booleans(), st.booleans()),
     bad=st.sets(st.integers(1, 9), max_size=2),
-    assigned=st.lists(st.sampled_from(["dev", "default", None]), min_size=9, max_size=9),
+    had=st.lists(ASSIGNED, min_size=9, max_size=9),
+    has=st.lists(ASSIGNED, min_size=9, max_size=9),
 )
 def test_no_more_than_one_batch_is_off_and_it_ends_old_or_new(
     count: int,
     spec: list[str],
     modes: tuple[bool, bool],
     bad: set[int],
-    assigned: list[str | None],
+    had: list[str | None],
+    has: list[str | None],
 ) -> None:
     names = [f"n{number}" for number in range(1, count + 1)]
-    after = dict(zip(names, assigned, strict=False))
-    found = scene(before=dict.fromkeys(names, "dev"), after=after, modes=modes)
+    before, after = (dict(zip(names, each, strict=False)) for each in (had, has))
+    found = scene(before=before, after=after, modes=modes)
     refuse_dev(found, *[f"n{number}" for number in bad] or ["none"])
     work = _rolling.work_of(found.plan(), found.targets)
     most = max(map(len, _rollout.cut(work, spec)), default=0)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils import (
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Desired
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout_run import Request, Run
+from ansible_collections.gpufleet.sharing.plugins.modules import rollout
 from ansible_collections.gpufleet.sharing.tests.unit import fake_fleet
 from ansible_collections.gpufleet.sharing.tests.unit.fake_fleet import (
     GPU,
@@ -309,6 +311,51 @@ def test_label_is_taken_away_only_where_the_plugin_notices(
     assert [done.fleet.node(node).labels.get(LABEL) for node in NAMES] == [label] * 3
     assert done.fleet.slots(*NAMES) == [4] * 3
     assert done.run(done.request(OLD, dict.fromkeys(NAMES)))["changed"] is False
+
+
+def asked(**given: object) -> Request:
+    """What the module reads of its options."""
+    defaults = {name: option.get("default") for name, option in rollout.SPEC.items()}
+    required = {"assignments": {"n1": "dev"}, "profiles": OLD, "default_profile": "default"}
+    module: Any = SimpleNamespace(params={**defaults, **required, **given}, check_mode=False)
+    return rollout.read_request(module)
+
+
+def test_options_are_read() -> None:
+    request = asked(
+        assignments={"n1": "dev", "n2": "", "n3": None},
+        gpus={"n1": 8, "n2": "4", "n3": None},
+        groups={"n1": "rack"},
+        mode="versioned",
+        unavailable_nodes="fail",
+    )
+    assert request.desired.assignments == {"n1": "dev", "n2": None, "n3": None}
+    assert request.desired.gpus == {"n1": 8, "n2": 4}
+    assert (request.desired.groups, request.desired.versioned) == ({"n1": "rack"}, True)
+    assert (request.needs_all, request.planning) == (True, False)
+    settings = request.settings
+    assert (settings.drain, settings.on_failure, settings.batches) == (
+        "refuse",
+        "rollback",
+        ["1", "25%"],
+    )
+
+
+@pytest.mark.parametrize("gpus", ["eight", 0, -1, 1.5, True, [8], ""])
+def test_gpus_that_are_no_number_are_refused(gpus: object) -> None:
+    with pytest.raises(_errors.FleetError, match=r"^gpus of n1 is .*; allowed: the node's number"):
+        asked(gpus={"n1": gpus})
+
+
+@pytest.mark.parametrize("name", ["x" * 54, "x" * 55])
+def test_name_that_leaves_no_room_for_its_version_is_refused(name: str) -> None:
+    profiles = {**OLD, name: {"replicas": 2}}
+    assert asked(profiles=profiles).desired.profiles[name].replicas == 2
+    if len(name) == 54:
+        assert asked(profiles=profiles, mode="versioned").desired.versioned
+        return
+    with pytest.raises(_errors.ProfileError, match="a name has at most 54 characters"):
+        asked(profiles=profiles, mode="versioned")
 
 
 # ---- pods that would be hurt
