@@ -7,6 +7,7 @@ does not hold still.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -600,20 +601,21 @@ ASSIGNED = st.sampled_from(["dev", "default", None])
     spec=st.lists(st.sampled_from(["1", "2", "30%", "100%"]), min_size=1, max_size=3),
     modes=st.tuples(st.booleans(), st.booleans()),
     bad=st.sets(st.integers(1, 9), max_size=2),
-    had=st.lists(ASSIGNED, min_size=9, max_size=9),
-    has=st.lists(ASSIGNED, min_size=9, max_size=9),
+    default=st.integers(1, 3),
+    assigned=st.lists(st.tuples(ASSIGNED, ASSIGNED), min_size=9, max_size=9),
 )
 def test_no_more_than_one_batch_is_off_and_it_ends_old_or_new(
     count: int,
     spec: list[str],
     modes: tuple[bool, bool],
     bad: set[int],
-    had: list[str | None],
-    has: list[str | None],
+    default: int,
+    assigned: list[tuple[str | None, str | None]],
 ) -> None:
     names = [f"n{number}" for number in range(1, count + 1)]
-    before, after = (dict(zip(names, each, strict=False)) for each in (had, has))
-    found = scene(before=before, after=after, modes=modes)
+    before, after = (dict(zip(names, each, strict=False)) for each in zip(*assigned, strict=True))
+    new = profiles(default=default, dev=6)
+    found = scene(OLD, new, before=before, after=after, modes=modes)
     refuse_dev(found, *[f"n{number}" for number in bad] or ["none"])
     work = _rolling.work_of(found.plan(), found.targets)
     most = max(map(len, _rollout.cut(work, spec)), default=0)
@@ -624,6 +626,46 @@ def test_no_more_than_one_batch_is_off_and_it_ends_old_or_new(
     else:
         assert found.is_at(found.new)
     assert max(map(len, found.fleet.touched), default=0) <= most
+
+
+@hypothesis_settings(max_examples=40, deadline=None)
+@given(
+    waits=st.integers(1, 40),
+    modes=st.tuples(st.booleans(), st.booleans()),
+    assigned=st.lists(st.tuples(ASSIGNED, ASSIGNED), min_size=4, max_size=4),
+    restarted=st.sets(st.sampled_from(FOUR)),
+    regretted=st.booleans(),
+)
+def test_killed_run_converges(
+    waits: int,
+    modes: tuple[bool, bool],
+    assigned: list[tuple[str | None, str | None]],
+    restarted: set[str],
+    regretted: bool,
+) -> None:
+    """Wherever it was killed, and whatever restarts meanwhile: the next run brings the fleet to
+    what is asked for then, be it the same or what was before.
+    """
+    before, after = (dict(zip(FOUR, each, strict=True)) for each in zip(*assigned, strict=True))
+    found = scene(OLD, profiles(default=3, dev=6), before=before, after=after, modes=modes)
+
+    def die() -> None:
+        raise Killed
+
+    during(found, die, waits)
+    with suppress(Killed):
+        found.run()
+    found.fleet.on_wait.clear()
+    for node in sorted(restarted):
+        found.fleet.restart(node)
+    found.fleet.settle(10)
+    found.fleet.settle(10)
+    if regretted:
+        found.old, found.new = found.new, found.old
+        found.fleet.write(OLD, versioned=modes[0])
+        found.fleet.settle(10)
+    found.run()
+    assert found.is_at(found.new)
 
 
 # ---- pods that would be hurt
