@@ -172,7 +172,7 @@ def test_carry_out_tells_how_long_it_takes() -> None:
 
 
 def test_carry_out_asks_before_each_write_whether_it_still_may() -> None:
-    """Of a batch: files of pods, labels, pods, annotations. A run that lost the lease writes none."""
+    """Of a batch: files of pods, labels, pods, annotations."""
     found = scene()
     found.run(batches=["100%"])
     assert found.checks == [0, 0, 4, 12]
