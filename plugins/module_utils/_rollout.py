@@ -198,9 +198,11 @@ def _step(target: Target, observed: Observation) -> Step:
         return Step.FLIP if certain else Step.RESTART
     if not pods:
         return Step.WAIT
-    if not current:
-        return Step.RESTART
-    return Step.WAIT if unsettled(target, node, pods) else Step.RECORD
+    settled = unsettled(target, node, pods) is None
+    if current:
+        return Step.RECORD if settled else Step.WAIT
+    moved = new and target.label is not None  # its plugin has read the key when the label came
+    return Step.RECORD if moved and settled else Step.RESTART
 
 
 def _staying(observed: Observation, node: str) -> list[OperandPod]:

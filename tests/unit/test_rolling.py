@@ -172,7 +172,7 @@ def test_carry_out_tells_how_long_it_takes() -> None:
 
 
 def test_carry_out_asks_before_each_write_whether_it_still_may() -> None:
-    """Of a batch: files of pods, labels, pods, annotations."""
+    """Of a batch: files of pods, labels, pods, annotations. Without the lease none is written."""
     found = scene()
     found.run(batches=["100%"])
     assert found.checks == [0, 0, 4, 12]
@@ -331,6 +331,81 @@ def test_going_back_leaves_a_default_that_was_renamed() -> None:
     assert not found.plan()
 
 
+class Killed(BaseException):
+    """What SIGKILL is: nothing is done about it."""
+
+
+def kill(found: Scene, waits: int = 2) -> None:
+    """A run is killed while its canary settles."""
+
+    def die() -> None:
+        raise Killed
+
+    during(found, die, waits)
+    with pytest.raises(Killed):
+        found.run()
+    found.lines.clear()
+    found.fleet.touched.clear()
+    found.fleet.api.requests.clear()
+
+
+@pytest.mark.parametrize("modes", MODES)
+@pytest.mark.parametrize("later", [0, 600])
+def test_killed_run_is_continued_with_its_canary(modes: tuple[bool, bool], later: float) -> None:
+    found = scene(modes=modes)
+    kill(found)
+    assert found.hashes()["n1"] == ""
+    if later:
+        found.fleet.settle(later)
+        found.fleet.touched.clear()
+    found.run()
+    assert found.is_at(found.new)
+    if later:  # it has got there by itself
+        assert [node for nodes in found.fleet.touched for node in nodes if node == "n1"] == []
+
+
+def test_node_begun_by_a_killed_run_is_the_canary() -> None:
+    found = scene()
+    refuse_dev(found)
+    kill(found, 2)
+    told = found.fails()
+    assert found.lines[0] == "waiting for 1 node begun by a run before this one"
+    assert "(begun by a run before this one, 1 node, 60 s each)" in told[0]
+    assert found.fleet.slots(*FOUR) == [16] * 4
+    assert found.is_at(found.old)
+
+
+def test_nodes_that_are_on_their_way_for_another_reason_are_waited_for_last() -> None:
+    new = {**NEW, "default": OLD["default"]}
+    found = scene(after={**TO_DEV, "n4": "default"}, before={**TO_DEV, "n4": "default"}, new=new)
+    found.fleet.edit("n4", annotations={HASH: None})
+    found.fleet.restart("n4")
+    found.fleet.settle(1)
+    assert found.plan().nodes(Step.WAIT) == ["n4"]
+    done = found.run()
+    assert found.lines[-1] == "waiting for 1 node whose label or pods have just changed"
+    assert done.touched == ["n1", "n2", "n3"]
+    assert found.is_at(found.new)
+
+
+@pytest.mark.parametrize(("most", "fails"), [(0, True), (1, False)])
+def test_nodes_that_do_not_get_there_for_another_reason_take_nothing_back(
+    most: int, fails: bool
+) -> None:
+    found = scene(after={**TO_DEV, "n4": "default"}, before={**TO_DEV, "n4": "default"})
+    found.fleet.edit("n4", annotations={HASH: None})
+    found.fleet.refuses = lambda node, _text: node == "n4"
+    found.fleet.restart("n4")
+    found.fleet.settle(10)
+    if fails:
+        told = found.fails(max_failures=most)
+        assert "(with a changed label or new pods, 1 node, 60 s each)" in told[0]
+        assert told[-1] == _rolling.STOPPED
+    else:
+        assert list(found.run(max_failures=most).failed) == ["n4"]
+    assert found.fleet.slots(*FOUR) == [12, 12, 12, 0]
+
+
 # ---- what happens meanwhile
 
 
@@ -358,6 +433,28 @@ def test_node_becomes_not_ready_before_its_turn() -> None:
     found.fleet.set_ready("n3", ready=True)
     found.run()
     assert found.is_at(found.new)
+
+
+def test_config_map_goes_in_mid_run() -> None:
+    found = scene()
+    during(found, lambda: found.fleet.api.drop(MAP))
+    with pytest.raises(_errors.SharingError, match="key dev of the ConfigMap is not what"):
+        found.run()
+    assert found.fleet.slots(*FOUR) == [12, 16, 16, 16]
+
+
+def test_config_map_that_has_gone_cannot_be_taken_back() -> None:
+    found = scene()
+    refuse_dev(found)
+    during(found, lambda: found.fleet.api.drop(MAP))
+    assert found.fails()[-1].startswith("Going back failed too: The key dev of the ConfigMap")
+
+
+def test_trouble_of_the_watches_is_told() -> None:
+    found = scene()
+    found.fleet.trouble = "The watch of /api/v1/nodes broke: timed out."
+    refuse_dev(found)
+    assert found.fleet.trouble in found.fails()
 
 
 def test_canary_is_a_node_that_is_there() -> None:
@@ -494,24 +591,29 @@ def test_touched_node_that_is_not_ready_is_told_when_going_back() -> None:
     assert found.labels()["n1"] == found.old.target("n1").label
 
 
+ASSIGNED = st.sampled_from(["dev", "default", None])
+
+
 @hypothesis_settings(max_examples=40, deadline=None)
 @given(
     count=st.integers(1, 9),
     spec=st.lists(st.sampled_from(["1", "2", "30%", "100%"]), min_size=1, max_size=3),
     modes=st.tuples(st.booleans(), st.booleans()),
     bad=st.sets(st.integers(1, 9), max_size=2),
-    assigned=st.lists(st.sampled_from(["dev", "default", None]), min_size=9, max_size=9),
+    had=st.lists(ASSIGNED, min_size=9, max_size=9),
+    has=st.lists(ASSIGNED, min_size=9, max_size=9),
 )
 def test_no_more_than_one_batch_is_off_and_it_ends_old_or_new(
     count: int,
     spec: list[str],
     modes: tuple[bool, bool],
     bad: set[int],
-    assigned: list[str | None],
+    had: list[str | None],
+    has: list[str | None],
 ) -> None:
     names = [f"n{number}" for number in range(1, count + 1)]
-    after = dict(zip(names, assigned, strict=False))
-    found = scene(before=dict.fromkeys(names, "dev"), after=after, modes=modes)
+    before, after = (dict(zip(names, each, strict=False)) for each in (had, has))
+    found = scene(before=before, after=after, modes=modes)
     refuse_dev(found, *[f"n{number}" for number in bad] or ["none"])
     work = _rolling.work_of(found.plan(), found.targets)
     most = max(map(len, _rollout.cut(work, spec)), default=0)

@@ -142,6 +142,18 @@ def test_plan_rollout_step(observed: _rollout.Observation, step: str) -> None:
     ("observed", "step", "refreshed"),
     [
         pytest.param(observation(labelled("p")), "record", False, id="has the label"),
+        pytest.param(
+            observation(labelled("p"), OLD_PODS, NEW_KEY), "record", False, id="moved to a new key"
+        ),
+        pytest.param(
+            observation(labelled("p", UNSHARED), OLD_PODS, NEW_KEY),
+            "restart",
+            False,
+            id="moved to a new key, and not there",
+        ),
+        pytest.param(
+            observation(labelled("p"), OLD_PODS), "restart", False, id="key had other content"
+        ),
         pytest.param(observation(labelled("p", DONE)), "nothing", False, id="annotated"),
         pytest.param(observation(labelled("q", DONE)), "flip", False, id="relabelled by hand"),
         pytest.param(observation(DONE), "flip", False, id="label taken away by hand"),
@@ -201,6 +213,11 @@ def test_plan_rollout_of_a_label(
     before = observed.nodes["n1"].labels.get(LABEL) or None
     moves = step in ("flip", "restart") and before != "p"
     assert plan.labels == ({"n1": _fleet.LabelChange("n1", before, "p")} if moves else {})
+
+
+def test_plan_rollout_without_a_label_nothing_tells_that_a_new_key_was_read() -> None:
+    plan = _rollout.plan_rollout([TARGET], observation(GOOD, OLD_PODS, NEW_KEY))
+    assert plan.steps == {"n1": _rollout.Step.RESTART}
 
 
 @pytest.mark.parametrize(
@@ -353,6 +370,18 @@ def test_desired_target_of_an_undefined_profile() -> None:
             ("pods", "pod plugin has no config-manager: the operator has no pointer"),
         ),
         (TARGET, GOOD, [PLUGIN, replace(GFD, ready=False)], ("pods", "pod gfd is not ready")),
+        (
+            TARGET,
+            GOOD,
+            [PLUGIN, replace(GFD, ready=False, waits_for="ImagePullBackOff")],
+            ("pods", "pod gfd is not ready (ImagePullBackOff)"),
+        ),
+        (
+            TARGET,
+            GOOD,
+            [PLUGIN, replace(GFD, ready=False, waits_for="CrashLoopBackOff", crashes=4)],
+            ("pods", "pod gfd is not ready (CrashLoopBackOff, crashed 4 times: see its log)"),
+        ),
         (
             replace(
                 TARGET, profile=_profiles.parse_profile("p", {"strategy": "mps", "replicas": 4})
@@ -541,6 +570,34 @@ def test_wait_until_settled_gives_up_with_reason() -> None:
     lacks, until = watch(lambda _: observation(UNSHARED))
     assert lacks == {"n1": _rollout.Lack("allocatable", "nvidia.com/gpu is 2, expected 8")}
     assert until == pytest.approx(20)
+
+
+@pytest.mark.parametrize(
+    ("leaving", "crashes", "until"), [(False, 5, 0), (False, 4, 20), (True, 5, 20)]
+)
+def test_wait_until_settled_does_not_wait_for_a_plugin_that_crashes_and_crashes(
+    leaving: bool, crashes: int, until: float
+) -> None:
+    crashing = replace(
+        PLUGIN, ready=False, leaving=leaving, crashes=crashes, waits_for="CrashLoopBackOff"
+    )
+    lacks, seconds = watch(lambda _: observation(pods=[crashing, GFD]))
+    assert lacks["n1"].hopeless is (until == 0)
+    assert seconds == pytest.approx(until)
+
+
+def test_wait_until_settled_waits_for_the_others_beside_a_hopeless_one() -> None:
+    crashing = replace(PLUGIN, ready=False, crashes=5, waits_for="CrashLoopBackOff")
+    second = replace(TARGET, node="n2")
+
+    def see(seconds: float) -> _rollout.Observation:
+        nodes = {"n1": GOOD, "n2": replace(GOOD if seconds >= 5 else UNSHARED, name="n2")}
+        return _rollout.Observation(nodes, {"n1": [crashing, GFD], "n2": PODS}, MAP)
+
+    fleet = FakeWatch(see, [5], changed=["n2"])
+    lacks = _rollout.wait_until_settled([TARGET, second], fleet, _rollout.Patience(20, 3))
+    assert list(lacks) == ["n1"]
+    assert fleet.seconds == pytest.approx(8)
 
 
 def test_wait_until_settled_node_leaves_and_comes_back() -> None:
