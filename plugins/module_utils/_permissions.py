@@ -76,7 +76,6 @@ def _required(scope: Scope, *, namespace_exists: bool) -> Iterator[Permission]:
     yield from of(PURPOSES, "list", "gpuclusters", _NVIDIA)
     yield from of((SITE,), "watch", "nodes")
     yield from of(_WRITES, "patch", "nodes")
-    yield from of((SITE,), "watch", "nodes")
     yield from of(_WRITES, "list", "clusterpolicies", _NVIDIA)
     verbs = "get" if helm else "get patch"
     yield from of(_WRITES, verbs, "clusterpolicies", _NVIDIA, name=policy)
