@@ -63,9 +63,7 @@ def revisions(lab: Lab) -> list[dict[str, str]]:
     ours.sort(key=lambda item: item["revision"])
     return [
         {"number": str(item["revision"])}
-        | {
-            key.rpartition("/")[2]: value for key, value in item["metadata"]["annotations"].items()
-        }
+        | {key.rpartition("/")[2]: value for key, value in item["metadata"]["annotations"].items()}
         for item in ours
     ]
 
