@@ -67,8 +67,7 @@ class Cluster:
 
     def now(self) -> datetime:
         """The API server's time, of its last answer: clocks of controller and nodes may differ."""
-        date = self._date  # once: another thread may change it
-        return parsedate_to_datetime(date) if date else datetime.now(UTC)
+        return _read_date(self._date) or datetime.now(UTC)
 
     def get(self, path: str) -> Json:
         return self._request("GET", path)
@@ -378,6 +377,17 @@ def _encode(body: Mapping[str, object]) -> str:
     for character in "<>&":  # only texts hold them
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+def _read_date(text: str) -> datetime | None:
+    """A Date header; None for one that is none. Without a zone, as where a proxy has added another
+    one, it is UTC all the same.
+    """
+    try:
+        date = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
 def _retries(*, reached: bool) -> urllib3.Retry:

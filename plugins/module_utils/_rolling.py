@@ -17,7 +17,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import 
     NodeState,
     physical_devices,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._drain import PODS, Drainer
+from ansible_collections.gpufleet.sharing.plugins.module_utils._drain import (
+    PODS,
+    Drainer,
+    DrainError,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     ClusterError,
     LeaseError,
@@ -132,8 +136,8 @@ class Rolling:
     done: Outcome = field(default_factory=Outcome)
 
     def carry_out(self, plan: RolloutPlan) -> None:
-        """Raises RolloutError where more nodes fail than may, RefusedError where work would be
-        hurt that was not there before.
+        """Raises RolloutError where more nodes fail than may, or where work would be hurt that was
+        not there before, or that cannot be evicted.
         """
         self._record(plan.nodes(Step.RECORD))
         waiting = plan.nodes(Step.WAIT)
@@ -182,7 +186,10 @@ class Rolling:
             batches.append(batch)
             what = f"batch {number} of {len(sizes)}"
             self.said(f"{what}: {counted(len(batch))}, {self._progress(work, started)}")
-            self._batch(batch, what)
+            try:
+                self._batch(batch, what)
+            except (DrainError, RefusedError) as error:
+                raise self._given_up(str(error), error.problems, batches) from error
             self._judge(batches, what)
 
     def _available(self, nodes: Sequence[str]) -> list[str]:
@@ -333,6 +340,13 @@ class Rolling:
             message.append(self.live.trouble)
         problems = [f"{node}: {lack.reason}" for node, lack in sorted(failed.items())]
         return RolloutError("\n".join([*message, *told]), problems)
+
+    def _given_up(
+        self, message: str, problems: Sequence[str], batches: Sequence[Sequence[str]]
+    ) -> RolloutError:
+        """Take everything back, if so asked. Returns the error to raise."""
+        told = self._take_back(batches) if self.settings.on_failure == ROLLBACK else [STOPPED]
+        return RolloutError("\n".join([message, *told]), problems)
 
     def _take_back(self, batches: Sequence[Sequence[str]]) -> list[str]:
         """Restore content and labels of what was touched, and wait. Returns what to tell."""

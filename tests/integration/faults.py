@@ -292,7 +292,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _relay(self, response: http.client.HTTPResponse, cut: bool) -> None:
         """Pass on an answer as it comes; a cut leaves out the second half, or all but a piece."""
-        self.send_response(response.status)
+        self.send_response_only(response.status)  # the server's own Date is passed on
         for name, value in response.getheaders():
             if name.lower() not in HOP:
                 self.send_header(name, value)

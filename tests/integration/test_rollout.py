@@ -6,6 +6,7 @@ one before has stopped.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections import defaultdict
 from collections.abc import Iterator
@@ -112,7 +113,7 @@ def test_batch_begins_when_the_one_before_is_back(rolled: Seen) -> None:
     dark, back = rolled.dark_at(), rolled.back_at()
     assert dark.keys() == set(NODES)
     batches = batches_of(rolled)
-    for before, after in zip(batches, batches[1:], strict=False):
+    for before, after in itertools.pairwise(batches):
         assert max(back[node] for node in before) < min(dark[node] for node in after)
 
 
@@ -154,7 +155,8 @@ def test_history_tells_who_when_and_what(lab: Lab, rolled: Seen) -> None:
     first, second = revisions(lab)
     assert (first["state"], second["state"]) == ("good", "good")
     assert second["what"] == "profile dev 8 -> 6 replicas"
-    assert second["who"] and second["when"].endswith("Z")
+    assert second["who"]
+    assert second["when"].endswith("Z")
 
 
 def test_second_run_changes_and_writes_nothing(lab: Lab, inventory: Path, rolled: Seen) -> None:
