@@ -389,6 +389,14 @@ def test_nodes_that_are_on_their_way_for_another_reason_are_waited_for_last() ->
     assert found.is_at(found.new)
 
 
+def test_nodes_on_their_way_without_a_revision_before() -> None:
+    found = scene()
+    kill(found)
+    found.run(back=False)
+    assert found.lines[-1] == "waiting for 1 node whose label or pods have just changed"
+    assert found.is_at(found.new)
+
+
 @pytest.mark.parametrize(("most", "fails"), [(0, True), (1, False)])
 def test_nodes_that_do_not_get_there_for_another_reason_take_nothing_back(
     most: int, fails: bool
@@ -595,7 +603,7 @@ def test_touched_node_that_is_not_ready_is_told_when_going_back() -> None:
 ASSIGNED = st.sampled_from(["dev", "default", None])
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=25, deadline=None)
 @given(
     count=st.integers(1, 9),
     spec=st.lists(st.sampled_from(["1", "2", "30%", "100%"]), min_size=1, max_size=3),
@@ -628,7 +636,7 @@ def test_no_more_than_one_batch_is_off_and_it_ends_old_or_new(
     assert max(map(len, found.fleet.touched), default=0) <= most
 
 
-@hypothesis_settings(max_examples=40, deadline=None)
+@hypothesis_settings(max_examples=25, deadline=None)
 @given(
     waits=st.integers(1, 40),
     modes=st.tuples(st.booleans(), st.booleans()),
@@ -671,15 +679,23 @@ def test_killed_run_converges(
 # ---- pods that would be hurt
 
 
-def test_work_that_has_come_since_is_not_hurt() -> None:
+@pytest.mark.parametrize("on_failure", ["rollback", "stop"])
+@pytest.mark.parametrize("budget", [True, False])
+def test_work_that_has_come_since_is_not_hurt(on_failure: str, budget: bool) -> None:
+    """Nor evicted against its budget: what was done until then is taken back, where asked for."""
     found = scene()
     during(found, lambda: found.fleet.workload("busy", "n2", 14))
-    with pytest.raises(_errors.RefusedError) as caught:
-        found.run()
-    assert str(caught.value).startswith("This change would hurt 1 running pods on 1 node:")
+    found.fleet.api.fault = lambda _method, path: 429 if path.endswith("/eviction") else 0
+    drain = "evict" if budget else "refuse"
+    with pytest.raises(_rolling.RolloutError) as caught:
+        found.run(on_failure=on_failure, drain=drain, drain_timeout=0.1)
+    said = "Not evicted within 0.1 s" if budget else "This change would hurt 1 running pods on"
+    assert str(caught.value).startswith(said)
     assert len(caught.value.problems) == 1
     assert caught.value.problems[0].startswith("n2: work/busy: ")
-    assert found.fleet.slots(*FOUR) == [12, 16, 16, 16]
+    canary = 16 if on_failure == "rollback" else 12
+    assert found.fleet.slots(*FOUR) == [canary, 16, 16, 16]
+    assert "unschedulable" not in found.fleet.api.objects[f"{NODES}/n2"]["spec"]
 
 
 def test_work_that_would_be_hurt_is_evicted_and_its_node_uncordoned() -> None:
