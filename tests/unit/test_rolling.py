@@ -632,12 +632,12 @@ def test_no_more_than_one_batch_is_off_and_it_ends_old_or_new(
 def test_work_that_has_come_since_is_not_hurt() -> None:
     found = scene()
     during(found, lambda: found.fleet.workload("busy", "n2", 14))
-    with pytest.raises(_errors.RefusedError) as caught:
+    with pytest.raises(_rolling.RolloutError) as caught:
         found.run()
     assert str(caught.value).startswith("This change would hurt 1 running pods on 1 node:")
     assert len(caught.value.problems) == 1
     assert caught.value.problems[0].startswith("n2: work/busy: ")
-    assert found.fleet.slots(*FOUR) == [12, 16, 16, 16]
+    assert found.fleet.slots(*FOUR) == [16, 16, 16, 16]  # all or nothing
 
 
 def test_work_that_would_be_hurt_is_evicted_and_its_node_uncordoned() -> None:
