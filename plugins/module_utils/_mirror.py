@@ -45,6 +45,7 @@ class Mirror(Generic[T]):
         self._since = ""
         self._stopped = threading.Event()
         self.trouble = ""
+        self.refused = False  # not allowed to follow, or not any more
         self._list()
 
     def start(self) -> None:
@@ -81,6 +82,7 @@ class Mirror(Generic[T]):
             except ClusterError as error:
                 self.trouble = str(error)
                 if error.status in HOPELESS:
+                    self.refused = True
                     return
             self._stopped.wait(next(pause))  # some servers and proxies end watches at once
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._live import BURST, LiveFleet
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
     GFD_APP,
@@ -164,3 +165,5 @@ def test_live_tells_trouble_of_either_watch(scene: Scene, path: str) -> None:
     while not live.trouble and time.monotonic() < until:
         time.sleep(0.01)
     assert live.trouble.startswith("No permission")
+    with pytest.raises(ClusterError, match="No permission"):
+        live.wait(5)  # and does not wait for what it will never see
