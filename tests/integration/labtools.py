@@ -30,7 +30,7 @@ RECAP = re.compile(
     r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE
 )
 PROFILES = {"default": {"replicas": 4}, "dev": {"replicas": 8}, "no-sharing": {"replicas": 1}}
-GROUPS = {
+GROUPS: dict[str, Any] = {
     "dev_gpus": {
         "hosts": {"dev-gpu-01": {}, "dev-gpu-02": {}},
         "vars": {"gpu_sharing_profile": "dev"},
@@ -272,7 +272,9 @@ def write_inventory(
 
 
 def module_result(lab: Lab, name: str, arguments: Mapping[str, Any], *flags: str) -> dict[str, Any]:
-    """Run one module by an ad-hoc call of Ansible and return its result."""
+    """Run one module by an ad-hoc call of Ansible and return its result, with what Ansible warned
+    of as printed.
+    """
     command: Sequence[str] = [
         str(Path(sys.executable).with_name("ansible")),
         "localhost",
@@ -291,7 +293,7 @@ def module_result(lab: Lab, name: str, arguments: Mapping[str, Any], *flags: str
     start = done.stdout.index("=> {")
     result, _end = json.JSONDecoder().raw_decode(done.stdout, start + 3)
     assert isinstance(result, dict)
-    return result
+    return {**result, "printed": done.stderr}
 
 
 def lease_holder(lab: Lab) -> str:

@@ -58,7 +58,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 
 
 def inventory_with(
-    folder: Path, profiles: Mapping[str, Any], groups: Mapping[str, Any] = GROUPS
+    folder: Path, profiles: Mapping[str, Any], groups: Mapping[str, Any] | None = None
 ) -> Path:
     variables = {"gpu_sharing_profiles": {**PROFILES, "dev": {"replicas": 3}, **profiles}}
     return write_inventory(folder / "changed", groups, variables)

@@ -146,10 +146,10 @@ def test_changed_content_restarts_the_plugins_of_its_nodes_only(lab: Lab, invent
 
 def test_lease_of_a_run_that_was_killed_is_waited_out_and_that_is_said(lab: Lab) -> None:
     kept = {"profiles": PROFILES, "run": "killed", "keep_lease": True}
-    assert "warnings" not in module_result(lab, "profiles", kept)
+    assert "killed" not in module_result(lab, "profiles", kept)["printed"]
     assert lease_holder(lab) == "killed"
-    warnings = module_result(lab, "profiles", {"profiles": SIX, "run": "next"})["warnings"]
-    assert [text for text in warnings if "killed, since" in text and "it is taken over" in text]
+    result = module_result(lab, "profiles", {"profiles": SIX, "run": "next"})
+    Run(0, result["printed"]).says("killed, since", "it is taken over")
     assert lease_holder(lab) == ""
 
 

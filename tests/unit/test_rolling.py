@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ from ansible_collections.gpufleet.sharing.tests.unit.fake_fleet import (
 
 FOUR = [f"n{number}" for number in range(1, 5)]
 OLD, NEW = profiles(default=2, dev=8), profiles(default=2, dev=6)
-TO_DEV: Mapping[str, str | None] = dict.fromkeys(FOUR, "dev")
+TO_DEV: Mapping[str, str | None] = MappingProxyType(dict.fromkeys(FOUR, "dev"))
 
 
 @dataclass
