@@ -95,12 +95,13 @@ def check_done(lab: Lab, dev: int) -> None:
     wanted = {node: str(count) for node, count in slots.items()} | {"train-gpu-01": "4"}
     assert lab.allocatable() == wanted
     assert not lab.json(*LEASE)["spec"].get("holderIdentity")
-    revisions = lab.json("controllerrevisions", "-n", SPACE)["items"]
-    notes = {each["revision"]: each["metadata"].get("annotations", {}) for each in revisions}
-    states = {n: note.get("gpufleet.sharing/state") for n, note in notes.items()}
-    ours = {number: state for number, state in states.items() if state}
-    assert ours[max(ours)] == "good"
-    assert "started" not in ours.values()
+    ours = ("controllerrevisions", "-n", SPACE, "-l", "gpufleet.sharing/history")
+    revisions = {
+        each["revision"]: each["metadata"]["annotations"] for each in lab.json(*ours)["items"]
+    }
+    states = {n: notes["gpufleet.sharing/state"] for n, notes in revisions.items()}
+    assert states[max(states)] == "good"
+    assert "started" not in states.values()
     for node in lab.json("nodes")["items"]:
         assert "gpufleet.sharing/cordoned" not in node["metadata"].get("annotations", {})
         assert not node["spec"].get("unschedulable")
@@ -232,19 +233,24 @@ def finish(lab: Lab, folder: Path, variables: Mapping[str, object] | None = None
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault(500), Fault(cut="after"), Fault(429, retry_after=1), Fault(409)], ids=str
+    ("method", "fault"),
+    [
+        ("GET", Fault(500)),
+        ("GET", Fault(429, retry_after=1)),
+        ("POST", Fault(500)),
+        ("POST", Fault(cut="after")),
+        ("PUT", Fault(500)),
+        ("PUT", Fault(409)),
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT"])
 def test_faults_of_helm(
     busy: Lab, proxy: FaultProxy, tmp_path: Path, fault: Fault, method: str
 ) -> None:
     """Helm repeats little. A run that fails says what, and the next one goes on."""
-    if (method, fault.status) == ("GET", 409):
-        pytest.skip("no such answer")
     dev = dev_now(busy)
-    turn = {"gpu_operator_values": {"driver": {"enabled": bool(time.time_ns() % 2)}}}
-    values = json.loads(helm_values(busy))
-    turn["gpu_operator_values"]["driver"]["enabled"] = not values.get("driver", {}).get("enabled")
+    driver = {"enabled": not helm_values(busy).get("driver", {}).get("enabled")}
+    turn = {"gpu_operator_values": {"driver": driver}}
     proxy.use(*every(fault, "secrets", methods=(method,)))
     folder = inventory_of(tmp_path, dev)
     run = site(proxy.lab, folder, turn)
@@ -255,13 +261,13 @@ def test_faults_of_helm(
         assert "Traceback" not in run.output
     finish(busy, folder, turn)
     check_done(busy, dev)
-    assert json.loads(helm_values(busy))["driver"] == turn["gpu_operator_values"]["driver"]
+    assert helm_values(busy)["driver"] == driver
 
 
-def helm_values(lab: Lab) -> str:
+def helm_values(lab: Lab) -> dict[str, Any]:
     command = ["helm", "get", "values", "gpu-operator", "-n", SPACE, "-o", "json"]
     done = subprocess.run(command, env=lab.environ, check=True, text=True, capture_output=True)
-    return done.stdout
+    return dict(json.loads(done.stdout))
 
 
 def test_watches_that_break_are_resumed(busy: Lab, proxy: FaultProxy, tmp_path: Path) -> None:
