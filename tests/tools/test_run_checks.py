@@ -12,6 +12,7 @@ import pytest
 import run_checks
 from checks import STEPS, Step
 from run_checks import (
+    SLOTS,
     Counts,
     Usage,
     count_tests,
@@ -56,7 +57,7 @@ def test_select_unknown_name_is_refused() -> None:
         ([TESTS, LINT], [BUILD], [], LINT),  # tests come after build; lint overtakes
         ([TESTS], [], ["build"], TESTS),
         ([TESTS, LINT], [LINT], ["build"], TESTS),
-        ([LINT], [BUILD, LINT], [], None),  # no slot
+        ([LINT], [BUILD] * SLOTS, [], None),  # no slot
         ([], [], [], None),
     ],
 )
