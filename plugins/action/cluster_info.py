@@ -28,6 +28,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kubeconfig impor
 from ansible_collections.gpufleet.sharing.plugins.module_utils._lease import default_holder
 from ansible_collections.gpufleet.sharing.plugins.module_utils._permissions import (
     HELM,
+    PLAN,
     SITE,
     UNINSTALL,
 )
@@ -35,7 +36,7 @@ from ansible_collections.gpufleet.sharing.plugins.plugin_utils._helm_program imp
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._results import add_warnings
 
 MODULE = "gpufleet.sharing.cluster_info"
-WITH_HELM = (SITE, UNINSTALL)
+WITH_HELM = (SITE, UNINSTALL, PLAN)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -11,9 +11,11 @@ chart holds, Helm needs besides: that only the chart knows.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 VERIFY, SITE, UNINSTALL = PURPOSES = ("verify", "site", "uninstall")
+PLAN, HISTORY = READS = ("plan", "history")  # what site reads; what history_info reads
+_READING = ("get", "list")
 HELM, EXISTING = MANAGES = ("helm", "existing")
 _WRITES = (SITE, UNINSTALL)
 _NVIDIA = "nvidia.com"
@@ -58,6 +60,12 @@ class Scope:
 
 def required_permissions(scope: Scope, *, namespace_exists: bool) -> list[Permission]:
     """Everything that a run has to be allowed, sorted."""
+    if scope.purpose == HISTORY:
+        revisions = Permission("list", *_REVISIONS, namespace=scope.namespace)
+        return [revisions, Permission("list", "gpuclusters", _NVIDIA)]
+    if scope.purpose == PLAN:
+        everything = _required(replace(scope, purpose=SITE), namespace_exists=namespace_exists)
+        return sorted(each for each in everything if each.verb in _READING)
     return sorted(_required(scope, namespace_exists=namespace_exists))
 
 

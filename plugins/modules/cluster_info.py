@@ -24,7 +24,7 @@ options:
       - What is going to be done. Fails, naming each of them, where permissions for it are missing.
       - Not set, permissions are not asked for.
     type: str
-    choices: [verify, site, uninstall]
+    choices: [verify, site, uninstall, plan, history]
   manage:
     description: As the variable C(gpu_operator_manage) says. With V(helm), Helm is looked for too.
     type: str
@@ -122,7 +122,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._permissions import (
     EXISTING,
     MANAGES,
+    PLAN,
     PURPOSES,
+    READS,
     SITE,
     Permission,
     Scope,
@@ -133,7 +135,7 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 SPEC: Spec = {
-    "purpose": {"type": "str", "choices": list(PURPOSES)},
+    "purpose": {"type": "str", "choices": [*PURPOSES, *READS]},
     "manage": {"type": "str", "choices": list(MANAGES), "default": "helm"},
     "namespace": {"type": "str", "default": "gpu-operator"},
     "config_map": {"type": "str", "default": "device-plugin-config"},
@@ -189,7 +191,7 @@ def check_permissions(cluster: _kube.Cluster, scope: Scope, user: str) -> None:
     needed = required_permissions(scope, namespace_exists=True)
     ask_for(cluster, needed, user)
     path = _kube.object_path(_kube.NAMESPACES, scope.namespace)
-    if scope.purpose != SITE or cluster.find(path) is not None:
+    if scope.purpose not in (SITE, PLAN) or cluster.find(path) is not None:
         return
     if scope.manage == EXISTING or not scope.create_namespace:
         raise RefusedError(

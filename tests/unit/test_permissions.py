@@ -159,3 +159,16 @@ def documented(purpose: str, manage: str) -> set[Permission]:
 def test_documented_table_is_what_is_asked_for(purpose: str, manage: str) -> None:
     asked = needed(purpose, manage, namespace_exists=False, remove_crds=True, evict=True)
     assert documented(purpose, manage) == set(asked)
+
+
+@pytest.mark.parametrize("manage", [HELM, EXISTING])
+def test_plan_asks_for_what_site_reads_and_for_nothing_else(manage: str) -> None:
+    reads = {each for each in needed(SITE, manage) if each.verb in ("get", "list")}
+    assert set(needed("plan", manage)) == reads
+
+
+def test_history_asks_for_revisions_only() -> None:
+    assert [str(each) for each in needed("history")] == [
+        "list controllerrevisions.apps in namespace gpu-operator",
+        "list gpuclusters.nvidia.com",
+    ]
