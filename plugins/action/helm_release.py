@@ -16,7 +16,6 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 from ansible.utils.vars import merge_hash
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _lease
@@ -146,9 +145,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             cluster = _kube.connect(_Options(dict(self._task.args)))
             namespace = str(options.get("namespace") or "gpu-operator")
-            said = Display().display
-            holder = str(options.get("run") or "")
-            with _lease.held(cluster, namespace, holder, keep=True, said=said):
+            name, said = str(options.get("run") or ""), self._display.warning
+            with _lease.held(cluster, namespace, name, keep=True, said=said):
                 yield
         except SharingError as error:
             raise AnsibleActionFail(str(error)) from None

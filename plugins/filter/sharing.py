@@ -183,14 +183,16 @@ def beyond_limit(
 @_clear_errors
 def as_in_revision(nodes: object, assignments: object) -> list[dict[str, object]]:
     """Nodes with the profiles of a revision; those that it does not know are not selected."""
-    described = "the nodes of a cluster, as the filter cluster_nodes gives them"
-    known = _arguments.mapping("assignments", assignments, "{node: profile or null}")
+    allowed = "{node: profile or null}, as the module history_info gives it"
+    known = {
+        name: _arguments.text_or_null(f"assignments.{name}", profile)
+        for name, profile in _arguments.mapping("assignments", assignments, allowed).items()
+    }
     found = []
-    for at, entry in enumerate(_arguments.entries("the input", nodes, described)):
-        node = {str(k): v for k, v in _arguments.mapping(f"[{at}]", entry, described).items()}
-        there = node.get("name") in known
-        profile = known[node["name"]] if there else None
-        found.append(node | {"profile": profile, "selected": there and bool(node.get("selected"))})
+    for at, node in enumerate(_arguments.nodes(nodes)):
+        name, _profile, selected = _arguments.assigned(f"nodes[{at}]", node)
+        there = {"profile": known.get(name), "selected": selected and name in known}
+        found.append({str(key): value for key, value in node.items()} | there)
     return found
 
 

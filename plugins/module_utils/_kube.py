@@ -167,6 +167,14 @@ class Cluster:
             return self._request("PATCH", path, body=body)
         return again_after_conflict(lambda: self._request("PATCH", path, body=body))
 
+    def patch_if_there(self, path: str, body: Mapping[str, object]) -> None:
+        """Like patch, but an object that is gone is fine."""
+        try:
+            self.patch(path, body)
+        except ClusterError as error:
+            if error.status != 404:
+                raise
+
     def delete(self, path: str, *, uid: str = "", resource_version: str = "") -> None:
         """Delete an object, if it still is the one that was seen. One that is gone already is
         fine.
@@ -216,12 +224,14 @@ class Cluster:
             return {name: failure for name, failure in zip(names, results, strict=True) if failure}
 
     def patch_nodes(self, metadata: Mapping[str, Mapping[str, object]]) -> None:
-        """Merge into the metadata of nodes, some at a time. Raises ClusterError that counts the
-        nodes where it failed.
+        """Merge into the metadata of nodes, some at a time. One that has left the cluster is fine.
+        Raises ClusterError that counts the nodes where it failed.
         """
         failures = self.for_each(
             sorted(metadata),
-            lambda node: self.patch(object_path(NODES, node), {"metadata": metadata[node]}),
+            lambda node: self.patch_if_there(
+                object_path(NODES, node), {"metadata": metadata[node]}
+            ),
         )
         if failures:
             raise ClusterError(

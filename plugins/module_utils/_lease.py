@@ -332,26 +332,23 @@ def held(
             lease.release(said)
 
 
-def release_kept(cluster: _kube.Cluster, namespace: str, holder: str) -> None:
-    """Release the Lease that an earlier module of the same run has kept, where nothing is left to
-    do.
-    """
-    path = _kube.object_path(_kube.namespaced("leases", namespace, GROUP), LEASE)
-    document = cluster.find(path)
-    if document is None or not holder or read_lease(document).holder != clean_holder(holder):
+def let_go(cluster: _kube.Cluster, namespace: str, holder: str) -> None:
+    """Release the Lease that an earlier module of this run has kept, if it is still the run's."""
+    path, document = _find(cluster, namespace)
+    name = clean_holder(holder)
+    if document is None or not name or read_lease(document).holder != name:
         return
     try:
         cluster.patch(path, _guarded(document, {"holderIdentity": ""}))
     except ClusterError as error:
-        if error.status not in (404, 409):  # another run has just taken it
+        if error.status not in (404, 409):  # a run has just taken it
             raise
 
 
-def remove_lease(cluster: _kube.Cluster, namespace: str) -> None:
-    """Remove the Lease, unless a run holds it."""
-    path = _kube.object_path(_kube.namespaced("leases", namespace, GROUP), LEASE)
-    document = cluster.find(path)
-    if document is None or read_lease(document).holder:
+def remove_lease(cluster: _kube.Cluster, namespace: str, holder: str = "") -> None:
+    """Remove the Lease, unless another run than holder has it."""
+    path, document = _find(cluster, namespace)
+    if document is None or read_lease(document).holder not in ("", clean_holder(holder)):
         return
     version = text_at(document, "metadata", "resourceVersion")
     try:
@@ -359,6 +356,11 @@ def remove_lease(cluster: _kube.Cluster, namespace: str) -> None:
     except ClusterError as error:
         if error.status != 409:  # a run has just taken it
             raise
+
+
+def _find(cluster: _kube.Cluster, namespace: str) -> tuple[str, _kube.Json | None]:
+    path = _kube.object_path(_kube.namespaced("leases", namespace, GROUP), LEASE)
+    return path, cluster.find(path)
 
 
 def _renew_until(lease: Lease, stop: Event) -> None:

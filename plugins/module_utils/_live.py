@@ -16,6 +16,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._config_map impor
     ConfigMap,
     read_config_map,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._mirror import Mirror
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
     OPERAND_APPS,
@@ -70,7 +71,12 @@ class LiveFleet:
             return Observation(dict(self._nodes), pods, self._config_map)
 
     def wait(self, seconds: float) -> Collection[str]:
-        """Nodes that changed; waits until there are some, at most so long."""
+        """Nodes that changed; waits until there are some, at most so long. Raises ClusterError
+        where the API server does not let us watch.
+        """
+        for mirror in self._mirrors:
+            if mirror.refused:
+                raise ClusterError(mirror.trouble)
         with self._changes:
             self._changes.wait_for(lambda: self._changed, max(0.0, seconds))
             until = self.now() + BURST if self._changed else 0

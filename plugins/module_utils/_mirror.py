@@ -10,18 +10,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import text_at
 from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
-if TYPE_CHECKING:
-    pass
-
 T = TypeVar("T")
-GONE = 410  # the status of a watch from too long ago
 HOPELESS = (401, 403)
 
 
@@ -49,6 +45,7 @@ class Mirror(Generic[T]):
         self._since = ""
         self._stopped = threading.Event()
         self.trouble = ""
+        self.refused = False  # not allowed to follow, or not any more
         self._list()
 
     def start(self) -> None:
@@ -65,7 +62,8 @@ class Mirror(Generic[T]):
         )
         found = dict(pairs)
         before, self._values = self._values, found
-        for uid in before.keys() | found.keys():
+        # What has gone first: it may have been made again under the same name.
+        for uid in [*(before.keys() - found.keys()), *found]:
             if before.get(uid) != found.get(uid):
                 self._changed(before.get(uid), found.get(uid))
 
@@ -76,17 +74,17 @@ class Mirror(Generic[T]):
                 if self.trouble:
                     self._list()
                     self.trouble = ""
-                    pause = pauses()
                 for event in self._cluster.watch(self._path, self._since, labels=self._labels):
                     self._note(event)
+                    pause = pauses()
                     if self._stopped.is_set():
                         return
             except ClusterError as error:
                 self.trouble = str(error)
                 if error.status in HOPELESS:
+                    self.refused = True
                     return
-                if error.status != GONE:
-                    self._stopped.wait(next(pause))
+            self._stopped.wait(next(pause))  # some servers and proxies end watches at once
 
     def _note(self, event: _kube.Json) -> None:
         document = event.get("object")

@@ -74,6 +74,7 @@ def _required(scope: Scope, *, namespace_exists: bool) -> Iterator[Permission]:
 
     yield from of(PURPOSES, "list", "nodes")
     yield from of(PURPOSES, "list", "gpuclusters", _NVIDIA)
+    yield from of((SITE,), "watch", "nodes")
     yield from of(_WRITES, "patch", "nodes")
     yield from of(_WRITES, "list", "clusterpolicies", _NVIDIA)
     verbs = "get" if helm else "get patch"
@@ -82,7 +83,7 @@ def _required(scope: Scope, *, namespace_exists: bool) -> Iterator[Permission]:
     yield from of(_WRITES, "get patch", "configmaps", namespace=place, name=config_map)
     yield from of((SITE,), "create", "configmaps", namespace=place)
     yield from of((UNINSTALL,), "delete", "configmaps", namespace=place, name=config_map)
-    yield from of((SITE,), "list delete", "pods", namespace=place)
+    yield from of((SITE,), "list watch patch delete", "pods", namespace=place)
     yield from of((SITE,), "list", "daemonsets", "apps", namespace=place)
     yield from of((SITE,), "list", "pods")
     yield from of((SITE,), "list", "resourcequotas")

@@ -105,7 +105,7 @@ def plan_table(rows: Sequence[Row], batches: Sequence[int]) -> list[str]:
     if len(table) > MOST_LINES:
         lines.append(f"and {len(table) - MOST_LINES} more lines")
     sizes = ", ".join(map(str, batches))
-    told = f"{len(rows)} nodes change"
+    told = "1 node changes" if len(rows) == 1 else f"{len(rows)} nodes change"
     return [f"{told}, in batches of {sizes}:" if batches else f"{told}:", *lines]
 
 

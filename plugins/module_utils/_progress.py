@@ -8,13 +8,16 @@ who wait for it.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
 
 class Progress:
-    """Adds lines to a file, each at once; without a path they go nowhere."""
+    """Adds lines to a file, each at once. Without a path, or where it cannot be written, they go
+    nowhere: they are no reason to end what they tell of.
+    """
 
     def __init__(self, path: str | None) -> None:
         self._path = path
@@ -22,7 +25,8 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self._path:
-            self._file = Path(self._path).open("a", encoding="utf-8", buffering=1)
+            with suppress(OSError):
+                self._file = Path(self._path).open("a", encoding="utf-8", buffering=1)
         return self
 
     def __exit__(
@@ -31,9 +35,12 @@ class Progress:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._file:
-            self._file.close()
+        file, self._file = self._file, None
+        if file:
+            with suppress(OSError):
+                file.close()
 
     def __call__(self, line: str) -> None:
         if self._file:
-            self._file.write(" ".join(line.split()) + "\n")
+            with suppress(OSError):
+                self._file.write(" ".join(line.split()) + "\n")

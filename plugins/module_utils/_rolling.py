@@ -17,19 +17,20 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import 
     NodeState,
     physical_devices,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._drain import PODS, Drainer
+from ansible_collections.gpufleet.sharing.plugins.module_utils._drain import (
+    PODS,
+    Drainer,
+    DrainError,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     ClusterError,
     LeaseError,
     RefusedError,
     SharingError,
+    some,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import PROFILE_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._live import LiveFleet
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
-    key_of,
-    to_plugin_config,
-)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
     Desired,
     Lack,
@@ -38,7 +39,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
     RolloutPlan,
     Step,
     Target,
-    cut,
+    batch_sizes,
+    check_content,
     plan_rollout,
     spread,
     wait_until_settled,
@@ -80,6 +82,7 @@ class Outcome:
     touched: list[str] = field(default_factory=list)
     failed: dict[str, Lack] = field(default_factory=dict)
     evicted: list[_guard.GpuPod] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)  # had gone before their turn, and why
 
 
 class Guard:
@@ -133,8 +136,8 @@ class Rolling:
     done: Outcome = field(default_factory=Outcome)
 
     def carry_out(self, plan: RolloutPlan) -> None:
-        """Raises RolloutError where more nodes fail than may, RefusedError where work would be
-        hurt that was not there before.
+        """Raises RolloutError where more nodes fail than may, or where work would be hurt that was
+        not there before, or that cannot be evicted.
         """
         self._record(plan.nodes(Step.RECORD))
         waiting = plan.nodes(Step.WAIT)
@@ -171,29 +174,59 @@ class Rolling:
 
     def _batches(self, plan: RolloutPlan) -> None:
         work = work_of(plan, self.targets)
-        batches = cut(work, self.settings.batches)
-        started = self.live.now()
-        for number, batch in enumerate(batches, start=1):
-            what = f"batch {number} of {len(batches)}"
-            self.said(f"{what}: {counted(len(batch))}, {self._progress(work, started)}")
-            self._batch(batch, plan, what)
-            self._judge(batches[:number], what)
-            if number < len(batches):
+        sizes = batch_sizes(self.settings.batches, len(work))
+        started, left, batches = self.live.now(), work, list[list[str]]()
+        for number, size in enumerate(sizes, start=1):
+            if batches:
                 self._pause()
+            left = self._available(left)  # so that the canary is one that is there
+            if not left:
+                break
+            batch, left = left[:size], left[size:]
+            batches.append(batch)
+            what = f"batch {number} of {len(sizes)}"
+            self.said(f"{what}: {counted(len(batch))}, {self._progress(work, started)}")
+            try:
+                self._batch(batch, what)
+            except (DrainError, RefusedError) as error:
+                raise self._given_up(str(error), error.problems, batches) from error
+            self._judge(batches, what)
+
+    def _available(self, nodes: Sequence[str]) -> list[str]:
+        """The nodes that can be changed by now; notes the others."""
+        states = self.live.observe().nodes
+        for node in nodes:
+            if node not in states:
+                self.done.skipped[node] = "the node has left the cluster"
+            elif not states[node].ready:
+                self.done.skipped[node] = "node is NotReady"
+        gone = [node for node in nodes if node in self.done.skipped]
+        if gone:
+            self.said(f"left out, since they are NotReady or gone by now: {some(gone)}")
+        return [node for node in nodes if node not in self.done.skipped]
 
     def _progress(self, work: Sequence[str], started: float) -> str:
         """How far it is, and how long what is left will take if it goes on like this."""
-        count = len(set(self.done.touched) & set(work))
+        count = len({*self.done.touched, *self.done.skipped} & set(work))
         text = f"{count} of {len(work)} done"
         if not count:
             return text
         left = (self.live.now() - started) / count * (len(work) - count)
         return f"{text}, about {duration(left)} left"
 
-    def _batch(self, nodes: Sequence[str], plan: RolloutPlan, what: str) -> None:
-        """One batch: free the nodes, change them, wait for them."""
+    def _batch(self, nodes: Sequence[str], what: str) -> None:
+        """One batch: free the nodes, change them, wait for them.
+
+        What they need is decided anew: since the plan was made some may have been made again,
+        relabelled or restarted.
+        """
         drained = self._free(nodes)
         try:
+            targets = [self.targets[node] for node in nodes]
+            self.live.refresh_config_map()
+            observed = self.live.observe()
+            check_content(targets, observed.config_map)
+            plan = plan_rollout(targets, observed)
             self.done.touched += nodes
             old = self._change(nodes, plan)
             self.done.failed |= self._settle(nodes, old, what)
@@ -254,7 +287,9 @@ class Rolling:
         names = [str(getattr(pod, "name", "")) for pod in pods]
         path = _kube.namespaced("pods", self.settings.namespace)
         mark = {"metadata": {"annotations": {REFRESH_ANNOTATION: self.cluster.now().isoformat()}}}
-        self._each(names, lambda name: self.cluster.patch(_kube.object_path(path, name), mark))
+        self._each(
+            names, lambda name: self.cluster.patch_if_there(_kube.object_path(path, name), mark)
+        )
 
     def _each(self, names: list[str], action: Callable[[str], object]) -> None:
         if failures := self.cluster.for_each(names, action):
@@ -306,6 +341,13 @@ class Rolling:
         problems = [f"{node}: {lack.reason}" for node, lack in sorted(failed.items())]
         return RolloutError("\n".join([*message, *told]), problems)
 
+    def _given_up(
+        self, message: str, problems: Sequence[str], batches: Sequence[Sequence[str]]
+    ) -> RolloutError:
+        """Take everything back, if so asked. Returns the error to raise."""
+        told = self._take_back(batches) if self.settings.on_failure == ROLLBACK else [STOPPED]
+        return RolloutError("\n".join([message, *told]), problems)
+
     def _take_back(self, batches: Sequence[Sequence[str]]) -> list[str]:
         """Restore content and labels of what was touched, and wait. Returns what to tell."""
         if self.previous is None:
@@ -343,46 +385,64 @@ class Restorer:
         moved = {*touched, *self._moved_before(targets)}
         known = {node: targets[node] for node in sorted(moved) if node in targets}
         back = replace_targets(rolling, known)
-        plan = plan_rollout(known.values(), rolling.live.observe())
+        observed = rolling.live.observe()
+        plan = plan_rollout(known.values(), observed)
         work = sorted(work_of(plan, known), key=lambda node: node not in rolling.done.failed)
         work += plan.nodes(Step.WAIT, Step.RECORD)
         rolling.said(f"going back: {counted(len(work))}")
         for start in range(0, len(work), at_once):
-            back._batch(work[start : start + at_once], plan, "going back")
+            back._batch(work[start : start + at_once], "going back")
+        unready = [node for node in plan.nodes(Step.SKIP) if node in observed.nodes]
+        self._move_labels(unready, known)
         took = duration(rolling.live.now() - started)
-        lost = sorted(set(touched) - known.keys())
+        lacks = back.done.failed | {node: Lack("node", "node is NotReady") for node in unready}
         told = [f"Back on the profiles of before after {took}: {counted(len(work))}."]
-        if back.done.failed:
+        if lacks:
             told = [
-                f"Going back took {took}, and {len(back.done.failed)} of {len(work)} nodes are not"
-                " there yet:",
-                *lack_table(back.done.failed),
+                f"Going back took {took}, and {len(lacks)} of {len(work) + len(unready)} nodes are"
+                " not there yet:",
+                *lack_table(lacks),
             ]
-        if lost:
+        if lost := sorted(set(touched) - known.keys()):
             told.append(f"Without a profile of before, and left as they are: {', '.join(lost)}.")
         return [*told, "Correct the profile or the cause, and run again."]
 
+    def _move_labels(self, nodes: Sequence[str], targets: Mapping[str, Target]) -> None:
+        """Where a node cannot be waited for, its label at least is as before, for when it comes
+        back.
+        """
+        if nodes:
+            self.rolling.check()
+            self.rolling.cluster.patch_nodes(
+                {
+                    node: {
+                        "labels": {PROFILE_LABEL: targets[node].label},
+                        "annotations": {CONFIG_HASH_ANNOTATION: None},
+                    }
+                    for node in nodes
+                }
+            )
+
     def _moved_before(self, targets: Mapping[str, Target]) -> list[str]:
-        """Nodes that a run which was killed has brought to what is now taken back."""
-        nodes = self.rolling.live.observe().nodes
+        """Nodes that have what is now taken back, and not by this run: a run that was killed has
+        brought it to them; or their plugin has started meanwhile, and so loaded it.
+        """
+        observed = self.rolling.live.observe()
+        both = self.rolling.targets.keys() & targets.keys() & observed.nodes.keys()
+        before = plan_rollout([targets[node] for node in both], observed)
+        has, had = before.before, before.after
         return [
             node
-            for node, target in self.rolling.targets.items()
-            if node in targets
-            and node in nodes
-            and nodes[node].annotations.get(CONFIG_HASH_ANNOTATION) == target.hash
-            and targets[node].hash != target.hash
+            for node in both
+            if has[node] == self.rolling.targets[node].hash != had[node]
+            or (has[node] == had[node] and before.steps[node] is Step.RESTART)
         ]
 
     def _restore_content(self) -> None:
-        """Put the old content of all profiles back into the ConfigMap, also where no node has
-        loaded the new one yet: a node that restarts by itself would.
+        """Put the old content of all keys back into the ConfigMap: also what no plugin has loaded
+        yet, any restart would load.
         """
-        versioned = self.previous.versioned
-        files = {
-            key_of(profile, versioned=versioned): to_plugin_config(profile)
-            for profile in self.previous.profiles.values()
-        }
+        files = self.previous.files
         rolling = self.rolling
         path = _kube.object_path(
             _kube.namespaced("configmaps", rolling.settings.namespace), rolling.settings.config_map
@@ -421,9 +481,7 @@ def _metadata(node: str, plan: RolloutPlan) -> dict[str, object]:
     patch: dict[str, object] = {}
     if change := plan.labels.get(node):
         patch["labels"] = {PROFILE_LABEL: change.after}
-    if plan.before[node] not in ("", plan.after[node]) or (
-        plan.before[node] and plan.steps[node] is Step.RESTART
-    ):
+    if plan.before[node] and plan.steps[node] in (Step.FLIP, Step.RESTART):
         patch["annotations"] = {CONFIG_HASH_ANNOTATION: None}
     return patch
 

@@ -114,6 +114,17 @@ class Desired:
             group=self.groups.get(node, profile.name),
         )
 
+    @property
+    def files(self) -> dict[str, str]:
+        """The ConfigMap's keys and their content, the fixed key of the default included."""
+        files = {
+            key_of(profile, versioned=self.versioned): to_plugin_config(profile)
+            for profile in self.profiles.values()
+        }
+        if default := self.profiles.get(self.default_profile):
+            files[default.name] = to_plugin_config(default)
+        return files
+
     def targets(self) -> dict[str, Target]:
         return {node: self.target(node) for node in self.assignments}
 
@@ -174,18 +185,24 @@ def _step(target: Target, observed: Observation) -> Step:
     if node is None or not node.ready:
         return Step.SKIP
     flip = _label(node) != target.label
-    if not flip and _annotated(node) == target.hash:
-        return Step.NOTHING
     pods = _staying(observed, target.node)
     current = _started_after_content(pods, target, observed.config_map)
+    new = _is_new(target, observed.config_map)
+    if not flip and _annotated(node) == target.hash:
+        # A key that had other content for a while: a plugin that started then has loaded that.
+        doubtful = bool(pods) and not current and not new
+        off = doubtful and not judge(node, target.profile, target.gpus).ok
+        return Step.RESTART if off else Step.NOTHING
     if flip:
-        certain = not pods or current or _is_new(target, observed.config_map)
+        certain = not pods or current or new
         return Step.FLIP if certain else Step.RESTART
     if not pods:
         return Step.WAIT
-    if not current:
-        return Step.RESTART
-    return Step.WAIT if unsettled(target, node, pods) else Step.RECORD
+    settled = unsettled(target, node, pods) is None
+    if current:
+        return Step.RECORD if settled else Step.WAIT
+    moved = new and target.label is not None  # its plugin has read the key when the label came
+    return Step.RECORD if moved and settled else Step.RESTART
 
 
 def _staying(observed: Observation, node: str) -> list[OperandPod]:
@@ -212,6 +229,17 @@ def _is_new(target: Target, config_map: ConfigMap | None) -> bool:
 
 def _is_written(target: Target, config_map: ConfigMap) -> bool:
     return same_content(config_map.data.get(target.key), to_plugin_config(target.profile))
+
+
+def check_content(targets: Iterable[Target], config_map: ConfigMap | None) -> None:
+    """Raise SharingError where a key does not have its profile's content: nobody is to load it."""
+    for target in targets:
+        if config_map is None or not _is_written(target, config_map):
+            raise SharingError(
+                f"The key {target.key} of the ConfigMap is not what profile"
+                f" '{target.profile.name}' says: somebody has changed it since it was written."
+                " Nothing else was changed. Write it again (site does, and the module profiles)."
+            )
 
 
 def _started_after_content(

@@ -153,8 +153,11 @@ class Run:
         return found
 
     def carry_out(self) -> None:
-        """Write. Raises RolloutError and others of the tree."""
+        """Write what differs. Raises RolloutError and others of the tree."""
         namespace, run = self._request.settings.namespace, self._request.run
+        if not self.differs:
+            _lease.let_go(self._cluster, namespace, run)
+            return
         with _lease.held(self._cluster, namespace, run, said=self._said) as lease:
             if lease.waited:
                 self._look()  # another run has changed what was seen before
@@ -211,7 +214,7 @@ class Run:
             "restarted": plan.nodes(Step.RESTART),
             "recorded": plan.nodes(Step.RECORD),
             "waited": plan.nodes(Step.WAIT),
-            "unavailable": sorted([*plan.nodes(Step.SKIP), *self._held]),
+            "unavailable": sorted([*plan.nodes(Step.SKIP), *self._held, *self._done.skipped]),
             "unmanaged": list(self._labels.unmanaged),
             "missing": list(self._labels.missing),
             "batches": self._batches,
@@ -223,7 +226,7 @@ class Run:
             "unfinished": self._unfinished,
             "nodes": [vars(row) for row in rows],
             "table": plan_table(rows, [len(batch) for batch in self._batches]),
-            "failed": {node: lack.reason for node, lack in self._done.failed.items()},
+            "unsettled": {node: lack.reason for node, lack in self._done.failed.items()},
         }
         return found | ({} if self._revision is None else {"revision": self._revision})
 
@@ -264,7 +267,9 @@ class Run:
         wider = replace(desired, assignments={**desired.assignments, **losing})
         targets = wider.targets()
         if desired.versioned:
-            return targets | {node: _unlabelled(targets[node], desired) for node in losing}
+            config_map = self._live.observe().config_map
+            files = config_map.data if config_map else {}
+            return targets | {node: _unlabelled(targets[node], desired, files) for node in losing}
         bare = [
             node
             for node, target in targets.items()
@@ -377,9 +382,14 @@ class Run:
         ]
 
 
-def _unlabelled(target: Target, desired: Desired) -> Target:
-    """A node without a label gets the fixed key of the default."""
-    return replace(target, label=None, key=desired.default_profile)
+def _unlabelled(target: Target, desired: Desired, files: Mapping[str, str]) -> Target:
+    """A node without a label gets the fixed key of the default, with the content that is there: new
+    content gets there last of all.
+    """
+    key, profile = desired.default_profile, target.profile
+    with suppress(SharingError):  # what it says is not known
+        profile = _profiles.known_profiles({key: files.get(key)})[key]
+    return replace(target, label=None, key=key, profile=profile)
 
 
 def _hurt_row(hurt: _guard.Hurt) -> dict[str, object]:

@@ -91,6 +91,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import Cl
 from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from ansible.module_utils.basic import AnsibleModule
 
 SPEC: Spec = {
@@ -147,8 +149,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     before = _operator.read_pointer(policy)
     wanted = _operator.Pointer(params["config_map"], params["default_profile"])
     if params["state"] == "present" and before != wanted and not module.check_mode:
-        namespace, name = params["namespace"], params["run"]
-        with _lease.held(cluster, namespace, name, keep=True, said=module.warn):
+        with held(module, cluster):
             policy = _kube.again_after_conflict(lambda: put(cluster, path, wanted))
             check(cluster, policy, wanted, deadline, params["namespace"])
     elif not module.check_mode:
@@ -185,12 +186,16 @@ def undo(module: AnsibleModule, cluster: _kube.Cluster, path: str) -> dict[str, 
     if patch is None:
         return result(before, before, changed=False)
     if not module.check_mode:
-        params = module.params
-        namespace, name = params["namespace"], params["run"]
-        with _lease.held(cluster, namespace, name, keep=True, said=module.warn):
+        with held(module, cluster):
             cluster.patch(path, _kube.guarded(patch, policy))
     ours = before.name == module.params["config_map"]
     return result(before, _operator.previous_pointer(policy) if ours else before, changed=True)
+
+
+def held(module: AnsibleModule, cluster: _kube.Cluster) -> AbstractContextManager[_lease.Lease]:
+    """The Lease of writing runs."""
+    namespace, name = module.params["namespace"], module.params["run"]
+    return _lease.held(cluster, namespace, name, keep=True, said=module.warn)
 
 
 def result(

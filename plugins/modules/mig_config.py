@@ -221,8 +221,8 @@ def run(module: AnsibleModule) -> dict[str, object]:
         cutter.free(list(by_node), REFUSE)
     if (changes or waiting) and not module.check_mode:
         namespace = module.params["namespace"]
-        run_name = module.params["run"]
-        with _lease.held(cluster, namespace, run_name, keep=True, said=module.warn) as lease:
+        name, said = module.params["run"], module.warn
+        with _lease.held(cutter.cluster, namespace, name, keep=True, said=said) as lease:
             carry_out(module, replace(cutter, check=lease.check), by_node, waiting)
     return {
         "changed": bool(changes),

@@ -24,7 +24,9 @@ options:
     description: >-
       With V(absent) the assigned nodes lose the label, and the annotation that
       M(gpufleet.sharing.rollout) keeps; and a MIG configuration that
-      M(gpufleet.sharing.mig_config) has set becomes the one that was there before.
+      M(gpufleet.sharing.mig_config) has set becomes the one that was there before. Where
+      O(assignments) leaves none of O(known_nodes) out, other nodes lose that annotation too, and
+      what a run that was killed had left cordoned is uncordoned.
     type: str
     choices: [present, absent]
     default: present
@@ -126,6 +128,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import 
     CONFIG_HASH_ANNOTATION,
     NodeState,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._drain import Drainer, leftover
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     FleetError,
@@ -196,17 +199,19 @@ def run(module: AnsibleModule) -> dict[str, object]:
     patches: Patches = {
         c.node: {"labels": {PROFILE_LABEL: c.after}} for c in plan.changes if c.node not in held
     }
+    cordoned = leftover(states) if remove and is_whole(module) else []
     if remove:
         forget(patches, [gpu_nodes[name] for name in desired if name in gpu_nodes])
-    if patches and not module.check_mode:
-        namespace = module.params["namespace"]
-        run_name = module.params["run"]
-        with _lease.held(cluster, namespace, run_name, keep=remove, said=module.warn) as lease:
+        forget_hashes(patches, states if is_whole(module) else [])
+    if (patches or cordoned) and not module.check_mode:
+        namespace, name = module.params["namespace"], module.params["run"]
+        with _lease.held(cluster, namespace, name, said=module.warn) as lease:
             lease.check()
             cluster.patch_nodes(patches)
+            Drainer(cluster, 0, lambda _line: None).uncordon(cordoned)
     return {
-        "changed": bool(patches),
-        "differs": bool(patches),
+        "changed": bool(patches or cordoned),
+        "differs": bool(patches or cordoned),
         "diff": plan.diff(),
         "changes": [vars(change) for change in plan.changes],
         "unmanaged": list(plan.unmanaged),
@@ -239,14 +244,25 @@ def make_plan(
     return found if notices else plan(module.params["default_profile"])
 
 
+def is_whole(module: AnsibleModule) -> bool:
+    """Whether no node of the inventory is left out."""
+    return set(module.params["known_nodes"]) <= set(module.params["assignments"])
+
+
 def forget(patches: Patches, states: list[NodeState]) -> None:
-    """Add to the patches what takes away everything else that we wrote on nodes."""
+    """Add to the patches what takes away everything else that we wrote on the nodes to act on."""
     for state in states:
-        undo = _mig.undo_patch(state)
-        if CONFIG_HASH_ANNOTATION in state.annotations:
-            undo.setdefault("annotations", {})[CONFIG_HASH_ANNOTATION] = None
-        for part, entries in undo.items():
+        for part, entries in _mig.undo_patch(state).items():
             patches.setdefault(state.name, {}).setdefault(part, {}).update(entries)
+    forget_hashes(patches, states)
+
+
+def forget_hashes(patches: Patches, states: list[NodeState]) -> None:
+    """The same for our notes on any nodes, such as those that have left the inventory since."""
+    for state in states:
+        if CONFIG_HASH_ANNOTATION in state.annotations:
+            annotations = patches.setdefault(state.name, {}).setdefault("annotations", {})
+            annotations[CONFIG_HASH_ANNOTATION] = None
 
 
 def main() -> None:

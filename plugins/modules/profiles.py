@@ -400,10 +400,8 @@ def write(
     if labels:
         write_namespace(cluster, namespace_path, labels, new=new)
     if plan:
-        keep = given["keep_lease"]
-        with _lease.held(
-            cluster, given["namespace"], given["run"], keep=keep, said=module.warn
-        ) as lease:
+        keep, said = given["keep_lease"], module.warn
+        with _lease.held(cluster, given["namespace"], given["run"], keep=keep, said=said) as lease:
             if plan.before is not None and given["state"] == "present":
                 note_found(module, cluster, plan.before)
             lease.check()
@@ -411,7 +409,7 @@ def write(
             write_config_map(cluster, config_maps, given["name"], plan, document)
     if given["state"] == "absent":
         history_of(module, cluster).remove()
-        _lease.remove_lease(cluster, given["namespace"])
+        _lease.remove_lease(cluster, given["namespace"], given["run"])
 
 
 def show(

@@ -99,7 +99,7 @@ options:
     type: int
     default: 0
   max_failures:
-    description: How many nodes may fail before the rollout stops. They are listed as RV(failed).
+    description: How many nodes may fail before the rollout stops. They are listed as RV(unsettled).
     type: int
     default: 0
   on_failure:
@@ -280,10 +280,10 @@ table:
   type: list
   elements: str
   returned: always
-failed:
+unsettled:
   description: Why nodes do not have their profile though the rollout went on, by node.
   type: dict
-  returned: success
+  returned: always
 revision:
   description: The number of the revision that the fleet is on.
   type: int
@@ -292,8 +292,9 @@ revision:
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _lease, _profiles
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _given, _kube, _profiles
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._progress import Progress
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rolling import (
     DRAINS,
@@ -302,8 +303,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rolling import (
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Desired, Patience
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout_run import Request, Run
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import to_whole_number
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ansible.module_utils.basic import AnsibleModule
 
 SPEC: Spec = {
@@ -334,12 +338,16 @@ SPEC: Spec = {
 
 def read_request(module: AnsibleModule) -> Request:
     given = module.params
+    versioned = given["mode"] == _profiles.VERSIONED
+    profiles = _profiles.known_profiles(given["profiles"])
+    if versioned:
+        _profiles.check_versioned_names(profiles)
     desired = Desired(
-        profiles=_profiles.known_profiles(given["profiles"]),
+        profiles=profiles,
         default_profile=given["default_profile"],
         assignments={str(node): name or None for node, name in given["assignments"].items()},
-        versioned=given["mode"] == _profiles.VERSIONED,
-        gpus={str(node): int(count) for node, count in given["gpus"].items() if count is not None},
+        versioned=versioned,
+        gpus=read_gpus(given["gpus"]),
         groups={str(node): str(group) for node, group in given["groups"].items()},
     )
     settings = Settings(
@@ -366,15 +374,27 @@ def read_request(module: AnsibleModule) -> Request:
     )
 
 
+def read_gpus(stated: Mapping[str, object]) -> dict[str, int]:
+    """The physical GPUs of nodes, where they are stated."""
+    found = {}
+    for node, count in stated.items():
+        number = to_whole_number(count, lenient=True)
+        if number is not None and number >= 1:
+            found[str(node)] = number
+        elif count is not None:
+            raise FleetError(
+                f"gpus of {node} is {_given.given(count)}; allowed: the node's number of physical"
+                " GPUs, 1 or more."
+            )
+    return found
+
+
 def run(module: AnsibleModule) -> dict[str, object]:
     with Progress(module.params["progress"]) as said:
         request = read_request(module)
-        cluster = _kube.connect(module)
-        found = Run(cluster, request, said)
-        if found.differs and not module.check_mode:
+        found = Run(_kube.connect(module), request, said)
+        if not module.check_mode:
             found.carry_out()
-        elif not module.check_mode:
-            _lease.release_kept(cluster, request.settings.namespace, request.run)
         for text in found.warnings:
             module.warn(text)
         return found.result()

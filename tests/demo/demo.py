@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -21,7 +22,9 @@ FLEET = ROOT / "tests" / "lab" / "fleets" / "demo.yml"
 INVENTORY = Path("examples") / "recipe"
 LOGS = ROOT / ".build" / "logs"
 NAME = "demo"
+CHANGED = {"default": {"replicas": 4}, "dev": {"replicas": 6}, "no-sharing": {"replicas": 1}}
 
+PROGRESS = re.compile(r"\S+: batch ")
 RESULT = re.compile(r"(changed|fatal|failed): \[")
 TASK = re.compile(r"^TASK \[(gpufleet\.sharing\.)?|\n")
 EXPORT = re.compile(r"export (\w+)=(.*)")
@@ -61,12 +64,13 @@ class Demo:
         for name, value in EXPORT.findall(printed):
             self.environ[name] = value.replace("$PATH", self.environ["PATH"])
 
-    def playbook(self, name: str, log: str) -> str:
+    def playbook(self, name: str, log: str, *more: str) -> str:
         """Run a playbook of the collection, print what it changes, and return its whole output."""
         command = ["ansible-playbook", f"gpufleet.sharing.{name}", "-i", str(INVENTORY)]
         chart = self.environ["GPULAB_CHART"]
         options = ["-e", f"gpu_operator_chart_ref={chart}", "-e", "gpu_nodes_stable=1"]
-        print(f"$ {' '.join(command)}")
+        command += more
+        print(f"$ {shlex.join(command)}")
         lines: list[str] = []
         with subprocess.Popen(
             [*command, *options],
@@ -95,6 +99,8 @@ def show(line: str, task: str) -> None:
         print(f"  {result[1]}: {TASK.sub('', task).strip(' *]')}", flush=True)
     elif "failed=" in line and "ok=" in line:
         print("  " + " ".join(line.split()[:5]), flush=True)
+    elif PROGRESS.match(line):
+        print(f"  {line.strip()}", flush=True)
     elif "credentials from" in line and '"msg"' in line:
         print("  " + line.strip().removeprefix('"msg": ').strip('"'), flush=True)
 
@@ -128,13 +134,16 @@ def run() -> None:
     with demo.step("Apply the recipe of examples/recipe"):
         demo.playbook("site", "site")
     with demo.step("Verify"):
-        verified = demo.playbook("verify", "verify")
+        demo.playbook("verify", "verify")
     with demo.step("Apply it again: nothing is left to do"):
         again = demo.playbook("site", "again")
     if changed_tasks(again):
         raise DemoError(
             f"The second run changed {changed_tasks(again)} things; it should change none."
         )
+    with demo.step("Change one number on the live fleet: dev gets 6 slots for each GPU"):
+        six = json.dumps({"gpu_sharing_profiles": CHANGED})
+        verified = demo.playbook("site", "change", "-e", six)
     print("\n" + "\n".join(node_table(verified)))
     print("\nexpected = physical x replicas; actual is what Kubernetes can allocate\n")
     for name, seconds in demo.seconds.items():
@@ -147,7 +156,7 @@ What to type next:
   eval "$(tests/lab/lab env --name {NAME})"
   kubectl get nodes -L nvidia.com/device-plugin.config,nvidia.com/gpu.replicas
   kubectl get node prod-gpu-01 -o jsonpath='{{.status.allocatable.nvidia\\.com/gpu}}{{"\\n"}}'
-  kubectl get configmap device-plugin-config -n gpu-operator -o yaml
+  kubectl get controllerrevisions -n gpu-operator -l gpufleet.sharing/history   # who changed what
   tests/lab/lab down --name {NAME}          # end the lab
 
 The outputs of the playbooks are in .build/logs/demo-*.log. For your own cluster see README.md."""

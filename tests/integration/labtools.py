@@ -30,7 +30,7 @@ RECAP = re.compile(
     r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE
 )
 PROFILES = {"default": {"replicas": 4}, "dev": {"replicas": 8}, "no-sharing": {"replicas": 1}}
-GROUPS = {
+GROUPS: dict[str, Any] = {
     "dev_gpus": {
         "hosts": {"dev-gpu-01": {}, "dev-gpu-02": {}},
         "vars": {"gpu_sharing_profile": "dev"},
@@ -272,7 +272,9 @@ def write_inventory(
 
 
 def module_result(lab: Lab, name: str, arguments: Mapping[str, Any], *flags: str) -> dict[str, Any]:
-    """Run one module by an ad-hoc call of Ansible and return its result."""
+    """Run one module by an ad-hoc call of Ansible and return its result, with what Ansible warned
+    of as printed.
+    """
     command: Sequence[str] = [
         str(Path(sys.executable).with_name("ansible")),
         "localhost",
@@ -291,7 +293,30 @@ def module_result(lab: Lab, name: str, arguments: Mapping[str, Any], *flags: str
     start = done.stdout.index("=> {")
     result, _end = json.JSONDecoder().raw_decode(done.stdout, start + 3)
     assert isinstance(result, dict)
-    return result
+    return {**result, "printed": done.stderr}
+
+
+def lease_holder(lab: Lab) -> str:
+    """Who holds the lease; empty when it has been released."""
+    lease = lab.json("lease", "gpufleet-sharing", "-n", "gpu-operator")
+    return str(lease["spec"].get("holderIdentity", ""))
+
+
+def remains(lab: Lab) -> list[str]:
+    """Whatever uninstall has to take away, as kind/name: marks of ours on objects, and objects that
+    we keep: but namespaces and ConfigMaps of our making stay where others have put something in.
+    """
+    found = []
+    for kind in ("nodes", "namespaces", "pods", "configmaps", "leases", "controllerrevisions"):
+        for item in lab.json(kind, "-A")["items"]:
+            metadata = item["metadata"]
+            labels = metadata.get("labels", {})
+            marks = [*metadata.get("annotations", {}), *labels]
+            kept = labels.get("app.kubernetes.io/managed-by") == "gpufleet.sharing"
+            ours = kept and kind not in ("namespaces", "configmaps")
+            if ours or any(mark.startswith("gpufleet.sharing/") for mark in marks):
+                found.append(f"{kind}/{metadata['name']}")
+    return found
 
 
 def connected(lab: Lab) -> _kube.Cluster:

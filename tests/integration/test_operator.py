@@ -16,7 +16,9 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     GROUPS,
     PROFILES,
     Lab,
+    lease_holder,
     module_result,
+    remains,
 )
 
 RELEASE = ("-n", "gpu-operator", "gpu-operator")
@@ -108,6 +110,7 @@ def test_normal_output_has_no_noise_about_helm_diff(lab: Lab, inventory: Path) -
     assert "helm diff" not in run.output
     assert "WARNING" not in run.output
     assert values(lab)["driver"] == {"enabled": False}
+    assert lease_holder(lab) == ""  # also where no node needs anything
 
 
 def test_values_of_others_are_kept_unless_exact(lab: Lab, inventory: Path) -> None:
@@ -176,6 +179,7 @@ def test_existing_operator_is_adopted_without_a_restart_and_given_back(
     lab.playbook("uninstall", inventory, variables={"gpu_operator_manage": "existing"}).succeeded()
     data = lab.json("configmap", "device-plugin-config", "-n", "gpu-operator")["data"]
     assert data == others  # the pointer still names it: without its default key no plugin starts
+    assert remains(lab) == []
 
 
 def _by_hand(replicas: int) -> str:
@@ -212,6 +216,7 @@ def test_existing_operator_gets_the_pointer_by_a_patch_of_two_fields(
     lab.playbook("uninstall", inventory, variables=existing).succeeded()
     assert policy(lab).get("name") in (None, "")
     assert status(lab) == "deployed"  # not ours
+    assert remains(lab) == []
 
 
 def test_release_that_was_there_before_survives_uninstall_with_its_own_pointer(
@@ -232,6 +237,7 @@ def test_release_that_was_there_before_survives_uninstall_with_its_own_pointer(
     assert status(lab) == "deployed"
     expected = {"toolkit": {"enabled": False}, "devicePlugin": {"config": {"name": "theirs"}}}
     assert values(lab) == expected
+    assert remains(lab) == []
 
 
 def test_field_that_the_crd_drops_is_an_error_that_says_so(lab: Lab, inventory: Path) -> None:

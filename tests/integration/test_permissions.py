@@ -22,6 +22,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     ROOT,
     Lab,
     module_result,
+    remains,
 )
 
 NAMESPACE = "gpu-operator"
@@ -114,6 +115,7 @@ def test_documented_account_can_do_everything(
     lab.playbook("verify", inventory, variables=variables(account)).succeeded()
     lab.playbook("uninstall", inventory, variables=variables(account)).succeeded()
     assert lab.labels() == {}
+    assert remains(lab) == []
     assert forbidden(lab) == []
 
 
@@ -129,6 +131,9 @@ def test_documented_account_can_do_everything(
         ("site", "get namespaces", "get namespaces gpu-operator"),
         ("site", "get configmaps", "get configmaps device-plugin-config in namespace gpu-operator"),
         ("site", "create configmaps", "create configmaps in namespace gpu-operator"),
+        ("site", "watch nodes", "watch nodes"),
+        ("site", "watch pods", "watch pods in namespace gpu-operator"),
+        ("site", "patch pods", "patch pods in namespace gpu-operator"),
         ("site", "delete pods", "delete pods in namespace gpu-operator"),
         ("site", "list daemonsets", "list daemonsets.apps in namespace gpu-operator"),
         ("site", "create leases", "create leases.coordination.k8s.io in namespace gpu-operator"),
@@ -167,7 +172,8 @@ def test_site_and_uninstall_stop_before_any_write_and_verify_needs_reads_only(
         run.says(
             "; patch configmaps device-plugin-config in namespace gpu-operator; patch"
             " controllerrevisions.apps in namespace gpu-operator; patch leases.coordination.k8s.io"
-            " gpufleet-sharing in namespace gpu-operator; patch nodes on"
+            " gpufleet-sharing in namespace gpu-operator; patch nodes; patch pods in namespace"
+            " gpu-operator; watch nodes; watch pods in namespace gpu-operator on"
         )
         run = lab.playbook("uninstall", inventory, variables=variables(account)).failed()
         run.says(

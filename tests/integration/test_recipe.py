@@ -9,22 +9,32 @@ from pathlib import Path
 
 import yaml
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _profiles
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     GROUPS,
     PROFILES,
     Lab,
     Run,
+    lease_holder,
     module_result,
+    remains,
     write_inventory,
 )
 
 ACTING = (
     "Keep one key for each profile in ConfigMap",
     "Keep the Helm release",
-    "Keep the profile labels, nodes to act on",
-    "Restart plugins that run on older content",
+    "Bring the profiles to the nodes, batch by batch, nodes to act on 5",
 )
+OURS = "gpufleet.sharing/history=device-plugin-config"
 SIX = {**PROFILES, "dev": {"replicas": 6}}
+
+
+def ends(lab: Lab) -> list[str]:
+    """How the revisions of the history have ended, the oldest first."""
+    items = lab.json("controllerrevisions", "-n", "gpu-operator", "-l", OURS)["items"]
+    ordered = sorted(items, key=lambda item: int(item["revision"]))
+    return [item["metadata"]["annotations"]["gpufleet.sharing/state"] for item in ordered]
 
 
 def looks(run: Run) -> list[int]:
@@ -38,7 +48,7 @@ def test_site_check_mode_on_an_empty_cluster_shows_the_plan_and_writes_nothing(
     lab.forget_requests()
     run = lab.playbook("site", inventory, "--check", "--diff").succeeded()
     assert lab.writes() == []
-    run.says('+ "dev-gpu-01": "dev",')
+    run.says('- "dev-gpu-01": "no label"', '+ "dev-gpu-01": "dev (flip)"')
     run.says("replicas: 8", "device-plugin-config")
     assert run.changed["localhost"] > 0
 
@@ -46,11 +56,22 @@ def test_site_check_mode_on_an_empty_cluster_shows_the_plan_and_writes_nothing(
 def test_site_makes_the_cluster_as_the_inventory_says(lab: Lab, inventory: Path) -> None:
     run = lab.playbook("site", inventory).succeeded()
     run.says("as lab-admin", "5 nodes, 10 physical GPUs, 36 slots")
-    assert looks(run) == [2, 2, 2, 2]
+    assert looks(run) == [2, 2, 2]
     expected = {"dev-gpu-01": "8", "dev-gpu-02": "8", "prod-gpu-01": "8", "prod-gpu-02": "8"}
     assert lab.allocatable() == {**expected, "train-gpu-01": "4"}
     labels = {"dev-gpu-01": "dev", "dev-gpu-02": "dev", "train-gpu-01": "no-sharing"}
     assert lab.labels() == labels
+    assert ends(lab) == ["good"]
+    assert lease_holder(lab) == ""
+
+
+def test_each_node_is_annotated_with_the_content_that_it_has_loaded(lab: Lab) -> None:
+    data = lab.json("configmap", "device-plugin-config", "-n", "gpu-operator")["data"]
+    hashes = {key: _profiles.config_hash(content) for key, content in data.items()}
+    profiles = {"dev-gpu-01": "dev", "prod-gpu-01": "default", "train-gpu-01": "no-sharing"}
+    for node, profile in profiles.items():
+        annotations = lab.json("node", node)["metadata"]["annotations"]
+        assert annotations["gpufleet.sharing/config-hash"] == hashes[profile]
 
 
 def test_the_checks_of_the_recipe_hold(lab: Lab) -> None:
@@ -72,7 +93,7 @@ def test_second_site_run_changes_and_writes_nothing(lab: Lab, inventory: Path) -
     run = lab.playbook("site", inventory).succeeded()
     assert run.changed == {"localhost": 0}
     assert lab.writes(dry_run=True) == []
-    assert looks(run) == [1, 1, 1, 1]
+    assert looks(run) == [1, 1, 1]
     assert "Wait until the operator has taken the profiles over" in run.output
 
 
@@ -101,18 +122,35 @@ def test_check_mode_of_a_changed_inventory_shows_the_difference_only(
     six = {"gpu_sharing_profiles": SIX}
     run = lab.playbook("site", inventory, "--check", "--diff", variables=six).succeeded()
     assert lab.writes() == []
-    run.says("replicas: 6", "(restart)")
-    assert 'prod-gpu-01": "' not in run.output.split("Compare allocatable")[0].split("Restart")[-1]
+    run.says(
+        "replicas: 6",
+        '- "dev-gpu-01": "dev: 8 nvidia.com/gpu"',
+        '+ "dev-gpu-01": "dev: 6 nvidia.com/gpu (restart)"',
+    )
+    assert (
+        "prod-gpu-01" not in run.output.split("Compare allocatable")[0].split("batch by batch")[-1]
+    )
 
 
 def test_changed_content_restarts_the_plugins_of_its_nodes_only(lab: Lab, inventory: Path) -> None:
     before = lab.plugin_pods()
     run = lab.playbook("site", inventory, variables={"gpu_sharing_profiles": SIX}).succeeded()
-    assert looks(run) == [2, 1, 1, 2]
+    assert looks(run) == [2, 1, 2]
     after = lab.plugin_pods()
     restarted = {key.split("/")[0] for key in before if before[key] != after[key]}
     assert restarted == {"dev-gpu-01", "dev-gpu-02"}
     assert lab.allocatable()["dev-gpu-01"] == "6"
+    assert ends(lab) == ["good", "good"]
+    assert lease_holder(lab) == ""
+
+
+def test_lease_of_a_run_that_was_killed_is_waited_out_and_that_is_said(lab: Lab) -> None:
+    kept = {"profiles": PROFILES, "run": "killed", "keep_lease": True}
+    assert "killed" not in module_result(lab, "profiles", kept)["printed"]
+    assert lease_holder(lab) == "killed"
+    result = module_result(lab, "profiles", {"profiles": SIX, "run": "next"})
+    Run(0, result["printed"]).says("killed, since", "it is taken over")
+    assert lease_holder(lab) == ""
 
 
 def test_run_killed_between_config_map_and_restart_is_finished_by_the_next(
@@ -138,7 +176,7 @@ def test_node_moved_to_another_group_gets_its_profile_without_a_restart(
     changed = write_inventory(tmp_path / "moved", groups=moved)
     seven = {"gpu_sharing_profiles": {**PROFILES, "dev": {"replicas": 7}}}
     run = lab.playbook("site", changed, variables=seven).succeeded()
-    assert looks(run) == [1, 1, 2, 2]
+    assert looks(run) == [1, 1, 2]
     assert lab.allocatable()["dev-gpu-02"] == "4"
     assert "dev-gpu-02" not in lab.labels()
     assert lab.plugin_pods() == before
@@ -168,19 +206,22 @@ def test_keys_are_kept_without_prune_and_never_pruned_while_in_use(
     lab.kubectl("label", "node", "cpu-01", "nvidia.com/device-plugin.config-")
 
 
-def test_not_ready_node_is_labelled_and_named_but_not_waited_for(lab: Lab, inventory: Path) -> None:
+def test_not_ready_node_is_left_alone_and_named_until_it_is_back(lab: Lab, inventory: Path) -> None:
     annotation = "lab.gpufleet.sharing/ready"
     lab.kubectl(
         "label", "node", "dev-gpu-02", "nvidia.com/device-plugin.config=default", "--overwrite"
     )
     lab.kubectl("annotate", "node", "dev-gpu-02", f"{annotation}=false")
     lab.kubectl("wait", "--for=condition=Ready=false", "node/dev-gpu-02", "--timeout=30s")
+    lab.forget_requests()
     run = lab.playbook("site", inventory).failed()  # verification: a NotReady node is no proof
     run.says("they are NotReady or missing: dev-gpu-02 (1)", "1 of 5 nodes differ", "dev-gpu-02")
-    assert lab.labels()["dev-gpu-02"] == "dev"
+    assert lab.labels()["dev-gpu-02"] == "default"
+    assert lab.writes() == []
     lab.kubectl("annotate", "node", "dev-gpu-02", f"{annotation}-")
     lab.kubectl("wait", "--for=condition=Ready", "node/dev-gpu-02", "--timeout=30s")
     lab.playbook("site", inventory).succeeded()
+    assert lab.labels()["dev-gpu-02"] == "dev"
 
 
 def test_uninstall_check_mode_writes_nothing(lab: Lab, inventory: Path) -> None:
@@ -193,16 +234,24 @@ def test_uninstall_check_mode_writes_nothing(lab: Lab, inventory: Path) -> None:
 def test_uninstall_undoes_what_site_did_and_keeps_what_others_added(
     lab: Lab, inventory: Path
 ) -> None:
+    mark_as_cordoned_by_a_run_that_was_killed(lab, "prod-gpu-01")
+    lab.kubectl("cordon", "prod-gpu-02")
     lab.playbook("uninstall", inventory).succeeded()
     assert lab.labels() == {}
     data = lab.json("configmap", "device-plugin-config", "-n", "gpu-operator")["data"]
     assert data == {"used": "version: v1\n"}  # somebody else's key
     assert lab.json("clusterpolicies")["items"] == []
     assert "clusterpolicies.nvidia.com" in lab.kubectl("get", "crds", "-o", "name")
-    annotations = [n["metadata"].get("annotations", {}) for n in lab.json("nodes")["items"]]
-    assert not any("gpufleet.sharing/config-hash" in found for found in annotations)
-    namespace = lab.json("namespace", "gpu-operator")["metadata"].get("annotations", {})
-    assert not [name for name in namespace if name.startswith("gpufleet.sharing/")]
+    assert remains(lab) == []
+    nodes = lab.json("nodes")["items"]
+    cordoned = [n["metadata"]["name"] for n in nodes if n["spec"].get("unschedulable")]
+    assert cordoned == ["prod-gpu-02"]  # by somebody else
+    lab.kubectl("uncordon", "prod-gpu-02")
+
+
+def mark_as_cordoned_by_a_run_that_was_killed(lab: Lab, node: str) -> None:
+    lab.kubectl("cordon", node)
+    lab.kubectl("annotate", "node", node, "gpufleet.sharing/cordoned=true")
 
 
 def test_uninstall_again_changes_nothing(lab: Lab, inventory: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     GROUPS,
     Lab,
+    remains,
     write_inventory,
 )
 
@@ -46,7 +47,10 @@ def test_is_reported_and_left_alone(lab: Lab, inventory: Path) -> None:
 def test_check_mode_shows_that_it_would_lose_its_label(lab: Lab, inventory: Path) -> None:
     lab.forget_requests()
     run = lab.playbook("site", inventory, "--check", "--diff", variables=EXCLUSIVE).succeeded()
-    run.says('- "prod-gpu-02": "dev"', '+ "prod-gpu-02": null')
+    run.says(
+        '- "prod-gpu-02": "dev: 16 nvidia.com/gpu"',
+        '+ "prod-gpu-02": "no label: 8 nvidia.com/gpu (flip)"',
+    )
     assert lab.writes() == []
     assert lab.labels() == MANAGED | {"prod-gpu-02": "dev"}
 
@@ -71,7 +75,8 @@ def test_exclusive_takes_its_label_away_and_no_other_node_s(lab: Lab, inventory:
     lab.forget_requests()
     lab.playbook("site", inventory, variables=EXCLUSIVE).succeeded().says(REPORT)
     patched = [request for request in lab.writes() if "/api/v1/nodes/" in request]
-    assert patched == ["patch /api/v1/nodes/prod-gpu-02?fieldManager=gpufleet.sharing"]
+    label_and_note = 2 * ["patch /api/v1/nodes/prod-gpu-02?fieldManager=gpufleet.sharing"]
+    assert patched == label_and_note
     assert lab.labels() == MANAGED
     theirs = lab.labels("other.example.com/label")
     assert theirs == {"prod-gpu-01": "theirs", "prod-gpu-02": "theirs"}
@@ -85,7 +90,8 @@ def test_second_run_changes_nothing(lab: Lab, inventory: Path) -> None:
     assert lab.writes() == []
 
 
-def test_uninstall_leaves_it_alone(lab: Lab, inventory: Path) -> None:
+def test_uninstall_leaves_its_label_alone_and_nothing_of_ours(lab: Lab, inventory: Path) -> None:
     lab.kubectl("label", "node", "prod-gpu-02", f"{LABEL}=dev")
     lab.playbook("uninstall", inventory, variables=EXCLUSIVE).succeeded()
     assert lab.labels() == {"prod-gpu-02": "dev"}
+    assert remains(lab) == ["configmaps/device-plugin-config"]  # its label names a key of it

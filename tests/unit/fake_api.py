@@ -1,13 +1,16 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An API server in memory, behind a real _kube.Cluster: objects by path, versions and conflicts."""
+"""An API server in memory, behind a real _kube.Cluster: objects by path, versions, conflicts and
+watches.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Condition
 from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
@@ -28,7 +31,12 @@ class FakeApi:
     requests: list[str] = field(default_factory=list)
     fault: Fault = lambda _method, _path: 0  # asked before each request
     version: int = 0
-    lock: Any = field(default_factory=Lock)
+    date: str = DATE
+    events: list[tuple[int, str, str, dict[str, Any]]] = field(default_factory=list)
+    oldest: int = 0  # what a watch may begin at
+    connection: int = 0  # of watches: the next number breaks them off
+    breakage: Exception | None = None  # how; None for an end in good order
+    lock: Any = field(default_factory=Condition)
 
     @property
     def cluster(self) -> _kube.Cluster:
@@ -50,19 +58,46 @@ class FakeApi:
             metadata = document.setdefault("metadata", {})
             metadata["name"] = path.rpartition("/")[2]
             metadata["resourceVersion"] = str(self.version)
+            kind = "MODIFIED" if path in self.objects else "ADDED"
             self.objects[path] = document
+            self._tell(kind, path, document)
+
+    def drop(self, path: str) -> None:
+        """Delete an object as somebody else."""
+        with self.lock:
+            self.version += 1
+            document = self.objects.pop(path)
+            metadata = {**document["metadata"], "resourceVersion": str(self.version)}
+            self._tell("DELETED", path, {**document, "metadata": metadata})
+
+    def _tell(self, kind: str, path: str, document: dict[str, Any]) -> None:
+        self.events.append((self.version, kind, path, document))
+        self.lock.notify_all()
+
+    def hang_up(self, breakage: Exception | None = None) -> None:
+        """End all watches."""
+        with self.lock:
+            self.connection += 1
+            self.breakage = breakage
+            self.lock.notify_all()
 
     def request(self, method: str, url: str, **options: Any) -> Any:  # noqa: ANN401
         """What urllib3's pool manager does."""
         parts = urlsplit(url.removeprefix(SERVER))
         self.requests.append(f"{method} {parts.path}")
         body = json.loads(options["body"]) if options.get("body") else {}
-        if status := self.fault(method, parts.path):
+        query = parse_qs(parts.query)
+        watching = "watch" in query
+        if status := self.fault("WATCH" if watching else method, parts.path):
             answer: dict[str, Any] = {"message": f"injected {status}"}
+        elif watching:
+            return FakeStream(self, parts.path, query)
         else:
-            status, answer = self.answer(method, parts.path, parse_qs(parts.query), body)
+            status, answer = self.answer(method, parts.path, query, body)
         data = json.dumps(answer).encode()
-        return SimpleNamespace(status=status, data=data, headers={"Date": DATE})
+        return SimpleNamespace(
+            status=status, data=data, headers={"Date": self.date}, read=lambda: data
+        )
 
     def answer(
         self, method: str, path: str, query: dict[str, list[str]], body: dict[str, Any]
@@ -77,14 +112,14 @@ class FakeApi:
             return 200, self.objects[path]
         if "limit" not in query:
             return 404, {"message": f"{path} not found"}
-        label, _is, value = query.get("labelSelector", [""])[0].partition("=")
-        inside = [item for at, item in self.objects.items() if at.rpartition("/")[0] == path]
-        found = [
-            item for item in inside if not label or item["metadata"]["labels"].get(label) == value
-        ]
-        return 200, {"items": found}
+        with self.lock:
+            found = [item for at, item in self.objects.items() if is_in(at, item, path, query)]
+            return 200, {"items": found, "metadata": {"resourceVersion": str(self.version)}}
 
     def post(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if path.endswith("/eviction"):
+            preconditions = body["deleteOptions"]["preconditions"]
+            return self.delete(path.removesuffix("/eviction"), {"preconditions": preconditions})
         at = f"{path}/{body['metadata']['name']}"
         if path.split("/")[-2] not in self.namespaces:
             return 404, {"message": "namespace not found"}
@@ -107,11 +142,74 @@ class FakeApi:
         document = self.objects.get(path)
         if document is None:
             return 404, {"message": f"{path} not found"}
-        wanted = body.get("preconditions", {}).get("resourceVersion")
-        if wanted not in (None, document["metadata"]["resourceVersion"]):
-            return 409, {"message": "the precondition failed"}
-        del self.objects[path]
+        for name, wanted in body.get("preconditions", {}).items():
+            if wanted != document["metadata"][name]:
+                return 409, {"message": "the precondition failed"}
+        self.drop(path)
         return 200, {}
+
+
+@dataclass
+class FakeStream:
+    """The answer to a watch, which goes on until somebody hangs up."""
+
+    api: FakeApi
+    path: str
+    query: dict[str, list[str]]
+    status: int = 200
+    closed: bool = False
+
+    def stream(self) -> Iterator[bytes]:
+        """Lines, each cut in two: chunks of a connection end anywhere."""
+        since, connection = int(self.query["resourceVersion"][0]), self.api.connection
+        if since < self.api.oldest:
+            yield b'{"type": "ERROR", "object": {"code": 410, "message": "too old"}}\n'
+            return
+        while True:
+            with self.api.lock:
+                events = [event for event in self.api.events if event[0] > since]
+                if not events and connection != self.api.connection:
+                    if self.api.breakage:
+                        raise self.api.breakage
+                    return
+                if not events:
+                    self.api.lock.wait(5)
+            for version, kind, at, document in events:
+                since = version
+                if is_in(at, document, self.path, self.query):
+                    line = json.dumps({"type": kind, "object": document}).encode() + b"\n"
+                    yield line[:9]
+                    yield line[9:]
+
+    def read(self) -> bytes:
+        return b""
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def is_in(at: str, item: dict[str, Any], path: str, query: dict[str, list[str]]) -> bool:
+    """Whether an object is in a list: its place (a list of all namespaces too), its labels (NAME,
+    NAME=VALUE and NAME in (VALUES)) and fields (FIELD=VALUE; others are not looked at).
+    """
+    place = at.rpartition("/")[0]
+    everywhere = re.sub(r"/namespaces/[^/]+/", "/", place)
+    labels = item["metadata"].get("labels") or {}
+    name, is_, values = re.split("(=| in |$)", query.get("labelSelector", [""])[0], maxsplit=1)
+    if name and (name not in labels if not is_ else labels.get(name) not in _values(values)):
+        return False
+    field_, is_, wanted = query.get("fieldSelector", [""])[0].partition("=")
+    if is_ and not field_.endswith("!"):
+        found: Any = item
+        for key in field_.split("."):
+            found = found.get(key, {})
+        if found != wanted:
+            return False
+    return path in (place, everywhere)
+
+
+def _values(text: str) -> list[str]:
+    return text.strip("()").split(",")
 
 
 def merged(document: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ A, B = "version: v1\n", "version: v1\nflags:\n  gdsEnabled: true\n"
 FILES = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.sampled_from([A, B, "{", ""]))
 
 
-def written(text: str, at: str = CREATED) -> _config_map.Written:
-    return _config_map.Written(_profiles.config_hash(text), at)
+def written(text: str, at: str = CREATED, *, replaced: bool = True) -> _config_map.Written:
+    return _config_map.Written(_profiles.config_hash(text), at, replaced)
 
 
 def document(annotation: str | None, **extra: object) -> dict[str, object]:
@@ -88,7 +88,7 @@ def test_plan_config_map_creates() -> None:
         "metadata": {
             "annotations": {
                 _config_map.PROFILES_ANNOTATION: json.dumps(
-                    {"a": {"hash": _profiles.config_hash(A), "at": ROUNDED}}
+                    {"a": {"hash": _profiles.config_hash(A), "at": ROUNDED, "replaced": False}}
                 )
             }
         },
@@ -118,16 +118,18 @@ def test_plan_config_map_adopts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prune", "in_use", "remove", "kept", "record"),
+    ("going", "in_use", "remove", "kept", "record"),
     [
-        (False, [], (), (), ["a", "old"]),
-        (False, ["old"], (), (), ["a", "old"]),
-        (True, [], ("foreign", "old"), (), ["a"]),
-        (True, ["old", "a", "nowhere"], ("foreign",), ("old",), ["a", "old"]),
+        ([], [], (), (), ["a", "old"]),
+        ([], ["old"], (), (), ["a", "old"]),
+        (["old"], [], ("old",), (), ["a"]),
+        (["a", "nowhere", "gone"], [], (), (), ["a", "old"]),
+        (["foreign", "old"], [], ("foreign", "old"), (), ["a"]),
+        (["foreign", "old"], ["old", "a", "nowhere"], ("foreign",), ("old",), ["a", "old"]),
     ],
 )
-def test_plan_config_map_prunes(
-    prune: bool,
+def test_plan_config_map_lets_keys_go(
+    going: list[str],
     in_use: list[str],
     remove: tuple[str, ...],
     kept: tuple[str, ...],
@@ -136,7 +138,7 @@ def test_plan_config_map_prunes(
     observed = _config_map.ConfigMap(
         {"a": A, "old": B, "foreign": B}, {"a": written(A), "old": written(B), "gone": written(B)}
     )
-    plan = _config_map.plan_config_map(observed, {"a": A}, now=NOW, prune=prune, in_use=in_use)
+    plan = _config_map.plan_config_map(observed, {"a": A}, now=NOW, going=going, in_use=in_use)
     assert (plan.remove, plan.in_use, sorted(plan.record)) == (remove, kept, record)
     assert plan.patch()["data"] == dict.fromkeys(remove)
     assert plan.diff() == {"before": dict.fromkeys(remove, B), "after": {}}
@@ -154,14 +156,50 @@ def test_plan_config_map_rounds_time_up(now: datetime, expected: str) -> None:
     assert _config_map.plan_config_map(None, {"a": A}, now=now).record["a"].at == expected
 
 
-@given(files=FILES, data=FILES, prune=st.booleans())
+KEYS = st.sets(st.sampled_from(["a", "b", "c", "d"]))
+
+
+@given(files=FILES, data=FILES, noted=KEYS, going=KEYS, in_use=KEYS)
 def test_plan_config_map_idempotent(
-    files: dict[str, str], data: dict[str, str], prune: bool
+    files: dict[str, str], data: dict[str, str], noted: set[str], going: set[str], in_use: set[str]
 ) -> None:
-    observed = _config_map.ConfigMap(data, created=CREATED)
-    plan = _config_map.plan_config_map(observed, files, now=NOW, prune=prune)
+    record = {key: written(data.get(key, A)) for key in noted}
+    observed = _config_map.ConfigMap(data, record, created=CREATED)
+    plan = _config_map.plan_config_map(observed, files, now=NOW, going=going, in_use=in_use)
+    after = applied(plan)
     later = NOW + timedelta(hours=1)
-    assert not _config_map.plan_config_map(applied(plan), files, now=later, prune=prune)
+    assert not _config_map.plan_config_map(after, files, now=later, going=going, in_use=in_use)
+    assert after.data.keys() >= files.keys() | (data.keys() & (in_use | (data.keys() - going)))
+    assert after.written.keys() <= after.data.keys()
+    for key, text in files.items():
+        assert _profiles.same_content(after.data[key], text) or after.data[key] == text
+
+
+@pytest.mark.parametrize(
+    ("before", "replaced"),
+    [
+        pytest.param(None, False, id="no ConfigMap"),
+        pytest.param(_config_map.ConfigMap({"b": B}), False, id="no such key"),
+        pytest.param(_config_map.ConfigMap({"a": B}), True, id="other content"),
+        pytest.param(_config_map.ConfigMap({"a": "{"}), True, id="broken content"),
+    ],
+)
+def test_plan_config_map_notes_what_a_key_had_before(
+    before: _config_map.ConfigMap | None, replaced: bool
+) -> None:
+    """A plugin that started earlier may still have the earlier content in hand."""
+    plan = _config_map.plan_config_map(before, {"a": A}, now=NOW)
+    assert plan.record["a"] == written(A, ROUNDED, replaced=replaced)
+    assert applied(plan).written["a"].replaced is replaced
+
+
+@pytest.mark.parametrize(
+    ("note", "replaced"), [({}, True), ({"replaced": True}, True), ({"replaced": False}, False)]
+)
+def test_read_config_map_of_an_older_note(note: dict[str, bool], replaced: bool) -> None:
+    annotation = json.dumps({"a": {"hash": "h", "at": "t", **note}})
+    found = _config_map.read_config_map(document(annotation))
+    assert found.written["a"] == _config_map.Written("h", "t", replaced)
 
 
 def test_plan_removal_keeps_what_is_in_use() -> None:

@@ -80,26 +80,26 @@ def test_guarded_writes_are_not(api: FakeApi, version: str) -> None:
     ("holder", "run", "left"),
     [("me", "me", ""), ("other", "me", "other"), ("", "me", ""), ("me", "", "me")],
 )
-def test_release_kept(api: FakeApi, holder: str, run: str, left: str) -> None:
+def test_let_go(api: FakeApi, holder: str, run: str, left: str) -> None:
     api.put(LEASE, {"spec": {"holderIdentity": holder}})
-    _lease.release_kept(api.cluster, "gpu-operator", run)
+    _lease.let_go(api.cluster, "gpu-operator", run)
     assert api.objects[LEASE]["spec"]["holderIdentity"] == left
     assert len(api.writes()) == int(holder != left)
 
 
 @pytest.mark.parametrize("status", [409, 403])
-def test_release_kept_that_somebody_takes(api: FakeApi, status: int) -> None:
+def test_let_go_that_somebody_takes(api: FakeApi, status: int) -> None:
     api.put(LEASE, {"spec": {"holderIdentity": "me"}})
     api.fault = lambda method, _path: status if method == "PATCH" else 0
     if status == 409:
-        _lease.release_kept(api.cluster, "gpu-operator", "me")
+        _lease.let_go(api.cluster, "gpu-operator", "me")
     else:
         with pytest.raises(ClusterError):
-            _lease.release_kept(api.cluster, "gpu-operator", "me")
+            _lease.let_go(api.cluster, "gpu-operator", "me")
 
 
-def test_release_kept_without_a_lease(api: FakeApi) -> None:
-    _lease.release_kept(api.cluster, "gpu-operator", "me")
+def test_let_go_without_a_lease(api: FakeApi) -> None:
+    _lease.let_go(api.cluster, "gpu-operator", "me")
     assert api.writes() == []
 
 

@@ -43,6 +43,18 @@ VALID: dict[str, list[Any]] = {
     "cluster_nodes": [FLEET, "c"],
     "node_assignments": [FLEET, "c"],
     "beyond_limit": [[{"name": "n1", "profile": None, "selected": False}], ["dev"], True, "dev"],
+    "as_in_revision": [[NODE], {"n1": None}],
+    "drift": [
+        {"written": ["dev"], "rewritten": ["dev"], "differs": True},
+        True,
+        {"changed": True, "before": {"name": "a", "default": ""}, "after": {"name": "b"}},
+        {
+            "changes": [{"node": "n1", "before": None, "after": "dev"}],
+            "restarted": ["n1"],
+            "missing": ["n2"],
+        },
+        {"differing": {"n1": "nvidia.com/gpu is 2, expected 8"}},
+    ],
 }
 WRONG = (
     "[null, true, 19, -1, 4.5, x, '', '99999999999999999999999', [], [x], [1, null], [[x]],"
@@ -178,6 +190,41 @@ def test_filters_refuse_enormous_numbers(name: str) -> None:
             "operator_changed is 'maybe' (a text); allowed: t",
         ),
         (
+            "as_in_revision",
+            [["n1"], {}],
+            "nodes[0] is 'n1' (a text); allowed: a mapping.",
+        ),
+        (
+            "as_in_revision",
+            [[{"name": ["n1"], "profile": None, "selected": True}], {}],
+            "nodes[0].name is ['n1'] (a list); allowed: a text.",
+        ),
+        (
+            "as_in_revision",
+            [[{"name": "n1"}], {}],
+            "nodes[0] is {'name': 'n1'}; it has to have profile.",
+        ),
+        (
+            "as_in_revision",
+            [[], {"n1": 4}],
+            "assignments.n1 is 4 (a number); allowed: a text, or null.",
+        ),
+        (
+            "as_in_revision",
+            [[], ["n1"]],
+            "assignments is ['n1'] (a list); allowed: {node: profile or null}, as the module",
+        ),
+        (
+            "drift",
+            [{}, "maybe", {}, {}, {}],
+            "operator_differs is 'maybe' (a text); allowed: true or false.",
+        ),
+        (
+            "drift",
+            [{}, False, {}, [], {}],
+            "rollout is [] (a list); allowed: the result of a module, a mapping.",
+        ),
+        (
             "expected_allocatable",
             [4, {}],
             "the input is 4 (a number); allowed: a profile: a mapping such as {replicas: 4}, or",
@@ -226,6 +273,24 @@ def test_to_plugin_config_takes_each_mig_strategy(strategy: str | None) -> None:
 def test_beyond_limit_reads_truth_values(value: object, reached: int) -> None:
     nodes = [{"name": "n1", "profile": None, "selected": False}]
     assert len(FILTERS["beyond_limit"](nodes, [], value, "d")) == reached  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("selected", "assignments", "profile", "chosen"),
+    [
+        (True, {"n1": "prod"}, "prod", True),
+        ("yes", {"n1": None}, None, True),
+        (True, {"n2": "prod"}, None, False),
+        (False, {"n1": "prod"}, "prod", False),
+        ("no", {"n1": "prod"}, "prod", False),
+    ],
+)
+def test_as_in_revision(
+    selected: object, assignments: dict[str, object], profile: str | None, chosen: bool
+) -> None:
+    node = {**NODE, "selected": selected, "gpus": 8}
+    expected = {**node, "profile": profile, "selected": chosen}
+    assert FILTERS["as_in_revision"]([node], assignments) == [expected]
 
 
 @pytest.mark.parametrize("content", [None, b"\xff"])

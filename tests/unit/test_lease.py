@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import enumerate as all_threads
@@ -448,13 +449,51 @@ def test_held_by_default_names_the_process(api: FakeApi) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "left"),
-    [(None, False), (lease_of(""), False), (lease_of("somebody"), True)],
+    ("before", "holder", "after"),
+    [
+        (None, "me", None),
+        (lease_of("me"), " me ", ""),
+        (lease_of("me"), "", "me"),
+        (lease_of(""), "", ""),
+        (lease_of("somebody"), "me", "somebody"),
+    ],
 )
-def test_remove_lease(api: FakeApi, before: dict[str, Any] | None, left: bool) -> None:
+def test_let_go_of_a_lease_that_was_kept(
+    api: FakeApi, before: dict[str, Any] | None, holder: str, after: str | None
+) -> None:
+    if before:
+        api.put(PATH, deepcopy(before))
+    _lease.let_go(api.cluster, NAMESPACE, holder)
+    assert (spec_of(api)["holderIdentity"] if PATH in api.objects else None) == after
+    assert len(api.writes()) == (1 if after == "" and holder else 0)
+
+
+@pytest.mark.parametrize("status", [409, 403])
+def test_let_go_of_a_lease_that_somebody_takes(api: FakeApi, status: int) -> None:
+    api.put(PATH, lease_of("me"))
+    api.fault = lambda method, _path: status if method == "PATCH" else 0
+    if status == 409:
+        _lease.let_go(api.cluster, NAMESPACE, "me")
+    else:
+        with pytest.raises(_errors.ClusterError):
+            _lease.let_go(api.cluster, NAMESPACE, "me")
+
+
+@pytest.mark.parametrize(
+    ("before", "holder", "left"),
+    [
+        (None, "me", False),
+        (lease_of(""), "", False),
+        (lease_of(""), "me", False),
+        (lease_of("me"), "me", False),
+        (lease_of("me"), "", True),
+        (lease_of("somebody"), "me", True),
+    ],
+)
+def test_remove_lease(api: FakeApi, before: dict[str, Any] | None, holder: str, left: bool) -> None:
     if before:
         api.put(PATH, before)
-    _lease.remove_lease(api.cluster, NAMESPACE)
+    _lease.remove_lease(api.cluster, NAMESPACE, holder)
     assert (PATH in api.objects) is left
 
 

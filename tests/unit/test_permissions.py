@@ -100,6 +100,8 @@ def test_names_are_those_of_the_scope() -> None:
         "patch configmaps shares in namespace gpus",
         "patch controllerrevisions.apps in namespace gpus",
         "patch leases.coordination.k8s.io gpufleet-sharing in namespace gpus",
+        "patch pods in namespace gpus",
+        "watch pods in namespace gpus",
     ]
 
 

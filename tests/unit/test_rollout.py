@@ -4,30 +4,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import (
     _capacity,
     _config_map,
     _errors,
+    _fleet,
     _observed,
     _profiles,
     _rollout,
 )
 
 GPU = "nvidia.com/gpu"
+LABEL = "nvidia.com/device-plugin.config"
+HASH = "gpufleet.sharing/config-hash"
 PROFILE = _profiles.parse_profile("p", {"replicas": 4})
-TARGET = _rollout.Target("n1", PROFILE)
+OTHER = _profiles.parse_profile("p", {"replicas": 6})
+TARGET = _rollout.Target("n1", PROFILE, key="p")
+LABELLED = replace(TARGET, label="p")
 TEXT = _profiles.to_plugin_config(PROFILE)
 WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
 AFTER, BEFORE = WRITTEN + timedelta(seconds=5), WRITTEN - timedelta(seconds=1)
-MAP = _config_map.ConfigMap(
-    {"p": TEXT}, {"p": _config_map.Written(TARGET.hash, "2026-01-01T00:00:00Z")}
-)
+NOTED = _config_map.Written(TARGET.hash, "2026-01-01T00:00:00Z")
+MAP = _config_map.ConfigMap({"p": TEXT}, {"p": NOTED})
+NEW_KEY = replace(MAP, written={"p": replace(NOTED, replaced=False)})
 GOOD = _capacity.NodeState(
     "n1",
     {
@@ -43,13 +51,18 @@ UNSHARED = replace(
     labels={"nvidia.com/gpu.count": "2", "nvidia.com/gpu.replicas": "1"},
     allocatable={GPU: 2},
 )
-DONE = replace(GOOD, annotations={"gpufleet.sharing/config-hash": TARGET.hash})
-OLD_HASH = replace(GOOD, annotations={"gpufleet.sharing/config-hash": "old"})
+DONE = replace(GOOD, annotations={HASH: TARGET.hash})
+OLD_HASH = replace(GOOD, annotations={HASH: "old"})
 PLUGIN = _observed.OperandPod(
     "plugin", "gpu-operator", "u1", "n1", _observed.PLUGIN_APP, True, False, AFTER, True
 )
 GFD = replace(PLUGIN, name="gfd", uid="u2", app=_observed.GFD_APP)
 PODS = (PLUGIN, GFD)
+OLD_PODS = tuple(replace(pod, started=BEFORE) for pod in PODS)
+
+
+def labelled(label: str, node: _capacity.NodeState = GOOD) -> _capacity.NodeState:
+    return replace(node, labels={**node.labels, LABEL: label})
 
 
 def observation(
@@ -68,6 +81,22 @@ def observation(
         pytest.param(observation(replace(DONE, ready=False)), "skip", id="NotReady"),
         pytest.param(observation(DONE), "nothing", id="annotated"),
         pytest.param(observation(DONE, ()), "nothing", id="annotated, no pods"),
+        pytest.param(observation(DONE, OLD_PODS), "nothing", id="annotated, key written again"),
+        pytest.param(
+            observation(replace(DONE, allocatable={GPU: 4})),
+            "nothing",
+            id="annotated, newer than the key: not for a restart to mend",
+        ),
+        pytest.param(
+            observation(replace(DONE, allocatable={GPU: 4}), OLD_PODS),
+            "restart",
+            id="annotated, started while the key had other content",
+        ),
+        pytest.param(
+            observation(replace(DONE, allocatable={GPU: 4}), OLD_PODS, NEW_KEY),
+            "nothing",
+            id="annotated, the key never had other content",
+        ),
         pytest.param(observation(), "record", id="loaded already"),
         pytest.param(observation(OLD_HASH), "record", id="loaded already, old annotation"),
         pytest.param(
@@ -109,47 +138,318 @@ def test_plan_rollout_step(observed: _rollout.Observation, step: str) -> None:
     assert bool(plan) is (step not in ("skip", "nothing"))
 
 
-def test_plan_rollout_diff_shows_changing_nodes() -> None:
-    nodes = {"n1": OLD_HASH, "n2": replace(DONE, name="n2"), "n3": replace(GOOD, name="n3")}
-    observed = _rollout.Observation(nodes, {"n1": PODS, "n3": PODS}, MAP)
-    targets = [_rollout.Target(name, PROFILE) for name in ("n3", "n2", "n1", "n4")]
-    plan = _rollout.plan_rollout(targets, observed)
-    assert list(plan.steps) == ["n1", "n2", "n3", "n4"]
-    after = f"{TARGET.hash} (record)"
-    assert plan.diff() == {"before": {"n1": "old", "n3": ""}, "after": {"n1": after, "n3": after}}
+@pytest.mark.parametrize(
+    ("observed", "step", "refreshed"),
+    [
+        pytest.param(observation(labelled("p")), "record", False, id="has the label"),
+        pytest.param(
+            observation(labelled("p"), OLD_PODS, NEW_KEY), "record", False, id="moved to a new key"
+        ),
+        pytest.param(
+            observation(labelled("p", UNSHARED), OLD_PODS, NEW_KEY),
+            "restart",
+            False,
+            id="moved to a new key, and not there",
+        ),
+        pytest.param(
+            observation(labelled("p"), OLD_PODS), "restart", False, id="key had other content"
+        ),
+        pytest.param(observation(labelled("p", DONE)), "nothing", False, id="annotated"),
+        pytest.param(observation(labelled("q", DONE)), "flip", False, id="relabelled by hand"),
+        pytest.param(observation(DONE), "flip", False, id="label taken away by hand"),
+        pytest.param(observation(labelled("", DONE)), "flip", False, id="empty label is none"),
+        pytest.param(observation(labelled("q"), ()), "flip", False, id="no pods"),
+        pytest.param(
+            observation(labelled("q"), OLD_PODS), "restart", False, id="may hold older content"
+        ),
+        pytest.param(
+            observation(labelled("q"), OLD_PODS, NEW_KEY), "flip", True, id="the key is new"
+        ),
+        pytest.param(
+            observation(labelled("q"), PODS, NEW_KEY), "flip", False, id="it has the new key"
+        ),
+        pytest.param(
+            observation(labelled("q"), OLD_PODS, None), "flip", True, id="no ConfigMap yet"
+        ),
+        pytest.param(
+            observation(labelled("q"), OLD_PODS, _config_map.ConfigMap({"q": TEXT})),
+            "flip",
+            True,
+            id="key yet to be written",
+        ),
+        pytest.param(
+            observation(labelled("q"), OLD_PODS, replace(NEW_KEY, data={"p": "version: v1\n"})),
+            "restart",
+            False,
+            id="key edited by hand",
+        ),
+        pytest.param(
+            observation(labelled("q"), OLD_PODS, replace(MAP, written={})),
+            "restart",
+            False,
+            id="key of somebody else, age not known",
+        ),
+        pytest.param(
+            observation(
+                labelled("q"),
+                OLD_PODS,
+                replace(MAP, written={}, created="2025-01-01T00:00:00Z"),
+            ),
+            "flip",
+            False,
+            id="key as old as the ConfigMap, for all that is known",
+        ),
+        pytest.param(
+            observation(replace(labelled("q"), ready=False)), "skip", False, id="NotReady"
+        ),
+    ],
+)
+def test_plan_rollout_of_a_label(
+    observed: _rollout.Observation, step: str, refreshed: bool
+) -> None:
+    plan = _rollout.plan_rollout([LABELLED], observed)
+    assert plan.steps == {"n1": _rollout.Step(step)}
+    assert plan.refresh == ({"n1"} if refreshed else set())
+    before = observed.nodes["n1"].labels.get(LABEL) or None
+    moves = step in ("flip", "restart") and before != "p"
+    assert plan.labels == ({"n1": _fleet.LabelChange("n1", before, "p")} if moves else {})
+
+
+def test_plan_rollout_without_a_label_nothing_tells_that_a_new_key_was_read() -> None:
+    plan = _rollout.plan_rollout([TARGET], observation(GOOD, OLD_PODS, NEW_KEY))
+    assert plan.steps == {"n1": _rollout.Step.RESTART}
 
 
 @pytest.mark.parametrize(
-    ("node", "pods", "reason"),
+    ("label", "changes"),
+    [("p", {"n1": _fleet.LabelChange("n1", "p", None)}), ("", {})],
+)
+def test_plan_rollout_takes_a_label_away(
+    label: str, changes: dict[str, _fleet.LabelChange]
+) -> None:
+    plan = _rollout.plan_rollout([TARGET], observation(labelled(label)))
+    assert plan.labels == changes
+    assert plan.nodes(_rollout.Step.FLIP) == list(changes)
+
+
+def test_plan_rollout_of_several_nodes() -> None:
+    nodes = {"n1": OLD_HASH, "n2": replace(DONE, name="n2"), "n3": replace(GOOD, name="n3")}
+    observed = _rollout.Observation(nodes, {"n1": PODS, "n3": PODS}, MAP)
+    targets = [_rollout.Target(name, PROFILE, key="p") for name in ("n3", "n2", "n1", "n4")]
+    plan = _rollout.plan_rollout(targets, observed)
+    assert list(plan.steps) == ["n1", "n2", "n3", "n4"]
+    assert plan.changing == ["n1", "n3"]
+    assert plan.nodes(_rollout.Step.NOTHING, _rollout.Step.SKIP) == ["n2", "n4"]
+    assert plan.before == {"n1": "old", "n2": TARGET.hash, "n3": "", "n4": ""}
+    assert plan.after == dict.fromkeys(plan.steps, TARGET.hash)
+
+
+@dataclass
+class Sim:
+    """One node, whose plugin does as NVIDIA's does: label at once, content at a restart."""
+
+    node: _capacity.NodeState
+    pods: tuple[_observed.OperandPod, ...]
+    config_map: _config_map.ConfigMap
+
+    def observe(self) -> _rollout.Observation:
+        return observation(self.node, self.pods, self.config_map)
+
+    def write(self, profile: _profiles.Profile, key: str, at: datetime) -> None:
+        """What the module profiles does before."""
+        text = _profiles.to_plugin_config(profile)
+        plan = _config_map.plan_config_map(self.config_map, {key: text}, now=at)
+        data = {**self.config_map.data, **plan.put}
+        self.config_map = replace(self.config_map, data=data, written=plan.record)
+
+    def apply(self, plan: _rollout.RolloutPlan, at: datetime) -> None:
+        """What the rollout does, and what becomes of it."""
+        step, change = plan.steps["n1"], plan.labels.get("n1")
+        labels = dict(self.node.labels)
+        if change:
+            labels[LABEL] = change.after or ""
+        if step is _rollout.Step.RESTART:
+            self.pods = tuple(
+                replace(pod, uid=f"{pod.uid}+", started=at + timedelta(seconds=2))
+                for pod in self.pods
+            )
+        if step not in (_rollout.Step.SKIP, _rollout.Step.NOTHING):
+            hashes = {HASH: plan.after["n1"]}
+            self.node = replace(self.node, labels=labels, annotations=hashes)
+
+
+@given(
+    replicas=st.lists(st.integers(1, 4), min_size=1, max_size=6),
+    versioned=st.lists(st.booleans(), min_size=6, max_size=6),
+    assigned=st.booleans(),
+)
+def test_plan_after_apply_is_nothing(
+    replicas: list[int], versioned: list[bool], assigned: bool
+) -> None:
+    """Whatever revisions a fleet goes through, in either mode: back, forth and to the same."""
+    sim = Sim(GOOD, OLD_PODS, _config_map.ConfigMap({}, created="2025-01-01T00:00:00Z"))
+    for number, count in enumerate(replicas):
+        profile = _profiles.parse_profile("p", {"replicas": count})
+        assignments = {"n1": "p" if assigned else None}
+        desired = _rollout.Desired({"p": profile}, "p", assignments, versioned[number])
+        at = WRITTEN + timedelta(hours=number)
+        targets = list(desired.targets().values())
+        foreseen = _rollout.plan_rollout(targets, sim.observe())
+        sim.write(profile, targets[0].key, at)
+        plan = _rollout.plan_rollout(targets, sim.observe())
+        assert bool(plan) <= bool(foreseen), "a plan that was made before the keys were written"
+        sim.apply(plan, at)
+        assert not _rollout.plan_rollout(targets, sim.observe())
+
+
+@pytest.mark.parametrize(
+    ("versioned", "assigned", "label", "key"),
     [
-        (GOOD, PODS, ""),
-        (None, PODS, "the node has left the cluster"),
-        (replace(GOOD, ready=False), PODS, "node is NotReady"),
-        (GOOD, [GFD], "no device plugin pod (nvidia-device-plugin-daemonset) on the node"),
-        (GOOD, [PLUGIN], "no GPU feature discovery pod (gpu-feature-discovery) on the node"),
+        (False, "p", "p", "p"),
+        (False, None, None, "d"),
+        (True, "p", "p.{}", "p.{}"),
+        (True, None, "d.{}", "d.{}"),
+    ],
+)
+def test_desired_target(versioned: bool, assigned: str | None, label: str | None, key: str) -> None:
+    profiles = {"p": PROFILE, "d": replace(PROFILE, name="d")}
+    desired = _rollout.Desired(
+        profiles, "d", {"n1": assigned}, versioned, {"n1": 2}, {"n1": "rack"}
+    )
+    digits = TARGET.hash[:8]
+    expected = _rollout.Target(
+        "n1",
+        profiles[assigned or "d"],
+        2,
+        label and label.format(digits),
+        key.format(digits),
+        "rack",
+    )
+    assert desired.target("n1") == expected
+    assert desired.targets() == {"n1": expected}
+    assert replace(desired, groups={}, gpus={}).target("n1").group == (assigned or "d")
+
+
+def test_desired_target_of_an_undefined_profile() -> None:
+    desired = _rollout.Desired({"p": PROFILE}, "p", {"n1": "q"})
+    with pytest.raises(_errors.FleetError, match="gpu_sharing_profile of n1 is 'q', which"):
+        desired.targets()
+
+
+@pytest.mark.parametrize(
+    ("target", "node", "pods", "lack"),
+    [
+        (TARGET, GOOD, PODS, None),
+        (TARGET, None, PODS, ("node", "the node has left the cluster")),
+        (TARGET, replace(GOOD, ready=False), PODS, ("node", "node is NotReady")),
+        (TARGET, labelled("q"), PODS, ("node", "its label is q, not None")),
+        (LABELLED, labelled("q"), PODS, ("node", "its label is q, not p")),
+        (LABELLED, labelled("p"), PODS, None),
         (
+            TARGET,
+            GOOD,
+            [GFD],
+            ("pods", "no device plugin pod (nvidia-device-plugin-daemonset) on the node"),
+        ),
+        (
+            TARGET,
+            GOOD,
+            [PLUGIN],
+            ("pods", "no GPU feature discovery pod (gpu-feature-discovery) on the node"),
+        ),
+        (
+            TARGET,
             GOOD,
             [PLUGIN, replace(GFD, leaving=True)],
-            "no GPU feature discovery pod (gpu-feature-discovery) on the node",
+            ("pods", "no GPU feature discovery pod (gpu-feature-discovery) on the node"),
         ),
         (
+            TARGET,
             GOOD,
             [replace(PLUGIN, has_config_manager=False), GFD],
-            "pod plugin has no config-manager: the operator has no pointer",
+            ("pods", "pod plugin has no config-manager: the operator has no pointer"),
         ),
-        (GOOD, [PLUGIN, replace(GFD, ready=False)], "pod gfd is not ready"),
-        (replace(GOOD, allocatable={GPU: 2}), PODS, "nvidia.com/gpu is 2, expected 8"),
+        (TARGET, GOOD, [PLUGIN, replace(GFD, ready=False)], ("pods", "pod gfd is not ready")),
         (
+            TARGET,
+            GOOD,
+            [PLUGIN, replace(GFD, ready=False, waits_for="ImagePullBackOff")],
+            ("pods", "pod gfd is not ready (ImagePullBackOff)"),
+        ),
+        (
+            TARGET,
+            GOOD,
+            [PLUGIN, replace(GFD, ready=False, waits_for="CrashLoopBackOff", crashes=4)],
+            ("pods", "pod gfd is not ready (CrashLoopBackOff, crashed 4 times: see its log)"),
+        ),
+        (
+            replace(
+                TARGET, profile=_profiles.parse_profile("p", {"strategy": "mps", "replicas": 4})
+            ),
+            GOOD,
+            PODS,
+            (
+                "pods",
+                "no MPS control daemon pod (nvidia-device-plugin-mps-control-daemon) on the node",
+            ),
+        ),
+        (
+            TARGET,
+            replace(GOOD, allocatable={GPU: 2}),
+            PODS,
+            ("allocatable", "nvidia.com/gpu is 2, expected 8"),
+        ),
+        (
+            TARGET,
             replace(GOOD, labels={"nvidia.com/gpu.count": "2", "nvidia.com/gpu.replicas": "1"}),
             PODS,
-            "labels of GPU feature discovery do not show the profile yet",
+            ("labels", "labels of GPU feature discovery do not show the profile yet"),
         ),
     ],
 )
 def test_unsettled(
-    node: _capacity.NodeState | None, pods: Sequence[_observed.OperandPod], reason: str
+    target: _rollout.Target,
+    node: _capacity.NodeState | None,
+    pods: Sequence[_observed.OperandPod],
+    lack: tuple[str, str] | None,
 ) -> None:
-    assert _rollout.unsettled(TARGET, node, pods) == reason
+    assert _rollout.unsettled(target, node, pods) == (_rollout.Lack(*lack) if lack else None)
+
+
+@pytest.mark.parametrize(
+    ("groups", "order"),
+    [
+        ({}, ["a", "b", "c", "d"]),
+        ({"a": "x", "b": "x", "c": "y", "d": "y"}, ["a", "c", "b", "d"]),
+        ({"a": "x", "b": "x", "c": "x", "d": "y"}, ["a", "b", "d", "c"]),
+    ],
+)
+def test_spread(groups: dict[str, str], order: list[str]) -> None:
+    assert _rollout.spread(["d", "c", "b", "a"], groups) == order
+
+
+@given(
+    sizes=st.lists(st.integers(1, 30), min_size=1, max_size=6),
+    spec=st.lists(st.sampled_from(["1", "3", "5%", "25%", "100%"]), min_size=1, max_size=4),
+)
+def test_spread_keeps_all_nodes_and_proportions(sizes: list[int], spec: list[str]) -> None:
+    """In each stretch from the first node on, so at the end of each batch, each group has its
+    share, give or take one node.
+    """
+    groups = {
+        f"n{number}-{group}": f"g{group}"
+        for group, size in enumerate(sizes)
+        for number in range(size)
+    }
+    order = _rollout.spread(groups, groups)
+    assert sorted(order) == sorted(groups)
+    batches = _rollout.cut(order, spec)
+    assert [node for batch in batches for node in batch] == order
+    assert all(batches)
+    for length in range(1, len(order) + 1):
+        counts = Counter(groups[node] for node in order[:length])
+        for group, size in enumerate(sizes):
+            assert abs(counts[f"g{group}"] - size * length / len(order)) <= len(sizes) / 2 + 1
 
 
 @pytest.mark.parametrize(
@@ -182,93 +482,170 @@ def test_cut_keeps_order() -> None:
 
 
 @dataclass
-class FakeTime:
-    """Seconds that pass only when somebody pauses."""
+class FakeWatch:
+    """A fleet in which seconds pass only while somebody waits; events are the seconds at which
+    something changes, that people waiting are woken for.
+    """
 
+    see: Callable[[float], _rollout.Observation]
+    events: Sequence[float] = ()
     seconds: float = 0.0
+    waits: list[float] = field(default_factory=list)
+    changed: Collection[str] = ("n1", "stranger")
 
     def now(self) -> float:
         return self.seconds
 
-    def pause(self, seconds: float) -> None:
-        self.seconds += seconds
+    def observe(self) -> _rollout.Observation:
+        return self.see(self.seconds)
+
+    def wait(self, seconds: float) -> Collection[str]:
+        assert seconds >= 0
+        self.waits.append(seconds)
+        until = self.seconds + seconds
+        event = next((at for at in self.events if self.seconds < at <= until), None)
+        self.seconds = until if event is None else event
+        return () if event is None else self.changed
 
 
 def watch(
-    observe: Callable[[float], _rollout.Observation],
+    see: Callable[[float], _rollout.Observation],
+    events: Sequence[float] = (),
     *,
     timeout: float = 20,
     stable: float = 3,
     old_pods: Sequence[str] = (),
-) -> tuple[Mapping[str, str], float]:
+) -> tuple[Mapping[str, _rollout.Lack], float]:
     """What wait_until_settled says, and when."""
-    time = FakeTime()
-    reasons = _rollout.wait_until_settled(
-        [TARGET],
-        lambda: observe(time.seconds),
-        _rollout.Patience(timeout, stable),
-        _rollout.Clock(time.now, time.pause),
-        old_pods,
-    )
-    return reasons, time.seconds
+    fleet = FakeWatch(see, events)
+    patience = _rollout.Patience(timeout, stable)
+    return _rollout.wait_until_settled([TARGET], fleet, patience, old_pods), fleet.seconds
 
 
 @pytest.mark.parametrize(("stable", "until"), [(0, 0), (3, 3)])
 def test_wait_until_settled_good_from_the_start(stable: float, until: float) -> None:
-    reasons, seconds = watch(lambda _: observation(), stable=stable)
-    assert not reasons
+    lacks, seconds = watch(lambda _: observation(), stable=stable)
+    assert not lacks
     assert seconds == pytest.approx(until)
 
 
-def test_wait_until_settled_looks_often_at_first_and_then_each_second() -> None:
-    looks: list[float] = []
-
-    def observe(seconds: float) -> _rollout.Observation:
-        looks.append(seconds)
-        return observation(UNSHARED)
-
-    watch(observe, timeout=5)
-    assert looks == pytest.approx([0, 0.2, 0.5, 0.95, 1.625, 2.625, 3.625, 4.625, 5])
+def test_wait_until_settled_looks_when_something_changes() -> None:
+    """And every 10 seconds, to say how far it is; not again and again."""
+    fleet = FakeWatch(lambda _: observation(UNSHARED), [1, 2, 15])
+    said: list[int] = []
+    lacks = _rollout.wait_until_settled([TARGET], fleet, _rollout.Patience(20, 3), said=said.append)
+    assert lacks
+    assert fleet.waits == [10, 10, 10, 8, 5]
+    assert said == [0] * 6
 
 
 def test_wait_until_settled_does_not_believe_flapping() -> None:
     """A plugin starts on the default profile, which may look right, before it reads the label."""
 
-    def observe(seconds: float) -> _rollout.Observation:
+    def see(seconds: float) -> _rollout.Observation:
         return observation(UNSHARED if 2 <= seconds < 6 else GOOD)
 
-    reasons, until = watch(observe)
-    assert not reasons
-    assert until == pytest.approx(6.625 + 3)
+    lacks, until = watch(see, [2, 6])
+    assert not lacks
+    assert until == pytest.approx(6 + 3)
+
+
+def test_wait_until_settled_counts_again_where_a_blink_was_missed_between_two_looks() -> None:
+    """Watches bring both changes at once: what is seen is as before, and stays believed."""
+    lacks, until = watch(lambda _: observation(), [1])
+    assert not lacks
+    assert until == pytest.approx(3)
 
 
 def test_wait_until_settled_flapping_for_ever() -> None:
-    reasons, until = watch(lambda seconds: observation(UNSHARED if seconds % 3 < 1 else GOOD))
-    assert reasons == {"n1": "looks right, but not yet for 3 s"}
+    def see(seconds: float) -> _rollout.Observation:
+        return observation(UNSHARED if seconds % 3 < 1 else GOOD)
+
+    lacks, until = watch(see, range(1, 21))
+    assert lacks == {"n1": _rollout.Lack("stable", "looks right, but not yet for 3 s")}
     assert until == pytest.approx(20)
 
 
 def test_wait_until_settled_gives_up_with_reason() -> None:
-    reasons, until = watch(lambda _: observation(UNSHARED))
-    assert reasons == {"n1": "nvidia.com/gpu is 2, expected 8"}
+    lacks, until = watch(lambda _: observation(UNSHARED))
+    assert lacks == {"n1": _rollout.Lack("allocatable", "nvidia.com/gpu is 2, expected 8")}
     assert until == pytest.approx(20)
+
+
+@pytest.mark.parametrize(
+    ("leaving", "crashes", "until"), [(False, 5, 0), (False, 4, 20), (True, 5, 20)]
+)
+def test_wait_until_settled_does_not_wait_for_a_plugin_that_crashes_and_crashes(
+    leaving: bool, crashes: int, until: float
+) -> None:
+    crashing = replace(
+        PLUGIN, ready=False, leaving=leaving, crashes=crashes, waits_for="CrashLoopBackOff"
+    )
+    lacks, seconds = watch(lambda _: observation(pods=[crashing, GFD]))
+    assert lacks["n1"].hopeless is (until == 0)
+    assert seconds == pytest.approx(until)
+
+
+def test_wait_until_settled_waits_for_the_others_beside_a_hopeless_one() -> None:
+    crashing = replace(PLUGIN, ready=False, crashes=5, waits_for="CrashLoopBackOff")
+    second = replace(TARGET, node="n2")
+
+    def see(seconds: float) -> _rollout.Observation:
+        nodes = {"n1": GOOD, "n2": replace(GOOD if seconds >= 5 else UNSHARED, name="n2")}
+        return _rollout.Observation(nodes, {"n1": [crashing, GFD], "n2": PODS}, MAP)
+
+    fleet = FakeWatch(see, [5], changed=["n2"])
+    lacks = _rollout.wait_until_settled([TARGET, second], fleet, _rollout.Patience(20, 3))
+    assert list(lacks) == ["n1"]
+    assert fleet.seconds == pytest.approx(8)
+
+
+def test_wait_until_settled_node_leaves_and_comes_back() -> None:
+    def see(seconds: float) -> _rollout.Observation:
+        return observation(None if seconds < 5 else GOOD)
+
+    lacks, until = watch(see, [5])
+    assert not lacks
+    assert until == pytest.approx(8)
+
+
+def test_wait_until_settled_node_that_breaks_after_it_was_believed_counts_as_broken() -> None:
+    """While the others of its batch are waited for."""
+    second = replace(TARGET, node="n2")
+
+    def see(seconds: float) -> _rollout.Observation:
+        nodes = {"n1": GOOD if seconds < 6 else UNSHARED, "n2": replace(UNSHARED, name="n2")}
+        return _rollout.Observation(nodes, dict.fromkeys(nodes, PODS), MAP)
+
+    fleet = FakeWatch(see, [6])
+    said: list[int] = []
+    lacks = _rollout.wait_until_settled(
+        [TARGET, second], fleet, _rollout.Patience(20, 3), said=said.append
+    )
+    assert {node: lack.stage for node, lack in lacks.items()} == dict.fromkeys(
+        ["n1", "n2"], "allocatable"
+    )
+    assert max(said) == 1
+    assert said[-1] == 0
 
 
 def test_wait_until_settled_old_pods_go() -> None:
     old = replace(PLUGIN, uid="u0", leaving=True)
-    reasons, until = watch(
-        lambda seconds: observation(pods=[*PODS, old] if seconds < 4 else PODS), old_pods=["u0"]
+    lacks, until = watch(
+        lambda seconds: observation(pods=[*PODS, old] if seconds < 4 else PODS),
+        [4],
+        old_pods=["u0"],
     )
-    assert not reasons
-    assert until == pytest.approx(4.625 + 3)
+    assert not lacks
+    assert until == pytest.approx(4 + 3)
 
 
 def test_wait_until_settled_old_pods_stay() -> None:
-    reasons, _calls = watch(lambda _: observation(), old_pods=["u1"])
-    assert reasons == {"n1": "its old pods have not gone yet"}
+    lacks, _until = watch(lambda _: observation(), old_pods=["u1"])
+    assert lacks == {"n1": _rollout.Lack("pods", "its old pods have not gone yet")}
 
 
 def test_wait_until_settled_without_targets() -> None:
-    clock = _rollout.Clock(lambda: 0, lambda _: None)
-    patience = _rollout.Patience(0, 0)
-    assert _rollout.wait_until_settled([], observation, patience, clock) == {}
+    fleet = FakeWatch(lambda _: observation())
+    assert _rollout.wait_until_settled([], fleet, _rollout.Patience(0, 0)) == {}
+    assert fleet.waits == []

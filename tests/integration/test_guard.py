@@ -1,0 +1,214 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Changes that would hurt running work: told by plan, refused by site, or made room for. Each test
+goes on where the one before has stopped.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
+    cordoned,
+    replicas,
+    state,
+    states,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    FLEET,
+    GROUPS,
+    PROFILES,
+    Lab,
+    boot,
+    shut_down,
+    write_inventory,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.sampler import Sampler
+from ansible_collections.gpufleet.sharing.tests.integration.workloads import (
+    NAMESPACE,
+    Workload,
+    pods_of,
+    protect,
+    start,
+    stop,
+)
+
+EVICT = {"gpu_sharing_drain": "evict"}
+IGNORE = {"gpu_sharing_drain": "ignore"}
+DEV = ["dev-gpu-01", "dev-gpu-02"]
+PROD = ["prod-gpu-01", "prod-gpu-02"]
+WEB = Workload("web", DEV[:1], pods=8)  # all 8 slots of one node
+API = Workload("api", DEV[1:], pods=2)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Eight pods on the eight slots of dev-gpu-01, two on dev-gpu-02."""
+    booted = boot(f"guard-{os.getpid()}", FLEET)
+    first = write_inventory(tmp_path_factory.mktemp("first") / "inventory")
+    booted.playbook("site", first).succeeded()
+    start(booted, WEB, API)
+    yield booted
+    shut_down(booted)
+
+
+def inventory_with(
+    folder: Path, profiles: Mapping[str, Any], groups: Mapping[str, Any] | None = None
+) -> Path:
+    variables = {"gpu_sharing_profiles": {**PROFILES, "dev": {"replicas": 3}, **profiles}}
+    return write_inventory(folder / "changed", groups, variables)
+
+
+def on_nodes(lab: Lab, *workloads: Workload) -> dict[str, str]:
+    """Nodes of living pods by uid."""
+    return {
+        pod["metadata"]["uid"]: pod["spec"].get("nodeName", "")
+        for workload in workloads
+        for pod in pods_of(lab, workload)
+    }
+
+
+def quota(lab: Lab, resource: str) -> None:
+    lab.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "gpus", "namespace": NAMESPACE},
+            "spec": {"hard": {f"requests.{resource}": "50"}},
+        }
+    )
+
+
+def test_plan_tells_everything_and_reads_only(lab: Lab, inventory: Path) -> None:
+    before = state(lab)
+    lab.forget_requests()
+    run = lab.playbook("plan", inventory, variables=replicas(dev=6)).succeeded()
+    assert lab.writes(dry_run=True) == []
+    assert run.changed == {"localhost": 0}
+    assert state(lab) == before
+    run.says("2 nodes change, in batches of 1, 1:", "dev: 8 nvidia.com/gpu", "plugin restarts")
+    run.says("dev: 6 nvidia.com/gpu")
+    run.says("8 nvidia.com/gpu are in use, 6 will be left: runs on, but may not start again")
+    run.says("dev-gpu-01 work Deployment/web 8")
+    assert "Deployment/api" not in run.output
+
+
+def test_plan_of_nothing_says_so(lab: Lab, inventory: Path) -> None:
+    lab.playbook("plan", inventory).succeeded().says("No node changes.")
+
+
+@pytest.mark.parametrize("flags", [(), ("--check",)])
+def test_shrinking_below_running_pods_is_refused_before_any_write(
+    lab: Lab, inventory: Path, flags: tuple[str, ...]
+) -> None:
+    before = state(lab)
+    lab.forget_requests()
+    run = lab.playbook("site", inventory, *flags, variables=replicas(dev=6)).failed()
+    assert lab.writes(dry_run=True) == []
+    assert state(lab) == before
+    run.says("This change would hurt 8 running pods on 1 nodes", "dev-gpu-01 work Deployment/web 8")
+    run.says("Move these pods, or set gpu_sharing_drain to evict")
+
+
+def test_pods_of_a_daemonset_are_refused_and_nothing_is_changed(lab: Lab, inventory: Path) -> None:
+    agent = Workload("agent", PROD, kind="DaemonSet", slots=7)
+    start(lab, agent)
+    before = state(lab)
+    run = lab.playbook("site", inventory, variables=replicas(default=3) | EVICT).failed()
+    run.says("its owner DaemonSet/agent runs it on this very node")
+    assert state(lab) == before
+    stop(lab, agent)
+
+
+def test_budget_that_blocks_is_named_and_nothing_is_left_changed(lab: Lab, inventory: Path) -> None:
+    protect(lab, WEB, minAvailable=8)
+    before, there = state(lab), on_nodes(lab, WEB, API)
+    waiting = {"gpu_sharing_drain_timeout": 5}
+    run = lab.playbook("site", inventory, variables=replicas(dev=6) | EVICT | waiting).failed()
+    run.says("Not evicted within 5 s (pods: 8, nodes: 1)")
+    run.says("Cannot evict pod as it would violate the pod's disruption budget")
+    run.says("The disruption budget web needs 8 healthy pods")
+    assert cordoned(lab) == set()
+    assert on_nodes(lab, WEB, API) == there
+    assert state(lab) == before  # the content too: a later restart would load it
+    assert states(lab)[-1] == "failed"
+    lab.kubectl("delete", "poddisruptionbudget", "web", "-n", NAMESPACE)
+
+
+def test_evict_moves_the_hurt_pods_only(lab: Lab, inventory: Path) -> None:
+    """dev-gpu-01 is full of a Deployment's pods; dev-gpu-02 of
+    bare pods and the api, and it is cordoned by hand, as is prod-gpu-02, which does not change.
+    """
+    bare = Workload("bare", DEV[1:], kind="Pod", pods=6)
+    elsewhere = Workload("elsewhere", PROD[1:], pods=4)
+    start(lab, bare, elsewhere)
+    lab.kubectl("cordon", "dev-gpu-02", "prod-gpu-02")
+    there = on_nodes(lab, elsewhere)
+    lab.forget_requests()
+    with Sampler(lab) as sampler:
+        run = lab.playbook("site", inventory, variables=replicas(dev=6) | EVICT).succeeded()
+    assert lab.allocatable()["dev-gpu-01"] == lab.allocatable()["dev-gpu-02"] == "6"
+    gone = {pod.node for pod in sampler.pods.values() if pod.first and pod.gone}
+    assert gone == set(DEV)
+    assert on_nodes(lab, elsewhere) == there
+    assert cordoned(lab) == {"dev-gpu-02", "prod-gpu-02"}
+    touched = {request.split("?")[0] for request in lab.writes() if "/api/v1/nodes/" in request}
+    assert touched == {f"patch /api/v1/nodes/{node}" for node in DEV}
+    run.says("draining 1 nodes of 8 pods", "dev-gpu-01: evicted work/web-")
+    run.says("No controller makes these pods again after their eviction", "work/bare-1")
+    lab.kubectl("uncordon", "dev-gpu-02", "prod-gpu-02")
+    stop(lab, bare, elsewhere)
+
+
+def test_ignore_warns_and_leaves_the_pods(lab: Lab, inventory: Path) -> None:
+    stop(lab, WEB, API)
+    there = Workload("there", DEV[:1], pods=5)
+    start(lab, there)
+    before = on_nodes(lab, there)
+    run = lab.playbook("site", inventory, variables=replicas(dev=3) | IGNORE).succeeded()
+    run.says("[WARNING]", "gpu_sharing_drain is ignore, so these pods stay at their own risk")
+    run.says("dev-gpu-01 work Deployment/there 5")
+    assert on_nodes(lab, there) == before
+    assert lab.allocatable()["dev-gpu-01"] == "3"
+    stop(lab, there)
+
+
+def test_renamed_resource_is_a_hazard_and_quotas_on_the_old_name_are_told(
+    lab: Lab, tmp_path: Path
+) -> None:
+    pair = Workload("pair", PROD, pods=2)
+    start(lab, pair)
+    quota(lab, "nvidia.com/gpu")
+    renamed = inventory_with(tmp_path, {"default": {"replicas": 4, "rename_by_default": True}})
+    lab.forget_requests()
+    run = lab.playbook("plan", renamed).succeeded()
+    run.says("no label: 8 nvidia.com/gpu.shared", "no nvidia.com/gpu will be left: runs on")
+    run.says("prod-gpu-01 work Deployment/pair 1", "prod-gpu-02 work Deployment/pair 1")
+    run.says(
+        "ResourceQuota gpus in namespace work limits nvidia.com/gpu; pods that ask for"
+        " nvidia.com/gpu.shared instead are not limited: add requests.nvidia.com/gpu.shared to it"
+    )
+    run = lab.playbook("site", renamed).failed()
+    run.says("This change would hurt 2 running pods on 2 nodes")
+    assert lab.writes(dry_run=True) == []
+    lab.kubectl("delete", "resourcequota", "gpus", "-n", NAMESPACE)
+
+
+def test_sharing_that_ends_under_running_pods_is_a_hazard(lab: Lab, tmp_path: Path) -> None:
+    """Two GPUs in 8 slots: with whole GPUs, a pod that stays on a slot may get company."""
+    whole = {**GROUPS["prod_gpus"], "vars": {"gpu_sharing_profile": "no-sharing"}}
+    exclusive = inventory_with(tmp_path, {}, {**GROUPS, "prod_gpus": whole})
+    lab.forget_requests()
+    run = lab.playbook("site", exclusive).failed()
+    run.says("This change would hurt 2 running pods on 2 nodes", "prod-gpu-01 work Deployment/pair")
+    run.says("each nvidia.com/gpu will mean a whole GPU")
+    assert lab.writes(dry_run=True) == []
+    lab.kubectl("delete", "deployment", "pair", "-n", NAMESPACE, "--wait", "--cascade=foreground")
+    lab.playbook("site", exclusive).succeeded()
+    assert lab.allocatable()["prod-gpu-01"] == "2"
+    lab.playbook("plan", exclusive).succeeded().says("No node changes.")

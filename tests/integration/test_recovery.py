@@ -1,0 +1,220 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A rollout that fails: it stops at the canary and takes back what it did, or leaves it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
+    HASH,
+    REFUSE,
+    State,
+    annotations,
+    config_map,
+    follow,
+    replicas,
+    revisions,
+    state,
+    states,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    FLEET,
+    GROUPS,
+    Lab,
+    boot,
+    shut_down,
+    write_inventory,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.sampler import Sampler
+from ansible_collections.gpufleet.sharing.tests.integration.workloads import Workload, start
+
+NODES = ["dev-gpu-01", "dev-gpu-02", "prod-gpu-01", "prod-gpu-02", "train-gpu-01"]
+SOON = {"gpu_nodes_timeout": 6}
+SLOW = ("restart=600ms", "switch_delay=600ms", "file_propagation=30s")
+VERSIONED = {"gpu_sharing_rollout_mode": "versioned"}
+WORK = Workload("work", NODES)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    booted = boot(f"recovery-{os.getpid()}", FLEET, *SLOW)
+    yield booted
+    shut_down(booted)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def work(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Shared GPUs, and a pod on every node that is there until the end."""
+    first = write_inventory(tmp_path_factory.mktemp("first") / "inventory")
+    lab.playbook("site", first).succeeded()
+    start(lab, WORK)
+
+
+@pytest.fixture
+def mended(lab: Lab) -> Iterator[None]:
+    yield
+    lab.kubectl("annotate", "nodes", "--all", f"{REFUSE}-")
+
+
+def refuse(lab: Lab, what: str) -> None:
+    lab.kubectl("annotate", "nodes", "--all", "--overwrite", f"{REFUSE}={what}")
+
+
+def seconds_back(output: str) -> str:
+    found = re.search(r"Back on the profiles of before after ([^:]+): (\d+) nodes", output)
+    assert found, output
+    return f"{found[1]} for {found[2]} nodes"
+
+
+def failing_site(
+    lab: Lab, inventory: Path, **variables: Any
+) -> tuple[str, Sampler, dict[str, float]]:
+    """A site that fails. Returns its output, what was seen meanwhile, and how long nodes whose
+    slots changed were not as before.
+    """
+    with Sampler(lab) as sampler:
+        timed = follow(lab, "site", inventory, **SOON, **variables)
+    timed.run.failed()
+    away: dict[str, float] = {}
+    for node in sampler.changed:
+        moments = [change.at for change in sampler.changes if change.node == node]
+        away[node] = round(moments[-1] - moments[1], 1)
+    return timed.run.output, sampler, away
+
+
+def test_content_that_only_the_plugin_refuses_stops_at_the_canary(
+    lab: Lab, inventory: Path, mended: None
+) -> None:
+    before = state(lab)
+    refuse(lab, "6")
+    output, sampler, away = failing_site(lab, inventory, **replicas(dev=6))
+    assert state(lab) == before
+    assert sampler.changed == sampler.ever_dark == {"dev-gpu-01"}
+    assert sampler.most_dark == 1
+    assert sampler.disturbed == []
+    print(f"in place: back after {seconds_back(output)}; slots away {away}")
+    assert re.search(r"node +stage +reason", output)
+    assert re.search(r"dev-gpu-01 +pods +pod nvidia-device-plugin\S+ is not ready", output)
+    assert states(lab) == ["good", "failed"]
+
+
+def test_same_run_again_fails_the_same_way_and_harms_nobody_else(
+    lab: Lab, inventory: Path, mended: None
+) -> None:
+    before = state(lab)
+    refuse(lab, "6")
+    _output, sampler, _away = failing_site(lab, inventory, **replicas(dev=6))
+    assert state(lab) == before
+    assert sampler.ever_dark == {"dev-gpu-01"}
+    assert states(lab) == ["good", "failed"]
+
+
+def test_old_inventory_after_a_failure_restarts_nothing(lab: Lab, inventory: Path) -> None:
+    before, pods = state(lab), lab.plugin_pods()
+    lab.playbook("site", inventory).succeeded()
+    assert (state(lab), lab.plugin_pods()) == (before, pods)
+    assert states(lab) == ["good", "failed", "good"]
+    assert revisions(lab)[-1]["what"].startswith("back to revision 1")
+    lab.forget_requests()
+    lab.playbook("site", inventory).succeeded()
+    assert lab.writes(dry_run=True) == []
+
+
+def test_content_of_profiles_that_were_not_begun_goes_back_too(
+    lab: Lab, inventory: Path, mended: None
+) -> None:
+    """A file that nobody has loaded, but any restart would load, is a change that comes later."""
+    before = state(lab)
+    refuse(lab, "6")
+    both = replicas(dev=6, default=3)
+    order = {"gpu_sharing_rollout_batches": [1]}
+    _output, sampler, _away = failing_site(lab, inventory, **both, **order)
+    assert state(lab) == before
+    assert len(sampler.ever_dark) <= 2
+
+
+def test_stop_leaves_everything_and_the_next_site_converges(
+    lab: Lab, inventory: Path, mended: None
+) -> None:
+    refuse(lab, "6")
+    stopping = {"gpu_sharing_on_failure": "stop"}
+    output, sampler, _away = failing_site(lab, inventory, **replicas(dev=6), **stopping)
+    assert "Run again when the cause is mended." in output
+    assert "replicas: 6" in config_map(lab)["dev"]
+    assert lab.allocatable()["dev-gpu-01"] == "0"
+    assert "dev-gpu-01" not in annotations(lab, HASH)
+    assert sampler.ever_dark == {"dev-gpu-01"}
+    assert states(lab)[-1] == "failed"
+    lab.kubectl("annotate", "nodes", "--all", f"{REFUSE}-")
+    lab.playbook("site", inventory, variables=replicas(dev=6)).succeeded()
+    assert lab.allocatable()["dev-gpu-01"] == lab.allocatable()["dev-gpu-02"] == "6"
+    assert states(lab)[-1] == "good"
+
+
+def test_label_that_leads_to_a_refused_file_goes_back(
+    lab: Lab, tmp_path: Path, mended: None
+) -> None:
+    """All dev nodes move to a new profile, one of them first."""
+    before = state(lab)
+    refuse(lab, "5")
+    moved = {**GROUPS, "dev_gpus": {**GROUPS["dev_gpus"], "vars": {"gpu_sharing_profile": "five"}}}
+    changed = write_inventory(tmp_path / "moved", moved)
+    output, sampler, away = failing_site(lab, changed, **replicas(dev=6, five=5))
+    after = state(lab)
+    assert (after.labels, after.hashes, after.loaded) == (
+        before.labels,
+        before.hashes,
+        before.loaded,
+    )
+    assert after.allocatable == before.allocatable
+    assert {key: after.data[key] for key in before.data} == before.data
+    assert sampler.ever_dark == {"dev-gpu-01"}
+    assert sampler.disturbed == []
+    print(f"label: back after {seconds_back(output)}; slots away {away}")
+    assert states(lab)[-1] == "failed"
+
+
+def test_failures_that_are_allowed_are_listed_and_the_rest_goes_on(
+    lab: Lab, inventory: Path, mended: None
+) -> None:
+    lab.kubectl("annotate", "node", "dev-gpu-01", f"{REFUSE}=7")
+    allowed = {"gpu_sharing_max_failures": 1}
+    run = lab.playbook("site", inventory, variables=replicas(dev=7) | SOON | allowed).failed()
+    run.says("did not get their profile though the rollout went on", '"dev-gpu-01": "pod nvidia-')
+    run.says("1 of 5 nodes differ")  # verification tells
+    assert lab.allocatable()["dev-gpu-02"] == "7"
+    assert states(lab)[-1] == "failed"
+    lab.kubectl("annotate", "nodes", "--all", f"{REFUSE}-")
+    lab.playbook("site", inventory, variables=replicas(dev=7)).succeeded()
+    assert lab.allocatable()["dev-gpu-01"] == "7"
+
+
+def test_versioned_change_that_is_refused_goes_back_by_labels(
+    lab: Lab, inventory: Path, mended: None
+) -> None:
+    lab.playbook("site", inventory, variables=replicas(dev=7) | VERSIONED).succeeded()
+    before, pods = state(lab), lab.plugin_pods()
+    refuse(lab, "6")
+    output, sampler, away = failing_site(lab, inventory, **replicas(dev=6), **VERSIONED)
+    after = state(lab)
+    assert without_data(after) == without_data(before)
+    assert {key: after.data[key] for key in before.data} == before.data
+    assert lab.plugin_pods() == pods
+    assert sampler.ever_dark == {"dev-gpu-01"}
+    assert sampler.disturbed == []
+    print(f"versioned: back after {seconds_back(output)}; slots away {away}")
+    assert states(lab)[-1] == "failed"
+    lab.kubectl("annotate", "nodes", "--all", f"{REFUSE}-")
+    lab.playbook("site", inventory, variables=replicas(dev=6) | VERSIONED).succeeded()
+    assert lab.allocatable()["dev-gpu-01"] == lab.allocatable()["dev-gpu-02"] == "6"
+
+
+def without_data(found: State) -> dict[str, object]:
+    return {name: value for name, value in vars(found).items() if name != "data"}

@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which nodes a profile may be brought to, and when."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _admission
+from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
+    FleetError,
+    RefusedError,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file import Plugin
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import parse_profile
+
+PLAIN = parse_profile("plain", {"replicas": 4})
+MPS = parse_profile("mps", {"strategy": "mps", "replicas": 20})
+CUT = parse_profile("cut", {"replicas": 1, "mig": "all-1g.5gb"})
+OLD_GPU = {"nvidia.com/gpu.compute.major": "7", "nvidia.com/gpu.compute.minor": "0"}
+CAPABLE = {"nvidia.com/mig.capable": "true"}
+AT_WORK = {**CAPABLE, "nvidia.com/mig.config.state": "pending"}
+REBOOTING = {**CAPABLE, "nvidia.com/mig.config.state": "rebooting"}
+DONE = {
+    **CAPABLE,
+    "nvidia.com/mig.config": "all-1g.5gb",
+    "nvidia.com/mig.config.state": "success",
+}
+
+
+def states(**labels: dict[str, str]) -> dict[str, NodeState]:
+    return {name: NodeState(name, found) for name, found in labels.items()}
+
+
+@pytest.mark.parametrize(
+    ("version", "notices"),
+    [(None, True), ((0, 18, 1), False), ((0, 18, 2), True), ((0, 20, 0), True), ((1, 0, 0), True)],
+)
+def test_notices_removal(version: tuple[int, int, int] | None, notices: bool) -> None:
+    assert _admission.notices_removal(Plugin(version=version)) is notices
+
+
+@pytest.mark.parametrize("planning", [True, False])
+def test_check_nodes_names_each_that_cannot_be_shared_so(planning: bool) -> None:
+    found = states(n2=OLD_GPU, n1=OLD_GPU, n3={})
+    with pytest.raises(FleetError) as caught:
+        _admission.check_nodes(found, dict.fromkeys(found, MPS), [], planning=planning)
+    reason = "profile 'mps' cannot be used there: it has 20 replicas, and MPS takes 16 clients"
+    assert [problem.partition(" at most")[0] for problem in caught.value.problems] == [
+        f"n1: {reason}",
+        f"n2: {reason}",
+    ]
+
+
+@pytest.mark.parametrize("labels", [AT_WORK, REBOOTING])
+@pytest.mark.parametrize(
+    ("changing", "planning", "profile", "refused"),
+    [
+        pytest.param(["n1"], False, PLAIN, True, id="its label would change"),
+        pytest.param(["n1"], True, PLAIN, True, id="and in a plan"),
+        pytest.param([], False, PLAIN, False, id="its label stays"),
+        pytest.param(["n1"], False, CUT, True, id="cut for us, and not done"),
+        pytest.param(["n1"], True, CUT, False, id="in a plan it may be at work for us"),
+        pytest.param(["n1"], True, None, True, id="unmanaged"),
+    ],
+)
+def test_check_nodes_while_mig_is_at_work(
+    labels: dict[str, str],
+    changing: list[str],
+    planning: bool,
+    profile: object,
+    refused: bool,
+) -> None:
+    meant = {} if profile is None else {"n1": PLAIN if profile is PLAIN else CUT}
+    found = states(n1=labels, n2=CAPABLE)
+    if not refused:
+        _admission.check_nodes(found, meant, changing, planning=planning)
+        return
+    with pytest.raises(RefusedError, match="NVIDIA's MIG manager is at work on n1 "):
+        _admission.check_nodes(found, meant, changing, planning=planning)
+
+
+@pytest.mark.parametrize(
+    ("labels", "waits"),
+    [
+        pytest.param(DONE, False, id="it is there"),
+        pytest.param(CAPABLE, True, id="it has not been reached"),
+        pytest.param({**DONE, "nvidia.com/mig.config.state": "pending"}, True, id="at work"),
+        pytest.param({**DONE, "nvidia.com/mig.config.state": "failed"}, True, id="failed"),
+        pytest.param({**DONE, "nvidia.com/mig.config": "all-2g.10gb"}, True, id="cut otherwise"),
+    ],
+)
+def test_uncut(labels: dict[str, str], waits: bool) -> None:
+    found = states(n1=labels, n2=AT_WORK)
+    meant = {"n1": CUT, "n2": PLAIN}
+    assert _admission.uncut(found, meant) == ({"n1"} if waits else set())
+
+
+def test_uncut_of_a_node_that_has_no_mig_and_needs_none() -> None:
+    off = parse_profile("off", {"replicas": 4, "mig": "all-disabled"})
+    found = states(n1={"nvidia.com/mig.capable": "false"})
+    assert _admission.uncut(found, {"n1": off}) == set()

@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan for people: a row for each node, a line for nodes that change alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _plan_view, _rollout
+from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._plan_view import Load, Row
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import parse_profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Step
+
+GPU = "nvidia.com/gpu"
+COUNT = {"nvidia.com/gpu.count": "2"}
+ROW = Row("n1", "g", "dev", "dev", "dev", f"4 {GPU}", f"8 {GPU}", "restart", 1, 3, 2)
+
+
+def row(
+    definition: dict[str, object], state: NodeState, label: str | None, step: Step = Step.FLIP
+) -> Row:
+    target = _rollout.Target("n1", parse_profile("dev", definition), None, label, "dev", "g")
+    plan = _rollout.RolloutPlan({"n1": step}, {}, {}, {})
+    return _plan_view.make_row(target, state, plan, Load(2, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("definition", "labels", "allocatable", "label", "before", "after"),
+    [
+        pytest.param(
+            {"replicas": 4}, COUNT, {GPU: 2}, "dev", f"no label: 2 {GPU}", f"dev: 8 {GPU}", id="new"
+        ),
+        pytest.param(
+            {"replicas": 4, "rename_by_default": True},
+            {**COUNT, "nvidia.com/device-plugin.config": "dev"},
+            {GPU: 8, f"{GPU}.shared": 0},
+            "dev",
+            f"dev: 8 {GPU}",
+            f"dev: 8 {GPU}.shared",
+            id="renamed",
+        ),
+        pytest.param(
+            {"replicas": 1},
+            {**COUNT, "nvidia.com/device-plugin.config": ""},
+            {GPU: 2, "nvidia.com/mig-1g.5gb": 7},
+            None,
+            f"no label: 2 {GPU}, 7 nvidia.com/mig-1g.5gb",
+            f"no label: 2 {GPU}",
+            id="several resources",
+        ),
+        pytest.param({"replicas": 4}, {}, {}, "dev", "no label", "dev", id="not discovered yet"),
+    ],
+)
+def test_make_row(
+    definition: dict[str, object],
+    labels: dict[str, str],
+    allocatable: dict[str, int],
+    label: str | None,
+    before: str,
+    after: str,
+) -> None:
+    found = row(definition, NodeState("n1", labels, {}, allocatable), label)
+    assert (found.before, found.after) == (before, after)
+    assert (found.group, found.profile, found.step) == ("g", "dev", "flip")
+    assert (found.batch, found.pods, found.hurt) == (2, 3, 1)
+
+
+def test_plan_table_of_nothing() -> None:
+    assert _plan_view.plan_table([], []) == ["No node changes."]
+
+
+@pytest.mark.parametrize(
+    ("batches", "head"),
+    [
+        ([1, 2], "3 nodes change, in batches of 1, 2:"),
+        ([], "3 nodes change:"),
+    ],
+)
+def test_plan_table_puts_alike_in_one_line(batches: list[int], head: str) -> None:
+    rows = [ROW, replace(ROW, node="n2"), replace(ROW, node="n3", step="wait", batch=None, pods=0)]
+    lines = _plan_view.plan_table(rows, batches)
+    assert lines[0] == head
+    assert [" ".join(line.split()) for line in lines[3:]] == [
+        "g dev 1 dev: 4 nvidia.com/gpu dev: 8 nvidia.com/gpu is on its way 0 2 n3",
+        "g dev 2 dev: 4 nvidia.com/gpu dev: 8 nvidia.com/gpu plugin restarts 6 4 n1",
+    ]
+
+
+def test_plan_table_of_one_node() -> None:
+    assert _plan_view.plan_table([ROW], [1])[0] == "1 node changes, in batches of 1:"
+
+
+def test_plan_table_is_cut() -> None:
+    rows = [replace(ROW, group=f"g{number:02}") for number in range(42)]
+    lines = _plan_view.plan_table(rows, [])
+    assert lines[-1] == "and 2 more lines"
+    assert lines[-2].startswith("g39 ")
+
+
+@pytest.mark.parametrize("step", [step for step in Step if step not in (Step.NOTHING, Step.SKIP)])
+def test_plan_table_says_how_for_each_step_that_changes(step: Step) -> None:
+    found = row({"replicas": 4}, NodeState("n1", COUNT), "dev", step)
+    assert len(_plan_view.plan_table([found], [])) == 4

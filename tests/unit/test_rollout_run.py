@@ -1,0 +1,494 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run of the rollout: what it refuses before it writes, what it writes, and what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import (
+    _errors,
+    _history,
+    _lease,
+    _profiles,
+    _rolling,
+    _rollout_run,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Desired
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout_run import Request, Run
+from ansible_collections.gpufleet.sharing.plugins.modules import rollout
+from ansible_collections.gpufleet.sharing.tests.unit import fake_fleet
+from ansible_collections.gpufleet.sharing.tests.unit.fake_fleet import (
+    GPU,
+    HASH,
+    LABEL,
+    MAP,
+    NODES,
+    SETTINGS,
+    FakeFleet,
+)
+
+REVISIONS = "/apis/apps/v1/namespaces/gpu-operator/controllerrevisions"
+DAEMONSETS = "/apis/apps/v1/namespaces/gpu-operator/daemonsets"
+NAMES = ["n1", "n2", "n3"]
+OLD: Mapping[str, object] = {"default": {"replicas": 2}, "dev": {"replicas": 8}}
+NEW: Mapping[str, object] = {"default": {"replicas": 2}, "dev": {"replicas": 6}}
+Assignments = Mapping[str, str | None]
+
+
+@dataclass
+class Scene:
+    """A fleet of which one revision has been rolled out, as site does it."""
+
+    fleet: FakeFleet = field(default_factory=FakeFleet)
+    lines: list[str] = field(default_factory=list)
+
+    def request(
+        self,
+        definitions: Mapping[str, object],
+        assignments: Assignments | None = None,
+        *,
+        versioned: bool = False,
+        **changed: Any,
+    ) -> Request:
+        wanted = dict.fromkeys(NAMES, "dev") if assignments is None else assignments
+        profiles = _profiles.known_profiles(definitions)
+        desired = Desired(profiles, "default", wanted, versioned)
+        given = Request(desired, definitions, list(wanted), False, False, SETTINGS, run="me")
+        return replace(given, **changed)
+
+    def look(self, request: Request) -> Run:
+        return Run(fake_fleet.cluster(self.fleet), request, self.lines.append)
+
+    def run(self, request: Request) -> dict[str, object]:
+        """Keys, then nodes. What the module returns."""
+        versioned = request.desired.versioned
+        if versioned and "default" not in self.fleet.api.objects.get(MAP, {}).get("data", {}):
+            self.fleet.write({"default": request.desired.profiles["default"]})
+        self.fleet.write(request.desired.profiles, versioned=versioned)
+        self.fleet.settle(600)
+        found = self.look(request)
+        found.carry_out()
+        return found.result()
+
+    def fails(self, request: Request) -> str:
+        with pytest.raises(_errors.SharingError) as caught:
+            self.run(request)
+        return str(caught.value)
+
+    def history(self) -> list[tuple[int, str]]:
+        """Numbers and states, newest first."""
+        revisions = self.history_of.load()
+        return [(each.number, each.state.value) for each in revisions]
+
+    @property
+    def history_of(self) -> _history.History:
+        cluster = fake_fleet.cluster(self.fleet)
+        return _history.History(cluster, "gpu-operator", "device-plugin-config")
+
+    def writes(self) -> list[str]:
+        """All but the lease's."""
+        return [line for line in self.fleet.api.writes() if "/leases" not in line]
+
+
+@pytest.fixture
+def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
+    found = Scene()
+
+    def live(*_arguments: object) -> FakeFleet:
+        found.fleet.refresh_config_map()
+        return found.fleet
+
+    monkeypatch.setattr(_rollout_run, "LiveFleet", live)
+    found.fleet.write({"default": _profiles.known_profiles(OLD)["default"]})
+    found.fleet.settle(10)
+    found.fleet.add(*NAMES)
+    found.fleet.settle(10)
+    return found
+
+
+@pytest.fixture
+def done(scene: Scene) -> Scene:
+    """The old revision has been brought about."""
+    scene.run(scene.request(OLD))
+    scene.fleet.api.requests.clear()
+    scene.lines.clear()
+    return scene
+
+
+def test_first_run(scene: Scene) -> None:
+    result = scene.run(scene.request(OLD))
+    assert scene.fleet.slots(*NAMES) == [16] * 3
+    assert scene.history() == [(1, "good")]
+    assert (result["changed"], result["revision"], result["unsettled"]) == (True, 1, {})
+    assert result["changes"] == [{"node": node, "before": None, "after": "dev"} for node in NAMES]
+    assert result["batches"] == [["n1"], ["n2", "n3"]]
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+def test_run_again_writes_nothing(scene: Scene, versioned: bool) -> None:
+    scene.run(scene.request(OLD, versioned=versioned))
+    scene.fleet.api.requests.clear()
+    result = scene.run(scene.request(OLD, versioned=versioned))
+    assert scene.writes() == []
+    assert result["changed"] is False
+    assert result["table"] == ["No node changes."]
+    assert result["diff"] == {"before": {}, "after": {}}
+    assert "revision" not in result
+
+
+def test_plan_tells_and_writes_nothing(done: Scene) -> None:
+    found = done.look(done.request(NEW, planning=True))
+    result = found.result()
+    assert done.writes() == []
+    assert found.differs
+    assert result["restarted"] == NAMES
+    assert result["unfinished"] is True
+    assert result["diff"] == {
+        "before": dict.fromkeys(NAMES, f"dev: 16 {GPU}"),
+        "after": dict.fromkeys(NAMES, f"dev: 12 {GPU} (restart)"),
+    }
+    nodes = result["nodes"]
+    assert isinstance(nodes, list)
+    assert [(row["node"], row["batch"], row["step"]) for row in nodes] == [
+        ("n1", 1, "restart"),
+        ("n2", 2, "restart"),
+        ("n3", 2, "restart"),
+    ]
+
+
+def test_change_is_a_new_revision(done: Scene) -> None:
+    result = done.run(done.request(NEW))
+    assert done.fleet.slots(*NAMES) == [12] * 3
+    assert done.history() == [(2, "good"), (1, "good")]
+    assert result["revision"] == 2
+
+
+@pytest.mark.parametrize("modes", [(False, False), (True, True), (False, True), (True, False)])
+def test_change_that_fails_goes_back(scene: Scene, modes: tuple[bool, bool]) -> None:
+    scene.run(scene.request(OLD, versioned=modes[0]))
+    text = _profiles.to_plugin_config(_profiles.known_profiles(NEW)["dev"])
+    scene.fleet.refuses = lambda node, loaded: node == "n3" and loaded == text
+    message = scene.fails(scene.request(NEW, versioned=modes[1]))
+    assert "Back on the profiles of before" in message
+    assert scene.fleet.slots(*NAMES) == [16] * 3
+    assert scene.history() == [(2, "failed"), (1, "good")]
+    # The inventory goes back too: there is nothing to do but to say so.
+    again = scene.run(scene.request(OLD, versioned=modes[0]))
+    assert (again["batches"], again["revision"]) == ([], 3)
+    assert scene.history()[0] == (3, "good")
+    assert scene.run(scene.request(OLD, versioned=modes[0]))["changed"] is False
+
+
+def test_change_that_may_fail_on_some_is_not_good(done: Scene) -> None:
+    text = _profiles.to_plugin_config(_profiles.known_profiles(NEW)["dev"])
+    done.fleet.refuses = lambda node, loaded: node == "n1" and loaded == text
+    result = done.run(done.request(NEW, settings=replace(SETTINGS, max_failures=1)))
+    unsettled = result["unsettled"]
+    assert isinstance(unsettled, dict)
+    assert list(unsettled) == ["n1"]
+    assert done.history()[0] == (2, "failed")
+    # Its cause is mended: the same revision is brought to its end.
+    done.fleet.refuses = lambda _node, _text: False
+    done.fleet.restart("n1")
+    done.run(done.request(NEW))
+    assert done.history() == [(2, "good"), (1, "good")]
+
+
+def test_run_that_was_killed_is_continued(done: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill() -> None:
+        raise Killed
+
+    done.fleet.on_wait = [*[lambda: None] * 12, kill]
+    with pytest.raises(Killed):
+        done.run(done.request(NEW))
+    assert done.history() == [(2, "started"), (1, "good")]
+    done.fleet.on_wait.clear()
+    request = done.request(NEW)
+    assert done.look(request).result()["unfinished"] is True
+    assert done.run(request)["revision"] == 2
+    assert done.fleet.slots(*NAMES) == [12] * 3
+    assert done.history() == [(2, "good"), (1, "good")]
+
+
+def test_run_that_was_killed_leaves_cordons(done: Scene) -> None:
+    mark = {"gpufleet.sharing/cordoned": "true"}
+    done.fleet.edit("n2", annotations=mark)
+    done.fleet.api.patch(f"{NODES}/n2", {"spec": {"unschedulable": True}})
+    found = done.look(done.request(OLD, planning=True))
+    assert found.differs
+    assert found.result()["diff"] == {
+        "before": {"n2 (cordoned by a run that was killed)": "cordoned"},
+        "after": {"n2 (cordoned by a run that was killed)": ""},
+    }
+    assert done.run(done.request(OLD))["uncordoned"] == ["n2"]
+    node = done.fleet.api.objects[f"{NODES}/n2"]
+    assert "unschedulable" not in node["spec"]
+    assert "gpufleet.sharing/cordoned" not in node["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"assignments": {"n1": "prod"}}, "gpu_sharing_profile of n1 is 'prod', which"),
+        ({"default": "base"}, "gpu_sharing_default_profile is 'base', which"),
+    ],
+)
+def test_undefined_profile_is_refused_before_the_cluster_is_asked(
+    done: Scene, changed: dict[str, Any], message: str
+) -> None:
+    request = done.request(OLD, changed.get("assignments"))
+    desired = replace(request.desired, default_profile=changed.get("default", "default"))
+    with pytest.raises(_errors.FleetError, match=message):
+        done.look(replace(request, desired=desired))
+    assert done.fleet.api.requests == []
+
+
+def test_nodes_that_are_missing(done: Scene) -> None:
+    wanted = {**dict.fromkeys(NAMES, "dev"), "n9": "dev"}
+    with pytest.raises(_errors.FleetError, match=r"Nodes of the inventory \(1\) are not in .*: n9"):
+        done.look(done.request(OLD, wanted, needs_all=True))
+    result = done.look(done.request(OLD, wanted)).result()
+    assert (result["missing"], result["unavailable"]) == (["n9"], ["n9"])
+
+
+def test_nodes_that_go_are_told(done: Scene) -> None:
+    done.fleet.on_wait = [lambda: None, lambda: done.fleet.set_ready("n3", ready=False)]
+    result = done.run(done.request(NEW))
+    assert result["unavailable"] == ["n3"]
+    assert done.fleet.slots(*NAMES) == [12, 12, 16]
+
+
+def test_limit_keeps_what_others_were_asked_to_be(done: Scene) -> None:
+    request = done.request(OLD, {"n1": "default"}, known_nodes=NAMES)
+    done.run(request)
+    newest = _history.latest(done.history_of.load())
+    assert newest
+    assert newest.desired.assignments == {"n1": "default", "n2": "dev", "n3": "dev"}
+    assert done.fleet.slots(*NAMES) == [4, 16, 16]
+
+
+@pytest.mark.parametrize("versioned", [True, False])
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_unmanaged_nodes(scene: Scene, versioned: bool, exclusive: bool) -> None:
+    """They lose their label where asked for; what the default says now is last to come there."""
+    scene.run(scene.request(OLD, versioned=versioned))
+    scene.fleet.add("x1", label="default")
+    new = {"default": {"replicas": 3}, "dev": {"replicas": 8}}
+    request = scene.request(new, versioned=versioned, exclusive=exclusive)
+    result = scene.run(request)
+    assert result["unmanaged"] == ["x1"]
+    assert scene.fleet.node("x1").labels.get(LABEL) == (None if exclusive else "default")
+    old = versioned or not exclusive
+    assert scene.fleet.slots("x1") == [4 if old else 6]
+    assert scene.history()[0][1] == "good"
+
+
+@pytest.mark.parametrize(
+    ("version", "label"), [("v0.18.1", "default"), ("v0.18.2", None), (None, None)]
+)
+def test_label_is_taken_away_only_where_the_plugin_notices(
+    done: Scene, version: str | None, label: str | None
+) -> None:
+    if version:
+        app = "nvidia-device-plugin-daemonset"
+        container = {
+            "name": "nvidia-device-plugin",
+            "image": f"nvcr.io/nvidia/k8s-device-plugin:{version}",
+            "env": [{"name": "MIG_STRATEGY", "value": "single"}],
+        }
+        template = {"metadata": {"labels": {"app": app}}, "spec": {"containers": [container]}}
+        done.fleet.api.put(f"{DAEMONSETS}/{app}", {"spec": {"template": template}})
+    done.run(done.request(OLD, dict.fromkeys(NAMES)))
+    assert [done.fleet.node(node).labels.get(LABEL) for node in NAMES] == [label] * 3
+    assert done.fleet.slots(*NAMES) == [4] * 3
+    assert done.run(done.request(OLD, dict.fromkeys(NAMES)))["changed"] is False
+
+
+def asked(**given: object) -> Request:
+    """What the module reads of its options."""
+    defaults = {name: option.get("default") for name, option in rollout.SPEC.items()}
+    required = {"assignments": {"n1": "dev"}, "profiles": OLD, "default_profile": "default"}
+    module: Any = SimpleNamespace(params={**defaults, **required, **given}, check_mode=False)
+    return rollout.read_request(module)
+
+
+def test_options_are_read() -> None:
+    request = asked(
+        assignments={"n1": "dev", "n2": "", "n3": None},
+        gpus={"n1": 8, "n2": "4", "n3": None},
+        groups={"n1": "rack"},
+        mode="versioned",
+        unavailable_nodes="fail",
+    )
+    assert request.desired.assignments == {"n1": "dev", "n2": None, "n3": None}
+    assert request.desired.gpus == {"n1": 8, "n2": 4}
+    assert (request.desired.groups, request.desired.versioned) == ({"n1": "rack"}, True)
+    assert (request.needs_all, request.planning) == (True, False)
+    settings = request.settings
+    assert (settings.drain, settings.on_failure, settings.batches) == (
+        "refuse",
+        "rollback",
+        ["1", "25%"],
+    )
+
+
+@pytest.mark.parametrize("gpus", ["eight", 0, -1, 1.5, True, [8], ""])
+def test_gpus_that_are_no_number_are_refused(gpus: object) -> None:
+    with pytest.raises(_errors.FleetError, match=r"^gpus of n1 is .*; allowed: the node's number"):
+        asked(gpus={"n1": gpus})
+
+
+@pytest.mark.parametrize("name", ["x" * 54, "x" * 55])
+def test_name_that_leaves_no_room_for_its_version_is_refused(name: str) -> None:
+    profiles = {**OLD, name: {"replicas": 2}}
+    assert asked(profiles=profiles).desired.profiles[name].replicas == 2
+    if len(name) == 54:
+        assert asked(profiles=profiles, mode="versioned").desired.versioned
+        return
+    with pytest.raises(_errors.ProfileError, match="a name has at most 54 characters"):
+        asked(profiles=profiles, mode="versioned")
+
+
+# ---- pods that would be hurt
+
+
+def busy(scene: Scene, *, owned: bool = True) -> None:
+    scene.fleet.workload("busy", "n2", 14)
+    if not owned:
+        path = "/api/v1/namespaces/work/pods/busy"
+        scene.fleet.api.objects[path]["metadata"]["ownerReferences"] = []
+
+
+def drains(how: str) -> _rolling.Settings:
+    return replace(SETTINGS, drain=how)
+
+
+def test_hurt_is_refused_before_any_write(done: Scene) -> None:
+    busy(done)
+    done.fleet.write(_profiles.known_profiles(NEW))
+    done.fleet.api.requests.clear()
+    with pytest.raises(_errors.RefusedError, match="This change would hurt 1 running pods"):
+        done.look(done.request(NEW))
+    with pytest.raises(_errors.RefusedError, match="This change would hurt 1 running pods"):
+        done.look(done.request(NEW, planning=True))
+    with pytest.raises(_errors.RefusedError):
+        done.look(done.request(NEW, explain=True))
+    assert done.writes() == []
+
+
+def test_hurt_is_explained_in_a_plan(done: Scene) -> None:
+    busy(done)
+    done.fleet.workload("calm", "n3", 2)
+    result = done.look(done.request(NEW, planning=True, explain=True)).result()
+    hurt = result["hurt"]
+    assert isinstance(hurt, list)
+    assert [(pod["node"], pod["pod"], pod["owner"]) for pod in hurt] == [
+        ("n2", "busy", "Job/train")
+    ]
+    table = result["hurt_table"]
+    assert isinstance(table, list)
+    assert len(table) == 3
+    nodes = result["nodes"]
+    assert isinstance(nodes, list)
+    assert [(row["pods"], row["hurt"]) for row in nodes] == [(0, 0), (1, 1), (1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("how", "owned", "warned"),
+    [
+        ("evict", True, []),
+        ("evict", False, ["No controller makes these pods again after their eviction: work/busy."]),
+        ("ignore", True, ["gpu_sharing_drain is ignore, so these pods stay at their own risk:"]),
+    ],
+)
+def test_hurt_is_warned_of(done: Scene, how: str, owned: bool, warned: list[str]) -> None:
+    busy(done, owned=owned)
+    found = done.look(done.request(NEW, settings=drains(how), planning=True))
+    assert [text.splitlines()[0] for text in found.warnings] == warned
+
+
+def test_evicted_pods_are_told(done: Scene) -> None:
+    busy(done)
+    result = done.run(done.request(NEW, settings=drains("evict")))
+    assert result["evicted"] == ["work/busy"]
+    assert done.fleet.slots(*NAMES) == [12] * 3
+
+
+def test_quotas_on_a_name_that_goes_are_told(done: Scene) -> None:
+    done.fleet.api.put(
+        "/api/v1/namespaces/work/resourcequotas/gpus",
+        {"metadata": {"namespace": "work"}, "spec": {"hard": {f"requests.{GPU}": "8"}}},
+    )
+    renamed = {**OLD, "dev": {"replicas": 8, "rename_by_default": True}}
+    result = done.look(done.request(renamed, planning=True)).result()
+    quotas = result["quotas"]
+    assert isinstance(quotas, list)
+    assert quotas[0].startswith(f"ResourceQuota gpus in namespace work limits {GPU}; pods")
+    assert done.look(done.request(NEW, planning=True)).result()["quotas"] == []
+
+
+# ---- what there is to go back to
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        pytest.param(
+            lambda revision: revision["data"]["profiles"].update(dev="{"),
+            "There is no good revision before this one to go back to.",
+            id="a file as it was found, which is refused",
+        ),
+        pytest.param(
+            lambda revision: revision["metadata"]["annotations"].update(
+                {"gpufleet.sharing/state": "failed"}
+            ),
+            "There is no good revision before this one to go back to.",
+            id="none was good",
+        ),
+    ],
+)
+def test_nothing_to_go_back_to(
+    done: Scene, spoil: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    spoil(done.fleet.api.objects[f"{REVISIONS}/device-plugin-config-1"])
+    text = _profiles.to_plugin_config(_profiles.known_profiles(NEW)["dev"])
+    done.fleet.refuses = lambda _node, loaded: loaded == text
+    assert said in done.fails(done.request(NEW))
+
+
+def test_good_revision_that_is_repaired_in_vain_stays_good(done: Scene) -> None:
+    """The fault is not the revision's."""
+    done.fleet.edit("n1", annotations={HASH: None}, labels={LABEL: "default"})
+    done.fleet.settle(10)
+    done.fleet.refuses = lambda _node, _text: True
+    assert "There is no good revision before" in done.fails(done.request(OLD))
+    assert done.history() == [(1, "good")]
+
+
+def test_another_run_at_work_is_not_disturbed(done: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the lease is lost nothing is written: neither nodes nor how it ended."""
+
+    def lose(_self: object) -> None:
+        raise _errors.LeaseError("lost")
+
+    monkeypatch.setattr(_lease.Lease, "check", lose)
+    assert done.fails(done.request(NEW)) == "lost"
+    assert done.history()[0] == (2, "started")
+    assert not [line for line in done.writes() if "/nodes/" in line or "/pods/" in line]
+
+
+def test_nodes_that_mig_has_not_reached_wait(scene: Scene) -> None:
+    cut = {"default": {"replicas": 2}, "dev": {"replicas": 2, "mig": "all-1g.5gb"}}
+    scene.fleet.edit("n1", labels={"nvidia.com/mig.capable": "true"})
+    result = scene.run(scene.request(cut, {"n1": "dev", "n2": None}))
+    assert result["unavailable"] == ["n1"]
+    assert scene.fleet.node("n1").labels.get(LABEL) is None
