@@ -73,7 +73,7 @@ def _content(profiles: Mapping[str, object]) -> Iterator[Finding]:
 
 
 def _operator(planned: Planned) -> Iterator[Finding]:
-    if dig(planned.pointer, "changed"):
+    if dig(planned.pointer, "differs"):
         has, wanted = (
             f"{text_at(planned.pointer, side, 'name') or 'nothing'}"
             f" ({text_at(planned.pointer, side, 'default') or 'no default'})"

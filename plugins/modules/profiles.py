@@ -348,7 +348,7 @@ def make_plan(
     going = others if given["prune"] else old
     used = keys_in_use(cluster, given["name"]) if going else set()
     if given["final"] and going:
-        used |= keys_of_last_good(history_of(module, cluster))
+        used |= keys_of_last_good(history_of(module, cluster), given["mode"])
     return _config_map.plan_config_map(observed, files, now=cluster.now(), going=going, in_use=used)
 
 
@@ -356,13 +356,15 @@ def history_of(module: AnsibleModule, cluster: _kube.Cluster) -> _history.Histor
     return _history.History(cluster, module.params["namespace"], module.params["name"])
 
 
-def keys_of_last_good(history: _history.History) -> set[str]:
-    """The versioned keys to go back to, so that going back is moving labels."""
+def keys_of_last_good(history: _history.History, mode: str) -> set[str]:
+    """The keys to go back to from or to versioned ones, so that going back is moving labels."""
     revisions = history.load()
     newest = _history.latest(revisions)
     good = _history.last_good(revisions, newest.number) if newest else None
-    if good is None or good.desired.mode != _profiles.VERSIONED:
+    if good is None or _profiles.VERSIONED not in (good.desired.mode, mode):
         return set()
+    if good.desired.mode != _profiles.VERSIONED:
+        return set(good.desired.profiles)
     profiles = _profiles.known_profiles(good.desired.profiles).values()
     return {_profiles.key_of(profile, versioned=True) for profile in profiles}
 

@@ -72,7 +72,7 @@ def test_a_clean_fleet_does_not_differ() -> None:
             id="notes",
         ),
         pytest.param(
-            planned(pointer={"changed": True, "before": {"name": "", "default": ""}}),
+            planned(pointer={"differs": True, "before": {"name": "", "default": ""}}),
             [
                 Finding(
                     "pointer", "ClusterPolicy", "it points at nothing (no default), not at m (d)"
@@ -81,7 +81,7 @@ def test_a_clean_fleet_does_not_differ() -> None:
             id="pointer lost",
         ),
         pytest.param(
-            planned(pointer={"changed": True, "before": {"name": "m", "default": "x"}}),
+            planned(pointer={"differs": True, "before": {"name": "m", "default": "x"}}),
             [Finding("pointer", "ClusterPolicy", "it points at m (x), not at m (d)")],
             id="another default",
         ),
@@ -163,7 +163,7 @@ def test_find_drift(found: Planned, expected: list[Finding]) -> None:
 def test_drift_tells_causes_first() -> None:
     found = planned(
         {"differs": True, "written": ["dev"]},
-        {"changed": True},
+        {"differs": True},
         {"changes": [{"node": "n1", "before": "a", "after": "b"}], "waited": ["n2"]},
         {"n3": "x"},
         operator=True,

@@ -1,0 +1,209 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Versioned keys: a change of content moves labels. Each test goes on where the one before has
+stopped, from in place to versioned and back, with a pod on every node.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _profiles
+from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
+    CONFIG_MAP,
+    HASH,
+    NAMESPACE,
+    config_map,
+    follow,
+    loaded,
+    node_annotations,
+    replicas,
+    revisions,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    FLEET,
+    PROFILES,
+    Lab,
+    boot,
+    shut_down,
+    write_inventory,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.sampler import Sampler
+from ansible_collections.gpufleet.sharing.tests.integration.workloads import Workload, start
+
+# As in ROLLOUT: nobody can wait for an edited file to arrive by itself.
+SLOW = ("restart=600ms", "switch_delay=600ms", "file_propagation=60s")
+VERSIONED = {"gpu_sharing_rollout_mode": "versioned", "gpu_sharing_rollout_batches": [1]}
+PRUNE = {"gpu_profiles_prune": True}
+IN_PLACE = {"gpu_sharing_rollout_batches": [1]}
+NODES = ["dev-gpu-01", "dev-gpu-02", "prod-gpu-01", "prod-gpu-02", "train-gpu-01"]
+WORK = Workload("work", NODES)
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    booted = boot(f"versioned-{os.getpid()}", FLEET, *SLOW)
+    yield booted
+    shut_down(booted)
+
+
+@pytest.fixture(scope="module")
+def inventory(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """In place, at first."""
+    folder = write_inventory(tmp_path_factory.mktemp("versioned") / "inventory")
+    lab.playbook("site", folder).succeeded()
+    start(lab, WORK)
+    return folder
+
+
+def key(name: str, count: int) -> str:
+    profile = _profiles.parse_profile(name, {"replicas": count})
+    return _profiles.key_of(profile, versioned=True)
+
+
+def labels_of(dev: int, default: int = 4) -> dict[str, str]:
+    by_group = {
+        "dev": key("dev", dev),
+        "prod": key("default", default),
+        "train": key("no-sharing", 1),
+    }
+    return {node: by_group[node.split("-")[0]] for node in NODES}
+
+
+def crashes(lab: Lab) -> int:
+    """Restarts of containers of the operator's pods."""
+    pods = lab.json("pods", "-n", NAMESPACE)["items"]
+    found = [state for pod in pods for state in pod["status"].get("containerStatuses", [])]
+    return sum(state["restartCount"] for state in found)
+
+
+def test_keys_are_named_by_what_they_say() -> None:
+    assert re.fullmatch(r"dev\.[0-9a-f]{8}", key("dev", 8))
+    assert key("dev", 8) != key("dev", 6)
+
+
+def test_switch_to_versioned_is_a_rollout_that_darkens_nobody(lab: Lab, inventory: Path) -> None:
+    """What is loaded stays the same, so moving labels is all it takes. The old keys are those of
+    the last good revision, and stay, even though it is to prune.
+    """
+    pods = lab.plugin_pods()
+    with Sampler(lab) as sampler:
+        run = lab.playbook("site", inventory, variables=VERSIONED | PRUNE).succeeded()
+    run.says("batch 5 of 5")
+    assert lab.labels() == labels_of(dev=8)
+    assert config_map(lab).keys() == {*labels_of(dev=8).values(), *PROFILES}
+    assert lab.plugin_pods() == pods
+    assert sampler.most_dark <= 1
+    assert sampler.disturbed == []
+    assert crashes(lab) == 0
+    assert {node: found for node, (found, _digest) in loaded(lab).items()} == lab.labels()
+
+
+def test_second_run_changes_and_writes_nothing(lab: Lab, inventory: Path) -> None:
+    lab.forget_requests()
+    run = lab.playbook("site", inventory, variables=VERSIONED).succeeded()
+    assert run.changed == {"localhost": 0}
+    assert lab.writes(dry_run=True) == []
+
+
+def test_change_is_a_new_key_and_a_label_that_does_not_wait_for_the_kubelet(
+    lab: Lab, inventory: Path
+) -> None:
+    before, pods = config_map(lab), lab.plugin_pods()
+    lab.forget_requests()
+    with Sampler(lab) as sampler:
+        timed = follow(lab, "site", inventory, **replicas(dev=6), **VERSIONED, **PRUNE)
+    timed.run.succeeded()
+    begun = timed.at("batch 1 of 2: 1 nodes")
+    print(f"two nodes, one by one: {timed.at('Remove keys that') - begun:.1f} s")
+    assert timed.took < 60  # less than the kubelet takes by itself for one node
+    assert lab.labels() == labels_of(dev=6)
+    data = config_map(lab)
+    expected = {key("dev", 8), *labels_of(dev=6).values(), "default"}
+    assert data.keys() == expected  # the old key is the last good one's
+    assert {name: data[name] for name in before if name in data}.items() <= before.items()
+    assert lab.plugin_pods() == pods
+    assert crashes(lab) == 0
+    assert sampler.most_dark <= 1
+    assert sampler.ever_dark <= {"dev-gpu-01", "dev-gpu-02"}
+    assert sampler.disturbed == []
+    assert "dev 8 -> 6 replicas" in revisions(lab)[-1]["what"]
+
+
+def test_default_s_fixed_key_is_rewritten_last_and_old_keys_go_last(
+    lab: Lab, inventory: Path
+) -> None:
+    both = replicas(dev=6, default=3)
+    lab.forget_requests()
+    lab.playbook("site", inventory, variables=both | VERSIONED).succeeded()
+    assert lab.labels() == labels_of(dev=6, default=3)
+    data = config_map(lab)
+    assert data["default"] == data[key("default", 3)]
+    assert key("dev", 8) not in data  # nobody uses it, and it is not the last good revision's
+    assert key("default", 4) in data  # the last good revision's
+    writes = [request.split("?")[0].split("/")[-1] for request in lab.writes()]
+    where = [place for place, name in enumerate(writes) if name == CONFIG_MAP]
+    nodes = [place for place, name in enumerate(writes) if name in NODES]
+    assert len(where) == 2
+    assert where[0] < min(nodes)
+    assert max(nodes) < where[1]
+
+
+def test_key_that_a_node_still_uses_is_never_pruned(lab: Lab, inventory: Path) -> None:
+    """dev-gpu-02 is outside the limit and keeps its key, and so do the shared ones."""
+    limit = ("--limit", "localhost,dev-gpu-01")
+    again = replicas(dev=5, default=3)
+    lab.playbook("site", inventory, *limit, variables=again | VERSIONED).succeeded()
+    assert lab.labels() == labels_of(dev=6, default=3) | {"dev-gpu-01": key("dev", 5)}
+    assert {key("dev", 5), key("dev", 6)} <= config_map(lab).keys()
+    lab.forget_requests()
+    run = lab.playbook("site", inventory, *limit, variables=again | VERSIONED).succeeded()
+    assert run.changed == {"localhost": 0}
+    assert lab.writes(dry_run=True) == []
+    lab.playbook("site", inventory, variables=again | VERSIONED).succeeded()
+    assert lab.labels() == labels_of(dev=5, default=3)
+
+
+def test_back_in_place_takes_the_labels_of_default_nodes_away(lab: Lab, inventory: Path) -> None:
+    with Sampler(lab) as sampler:
+        run = lab.playbook("site", inventory, variables=replicas(dev=5, default=3) | IN_PLACE)
+    run.succeeded()
+    named = {"dev-gpu-01": "dev", "dev-gpu-02": "dev", "train-gpu-01": "no-sharing"}
+    assert lab.labels() == named
+    assert sampler.most_dark <= 1
+    assert sampler.disturbed == []
+    slots = {"dev-gpu-01": "5", "dev-gpu-02": "5", "prod-gpu-01": "6", "prod-gpu-02": "6"}
+    assert lab.allocatable() == slots | {"train-gpu-01": "4"}
+    assert node_annotations(lab, HASH).keys() == set(NODES)
+    lab.forget_requests()
+    run = lab.playbook("site", inventory, variables=replicas(dev=5, default=3) | IN_PLACE)
+    assert run.succeeded().changed == {"localhost": 0}
+    assert lab.writes(dry_run=True) == []
+
+
+def test_switch_and_change_at_once_keeps_to_the_batch(lab: Lab, inventory: Path) -> None:
+    """Content and mode change together, there and back."""
+    for settings, dev in ((VERSIONED, 7), (IN_PLACE, 6)):
+        with Sampler(lab) as sampler:
+            lab.playbook("site", inventory, variables=replicas(dev=dev) | settings).succeeded()
+        assert sampler.most_dark <= 1
+        assert sampler.disturbed == []
+        assert lab.allocatable()["dev-gpu-01"] == lab.allocatable()["dev-gpu-02"] == str(dev)
+        assert lab.allocatable()["prod-gpu-01"] == "8"
+
+
+def test_names_too_long_for_a_versioned_key_are_refused(lab: Lab, inventory: Path) -> None:
+    lab.forget_requests()
+    for length, settings in ((55, VERSIONED), (54, VERSIONED), (55, IN_PLACE)):
+        profiles = {**PROFILES, "dev": {"replicas": 6}, "x" * length: {"replicas": 2}}
+        given = {"gpu_sharing_profiles": profiles} | settings
+        run = lab.playbook("plan", inventory, variables=given)
+        assert (run.rc == 0) == (length == 54 or settings is IN_PLACE), run.output
+        if run.rc:
+            run.says("x" * 55, "54")
+    assert lab.writes(dry_run=True) == []
