@@ -71,7 +71,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if boolean(_pointer(wanted).get("create") or False, strict=False):
             raise AnsibleActionFail(OWN_CONFIG_MAP)
         create = not seen["namespace_exists"]
-        with self._lease(options):
+        with self._lease(options) as waited:
+            if waited:  # another run may have changed the values since
+                current = self._helm("helm_info", {})
+                if current.get("failed"):
+                    return result | current
+                values = _values(current)
+                wanted = merge_values(values, options)
             deployed = self._deploy(options, values, wanted, create_namespace=create)
         if stuck := seen["recovered"]:
             add_warnings(deployed, [RECOVERED.format(**stuck)])  # type: ignore[arg-type]
@@ -137,17 +143,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         }
 
     @contextmanager
-    def _lease(self, options: Mapping[str, object]) -> Iterator[None]:
-        """Hold the Lease of writing runs while Helm is at work, which may take minutes."""
+    def _lease(self, options: Mapping[str, object]) -> Iterator[bool]:
+        """Hold the Lease of writing runs while Helm is at work, which may take minutes. Yields
+        whether another run was waited for.
+        """
         if self._task.check_mode:
-            yield
+            yield False
             return
         try:
             cluster = _kube.connect(_Options(dict(self._task.args)))
             namespace = str(options.get("namespace") or "gpu-operator")
             name, said = str(options.get("run") or ""), self._display.warning
-            with _lease.held(cluster, namespace, name, keep=True, said=said):
-                yield
+            with _lease.held(cluster, namespace, name, keep=True, said=said) as lease:
+                yield lease.waited
         except SharingError as error:
             raise AnsibleActionFail(str(error)) from None
 

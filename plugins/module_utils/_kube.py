@@ -58,8 +58,10 @@ class Cluster:
     line, and may be called from any thread.
     """
 
-    def __init__(self, api: ApiClient, server: str) -> None:
+    def __init__(self, api: ApiClient, server: str, *, reached: bool = False) -> None:
+        """reached: this run has reached it before, so that it is waited for where it is away."""
         self._api = api
+        self._reached = reached
         self.server = server
         self.requests = 0
         self._date = ""
@@ -280,7 +282,7 @@ class Cluster:
                 self.server + path + ("?" + filled if filled else ""),
                 body=_encode(body) if body is not None else None,
                 headers=headers,
-                **{"retries": _retries(reached=bool(self._date)), **options},
+                **{"retries": _retries(reached=self._reached or bool(self._date)), **options},
                 timeout=_TIMEOUT,
             )
         except urllib3.exceptions.HTTPError as error:
@@ -351,7 +353,9 @@ def connect(module: AnsibleModule) -> Cluster:
     api = kubernetes.client.ApiClient(configuration)
     for header, value in core_client._create_headers(module).items():
         core_client._set_header(api, header, value)
-    return Cluster(cast("ApiClient", api), str(configuration.host).rstrip("/"))
+    server = str(configuration.host).rstrip("/")
+    named = bool(module.params.get("run"))  # by the preflight, which has asked it
+    return Cluster(cast("ApiClient", api), server, reached=named)
 
 
 def _headers(api: ApiClient) -> dict[str, str]:

@@ -150,8 +150,9 @@ def test_first_install_through_faults(
 
 
 @pytest.fixture(scope="module")
-def busy(lab: Lab) -> Lab:
+def busy(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """With pods on all slots of dev, so that fewer need evictions."""
+    site(lab, inventory_of(tmp_path_factory.mktemp("first"), 8)).succeeded()
     start(lab, WORK)
     return lab
 

@@ -244,6 +244,7 @@ def finish(lab: Lab, state: State, folder: Path) -> Run:
     run = site(lab, state, folder)
     if run.rc != 0 and "another run may still be at work" in run.output:
         run.says("of the Helm release is pending-", "If none is, run again in")
+        print("KILL: Helm's revision was left pending, and is waited out")
         time.sleep(HELM_TIMEOUT)
         run = site(lab, state, folder)
     return run.succeeded()
