@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""History, and bringing a revision back. Each test goes on where the one before has stopped."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
+    LABEL,
+    config_map,
+    replicas,
+    revisions,
+    states,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.killing import Moment, Running, kill
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    GROUPS,
+    Lab,
+    write_inventory,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.sampler import Sampler
+
+ONE_BY_ONE = {"gpu_sharing_rollout_batches": [1]}
+VERSIONED = {"gpu_sharing_rollout_mode": "versioned"}
+SIX = replicas(dev=6)
+
+
+def dev_slots(lab: Lab) -> list[str]:
+    found = lab.allocatable()
+    return [found[f"dev-gpu-{n:02}"] for n in (1, 2)]
+
+
+def moved(folder: Path) -> Path:
+    """dev-gpu-02 is a prod node."""
+    groups: dict[str, Any] = json.loads(json.dumps(GROUPS))
+    groups["prod_gpus"]["hosts"]["dev-gpu-02"] = groups["dev_gpus"]["hosts"].pop("dev-gpu-02")
+    return write_inventory(folder / "moved", groups, SIX)
+
+
+@pytest.fixture
+def six(tmp_path: Path) -> Path:
+    """The inventory says 6, whatever revision is brought back."""
+    return write_inventory(tmp_path / "six", variables=SIX)
+
+
+def test_history_of_nothing(lab: Lab, inventory: Path) -> None:
+    lab.forget_requests()
+    lab.playbook("history", inventory).succeeded()
+    run = lab.playbook("rollback", inventory).failed()
+    run.says("There is no good revision before the newest one, nor any.")
+    assert lab.writes(dry_run=True) == []
+
+
+def test_history_tells_who_when_and_what(lab: Lab, inventory: Path) -> None:
+    lab.playbook("site", inventory).succeeded()
+    lab.playbook("site", inventory, variables=SIX).succeeded()
+    lab.forget_requests()
+    run = lab.playbook("history", inventory).succeeded()
+    assert lab.writes(dry_run=True) == []
+    assert run.changed == {"localhost": 0}
+    rows = re.findall(r"(\d+) +(good) +(\S+Z) +(\d+) +(\S+@\S+ .*?)  +(.*?)\"", run.output)
+    assert [(row[0], row[3], row[5].strip()) for row in rows] == [
+        ("2", "5", "profile dev 8 -> 6 replicas"),
+        ("1", "5", "first revision"),
+    ], run.output
+
+
+def test_rollback_brings_the_previous_good_revision_back(lab: Lab, six: Path) -> None:
+    """The inventory still says 6; batches hold for going back too."""
+    with Sampler(lab) as sampler:
+        run = lab.playbook("rollback", six, variables=ONE_BY_ONE).succeeded()
+    run.says("back to revision 1 (good)", "batch 2 of 2", "36 slots, as the inventory says")
+    assert sampler.most_dark == 1
+    assert dev_slots(lab) == ["8", "8"]
+    assert "replicas: 8" in config_map(lab)["dev"]
+    assert revisions(lab)[-1]["what"] == "back to revision 1; profile dev 6 -> 8 replicas"
+    assert states(lab) == ["good", "good", "good"]
+
+
+def test_extra_variables_that_win_over_the_revision_are_refused(lab: Lab, six: Path) -> None:
+    lab.forget_requests()
+    run = lab.playbook("rollback", six, "-e", "to_revision=1", variables=SIX).failed()
+    run.says("is given as an extra variable", "says otherwise than revision 1")
+    assert lab.writes(dry_run=True) == []
+
+
+def test_rollback_to_what_there_is_changes_and_writes_nothing(lab: Lab, inventory: Path) -> None:
+    lab.forget_requests()
+    run = lab.playbook("rollback", inventory, "-e", "to_revision=3").succeeded()
+    assert run.changed == {"localhost": 0}
+    assert lab.writes(dry_run=True) == []
+
+
+def test_rollback_to_a_number(lab: Lab, inventory: Path) -> None:
+    check = ("--check", "-e", "to_revision=2")
+    lab.forget_requests()
+    run = lab.playbook("rollback", inventory, *check).succeeded()
+    assert lab.writes() == []
+    assert run.changed["localhost"] > 0
+    lab.playbook("rollback", inventory, "-e", "to_revision=2").succeeded()
+    assert dev_slots(lab) == ["6", "6"]
+    run = lab.playbook("rollback", inventory, "-e", "to_revision=99").failed()
+    run.says("There is no revision '99'; there are: ", "1 (good)")
+
+
+def test_rollback_brings_assignments_back_with_a_limit(lab: Lab, tmp_path: Path) -> None:
+    """Both dev nodes have moved; one is brought back, the other stays as it is."""
+    lab.playbook("site", moved(tmp_path)).succeeded()
+    lab.kubectl("label", "node", "dev-gpu-01", f"{LABEL}=default", "--overwrite")
+    assert "dev-gpu-02" not in lab.labels()
+    limit = ("--limit", "localhost,dev-gpu-02")
+    lab.playbook("rollback", moved(tmp_path), *limit).succeeded()
+    assert lab.labels()["dev-gpu-02"] == "dev"
+    assert lab.labels()["dev-gpu-01"] == "default"  # as it was
+
+
+def test_rollback_of_content_that_reaches_beyond_the_limit_is_refused(lab: Lab, six: Path) -> None:
+    lab.playbook("site", six).succeeded()
+    lab.forget_requests()
+    limit = ("--limit", "localhost,dev-gpu-01", "-e", "to_revision=1")
+    lab.playbook("rollback", six, *limit).failed().says("dev-gpu-02")
+    assert lab.writes(dry_run=True) == []
+
+
+def second_batch(lab: Lab) -> Moment:
+    """As soon as the first of the dev nodes has its new slots."""
+
+    def watch(_run: Running) -> Callable[[], bool]:
+        return lambda: lab.allocatable()["dev-gpu-01"] == "8"
+
+    return watch
+
+
+def test_rollback_that_is_killed_is_finished_by_the_next(lab: Lab, six: Path) -> None:
+    """In the middle of two batches; the next one waits until the Lease of the first is over."""
+    slow = ONE_BY_ONE | {"gpu_sharing_rollout_pause": 30}
+    command = lab.command("rollback", six, "-e", "to_revision=1", variables=slow)
+    killed = kill(lab, command, second_batch(lab))
+    assert killed.in_time, killed.output
+    assert killed.left == []
+    assert dev_slots(lab) == ["8", "6"]
+    assert states(lab)[-1] == "started"
+    run = lab.playbook("rollback", six, "-e", "to_revision=1").succeeded()
+    run.says("not renewed")
+    assert dev_slots(lab) == ["8", "8"]
+    assert states(lab)[-1] == "good"
