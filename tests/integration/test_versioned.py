@@ -72,7 +72,7 @@ def labels_of(dev: int, default: int = 4) -> dict[str, str]:
         "prod": key("default", default),
         "train": key("no-sharing", 1),
     }
-    return {node: by_group[node.split("-")[0]] for node in NODES}
+    return {node: by_group[node.split("-", maxsplit=1)[0]] for node in NODES}
 
 
 def crashes(lab: Lab) -> int:
