@@ -30,7 +30,7 @@ RECAP = re.compile(
     r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE
 )
 PROFILES = {"default": {"replicas": 4}, "dev": {"replicas": 8}, "no-sharing": {"replicas": 1}}
-GROUPS = {
+GROUPS: dict[str, Any] = {
     "dev_gpus": {
         "hosts": {"dev-gpu-01": {}, "dev-gpu-02": {}},
         "vars": {"gpu_sharing_profile": "dev"},
