@@ -36,7 +36,7 @@ def config_map(lab: Lab) -> dict[str, str]:
     return data
 
 
-def node_annotations(lab: Lab, name: str) -> dict[str, str]:
+def noted(lab: Lab, name: str) -> dict[str, str]:
     """The values of an annotation by node."""
     found = {
         node["metadata"]["name"]: node["metadata"].get("annotations", {}).get(name)
@@ -52,7 +52,7 @@ def cordoned(lab: Lab) -> set[str]:
 
 def loaded(lab: Lab) -> dict[str, tuple[str, str]]:
     """Key and digest of the content that each node's plugin has really loaded."""
-    found = {node: json.loads(text) for node, text in node_annotations(lab, LOADED).items()}
+    found = {node: json.loads(text) for node, text in noted(lab, LOADED).items()}
     return {node: (each.get("key", ""), each.get("sha256", "")) for node, each in found.items()}
 
 
@@ -89,7 +89,7 @@ def state(lab: Lab) -> State:
     return State(
         config_map(lab),
         lab.labels(),
-        node_annotations(lab, HASH),
+        noted(lab, HASH),
         loaded(lab),
         lab.allocatable(),
         frozenset(cordoned(lab)),

@@ -18,7 +18,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
     State,
     config_map,
     follow,
-    node_annotations,
+    noted,
     replicas,
     revisions,
     state,
@@ -149,7 +149,7 @@ def test_stop_leaves_everything_and_the_next_site_converges(
     assert "Run again when the cause is mended." in output
     assert "replicas: 6" in config_map(lab)["dev"]
     assert lab.allocatable()["dev-gpu-01"] == "0"
-    assert "dev-gpu-01" not in node_annotations(lab, HASH)
+    assert "dev-gpu-01" not in noted(lab, HASH)
     assert sampler.ever_dark == {"dev-gpu-01"}
     assert states(lab)[-1] == "failed"
     lab.kubectl("annotate", "nodes", "--all", f"{REFUSE}-")

@@ -20,7 +20,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
     Timed,
     config_map,
     follow,
-    node_annotations,
+    noted,
     replicas,
     revisions,
 )
@@ -104,8 +104,8 @@ def batches_of(seen: Seen) -> list[list[str]]:
 def test_fleet_has_what_the_inventory_says(lab: Lab, rolled: Seen) -> None:
     expected = {node: str(6 * GPUS[node.split("-")[0]]) for node in NODES}
     assert lab.allocatable() == expected
-    assert len(set(node_annotations(lab, HASH).values())) == 1
-    assert node_annotations(lab, HASH).keys() == set(NODES)
+    assert len(set(noted(lab, HASH).values())) == 1
+    assert noted(lab, HASH).keys() == set(NODES)
     rolled.timed.run.says("200 nodes, 460 physical GPUs, 2760 slots, as the inventory says")
 
 

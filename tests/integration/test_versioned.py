@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
     config_map,
     follow,
     loaded,
-    node_annotations,
+    noted,
     replicas,
     revisions,
 )
@@ -179,7 +179,7 @@ def test_back_in_place_takes_the_labels_of_default_nodes_away(lab: Lab, inventor
     assert sampler.disturbed == []
     slots = {"dev-gpu-01": "5", "dev-gpu-02": "5", "prod-gpu-01": "6", "prod-gpu-02": "6"}
     assert lab.allocatable() == slots | {"train-gpu-01": "4"}
-    assert node_annotations(lab, HASH).keys() == set(NODES)
+    assert noted(lab, HASH).keys() == set(NODES)
     lab.forget_requests()
     run = lab.playbook("site", inventory, variables=replicas(dev=5, default=3) | IN_PLACE)
     assert run.succeeded().changed == {"localhost": 0}
