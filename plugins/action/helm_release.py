@@ -8,6 +8,7 @@ kubernetes.core.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,11 @@ OWN_CONFIG_MAP = (
     " another ConfigMap name"
     " (gpu_profiles_name), so that the one of the release is not touched."
 )
+PENDING = (
+    "Revision {revision} of the Helm release is {status} for {age} s: another run may still be at"
+    " work on it. Waiting for it to end, {left} s at most (gpu_operator_timeout)."
+)
+LOOK_EVERY = 3.0  # seconds
 RECOVERED = (
     "Revision {revision} of the release was left {status} by a run that was killed, {age} s ago."
     " Its Secret is taken away, so that Helm can go on."
@@ -50,21 +56,19 @@ Result = dict[str, object]
 class ActionModule(ActionBase):  # type: ignore[misc]
     """One task: recover, read, merge, deploy."""
 
+    _said = False
+
     def run(self, tmp: str | None = None, task_vars: Mapping[str, object] | None = None) -> Result:
         result: Result = super().run(tmp, task_vars)
         self._variables = dict(task_vars or {})
         options = dict(self._task.args)
-        current = self._helm("helm_info", {})
-        if current.get("failed"):
-            require_helm(self)  # to say it in one line where that is the reason
-            return result | current
-        values = _values(current)
-        pointer = {
-            name: text for name, text in _pointer(values).items() if text and name != "create"
-        }
-        seen = self._module(MODULE, options | {"previous_pointer": pointer})
+        current, seen = self._look(options)
+        while not seen.get("failed") and seen.get("seconds_left"):
+            self._wait(seen)
+            current, seen = self._look(options)
         if seen.get("failed"):
             return result | seen
+        values = _values(current)
         if options.get("state") == "absent":
             return result | self._remove(options, values, seen)
         wanted = merge_values(values, options)
@@ -82,6 +86,28 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if stuck := seen["recovered"]:
             add_warnings(deployed, [RECOVERED.format(**stuck)])  # type: ignore[arg-type]
         return result | deployed | {"recovered": stuck}
+
+    def _look(self, options: Result) -> tuple[Result, Result]:
+        """The release as Helm tells it, and what our module sees of it."""
+        current = self._helm("helm_info", {})
+        if current.get("failed"):
+            require_helm(self)  # to say it in one line where that is the reason
+            return current, current
+        pointer = {
+            name: text
+            for name, text in _pointer(_values(current)).items()
+            if text and name != "create"
+        }
+        return current, self._module(MODULE, options | {"previous_pointer": pointer})
+
+    def _wait(self, seen: Result) -> None:
+        """Give Helm time where another run may still be at work on the release."""
+        host = self._variables.get("inventory_hostname") or ""
+        if not self._said:
+            text = PENDING.format(**seen["pending"], left=seen["seconds_left"])  # type: ignore[arg-type]
+            self._display.display(f"{host}: {text}")
+        self._said = True
+        time.sleep(min(float(str(seen["seconds_left"])), LOOK_EVERY))
 
     def _deploy(
         self,

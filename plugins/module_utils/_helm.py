@@ -107,22 +107,14 @@ def _revision(secret: object) -> Revision:
     )
 
 
-def stuck_revision(revisions: Sequence[Revision], now: datetime, timeout: int) -> Revision | None:
-    """The newest revision when a killed run left it pending. Raises RefusedError while Helm may
-    still be at work on it.
-    """
-    if not revisions or not revisions[-1].pending:
-        return None
-    newest = revisions[-1]
-    age = newest.age(now)
-    if age < timeout:
-        raise RefusedError(
-            f"Revision {newest.number} of the Helm release is {newest.status} for {age} s:"
-            " another run may still be at work on"
-            f" it. If none is, run again in {timeout - age} s, or with a smaller"
-            f" gpu_operator_timeout (now {timeout} s)."
-        )
-    return newest
+def pending_revision(revisions: Sequence[Revision]) -> Revision | None:
+    """The newest revision, where it is pending: Helm is at work on it, or a killed run left it."""
+    return revisions[-1] if revisions and revisions[-1].pending else None
+
+
+def seconds_left(pending: Revision | None, now: datetime, timeout: int) -> int:
+    """How long Helm may still be at work on a pending revision, at most; 0 where it is not."""
+    return max(0, timeout - pending.age(now)) if pending else 0
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ description:
   - A release that a killed run left C(pending-install), C(pending-upgrade) or C(pending-rollback)
     makes every later Helm run
     fail. Once it is older than O(timeout) it is recovered, by deleting the Secret of the pending
-    revision. A younger one may
-    still be at work, and is an error.
+    revision. Helm may still be at work on a younger one, which is waited for; not in check mode.
 options:
   state:
     description:
@@ -106,6 +105,15 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+pending:
+  description: The pending revision that Helm may still be at work on. Nothing is done then.
+  type: dict
+  returned: when there is one, not in check mode
+  sample: {revision: 3, status: pending-upgrade, age: 12}
+seconds_left:
+  description: How long it may be at work on it, at most.
+  type: int
+  returned: with RV(pending)
 recovered:
   description: The pending revision that was taken away, if there was one.
   type: dict
@@ -162,7 +170,11 @@ def run(module: AnsibleModule) -> dict[str, object]:
     secrets = _kube.namespaced("secrets", namespace)
     selector = f"owner=helm,name={name}"
     revisions = _helm.read_revisions(cluster.items(secrets, labels=selector, metadata_only=True))
-    stuck = _helm.stuck_revision(revisions, cluster.now(), module.params["timeout"])
+    stuck = _helm.pending_revision(revisions)
+    left = _helm.seconds_left(stuck, cluster.now(), module.params["timeout"])
+    if stuck and left and not module.check_mode:
+        pending = stuck.as_dict(cluster.now())
+        return {"changed": False, "recovered": {}, "pending": pending, "seconds_left": left}
     exists = any(revision != stuck for revision in revisions)
     place = cluster.find(_kube.object_path(_kube.NAMESPACES, namespace))
     note = _helm.read_note(place, name)

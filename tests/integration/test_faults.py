@@ -225,12 +225,8 @@ def test_bad_weather(busy: Lab, tmp_path: Path, seed: int) -> None:
 
 
 def finish(lab: Lab, folder: Path, variables: Mapping[str, object] | None = None) -> Run:
-    """The next plain run; where Helm has been interrupted, the one that it says to wait for."""
-    run = site(lab, folder, variables)
-    if run.rc != 0 and "another run may still be at work" in run.output:
-        time.sleep(HELM_TIMEOUT)
-        run = site(lab, folder, variables)
-    return run.succeeded()
+    """The next plain run; where Helm has been interrupted, it waits for that."""
+    return site(lab, folder, variables).succeeded()
 
 
 @pytest.mark.parametrize(

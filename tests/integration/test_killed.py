@@ -240,14 +240,12 @@ def amiss(lab: Lab, state: State) -> list[str]:
 
 
 def finish(lab: Lab, state: State, folder: Path) -> Run:
-    """The next plain run; where Helm was killed a moment ago, the one that it says to wait for."""
-    run = site(lab, state, folder)
-    if run.rc != 0 and "another run may still be at work" in run.output:
-        run.says("of the Helm release is pending-", "If none is, run again in")
-        print("KILL: Helm's revision was left pending, and is waited out")
-        time.sleep(HELM_TIMEOUT)
-        run = site(lab, state, folder)
-    return run.succeeded()
+    """The next plain run; where Helm was killed a moment ago, it waits for that."""
+    run = site(lab, state, folder).succeeded()
+    if "another run may still be at work" in run.output:
+        run.says("of the Helm release is pending-")
+        print("KILL: Helm's revision was left pending, and is waited for")
+    return run
 
 
 def settled_pods(lab: Lab, state: State) -> bool:

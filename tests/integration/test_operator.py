@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -80,28 +79,19 @@ def descendants(pid: int) -> list[int]:
     return [*children, *(below for child in children for below in descendants(child))]
 
 
-def test_release_left_pending_by_a_kill_is_an_error_while_young_and_recovered_later(
+def test_release_left_pending_by_a_kill_is_waited_for_and_then_recovered(
     lab: Lab, inventory: Path
 ) -> None:
     kill_site_in_mid_wait(lab, inventory)
     assert status(lab) == "pending-install"
-    run = lab.playbook("site", inventory).failed()
-    run.says("Revision 1 of the Helm release is pending-install for", "another run may still be")
     lab.forget_requests()
-    lab.wait_for(lambda: _age(lab) >= 25)
-    old = {"gpu_operator_timeout": 3}
-    lab.playbook("site", inventory, "--check", variables=old).succeeded()
+    lab.playbook("site", inventory, "--check").succeeded()  # and waits for nothing
     assert lab.writes() == []
     assert status(lab) == "pending-install"
-    run = lab.playbook("site", inventory, variables={"gpu_operator_timeout": 20})
-    run.succeeded().says("was left pending-install by a run", "36 slots")
+    run = lab.playbook("site", inventory, variables={"gpu_operator_timeout": 40}).succeeded()
+    run.says("Revision 1 of the Helm release is pending-install for", "another run may still be")
+    run.says("was left pending-install by a run", "36 slots")
     assert status(lab) == "deployed"
-
-
-def _age(lab: Lab) -> int:
-    secret = lab.json("secrets", "-n", "gpu-operator", "-l", "owner=helm")["items"][-1]
-    labels = secret["metadata"]["labels"]
-    return int(time.time()) - int(labels.get("modifiedAt") or labels["createdAt"])
 
 
 def test_normal_output_has_no_noise_about_helm_diff(lab: Lab, inventory: Path) -> None:

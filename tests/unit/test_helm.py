@@ -118,19 +118,16 @@ def test_age_is_not_negative_where_clocks_differ() -> None:
         ([secret(3, "pending-rollback", 700), secret(2)], 3),
     ],
 )
-def test_stuck_revision(secrets: list[dict[str, Any]], expected: int | None) -> None:
-    found = _helm.stuck_revision(_helm.read_revisions(secrets), NOW, 600)
+def test_pending_revision(secrets: list[dict[str, Any]], expected: int | None) -> None:
+    found = _helm.pending_revision(_helm.read_revisions(secrets))
     assert (found.number if found else None) == expected
 
 
-def test_stuck_revision_that_is_young_may_be_at_work() -> None:
-    revisions = _helm.read_revisions([secret(2, "pending-upgrade", 100)])
-    message = "Revision 2 of the Helm release is pending-upgrade for 100 s: another run may still"
-    with pytest.raises(_errors.RefusedError, match=message) as caught:
-        _helm.stuck_revision(revisions, NOW, 600)
-    assert "run again in 500 s, or with a smaller gpu_operator_timeout (now 600 s)" in str(
-        caught.value
-    )
+@pytest.mark.parametrize(("age", "left"), [(100, 500), (599, 1), (600, 0), (700, 0)])
+def test_pending_revision_that_is_young_may_be_at_work(age: int, left: int) -> None:
+    revisions = _helm.read_revisions([secret(2, "pending-upgrade", age)])
+    assert _helm.seconds_left(_helm.pending_revision(revisions), NOW, 600) == left
+    assert _helm.seconds_left(None, NOW, 600) == 0
 
 
 def test_as_dict() -> None:
