@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ def test_release_left_pending_by_a_kill_is_waited_for_and_then_recovered(
 ) -> None:
     kill_site_in_mid_wait(lab, inventory)
     assert status(lab) == "pending-install"
+    lab.wait_for(lambda: is_quiet(lab))
     lab.forget_requests()
     lab.playbook("site", inventory, "--check").succeeded()  # and waits for nothing
     assert lab.writes() == []
@@ -92,6 +94,13 @@ def test_release_left_pending_by_a_kill_is_waited_for_and_then_recovered(
     run.says("Revision 1 of the Helm release is pending-install for", "another run may still be")
     run.says("was left pending-install by a run", "36 slots")
     assert status(lab) == "deployed"
+
+
+def is_quiet(lab: Lab) -> bool:
+    """Whether what a killed process had asked for has been done, and written to the audit log."""
+    before = lab.writes()
+    time.sleep(0.5)
+    return lab.writes() == before
 
 
 def test_normal_output_has_no_noise_about_helm_diff(lab: Lab, inventory: Path) -> None:
