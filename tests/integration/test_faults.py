@@ -3,18 +3,20 @@
 """Site through an API server that goes wrong, and beside other runs.
 
 What may be repeated is repeated; else the run fails in words, and the next one finishes.
+FAULTS=all makes the long run, of every fault; without it there is one of each sort.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -31,6 +33,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
 from ansible_collections.gpufleet.sharing.tests.integration.sampler import _Watch
 from ansible_collections.gpufleet.sharing.tests.integration.workloads import Workload, start
 
+T = TypeVar("T")
 SPACE = "gpu-operator"
 NAME = "device-plugin-config"
 LEASE = ("lease", "gpufleet-sharing", "-n", SPACE)
@@ -38,8 +41,14 @@ METHODS = ("GET", "POST", "PATCH", "DELETE")
 KINDS = ("configmaps", "nodes", "pods", "eviction", "leases", "controllerrevisions", "daemonsets")
 OTHERS = ("namespaces", "clusterpolicies")
 WORK = Workload("web", ["dev-gpu-01", "dev-gpu-02"], pods=14)  # 6 slots a node are too few
+EVERY = os.environ.get("FAULTS") == "all"
 HELM_TIMEOUT = 15
 VARIABLES = {"gpu_operator_timeout": HELM_TIMEOUT}
+
+
+def of(*always: T, more: Sequence[T]) -> list[T]:
+    """The cases of each run, and those of the long one."""
+    return [*always, *(more if EVERY else ())]
 
 
 class States:
@@ -133,7 +142,7 @@ def tell(what: object, run: Run, proxy: FaultProxy) -> None:
     print(f"FAULT {what}: rc {run.rc}, {len(proxy.faults)} faults on {len(met)} paths")
 
 
-@pytest.mark.parametrize("fault", [Fault(500), Fault(cut="after")], ids=str)
+@pytest.mark.parametrize("fault", of(Fault(500), more=[Fault(cut="after")]), ids=str)
 def test_first_install_through_faults(
     lab: Lab, proxy: FaultProxy, tmp_path: Path, fault: Fault
 ) -> None:
@@ -159,17 +168,19 @@ def busy(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 @pytest.mark.parametrize(
     "fault",
-    [
+    of(
         Fault(409),
         Fault(429, retry_after=1),
-        Fault(500),
         Fault(500, late=True),
-        Fault(503),
-        Fault(cut="before"),
-        Fault(cut="after"),
         Fault(cut="body"),
-        Fault(delay=2),
-    ],
+        more=[
+            Fault(500),
+            Fault(503),
+            Fault(cut="before"),
+            Fault(cut="after"),
+            Fault(delay=2),
+        ],
+    ),
     ids=str,
 )
 def test_single_faults_do_not_fail_a_run(
@@ -188,7 +199,7 @@ def test_single_faults_do_not_fail_a_run(
 
 
 @pytest.mark.parametrize(
-    "fault", [Fault(500), Fault(cut="body"), Fault(429, retry_after=1)], ids=str
+    "fault", of(Fault(500), more=[Fault(cut="body"), Fault(429, retry_after=1)]), ids=str
 )
 def test_versioned_mode_through_faults(
     busy: Lab, proxy: FaultProxy, tmp_path: Path, fault: Fault
@@ -205,7 +216,7 @@ def test_versioned_mode_through_faults(
     check_done(busy, dev)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", of(1, more=[2]))
 def test_bad_weather(busy: Lab, tmp_path: Path, seed: int) -> None:
     """Every tenth request fails, one way or another: done, or a line that says what."""
     dev = 14 - dev_now(busy)
@@ -231,14 +242,16 @@ def finish(lab: Lab, folder: Path, variables: Mapping[str, object] | None = None
 
 @pytest.mark.parametrize(
     ("method", "fault"),
-    [
-        ("GET", Fault(500)),
-        ("GET", Fault(429, retry_after=1)),
-        ("POST", Fault(500)),
+    of(
         ("POST", Fault(cut="after")),
         ("PUT", Fault(500)),
-        ("PUT", Fault(409)),
-    ],
+        more=[
+            ("GET", Fault(500)),
+            ("GET", Fault(429, retry_after=1)),
+            ("POST", Fault(500)),
+            ("PUT", Fault(409)),
+        ],
+    ),
     ids=str,
 )
 def test_faults_of_helm(
@@ -279,7 +292,7 @@ def test_watches_that_break_are_resumed(busy: Lab, proxy: FaultProxy, tmp_path: 
     check_done(busy, dev)
 
 
-@pytest.mark.parametrize("write", [2, 6, 9])
+@pytest.mark.parametrize("write", of(6, more=[2, 9]))
 def test_restart_of_the_server_in_mid_run(busy: Lab, tmp_path: Path, write: int) -> None:
     dev = 14 - dev_now(busy)
     folder = inventory_of(tmp_path, dev)
