@@ -68,7 +68,7 @@ def refuse(lab: Lab, what: str) -> None:
 
 
 def seconds_back(output: str) -> str:
-    found = re.search(r"Back on the profiles of before after ([^:]+): (\d+) nodes", output)
+    found = re.search(r"Back on the profiles of before after ([^:]+): (\d+) nodes?\.", output)
     assert found, output
     return f"{found[1]} for {found[2]} nodes"
 
