@@ -231,6 +231,7 @@ def boot(name: str, fleet: Path = FLEET, *settings: str) -> Lab:
         **{key: value for key, value in os.environ.items() if not key.startswith("K8S_AUTH_")},
         "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
         "ANSIBLE_NOCOLOR": "1",
+        "PYTHONUNBUFFERED": "1",  # as on a terminal: lines of a run come as they are said
         "ANSIBLE_FORCE_COLOR": "0",
         "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
         "ANSIBLE_LOCALHOST_WARNING": "0",

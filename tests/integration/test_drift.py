@@ -110,7 +110,7 @@ def test_plugin_that_is_older_than_the_content(lab: Lab, inventory: Path, mended
     module_result(lab, "profiles", {"profiles": six["gpu_sharing_profiles"]})
     found = drift(lab, inventory, **six)
     assert {("plugin", "dev-gpu-01"), ("plugin", "dev-gpu-02")} <= found.places
-    assert {kind for kind, _where in found.places} <= {"plugin", "allocatable"}
+    assert {kind for kind, _where in found.places} <= {"plugin", "allocatable", "revision"}
     found.run.says("its plugin runs on older content")
     module_result(lab, "profiles", {"profiles": PROFILES})
     assert drift(lab, inventory).findings == []

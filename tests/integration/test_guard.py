@@ -111,7 +111,7 @@ def test_shrinking_below_running_pods_is_refused_before_any_write(
     run = lab.playbook("site", inventory, *flags, variables=replicas(dev=6)).failed()
     assert lab.writes(dry_run=True) == []
     assert state(lab) == before
-    run.says("This change would hurt 8 running pods on 1 nodes", "dev-gpu-01 work Deployment/web 8")
+    run.says("This change would hurt 8 running pods on 1 node:", "dev-gpu-01 work Deployment/web 8")
     run.says("Move these pods, or set gpu_sharing_drain to evict")
 
 
@@ -159,7 +159,7 @@ def test_evict_moves_the_hurt_pods_only(lab: Lab, inventory: Path) -> None:
     assert cordoned(lab) == {"dev-gpu-02", "prod-gpu-02"}
     touched = {request.split("?")[0] for request in lab.writes() if "/api/v1/nodes/" in request}
     assert touched == {f"patch /api/v1/nodes/{node}" for node in DEV}
-    run.says("draining 1 nodes of 8 pods", "dev-gpu-01: evicted work/web-")
+    run.says("draining 1 node of 8 pods", "dev-gpu-01: evicted work/web-")
     run.says("No controller makes these pods again after their eviction", "work/bare-1")
     lab.kubectl("uncordon", "dev-gpu-02", "prod-gpu-02")
     stop(lab, bare, elsewhere)

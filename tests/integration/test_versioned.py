@@ -119,7 +119,7 @@ def test_change_is_a_new_key_and_a_label_that_does_not_wait_for_the_kubelet(
     with Sampler(lab) as sampler:
         timed = follow(lab, "site", inventory, **replicas(dev=6), **VERSIONED, **PRUNE)
     timed.run.succeeded()
-    begun = timed.at("batch 1 of 2: 1 nodes")
+    begun = timed.at("batch 1 of 2: 1 node,")
     print(f"two nodes, one by one: {timed.at('Remove keys that') - begun:.1f} s")
     assert timed.took < 60  # less than the kubelet takes by itself for one node
     assert lab.labels() == labels_of(dev=6)
