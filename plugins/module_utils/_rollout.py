@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Protocol
 
@@ -414,11 +414,13 @@ def wait_until_settled(
     lacks: dict[str, Lack] = {}
     deadline = watch.now() + patience.timeout
     changed: Collection[str] = list(wanted)
+    pods = watch.observe().pods
+    crashes = {pod.uid: pod.crashes for node in wanted for pod in pods.get(node, ())}
     while True:
         observed = watch.observe()
         now = watch.now()
         for node in wanted.keys() & changed:
-            lack = _look(wanted[node], observed, old_pods)
+            lack = _look(wanted[node], observed, old_pods, crashes)
             if lack:
                 good_since.pop(node, None)
                 lacks[node] = lack
@@ -435,8 +437,19 @@ def wait_until_settled(
         changed = watch.wait(min(deadline, *moments, now + LONGEST_SILENCE) - now)
 
 
-def _look(target: Target, observed: Observation, old_pods: Collection[str]) -> Lack | None:
-    pods = observed.pods.get(target.node, ())
+def _look(
+    target: Target,
+    observed: Observation,
+    old_pods: Collection[str],
+    crashes: Mapping[str, int],
+) -> Lack | None:
+    """What a node lacks. crashes are those of pods when the waiting began: they were of what the
+    node had before, and tell nothing of what it gets.
+    """
+    pods = [
+        replace(pod, crashes=pod.crashes - crashes.get(pod.uid, 0))
+        for pod in observed.pods.get(target.node, ())
+    ]
     lack = unsettled(target, observed.nodes.get(target.node), pods)
     if lack is None and any(pod.uid in old_pods for pod in pods):
         return Lack("pods", "its old pods have not gone yet")

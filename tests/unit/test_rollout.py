@@ -573,28 +573,38 @@ def test_wait_until_settled_gives_up_with_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("leaving", "crashes", "until"), [(False, 5, 0), (False, 4, 20), (True, 5, 20)]
+    ("at_first", "crashes", "leaving", "until"),
+    [
+        (0, 5, False, 4),
+        (0, 4, False, 20),
+        (0, 5, True, 20),
+        (5, 5, False, 20),  # of what the node had before, such as what is now taken back
+        (5, 10, False, 4),
+    ],
 )
 def test_wait_until_settled_does_not_wait_for_a_plugin_that_crashes_and_crashes(
-    leaving: bool, crashes: int, until: float
+    at_first: int, crashes: int, leaving: bool, until: float
 ) -> None:
-    crashing = replace(
-        PLUGIN, ready=False, leaving=leaving, crashes=crashes, waits_for="CrashLoopBackOff"
-    )
-    lacks, seconds = watch(lambda _: observation(pods=[crashing, GFD]))
-    assert lacks["n1"].hopeless is (until == 0)
+    def see(seconds: float) -> _rollout.Observation:
+        count = at_first if seconds < 4 else crashes
+        crashing = replace(PLUGIN, ready=False, leaving=leaving, crashes=count)
+        return observation(pods=[replace(crashing, waits_for="CrashLoopBackOff"), GFD])
+
+    lacks, seconds = watch(see, [4])
+    assert lacks["n1"].hopeless is (until == 4)
     assert seconds == pytest.approx(until)
 
 
 def test_wait_until_settled_waits_for_the_others_beside_a_hopeless_one() -> None:
-    crashing = replace(PLUGIN, ready=False, crashes=5, waits_for="CrashLoopBackOff")
     second = replace(TARGET, node="n2")
 
     def see(seconds: float) -> _rollout.Observation:
+        crashes = 0 if seconds < 5 else 5
+        crashing = replace(PLUGIN, ready=False, crashes=crashes, waits_for="CrashLoopBackOff")
         nodes = {"n1": GOOD, "n2": replace(GOOD if seconds >= 5 else UNSHARED, name="n2")}
         return _rollout.Observation(nodes, {"n1": [crashing, GFD], "n2": PODS}, MAP)
 
-    fleet = FakeWatch(see, [5], changed=["n2"])
+    fleet = FakeWatch(see, [5], changed=["n1", "n2"])
     lacks = _rollout.wait_until_settled([TARGET, second], fleet, _rollout.Patience(20, 3))
     assert list(lacks) == ["n1"]
     assert fleet.seconds == pytest.approx(8)
