@@ -30,6 +30,16 @@ def notices_removal(plugin: Plugin) -> bool:
     return plugin.version is None or plugin.version >= NOTICES_REMOVAL
 
 
+def check_there(missing: Sequence[str], server: str) -> None:
+    """Raise where the cluster does not have nodes of the inventory."""
+    if missing:
+        raise FleetError(
+            f"Nodes of the inventory ({len(missing)}) are not in the cluster {server}:"
+            f" {some(missing)}."
+            " Correct the inventory, or set gpu_sharing_unavailable_nodes to report."
+        )
+
+
 def check_nodes(
     states: Mapping[str, NodeState],
     meant: Mapping[str, Profile],

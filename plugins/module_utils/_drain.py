@@ -31,10 +31,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._guard import (
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
     dig,
     mapping_at,
-    text_at,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Clock
-from ansible_collections.gpufleet.sharing.plugins.module_utils._table import format_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._table import cut_table
 from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
 if TYPE_CHECKING:
@@ -79,13 +78,11 @@ def uncordon_patch(node: object) -> dict[str, object]:
 
 
 def _patch(node: object, *, unschedulable: bool | None, mark: str | None) -> dict[str, object]:
-    return {
-        "metadata": {
-            "resourceVersion": text_at(node, "metadata", "resourceVersion"),
-            "annotations": {CORDONED_ANNOTATION: mark},
-        },
+    patch = {
+        "metadata": {"annotations": {CORDONED_ANNOTATION: mark}},
         "spec": {"unschedulable": unschedulable},
     }
+    return _kube.guarded(patch, node)
 
 
 def unmovable(pods: Iterable[GpuPod]) -> dict[str, str]:
@@ -110,9 +107,7 @@ def blocked(
         dict(zip(COLUMNS, (pod.node, pod.namespace, pod.name, reasons[pod.uid]), strict=True))
         for pod in ordered
     ]
-    lines = format_table(COLUMNS, rows[:MOST_LINES])
-    if len(rows) > MOST_LINES:
-        lines.append(f"and {len(rows) - MOST_LINES} more pods")
+    lines = cut_table(COLUMNS, rows, MOST_LINES, "pods")
     problems = [f"{pod.node}: {pod.namespace}/{pod.name}: {reasons[pod.uid]}" for pod in ordered]
     return DrainError("\n".join([said, *lines, advice]), problems)
 

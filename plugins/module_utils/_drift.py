@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import 
     mapping_at,
     text_at,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._table import format_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._table import cut_table
 
 COLUMNS = ("kind", "where", "what")
 MOST_LINES = 50
@@ -57,9 +57,7 @@ def find_drift(planned: Planned) -> list[Finding]:
 def drift_report(findings: list[Finding]) -> dict[str, object]:
     """JSON types: {findings: [{kind, where, what}], table: [lines]}."""
     rows = [asdict(finding) for finding in findings]
-    lines = format_table(COLUMNS, rows[:MOST_LINES]) if rows else ["Nothing differs."]
-    if len(rows) > MOST_LINES:
-        lines.append(f"and {len(rows) - MOST_LINES} more")
+    lines = cut_table(COLUMNS, rows, MOST_LINES) if rows else ["Nothing differs."]
     return {"findings": rows, "table": lines}
 
 

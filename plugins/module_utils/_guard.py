@@ -34,7 +34,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import 
     SHARED_SUFFIX,
     Profile,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._table import format_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._table import cut_table
 
 HASH_LABEL = "pod-template-hash"  # ends the name of a ReplicaSet that a Deployment made
 UNSCHEDULABLE_TAINT = "node.kubernetes.io/unschedulable"  # what cordoning puts on a node
@@ -250,8 +250,7 @@ def hurt_table(hurts: Iterable[Hurt], most: int = MOST_LINES) -> list[str]:
         dict(zip(COLUMNS, (node, namespace, owner, count, text), strict=True))
         for (node, namespace, owner, text), count in sorted(counts.items())
     ]
-    lines = format_table(COLUMNS, rows[:most])
-    return lines if len(rows) <= most else [*lines, f"and {len(rows) - most} more lines"]
+    return cut_table(COLUMNS, rows, most, "lines")
 
 
 def _owner(pod: GpuPod) -> str:

@@ -89,24 +89,14 @@ class Cluster:
         """The objects of a list, page by page; with metadata_only just their metadata. A missing
         kind has none.
         """
-        query = {
-            "limit": str(PAGE),
-            "labelSelector": labels,
-            "fieldSelector": fields,
-            "continue": "",
-        }
         accept = _METADATA_LIST if metadata_only else "application/json"
-        while True:
-            try:
-                page = self._request("GET", path, query=query, accept=accept)
-            except ClusterError as error:
-                if error.status == 404:
-                    return
+        selectors = {"labelSelector": labels, "fieldSelector": fields}
+        try:
+            for page in self._pages(path, selectors, accept):
+                yield from cast("list[Json]", page.get("items") or [])
+        except ClusterError as error:
+            if error.status != 404:
                 raise
-            yield from cast("list[Json]", page.get("items") or [])
-            query["continue"] = str(cast("Json", page.get("metadata") or {}).get("continue") or "")
-            if not query["continue"]:
-                return
 
     def snapshot(
         self, path: str, read: Callable[[Json], T], *, labels: str = ""
@@ -114,15 +104,24 @@ class Cluster:
         """The objects of a list at one moment, each read as its page arrives, so that thousands of
         whole objects are never held; and that moment, for a watch to begin at.
         """
-        query = {"limit": str(PAGE), "labelSelector": labels, "continue": ""}
         found: list[T] = []
-        while True:
-            page = self._request("GET", path, query=query)
+        moment = ""
+        for page in self._pages(path, {"labelSelector": labels}):
             found.extend(read(item) for item in cast("list[Json]", page.get("items") or []))
-            metadata = cast("Json", page.get("metadata") or {})
-            query["continue"] = str(metadata.get("continue") or "")
+            moment = version_of(page)
+        return found, moment
+
+    def _pages(
+        self, path: str, selectors: Mapping[str, str], accept: str = "application/json"
+    ) -> Iterator[Json]:
+        """The pages of a list, as they arrive."""
+        query = {"limit": str(PAGE), **selectors, "continue": ""}
+        while True:
+            page = self._request("GET", path, query=query, accept=accept)
+            yield page
+            query["continue"] = str(cast("Json", page.get("metadata") or {}).get("continue") or "")
             if not query["continue"]:
-                return found, str(metadata.get("resourceVersion") or "")
+                return
 
     def watch(self, path: str, since: str, *, labels: str = "") -> Iterator[Json]:
         """What happens to the objects of a list, event by event, from a moment on, until the server

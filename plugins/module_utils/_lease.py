@@ -251,7 +251,9 @@ class Lease:
         sent = self._clock.now()
         try:
             if document:
-                self._document = self._cluster.patch(self._path, _guarded(document, spec))
+                self._document = self._cluster.patch(
+                    self._path, _kube.guarded({"spec": spec}, document)
+                )
             else:
                 labels = {MANAGED_BY_LABEL: MANAGED_BY}
                 metadata = {"name": LEASE, "labels": labels}
@@ -272,7 +274,9 @@ class Lease:
         for _attempt in range(_ATTEMPTS):
             sent = self._clock.now()
             try:
-                self._document = self._cluster.patch(self._path, _guarded(self._document, spec))
+                self._document = self._cluster.patch(
+                    self._path, _kube.guarded({"spec": spec}, self._document)
+                )
             except ClusterError as error:
                 self._trouble = str(error)
                 if error.status not in (404, 409) or not self._look():
@@ -339,7 +343,7 @@ def let_go(cluster: _kube.Cluster, namespace: str, holder: str) -> None:
     if document is None or not name or read_lease(document).holder != name:
         return
     try:
-        cluster.patch(path, _guarded(document, {"holderIdentity": ""}))
+        cluster.patch(path, _kube.guarded({"spec": {"holderIdentity": ""}}, document))
     except ClusterError as error:
         if error.status not in (404, 409):  # a run has just taken it
             raise
@@ -350,9 +354,8 @@ def remove_lease(cluster: _kube.Cluster, namespace: str, holder: str = "") -> No
     path, document = _find(cluster, namespace)
     if document is None or read_lease(document).holder not in ("", clean_holder(holder)):
         return
-    version = text_at(document, "metadata", "resourceVersion")
     try:
-        cluster.delete(path, resource_version=version)
+        cluster.delete(path, resource_version=_kube.version_of(document))
     except ClusterError as error:
         if error.status != 409:  # a run has just taken it
             raise
@@ -366,12 +369,6 @@ def _find(cluster: _kube.Cluster, namespace: str) -> tuple[str, _kube.Json | Non
 def _renew_until(lease: Lease, stop: Event) -> None:
     while not stop.wait(lease.pause):
         lease.renew()
-
-
-def _guarded(document: _kube.Json, spec: _kube.Json) -> _kube.Json:
-    """A merge patch that fails with a conflict (409) unless the object still is as it was seen."""
-    version = text_at(document, "metadata", "resourceVersion")
-    return {"metadata": {"resourceVersion": version}, "spec": spec}
 
 
 def _micro_time(time_: datetime) -> str:

@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import 
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import PROFILE_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import RolloutPlan, Target
-from ansible_collections.gpufleet.sharing.plugins.module_utils._table import format_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._table import cut_table
 
 COLUMNS = ("group", "profile", "nodes", "now", "then", "how", "GPU pods", "of them hurt", "first")
 MOST_LINES = 40
@@ -101,9 +101,7 @@ def plan_table(rows: Sequence[Row], batches: Sequence[int]) -> list[str]:
         }
         for (group, profile, before, after, how), same in sorted(alike.items())
     ]
-    lines = format_table(COLUMNS, table[:MOST_LINES])
-    if len(table) > MOST_LINES:
-        lines.append(f"and {len(table) - MOST_LINES} more lines")
+    lines = cut_table(COLUMNS, table, MOST_LINES, "lines")
     sizes = ", ".join(map(str, batches))
     told = "1 node changes" if len(rows) == 1 else f"{len(rows)} nodes change"
     return [f"{told}, in batches of {sizes}:" if batches else f"{told}:", *lines]

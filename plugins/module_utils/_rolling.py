@@ -31,6 +31,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import PROFILE_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._live import LiveFleet
+from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import OperandPod
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
     Desired,
     Lack,
@@ -45,7 +46,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
     spread,
     wait_until_settled,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._table import format_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._table import cut_table
 
 REFRESH_ANNOTATION = (
     "gpufleet.sharing/refreshed"  # of pods: the kubelet then reads their files anew
@@ -169,7 +170,8 @@ class Rolling:
         self.said(f"waiting for {counted(len(nodes))} whose label or pods have just changed")
         failed = self._settle(nodes, (), "waiting")
         if len(self.done.failed | failed) > self.settings.max_failures:
-            raise self._error(failed, len(nodes), "with a changed label or new pods", [STOPPED])
+            message = self._failure(failed, len(nodes), "with a changed label or new pods")
+            raise RolloutError(f"{message}\n{STOPPED}", lack_lines(failed))
         self.done.failed |= failed
 
     def _batches(self, plan: RolloutPlan) -> None:
@@ -280,15 +282,15 @@ class Rolling:
         )
         return [pod.uid for pod in pods.values()]
 
-    def _refresh(self, pods: Sequence[object]) -> None:
+    def _refresh(self, pods: Sequence[OperandPod]) -> None:
         """Let the kubelet read the files of pods anew, so that a new key is there before a label
         names it.
         """
-        names = [str(getattr(pod, "name", "")) for pod in pods]
         path = _kube.namespaced("pods", self.settings.namespace)
         mark = {"metadata": {"annotations": {REFRESH_ANNOTATION: self.cluster.now().isoformat()}}}
         self._each(
-            names, lambda name: self.cluster.patch_if_there(_kube.object_path(path, name), mark)
+            [pod.name for pod in pods],
+            lambda name: self.cluster.patch_if_there(_kube.object_path(path, name), mark),
         )
 
     def _each(self, names: list[str], action: Callable[[str], object]) -> None:
@@ -325,12 +327,11 @@ class Rolling:
         failed = self.done.failed
         if len(failed) <= self.settings.max_failures:
             return
-        told = self._take_back(batches) if self.settings.on_failure == ROLLBACK else [STOPPED]
-        raise self._error(failed, len(batches[-1]), what, told)
+        message = self._failure(failed, len(batches[-1]), what)
+        raise self._given_up(message, lack_lines(failed), batches)
 
-    def _error(
-        self, failed: Mapping[str, Lack], total: int, what: str, told: Sequence[str]
-    ) -> RolloutError:
+    def _failure(self, failed: Mapping[str, Lack], total: int, what: str) -> str:
+        """Which nodes failed, and why."""
         message = [
             f"{counted(len(failed))} did not get their profile ({what}, {counted(total)},"
             f" {self.settings.patience.timeout:g} s each):",
@@ -338,8 +339,7 @@ class Rolling:
         ]
         if self.live.trouble:
             message.append(self.live.trouble)
-        problems = [f"{node}: {lack.reason}" for node, lack in sorted(failed.items())]
-        return RolloutError("\n".join([*message, *told]), problems)
+        return "\n".join(message)
 
     def _given_up(
         self, message: str, problems: Sequence[str], batches: Sequence[Sequence[str]]
@@ -500,9 +500,7 @@ def refusal(hurts: Sequence[_guard.Hurt]) -> RefusedError:
     problems = [
         f"{hurt.pod.node}: {hurt.pod.namespace}/{hurt.pod.name}: {hurt.text}" for hurt in hurts
     ]
-    error = RefusedError("\n".join(lines))
-    error.problems = tuple(problems)
-    return error
+    return RefusedError("\n".join(lines), problems)
 
 
 def lack_table(lacks: Mapping[str, Lack]) -> list[str]:
@@ -511,8 +509,11 @@ def lack_table(lacks: Mapping[str, Lack]) -> list[str]:
         {"node": node, "stage": lack.stage, "reason": lack.reason}
         for node, lack in sorted(lacks.items())
     ]
-    lines = format_table(("node", "stage", "reason"), rows[:MOST_LINES])
-    return lines if len(rows) <= MOST_LINES else [*lines, f"and {len(rows) - MOST_LINES} more"]
+    return cut_table(("node", "stage", "reason"), rows, MOST_LINES)
+
+
+def lack_lines(lacks: Mapping[str, Lack]) -> list[str]:
+    return [f"{node}: {lack.reason}" for node, lack in sorted(lacks.items())]
 
 
 def counted(nodes: int) -> str:

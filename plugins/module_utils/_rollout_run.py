@@ -20,6 +20,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils import (
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._admission import (
     check_nodes,
+    check_there,
     notices_removal,
     uncut,
 )
@@ -248,12 +249,8 @@ class Run:
             known=self._request.known_nodes,
             exclusive=self._request.exclusive,
         )
-        if plan.missing and self._request.needs_all:
-            raise FleetError(
-                f"Nodes of the inventory ({len(plan.missing)}) are not in the cluster"
-                f" {self._cluster.server}: {some(plan.missing)}."
-                " Correct the inventory, or set gpu_sharing_unavailable_nodes to report."
-            )
+        if self._request.needs_all:
+            check_there(plan.missing, self._cluster.server)
         return plan
 
     def _make_targets(self, states: Mapping[str, NodeState]) -> dict[str, Target]:

@@ -30,5 +30,15 @@ def format_table(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -
     return [line(columns), "  ".join("-" * width for width in widths), *map(line, cells)]
 
 
+def cut_table(
+    columns: Sequence[str], rows: Sequence[Mapping[str, object]], most: int, rest: str = ""
+) -> list[str]:
+    """The same for the first rows only, with a count of the rest, which may be named."""
+    lines = format_table(columns, rows[:most])
+    if len(rows) > most:
+        lines.append(f"and {len(rows) - most} more {rest}".rstrip())
+    return lines
+
+
 def _cell(value: object) -> str:
     return "-" if value is None else str(value)

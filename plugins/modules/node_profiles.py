@@ -121,6 +121,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _lease, _mig
 from ansible_collections.gpufleet.sharing.plugins.module_utils._admission import (
     check_nodes,
+    check_there,
     notices_removal,
     uncut,
 )
@@ -133,7 +134,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spe
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     FleetError,
     joined,
-    some,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import (
     PROFILE_LABEL,
@@ -179,12 +179,8 @@ def run(module: AnsibleModule) -> dict[str, object]:
         s.name: s for s in states if s.has_gpus or s.name in desired or PROFILE_LABEL in s.labels
     }
     plan = make_plan(module, cluster, desired, gpu_nodes)
-    if plan.missing and module.params["unavailable_nodes"] == "fail" and not remove:
-        raise FleetError(
-            f"Nodes of the inventory ({len(plan.missing)}) are not in the cluster {cluster.server}:"
-            f" {some(plan.missing)}."
-            " Correct the inventory, or set gpu_sharing_unavailable_nodes to report."
-        )
+    if module.params["unavailable_nodes"] == "fail" and not remove:
+        check_there(plan.missing, cluster.server)
     meant = {
         node: profiles[profile or default]
         for node, profile in desired.items()

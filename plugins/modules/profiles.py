@@ -246,8 +246,13 @@ def keys_in_use(cluster: _kube.Cluster, config_map: str) -> set[str]:
     """The keys that node labels name, or the default of an operator pointed at the ConfigMap."""
     nodes = cluster.items(_kube.NODES, labels=PROFILE_LABEL, metadata_only=True)
     used = {mapping_at(node, "metadata", "labels").get(PROFILE_LABEL, "") for node in nodes}
+    return used | set(defaults_of(cluster, config_map))
+
+
+def defaults_of(cluster: _kube.Cluster, config_map: str) -> list[str]:
+    """The default keys of operators that are pointed at the ConfigMap."""
     pointers = (read_pointer(policy) for policy in cluster.items(_kube.CLUSTER_POLICIES))
-    return used | {pointer.default for pointer in pointers if pointer.name == config_map}
+    return [pointer.default for pointer in pointers if pointer.name == config_map]
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
@@ -378,8 +383,7 @@ def note_found(
     history = history_of(module, cluster)
     if history.load():
         return
-    pointers = (read_pointer(policy) for policy in cluster.items(_kube.CLUSTER_POLICIES))
-    default = next((p.default for p in pointers if p.name == module.params["name"]), "")
+    default = next(iter(defaults_of(cluster, module.params["name"])), "")
     states = (node_state(item) for item in cluster.items(_kube.NODES, metadata_only=True))
     labels = {state.name: state.labels.get(PROFILE_LABEL) for state in states if state.has_gpus}
     found = _history.baseline(before.data, labels, default)
