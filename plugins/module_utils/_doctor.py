@@ -43,6 +43,16 @@ def find_all(scene: Scene) -> list[Finding]:
     return diagnose(scene, ALL)
 
 
+def counts(found: Sequence[Finding]) -> dict[str, int]:
+    """Roots of at least each severity."""
+    worst = list(Severity)
+    told = [worst.index(finding.severity) for finding in found if not finding.follows]
+    return {
+        severity.value: sum(level <= position for level in told)
+        for position, severity in enumerate(worst)
+    }
+
+
 def verdict(found: Sequence[Finding], nodes: int) -> str:
     """One line: how many things are broken, and on how many nodes. What follows is not counted."""
     roots = Counter(finding.severity for finding in found if not finding.follows)

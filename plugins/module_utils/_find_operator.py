@@ -110,7 +110,7 @@ def _no_side_car(scene: Scene) -> Iterator[Hit]:
         for item in scene.daemon_sets:
             app = app_of(item)
             if app in _enabled(scene) and not has_config_manager(item):
-                yield Hit(scene.names, {"app": app, "namespace": scene.place.namespace})
+                yield Hit(scene.names, {"app": app, "namespace": scene.operator})
 
 
 def _lags(scene: Scene) -> Iterator[Hit]:
@@ -123,7 +123,7 @@ def _lags(scene: Scene) -> Iterator[Hit]:
         if item is None or not scene.pointer.name or has_config_manager(item):
             said = not_taken_over(item, scene.pointer)
             if said:
-                namespace = scene.place.namespace
+                namespace = scene.operator
                 yield Hit(scene.names, {"said": said, "app": app, "namespace": namespace})
 
 

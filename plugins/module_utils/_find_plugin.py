@@ -60,7 +60,7 @@ def _no_pod(scene: Scene) -> Iterator[Hit]:
     for chain, view in scene.present():
         if chain.plugin is None and view.state.has_gpus:
             taints = ", ".join(view.taints) or "none"
-            yield at(chain.node, taints=taints, namespace=scene.place.namespace)
+            yield at(chain.node, taints=taints, namespace=scene.operator)
 
 
 def _failing(scene: Scene) -> Iterator[Hit]:
@@ -71,7 +71,7 @@ def _failing(scene: Scene) -> Iterator[Hit]:
                 state=chain.plugin.state,
                 pod=chain.plugin.pod.name,
                 crashes=str(chain.plugin.pod.crashes),
-                namespace=scene.place.namespace,
+                namespace=scene.operator,
             )
 
 
@@ -135,7 +135,7 @@ def _gfd(scene: Scene) -> Iterator[Hit]:
     installed = any(app_of(item) == GFD_APP for item in scene.daemon_sets)
     for chain, view in scene.present():
         if said := _gfd_problem(chain, view, installed=installed):
-            yield at(chain.node, said=said, namespace=scene.place.namespace)
+            yield at(chain.node, said=said, namespace=scene.operator)
 
 
 def _gfd_problem(chain: Chain, view: NodeView, *, installed: bool) -> str:

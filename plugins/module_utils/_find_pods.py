@@ -299,7 +299,7 @@ KINDS = (
         cause="could not look at {what}",
         seen="Could not look at {what}: {said}.",
         why="Findings about it are left out.",
-        fix="Grant the identity to list them; docs/connection.md has a role for the doctor.",
+        fix="Grant the identity to list them; docs/doctor.md has a role to copy.",
         find=_unread,
     ),
 )

@@ -72,6 +72,7 @@ class _Look:
     cluster: _kube.Cluster
     place: Place
     node: str = ""  # of one node only
+    operator: str = ""  # its namespace, as it tells; the pods and DaemonSets are there
     unread: dict[str, str] = field(default_factory=dict)
 
     def attempt(self, what: str, read: Callable[[], T], otherwise: T) -> T:
@@ -97,7 +98,7 @@ class _Look:
         fields = f"spec.nodeName={self.node}" if self.node else "status.phase!=Succeeded"
         found = _Pods()
         for item in self.cluster.items(_PODS, fields=fields):
-            found.add(read_pod(item, self.place.namespace))
+            found.add(read_pod(item, self.operator))
         return found
 
     def config_map(self) -> ConfigMap | None:
@@ -120,7 +121,7 @@ class _Look:
         return {name_of(item): item for item in self.cluster.items(_kube.CLUSTER_POLICIES)}
 
     def daemon_sets(self) -> tuple[object, ...]:
-        path = _kube.namespaced("daemonsets", self.place.namespace, "apis/apps/v1")
+        path = _kube.namespaced("daemonsets", self.operator, "apis/apps/v1")
         return tuple(self.cluster.items(path))
 
     def quotas(self) -> tuple[Quota, ...]:
@@ -144,21 +145,24 @@ def look(
     """
     here = _Look(cluster, place, node)
     nodes = here.nodes(desired)
+    policies = here.attempt(POLICY, here.policies, dict[str, object]())
+    policy = policies.get(place.cluster_policy)
+    here.operator = text_at(policy, "status", "namespace") or place.namespace
     pods = here.attempt(PODS, here.pods, _Pods())
     config_map = here.attempt(CONFIG_MAP, here.config_map, None)
     missing = config_map is None and CONFIG_MAP not in here.unread
-    policies = here.attempt(POLICY, here.policies, dict[str, object]())
     return Scene(
         desired=desired,
         place=place,
         known=known,
         nodes=nodes,
+        operator=here.operator,
         operands=pods.operands,
         work=pods.work,
         strangers=tuple(pods.strangers),
         config_map=config_map,
         elsewhere=here.elsewhere() if missing else (),
-        policy=policies.get(place.cluster_policy),
+        policy=policy,
         policies=tuple(policies),
         gpu_clusters=here.attempt(GPU_CLUSTERS, here.gpu_clusters, ()),
         daemon_sets=here.attempt(DAEMON_SETS, here.daemon_sets, ()),

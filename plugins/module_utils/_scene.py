@@ -189,6 +189,7 @@ class Scene:
 
     desired: Desired
     place: Place = Place()
+    operator: str = "gpu-operator"  # the namespace where the operator is
     known: frozenset[str] = frozenset()  # nodes of the inventory, also outside the limit
     nodes: Mapping[str, NodeView] = field(default_factory=dict)
     operands: Mapping[str, Sequence[Operand]] = field(default_factory=dict)  # by node

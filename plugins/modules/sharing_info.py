@@ -184,6 +184,12 @@ verdict:
   type: str
   returned: with O(findings=true)
   sample: 1 error; 200 nodes looked at, 3 of them with errors or warnings
+counts:
+  description:
+    - How many findings of at least a severity there are, those that follow from others left out.
+      RV(counts.warning) counts errors too, and RV(counts.info) all.
+  type: dict
+  returned: with O(findings=true)
 findings_table:
   description: The findings for people.
   type: list
@@ -332,6 +338,7 @@ def explain(scene: Scene) -> dict[str, object]:
     return {
         **result([full_row(scene, chain) for chain in scene.chains.values()]),
         "findings": [finding.row() for finding in found],
+        "counts": _doctor.counts(found),
         "verdict": _doctor.verdict(found, len(scene.chains)),
         "findings_table": _doctor.findings_table(found),
     }
