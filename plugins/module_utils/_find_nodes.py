@@ -91,7 +91,8 @@ def _cordoned(_chain: Chain, view: NodeView) -> dict[str, str] | None:
 
 
 def _no_gpus(_chain: Chain, view: NodeView) -> dict[str, str] | None:
-    return None if view.state.has_gpus else {"value": view.state.labels.get(PRESENT_LABEL, "none")}
+    value = view.state.labels.get(PRESENT_LABEL, "missing")
+    return None if value == "true" else {"value": value}
 
 
 def _label(scene: Scene) -> Iterator[Hit]:
@@ -261,14 +262,14 @@ KINDS = (
         severity=Severity.ERROR,
         title="The operator sees no GPU on a node",
         cause="no GPU is seen",
-        seen="{nodes}: nvidia.com/gpu.present is {value}, and there is no nvidia.com/gpu.count.",
+        seen="{nodes}: nvidia.com/gpu.present is {value}.",
         why="Node Feature Discovery tells the operator where NVIDIA devices are; without it"
         " nothing is installed there.",
         fix="Look for the label feature.node.kubernetes.io/pci-10de.present: kubectl get node"
         " {node} --show-labels; and at the pods of node-feature-discovery. A node without GPUs"
         " does not belong into gpu_nodes.",
         find=each(_no_gpus),
-        follows=("GS001", "GS002", "GS021"),
+        follows=("GS001", "GS002", "GS003", "GS021"),
     ),
     Kind(
         code="GS024",

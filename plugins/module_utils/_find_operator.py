@@ -32,6 +32,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._scene import (
 )
 
 _SITE = "ansible-playbook gpufleet.sharing.site -i inventory"
+_PATCH = (
+    "kubectl patch clusterpolicy {policy} --type merge -p"
+    ' \'{{"spec": {{"devicePlugin": {{"config":'
+    ' {{"name": "{config_map}", "default": "{profile}"}}}}}}}}\''
+)
 
 
 def _gpu_cluster(scene: Scene) -> Iterator[Hit]:
@@ -203,8 +208,9 @@ KINDS = (
         why="Then the operator leaves config-manager out of its DaemonSets: labels do nothing and"
         " nothing is shared. A Helm upgrade without the devicePlugin values drops the pointer,"
         " and a CustomResourceDefinition that is older than the chart does not store it.",
-        fix=_SITE + " sets it to {config_map} with default {profile}.",
+        fix=_SITE + " sets it, unless somebody patched it away beside Helm; then " + _PATCH,
         find=_unset,
+        follows=("GS001", "GS003"),
         reads=(POLICY,),
     ),
     Kind(
@@ -216,8 +222,9 @@ KINDS = (
         " profiles are in {config_map}.",
         why="The plugins read keys of {name}. Where that does not exist, each plugin that restarts"
         " takes the GPUs of its node away.",
-        fix=_SITE + " sets it; where {name} is the right one, set gpu_profiles_name: {name}.",
+        fix=_PATCH + "; where {name} is the right one, set gpu_profiles_name: {name}.",
         find=_elsewhere,
+        follows=("GS001", "GS003"),
         reads=(POLICY,),
     ),
     Kind(
@@ -228,8 +235,9 @@ KINDS = (
         seen="spec.devicePlugin.config.default of ClusterPolicy {policy} is empty.",
         why="Nodes without a label then share nothing: a key that is merely named default is not"
         " used.",
-        fix=_SITE + " sets it to {profile}.",
+        fix=_PATCH,
         find=_no_default,
+        follows=("GS001", "GS003"),
         reads=(POLICY,),
     ),
     Kind(
@@ -241,9 +249,10 @@ KINDS = (
         " gpu_sharing_default_profile is {profile}.",
         why="Nodes without a label share as {default} says, and so does every node for a moment"
         " after each restart of its plugin.",
-        fix=_SITE + " sets it; where {default} is the right one, set gpu_sharing_default_profile:"
+        fix=_PATCH + "; where {default} is the right one, set gpu_sharing_default_profile:"
         " {default}.",
         find=_other_default,
+        follows=("GS001", "GS003"),
         reads=(POLICY,),
     ),
     Kind(
@@ -267,12 +276,13 @@ KINDS = (
         seen="DaemonSet {app} in {namespace} {said}.",
         why="Until its DaemonSets are as the ClusterPolicy says, and have reached all nodes, nodes"
         " run with what was there before.",
-        fix="Look why: kubectl get pods -n {namespace} -o wide; kubectl logs -n {namespace}"
-        " deployment/gpu-operator. A rollout waits for its first node that does not get Ready.",
+        fix="See whether the operator runs: kubectl get deployment gpu-operator -n {namespace},"
+        " and its log; then the pods: kubectl get pods -n {namespace} -o wide. A rollout waits for"
+        " its first node that does not get Ready.",
         find=_lags,
         follows=(
-            *("GS001", "GS002", "GS003", "GS004", "GS007", "GS012", "GS013", "GS014", "GS016"),
-            *("GS026", "GS029", "GS030", "GS021"),
+            *("GS001", "GS002", "GS003", "GS004", "GS012", "GS013", "GS014", "GS016"),
+            *("GS007", "GS008", "GS009", "GS010", "GS021", "GS026", "GS029", "GS030"),
         ),
         reads=(POLICY, DAEMON_SETS),
     ),

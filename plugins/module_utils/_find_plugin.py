@@ -261,8 +261,8 @@ KINDS = (
         find=_gfd,
         follows=(
             *STOPS,
-            *("GS006", "GS008", "GS009", "GS010", "GS018", "GS024", "GS031", "GS038", "GS039"),
-            *("GS040", "GS041"),
+            *("GS006", "GS008", "GS009", "GS010", "GS011", "GS018", "GS024", "GS031", "GS038"),
+            *("GS039", "GS040", "GS041"),
         ),
         reads=(PODS, DAEMON_SETS),
     ),
