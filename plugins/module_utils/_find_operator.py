@@ -142,7 +142,7 @@ KINDS = (
         why="Profiles are files of the device plugin, and with a GPUCluster there is no device"
         " plugin. No key and no label of this collection has any effect.",
         fix="Take the cluster out of the inventory, or go back to a ClusterPolicy:"
-        " kubectl delete gpucluster {name}, then " + _SITE,
+        " kubectl delete gpucluster {name}; then " + _SITE,
         find=_gpu_cluster,
         reads=(GPU_CLUSTERS,),
     ),
@@ -153,7 +153,8 @@ KINDS = (
         cause="ClusterPolicy {policy} is missing",
         seen="There is no ClusterPolicy {policy}. Those that are there: {there}.",
         why="Without it the GPU Operator runs nothing: no device plugin, no GPUs to ask for.",
-        fix="Install the operator: "
+        fix="Where Helm installed it, have it put it back: helm rollback gpu-operator REVISION -n"
+        " gpu-operator, with the newest of helm history gpu-operator -n gpu-operator; otherwise "
         + _SITE
         + ". Where it has another name, set gpu_operator_cluster_policy.",
         find=_no_policy,
