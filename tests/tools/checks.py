@@ -85,6 +85,7 @@ STEPS = (
             f"{NAMED}/tests/unit",
             f"{NAMED}/tests/integration",
             f"{NAMED}/tests/differential",
+            f"{NAMED}/tests/browser",
         ),
         needs=("plugins", "tests/unit", "tests/integration"),
         cwd=".build/collections",
@@ -113,6 +114,8 @@ STEPS = (
     Step("go", "lab", (LAB, "go-check"), needs=("tests/lab/go",), after="lab-build"),
     pytest("tools", "unit", "tests/tools"),
     pytest("unit", "unit", "tests/unit", "--cov", "--cov-report=term"),
+    # Skips, with a line, where there is no Chromium
+    pytest("browser", "browser", "tests/browser"),
     Step("sanity", "sanity", tool("sanity.py"), in_copy=True, minutes=20),
     on_lab(pytest("differential", "differential", "tests/differential"), minutes=15),
     on_lab(pytest("lab", "lab", "tests/lab/tests"), minutes=15),
