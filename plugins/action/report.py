@@ -55,9 +55,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 write(files)
         except SharingError as error:
             raise AnsibleActionFail(str(error)) from None
+        shown = {"diff": files.diff()} if self._task.diff else {}
         return result | {
+            **shown,
             "changed": files.changed,
-            "diff": files.diff(),
             "files": [str(file.path) for file in files.each],
             "verdict": report.verdict,
             "status": report.status,

@@ -366,14 +366,12 @@ def _groups(nodes: Sequence[Node]) -> tuple[Group, ...]:
 
 def _findings(states: Sequence[Json]) -> tuple[Finding, ...]:
     """Findings of all clusters; those that say the same are one."""
-    words = ("code", "severity", "title", "cause", "why", "fix", "follows")
-    places: dict[tuple[str, ...], list[Place]] = defaultdict(list)
+    places: dict[Finding, list[Place]] = defaultdict(list)
     for state in states:
         for found in entries(mapping(state.get("sharing")).get("findings")):
-            key = tuple(text(found.get(word)) for word in words)
             nodes = tuple(text(name) for name in _list(found.get("nodes")))
             count = number(found.get("count"))
-            places[key].append(
+            places[_without_places(found)].append(
                 Place(
                     cluster=text(state.get("name")),
                     count=len(nodes) if count is None else count,
@@ -381,8 +379,21 @@ def _findings(states: Sequence[Json]) -> tuple[Finding, ...]:
                     seen=text(found.get("seen")),
                 )
             )
-    made = (Finding(*key, places=tuple(at)) for key, at in places.items())
+    made = (replace(finding, places=tuple(at)) for finding, at in places.items())
     return tuple(sorted(made, key=_weight))
+
+
+def _without_places(found: Json) -> Finding:
+    return Finding(
+        code=text(found.get("code")),
+        severity=text(found.get("severity")),
+        title=text(found.get("title")),
+        cause=text(found.get("cause")),
+        why=text(found.get("why")),
+        fix=text(found.get("fix")),
+        follows=text(found.get("follows")),
+        places=(),
+    )
 
 
 def _weight(finding: Finding) -> tuple[int, bool, int, str]:

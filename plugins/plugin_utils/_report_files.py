@@ -66,16 +66,17 @@ def plan_files(report: Report, page: Path, now: datetime) -> Files:
         raise ReportError(f"The report's path is '{page}'; it has to end in .html.")
     said = f"{now:%Y-%m-%d %H:%M} UTC"
     data = {MADE: f"{now:%Y-%m-%dT%H:%M:%SZ}", **as_dict(report)}
-    files = [
+    page_file, data_file, summary = (
         File(path, _text(path), text)
         for path, text in (
             (page, as_html(report, said)),
             (page.with_suffix(".json"), f"{json.dumps(data, ensure_ascii=False, indent=1)}\n"),
             (page.with_suffix(".md"), as_markdown(report, said)),
         )
-    ]
-    changed = None in [file.before for file in files] or _differs(files[1].before or "", data)
-    return Files(*files, changed=changed)
+    )
+    missing = any(file.before is None for file in (page_file, data_file, summary))
+    changed = missing or _differs(data_file.before or "", data)
+    return Files(page_file, data_file, summary, changed)
 
 
 def write(files: Files) -> None:
