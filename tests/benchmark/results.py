@@ -28,6 +28,10 @@ KUBECTL = "kubectl, by selector or file"
 KUBECTL_NAMES = "kubectl, by names"
 RAW = "raw ceiling"
 RAW_ROLLOUT = "raw ceiling, the lists of rollout"
+ORDER = (
+    *(RAW, MODULE, TASK, KUBECTL, KUBECTL_NAMES, K8S_LIST, K8S_LOOP),
+    *(RAW_ROLLOUT, ROLLOUT, SITE_SMALL, SITE),
+)
 
 
 @dataclass(frozen=True)
@@ -73,11 +77,11 @@ class Results:
         return next(found, None)
 
     def add(self, row: str, column: str, cell: Cell, *, wall: bool) -> None:
-        """Put a cell into its row, which is added at the end when it is new."""
+        """Put a cell into its row, which is made when there is none."""
         found = next((each for each in self.rows if each.name == row), None)
         if found is None:
             found = Row(row, wall)
-            self.rows.append(found)
+            self.rows = sorted([*self.rows, found], key=lambda each: ORDER.index(each.name))
         found.cells[column] = cell
 
     def save(self, path: Path) -> None:

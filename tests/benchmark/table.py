@@ -14,9 +14,9 @@ from ansible_collections.gpufleet.sharing.tests.benchmark.results import (
 )
 
 NOTE = (
-    "Seconds from the first request to the last answer, by the API server's clock; * of the whole"
-    " program.\n~ worked out from some nodes. Then requests (writes), bytes received, and the"
-    " largest\nprocess at its peak."
+    "Seconds from the first request to the last answer by the API server's clock, * of the whole"
+    " program.\n~ worked out from some nodes. Then requests (writes), bytes received, and the memory"
+    " of the largest process."
 )
 
 
@@ -59,7 +59,9 @@ def amounts(cell: Cell | None) -> str:
 
 
 def seconds(value: float) -> str:
-    return f"{value:.2f} s" if value < 100 else f"{value:.0f} s"
+    """Some three digits."""
+    digits = 3 if value < 1 else 2 if value < 10 else 1 if value < 100 else 0
+    return f"{value:.{digits}f} s"
 
 
 def render_neighbour(results: Results) -> str:
