@@ -15,29 +15,11 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._report import make_report
+from ansible_collections.gpufleet.sharing.plugins.module_utils._report_options import OPTIONS
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report_files import (
     plan_files,
     write,
 )
-
-CLUSTER = {
-    "name": {"type": "str", "required": True},
-    "reached": {"type": "bool", "default": False},
-    "message": {"type": "str"},
-    "server": {"type": "str"},
-    "version": {"type": "str"},
-    "sharing": {"type": "dict"},
-    "history": {"type": "dict"},
-    "usage": {"type": "dict"},
-    "prometheus": {"type": "dict"},
-    "notes": {"type": "list", "elements": "str"},
-}
-SPEC = {
-    "path": {"type": "path", "default": "gpu-sharing-report.html"},
-    "clusters": {"type": "list", "elements": "dict", "required": True, "options": CLUSTER},
-    "names": {"type": "list", "elements": "str", "default": []},
-    "limit": {"type": "str"},
-}
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -47,7 +29,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         self, tmp: str | None = None, task_vars: Mapping[str, object] | None = None
     ) -> dict[str, object]:
         result: dict[str, object] = super().run(tmp, task_vars)
-        _validated, options = self.validate_argument_spec(SPEC)
+        _validated, options = self.validate_argument_spec(OPTIONS)
         report = make_report(options["names"], options["clusters"], options["limit"] or "")
         try:
             files = plan_files(report, Path(options["path"]).absolute(), datetime.now(UTC))

@@ -81,7 +81,7 @@ class Timeline:
     lines: tuple[Line, ...]
 
 
-def bar(sums: Sums) -> list[Part]:
+def stacked_bar(sums: Sums) -> list[Part]:
     """Slots of a group: used, above capacity, free, and missing where fewer are there than should
     be.
     """

@@ -146,9 +146,11 @@ missing:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._report_options import OPTIONS
+
 
 def main() -> None:
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
     module.fail_json(msg="report is done by its action plugin; it was run without it.")
 
 

@@ -24,7 +24,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._report import No
 from ansible_collections.gpufleet.sharing.plugins.module_utils._report_charts import (
     LEVELS,
     Strip,
-    bar,
+    stacked_bar,
     strips,
     timeline,
 )
@@ -69,7 +69,7 @@ def as_html(report: Report, made: str) -> str:
         script=Markup(script),
         data=Markup(embedded(page_data(report, drawn))),
         policy=content_policy(style, script),
-        bar=bar,
+        stacked_bar=stacked_bar,
         strips=drawn,
         levels=LEVELS,
         timeline=timeline(report.revisions),
@@ -91,11 +91,23 @@ def content_policy(style: str, script: str) -> str:
 
 
 def page_data(report: Report, drawn: Sequence[Strip]) -> dict[str, object]:
-    """What the script shows: nodes as rows without names of columns, and the cells of strips."""
+    """What the script shows: nodes as rows without names of columns, and by index in these rows
+    the cells of strips and the nodes of findings.
+    """
+    rows = {(node.cluster, node.node): index for index, node in enumerate(report.nodes)}
     return {
         "columns": [*COLUMNS, "gpu", "memory", "ready", "flags"],
         "nodes": [_row(node) for node in report.nodes],
         "strips": [strip.nodes for strip in drawn],
+        "findings": [
+            [
+                rows[at.cluster, name]
+                for at in finding.places
+                for name in at.nodes
+                if (at.cluster, name) in rows
+            ]
+            for finding in report.findings
+        ],
     }
 
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -66,13 +65,9 @@ def first_view(page: Page, file: Path) -> tuple[float, float]:
 
 @pytest.mark.parametrize("count", FLEETS)
 @pytest.mark.parametrize(("width", "dark"), [(1440, False), (1440, True), (390, False)])
-def test_first_view(
-    page: Page, files: dict[int, Path], count: int, width: int, dark: bool, record_property: Any
-) -> None:
+def test_first_view(page: Page, files: dict[int, Path], count: int, width: int, dark: bool) -> None:
     page.look(width=width, dark=dark)
     painted, ready = min(first_view(page, files[count]) for _try in range(TRIES))
-    record_property("first_paint_ms", painted)
-    record_property("ready_ms", ready)
     print(f"{count} nodes, {width} px: first paint {painted:.0f} ms, table ready {ready:.0f} ms")
     assert page.errors == []
     assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == []
@@ -92,7 +87,9 @@ def test_filter_and_chips(page: Page, files: dict[int, Path], count: int) -> Non
     type_filter(page, "nothing of the kind")
     assert page.value(NAMES) == []
     type_filter(page, "")
-    chips = page.value("[...document.querySelectorAll('#chips button')].map(c => c.dataset.flag)")
+    chips = page.value(
+        "[...document.querySelectorAll('#chips [data-flag]')].map(c => c.dataset.flag)"
+    )
     for flag in chips:
         click = f"document.querySelector('#chips [data-flag={flag}]').click()"
         page.value(click)
@@ -196,6 +193,19 @@ def test_cell_of_a_strip_leads_to_its_node(page: Page, files: dict[int, Path]) -
     assert page.value("window.told").startswith(f"{name}: ")
     node = next(node for node in report(20).nodes if node.node == name)
     assert node.used == max(n.used or 0 for n in report(20).nodes if n.group == node.group)
+
+
+def test_finding_leads_to_its_nodes(page: Page, files: dict[int, Path]) -> None:
+    page.open(files[5000])
+    finding = report(5000).findings[0]
+    page.value("document.querySelector('[data-finding]').click()")
+    assert page.value(SHOWN) == f"{finding.count} of 5,000 nodes"
+    assert page.value("document.activeElement.textContent") == f"{finding.code} {finding.count}"
+    sort(page, "cluster")
+    assert page.value(NAMES)[0] == finding.places[0].nodes[0]
+    page.value("document.getElementById('only').click()")
+    assert page.value(SHOWN) == "5,000 of 5,000 nodes"
+    assert page.errors == []
 
 
 def test_theme_is_toggled_and_kept(page: Page, files: dict[int, Path]) -> None:

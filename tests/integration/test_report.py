@@ -23,6 +23,27 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
 
 NODES = {"dev-gpu-01", "dev-gpu-02", "prod-gpu-01", "prod-gpu-02", "train-gpu-01"}
 NOWHERE = "/nowhere/kubeconfig"
+NAMED = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "reader"}}
+ACCOUNT = (  # which may not read the history
+    {
+        **NAMED,
+        "kind": "ClusterRole",
+        "rules": [
+            {"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["list"]},
+            {"apiGroups": ["nvidia.com"], "resources": ["gpuclusters"], "verbs": ["list"]},
+        ],
+    },
+    {
+        **NAMED,
+        "kind": "ClusterRoleBinding",
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "reader",
+        },
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "reader"}],
+    },
+)
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +150,7 @@ def test_node_that_differs_and_how_busy_nodes_are(
     page = tmp_path / "gpus.html"
     lab.kubectl("annotate", "node", "prod-gpu-01", "lab.gpufleet.sharing/unhealthy=1")
     lab.wait_for(lambda: lab.allocatable()["prod-gpu-01"] == "4")
+    lab.apply(*ACCOUNT)
     usage = {"dev-gpu-01": {"gpu_utilisation": 97.5}}
     run = report(
         lab,
@@ -138,6 +160,7 @@ def test_node_that_differs_and_how_busy_nodes_are(
         "east,prod_gpus,dev-gpu-01",
         gpu_sharing_report_usage=usage,
         gpu_sharing_prometheus_url=prometheus,
+        gpu_sharing_impersonate_user="reader",
     ).succeeded()
     run.says("1 of 3 nodes differ from the inventory")
     data = data_of(page)
@@ -147,5 +170,7 @@ def test_node_that_differs_and_how_busy_nodes_are(
     assert "differs" not in flags["prod-gpu-02"]
     memory = {node["node"]: node["memory"] for node in data["nodes"]}
     assert memory == {"dev-gpu-01": 12.5, "prod-gpu-01": None, "prod-gpu-02": None}
-    assert [note for note in data["clusters"][0]["notes"] if note] == []
+    (note,) = data["clusters"][0]["notes"]
+    assert note.startswith("revisions were not read")
+    assert data["revisions"] == []
     lab.kubectl("annotate", "node", "prod-gpu-01", "lab.gpufleet.sharing/unhealthy-")

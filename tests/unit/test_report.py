@@ -229,7 +229,7 @@ def test_usage_given_wins_over_prometheus() -> None:
     ],
 )
 def test_bar(changes: dict[str, Any], parts: dict[str, float]) -> None:
-    found = _report_charts.bar(report(state(row(**changes))).sums)
+    found = _report_charts.stacked_bar(report(state(row(**changes))).sums)
     assert {part.kind: part.width for part in found} == parts
     assert [part.start for part in found] == [
         sum(part.width for part in found[:at]) for at in range(len(found))

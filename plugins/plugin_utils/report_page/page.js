@@ -34,7 +34,7 @@
     (column === "cluster" ? new Set(nodes.map((row) => row[at.cluster])).size > 1 : nodes.some((row) => known(value(row, column)))));
 
   // State
-  const state = { sort: "", down: false, words: [], picks: {}, flags: new Set(), rows: nodes.map((_row, index) => index) };
+  const state = { sort: "", down: false, words: [], picks: {}, flags: new Set(), only: null, rows: nodes.map((_row, index) => index) };
   const hay = nodes.map((row) => [row[at.cluster], row[at.node], row[at.group], row[at.profile], row[at.product], row[at.problem], ...row[at.flags]].join("\n").toLowerCase());
 
   const element = (name, text, ...classes) => {
@@ -55,7 +55,8 @@
     const chosen = [];
     for (let index = 0; index < nodes.length; index += 1) {
       const row = nodes[index];
-      if (picks.every(([column, wanted]) => row[at[column]] === wanted) &&
+      if ((!state.only || state.only.has(index)) &&
+          picks.every(([column, wanted]) => row[at[column]] === wanted) &&
           state.words.every((word) => hay[index].includes(word)) &&
           (!state.flags.size || row[at.flags].some((flag) => state.flags.has(flag)))) chosen.push(index);
     }
@@ -214,6 +215,32 @@
       select();
     });
     byId("chips").append(chip);
+  }
+
+  // Nodes of a finding: a chip says so, and takes it back
+  const only = element("button");
+  only.type = "button";
+  only.hidden = true;
+  only.id = "only";
+  only.setAttribute("aria-pressed", "true");
+  only.addEventListener("click", () => {
+    state.only = null;
+    only.hidden = true;
+    select();
+    filter.focus();
+  });
+  byId("chips").prepend(only);
+  for (const button of document.querySelectorAll("[data-finding]")) {
+    const members = data.findings[button.dataset.finding];
+    if (!members.length) button.parentElement.remove();
+    button.addEventListener("click", () => {
+      state.only = new Set(members);
+      only.textContent = `${button.dataset.code} ${whole.format(members.length)}`;
+      only.hidden = false;
+      select();
+      byId("nodes").scrollIntoView();
+      only.focus({ preventScroll: true });
+    });
   }
 
   // Cells of the strips
