@@ -150,11 +150,11 @@ class Revision:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster, read or not: then message says why."""
+    """A cluster, read or not: then reason says why."""
 
     name: str
     reached: bool
-    message: str
+    reason: str
     server: str
     version: str
     verdict: str
@@ -212,7 +212,7 @@ def make_report(names: Sequence[str], states: Sequence[Json], limit: str = "") -
     """
     by_name = {text(state.get("name")): state for state in states}
     order = [*dict.fromkeys([*names, *by_name])]
-    read = [by_name.get(name, {"name": name, "message": NOT_TRIED}) for name in order]
+    read = [by_name.get(name, {"name": name, "reason": NOT_TRIED}) for name in order]
     nodes = tuple(node for state in read for node in _nodes(state))
     made = Report(
         clusters=tuple(_cluster(state) for state in read),
@@ -307,7 +307,7 @@ def _cluster(state: Json) -> Cluster:
     return Cluster(
         name=text(state.get("name")),
         reached=bool(state.get("reached")),
-        message=text(state.get("message")),
+        reason=text(state.get("reason")),
         server=text(state.get("server")),
         version=text(state.get("version")),
         verdict=text(sharing.get("verdict")),

@@ -70,7 +70,7 @@ def code(value: object) -> str:
 def _unreached(report: Report) -> Iterator[str]:
     missing = [cluster for cluster in report.clusters if not cluster.reached]
     for cluster in missing[:MOST_NODES]:
-        yield f"- Not reached: {code(cluster.name)}: {code(cluster.message)}"
+        yield f"- Not reached: {code(cluster.name)}: {code(cluster.reason)}"
     if len(missing) > MOST_NODES:
         yield f"- and {len(missing) - MOST_NODES} more"
 

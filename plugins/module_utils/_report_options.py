@@ -9,7 +9,7 @@ from __future__ import annotations
 CLUSTER = {
     "name": {"type": "str", "required": True},
     "reached": {"type": "bool", "default": False},
-    "message": {"type": "str"},
+    "reason": {"type": "str"},
     "server": {"type": "str"},
     "version": {"type": "str"},
     "sharing": {"type": "dict"},

@@ -41,7 +41,7 @@ options:
         description: Whether it was read.
         type: bool
         default: false
-      message:
+      reason:
         description: Why it was not.
         type: str
       server:

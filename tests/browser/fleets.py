@@ -50,7 +50,7 @@ def fleet(nodes: int, *, clusters: int = 1, lost: bool = False, seed: int = 7) -
             {
                 "name": "prod-ap",
                 "reached": False,
-                "message": "The API server https://10.4.0.1:6443 cannot be reached: connection"
+                "reason": "The API server https://10.4.0.1:6443 cannot be reached: connection"
                 " timed out. Check the network, or gpu_sharing_context.",
             }
         )
@@ -73,7 +73,7 @@ def _state(name: str, count: int, chance: random.Random) -> dict[str, Any]:
     return {
         "name": name,
         "reached": True,
-        "message": "",
+        "reason": "",
         "server": f"https://{name}.example.com:6443",
         "version": "v1.34.2",
         "sharing": {"nodes": rows, "findings": found, "verdict": ""},

@@ -61,7 +61,7 @@ def evil_report() -> _report.Report:
     words = dict.fromkeys(("code", "severity", "title", "cause", "why", "fix", "seen"), EVIL)
     found = {"findings": [finding(**words, nodes=[EVIL], follows=EVIL)]}
     read = state(node, name=EVIL, sharing=found, history=history, notes=[EVIL], server=EVIL)
-    lost = {"name": f"{EVIL}2", "reached": False, "message": EVIL}
+    lost = {"name": f"{EVIL}2", "reached": False, "reason": EVIL}
     return _report.make_report([EVIL], [read, lost], EVIL)
 
 
@@ -140,10 +140,10 @@ def test_fields_that_are_not_there_are_not_known() -> None:
 
 
 def test_clusters_that_were_not_reached() -> None:
-    lost = {"name": "west", "reached": False, "message": "timed out"}
+    lost = {"name": "west", "reached": False, "reason": "timed out"}
     made = _report.make_report(["east", "west", "north"], [state(row()), lost])
     assert made.missing == ["west", "north"]
-    assert [c.message for c in made.clusters] == ["", "timed out", _report.NOT_TRIED]
+    assert [c.reason for c in made.clusters] == ["", "timed out", _report.NOT_TRIED]
     assert made.verdict.startswith("2 of 3 clusters not reached; no node of 1 differs")
     assert made.status == "bad"
 
@@ -401,7 +401,7 @@ def test_markdown_is_short_even_where_everything_is_wrong() -> None:
     ]
     revisions = [{"revision": n, "who": words, "what": words} for n in range(99)]
     read = state(*rows, sharing={"findings": findings}, history={"revisions": revisions})
-    lost = [{"name": f"c{n}", "message": words} for n in range(99)]
+    lost = [{"name": f"c{n}", "reason": words} for n in range(99)]
     assert len(as_markdown(report(read, *lost), MADE)) < 40_000
 
 
