@@ -77,7 +77,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             if options.clusters:
-                return clusters.run(options.clusters, options.nodes, Path(folder), say)
+                name = f"clusters-{options.clusters}x{options.nodes}.json"
+                out = options.out or FOLDER / name
+                return clusters.run(options.clusters, options.nodes, Path(folder), out, say)
             return run(options, Path(folder))
     except (Failed, subprocess.CalledProcessError) as error:
         print(f"bench.py: {error}", file=sys.stderr)

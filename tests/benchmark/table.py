@@ -15,8 +15,8 @@ from ansible_collections.gpufleet.sharing.tests.benchmark.results import (
 
 NOTE = (
     "Seconds from the first request to the last answer by the API server's clock, * of the whole"
-    " program.\n~ worked out from some nodes. Then requests (writes), bytes received, and the memory"
-    " of the largest process."
+    " program.\n~ worked out from some nodes. Below: requests (writes), bytes received, and the"
+    " memory of the largest process."
 )
 
 
