@@ -18,6 +18,7 @@ from ansible_collections.gpufleet.sharing.tests.benchmark.benchlab import (
 from ansible_collections.gpufleet.sharing.tests.benchmark.contenders import (
     AGENT,
     LABEL,
+    NO_SAMPLE,
     Contender,
     Door,
     Sample,
@@ -122,7 +123,9 @@ class Labels:
         """Count the bytes of each contender."""
         with relayed(self._lab) as gate:
             for contender in contenders:
-                sample = max(contender.relay_sample, contender.sample)
+                sample = contender.sample
+                if contender.relay_sample != NO_SAMPLE:
+                    sample = contender.relay_sample
                 for column, cell in self._work(contender, gate, sample).items():
                     self._relayed[contender.name, column] = cell
 
@@ -267,8 +270,7 @@ def label_beside(lab: BenchLab, neighbour: Neighbour) -> list[float]:
 
 def measure_sweep(lab: BenchLab, results: Results, say: Callable[[str], None]) -> None:
     """Time the raw client with other numbers of threads, and with short answers."""
-    short = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
-    for accept, kind in ((raw.JSON, "whole nodes"), (short, "metadata")):
+    for accept, kind in ((raw.JSON, "whole nodes"), (raw.SHORT, "metadata")):
         for threads in (4, 8, 16, 32):
             todo = list(all_with(lab.fleet.names, fresh_value(lab)).items())
 

@@ -15,7 +15,7 @@ from ansible_collections.gpufleet.sharing.tests.benchmark.results import (
 
 NOTE = (
     "Seconds from the first request to the last answer by the API server's clock, * of the whole"
-    " program.\n~ worked out from some nodes. Below: requests (writes), bytes received, and the"
+    " program, in the best\nround. ~ worked out from some nodes. Below: requests (writes), bytes received, and the"
     " memory of the largest process."
 )
 
