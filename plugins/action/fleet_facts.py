@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from ansible.errors import AnsibleActionFail
@@ -44,7 +45,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 inventory,
                 hostvars,
             )
-            fleet = read_fleet(inventory, selection).as_dict()
+            fleet = as_text(read_fleet(inventory, selection).as_dict())
         except SharingError as error:
             raise AnsibleActionFail(str(error)) from None
         return result | {"changed": False, "ansible_facts": {"gpu_sharing_fleet": fleet}}
+
+
+def as_text(fleet: Mapping[str, object]) -> str:
+    """The fleet as JSON: of a structure, Ansible would look at each of the thousands of values
+    whenever it is used.
+    """
+    return json.dumps(fleet, separators=(",", ":"))

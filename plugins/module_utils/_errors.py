@@ -42,9 +42,14 @@ class ClusterError(SharingError):
     """
 
     def __init__(
-        self, message: str, status: int = 0, said: str = "", retry_after: float = 0.0
+        self,
+        message: str,
+        status: int = 0,
+        said: str = "",
+        retry_after: float = 0.0,
+        problems: Sequence[str] = (),
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, problems)
         self.status = status
         self.said = said
         self.retry_after = retry_after

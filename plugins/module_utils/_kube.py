@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlencode
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError, some
+from ansible_collections.gpufleet.sharing.plugins.module_utils._pace import Pace
 from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
 if TYPE_CHECKING:
@@ -32,10 +33,12 @@ try:
     import kubernetes
     import urllib3
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client as core_client
+    from urllib3 import Retry
 
     IMPORT_ERROR = ""
 except ImportError as import_error:
     kubernetes = None
+    Retry = object
     IMPORT_ERROR = str(import_error)
 
 Json = dict[str, object]
@@ -49,7 +52,10 @@ PAGE = 500
 CONCURRENCY = 16
 CONFLICTS = 4  # with others, after which a write is tried again
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
-_TIMEOUT = 60.0
+_METADATA = _METADATA_LIST.replace("List;", ";")
+_CONNECT_TIMEOUT = 10.0
+_READ_TIMEOUT = 60.0
+_PATIENCE = 120.0  # with a server that asks to be left alone, for each request
 _WATCH_SECONDS = 50  # the server ends a watch before our patience for silence ends
 
 
@@ -66,6 +72,7 @@ class Cluster:
         self.requests = 0
         self._date = ""
         self._counting = Lock()
+        self._pace = Pace(CONCURRENCY)
 
     def now(self) -> datetime:
         """The API server's time, of its last answer: clocks of controller and nodes may differ."""
@@ -158,20 +165,24 @@ class Cluster:
         """One whose answer was lost is asked for again, so 409 may be about our own object."""
         return self._request("POST", path, body=body)
 
-    def patch(self, path: str, body: Mapping[str, object]) -> Json:
+    def patch(
+        self, path: str, body: Mapping[str, object], *, accept: str = "application/json"
+    ) -> Json:
         """A JSON merge patch: only the keys in body are touched, null removes one.
 
         One that does not care which version of the object it meets (guarded) is tried again after
         a conflict.
         """
-        if version_of(body):
-            return self._request("PATCH", path, body=body)
-        return again_after_conflict(lambda: self._request("PATCH", path, body=body))
+
+        def attempt() -> Json:
+            return self._request("PATCH", path, body=body, accept=accept)
+
+        return attempt() if version_of(body) else again_after_conflict(attempt)
 
     def patch_if_there(self, path: str, body: Mapping[str, object]) -> None:
-        """Like patch, but an object that is gone is fine."""
+        """Like patch, but an object that is gone is fine. No more than metadata is sent back."""
         try:
-            self.patch(path, body)
+            self.patch(path, body, accept=_METADATA)
         except ClusterError as error:
             if error.status != 404:
                 raise
@@ -211,11 +222,14 @@ class Cluster:
         self._request("POST", path, body=body, again=False)
 
     def for_each(self, names: list[str], action: Callable[[str], object]) -> dict[str, str]:
-        """Run an action for each name, some at a time. Returns the failures: {name: message}."""
+        """Run an action for each name, some at a time, fewer when the server asks us to slow down.
+        Returns the failures: {name: message}.
+        """
 
         def attempt(name: str) -> str:
             try:
-                action(name)
+                with self._pace.turn():
+                    action(name)
             except ClusterError as error:
                 return str(error)
             return ""
@@ -238,7 +252,8 @@ class Cluster:
             raise ClusterError(
                 f"{len(failures)} of {len(metadata)} nodes could not be written"
                 f" ({some(sorted(failures))}): {min(failures.values())} The others are done; run"
-                " again to finish."
+                " again to finish.",
+                problems=[f"{node}: {failures[node]}" for node in sorted(failures)],
             )
 
     def _request(
@@ -281,13 +296,34 @@ class Cluster:
                 self.server + path + ("?" + filled if filled else ""),
                 body=_encode(body) if body is not None else None,
                 headers=headers,
-                **{"retries": _retries(reached=self._reached or bool(self._date)), **options},
-                timeout=_TIMEOUT,
+                **{"retries": self._retries(), **options},
+                timeout=urllib3.Timeout(connect=_CONNECT_TIMEOUT, read=_READ_TIMEOUT),
             )
         except urllib3.exceptions.HTTPError as error:
             raise ClusterError(
                 f"The API server {self.server} cannot be reached: {_reason(error)}."
             ) from error
+
+    def _retries(self) -> urllib3.Retry:
+        """Try again when the server asks for it, after a broken connection and after a fault of
+        the server: every object that we create has a name of its own, so nothing is made twice. A
+        server that was reached before may be restarting: some 20 seconds are given to it.
+        """
+        reached = self._reached or bool(self._date)
+        return _Retry(
+            total=12,
+            connect=8 if reached else 2,
+            read=3,
+            status=8,
+            status_forcelist=(429, 500, 502, 503, 504),
+            allowed_methods=None,
+            backoff_factor=0.25,
+            backoff_max=4,
+            respect_retry_after_header=True,
+            raise_on_status=False,
+            slow_down=self._pace.slow_down,
+            until=time.monotonic() + _PATIENCE,
+        )
 
     def _answer(self, method: str, path: str, status: int, data: bytes) -> Json:
         try:
@@ -308,6 +344,39 @@ class Cluster:
         said = " ".join([said, *_budgets(document)])
         text = f"{method} {path} on {self.server} failed ({status}): {said}"
         raise ClusterError(text, status, said, _retry_after(document))
+
+
+class _Retry(Retry):  # type: ignore[misc]
+    """Tells when the server asks us to slow down, which is not counted as a failure for a while."""
+
+    def __init__(
+        self, *args: object, slow_down: Callable[[float], None], until: float, **options: object
+    ) -> None:
+        """slow_down is given the seconds that the server names; until is of time.monotonic()."""
+        super().__init__(*args, **options)
+        self._slow_down, self._until = slow_down, until
+
+    def new(self, **options: object) -> _Retry:
+        made: _Retry = super().new(slow_down=self._slow_down, until=self._until, **options)
+        return made
+
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: urllib3.BaseHTTPResponse | None = None,
+        *args: object,
+        **options: object,
+    ) -> _Retry:
+        start = self
+        if response is not None and response.status == 429:
+            wait = float(self.get_retry_after(response) or 0)
+            self._slow_down(wait)
+            patient = time.monotonic() + wait < self._until
+            more = {"total": self.total + 1, "status": self.status + 1} if patient else {"total": 0}
+            start = self.new(**more)
+        following: _Retry = super(_Retry, start).increment(method, url, response, *args, **options)
+        return following
 
 
 if TYPE_CHECKING:
@@ -391,25 +460,6 @@ def _read_date(text: str) -> datetime | None:
     except (ValueError, TypeError):
         return None
     return date if date.tzinfo else date.replace(tzinfo=UTC)
-
-
-def _retries(*, reached: bool) -> urllib3.Retry:
-    """Try again when the server asks for it, after a broken connection and after a fault of
-    the server: every object that we create has a name of its own, so nothing is made twice. A
-    server that was reached before may be restarting: some 20 seconds are given to it.
-    """
-    return urllib3.Retry(
-        total=12,
-        connect=8 if reached else 2,
-        read=3,
-        status=8,
-        status_forcelist=(429, 500, 502, 503, 504),
-        allowed_methods=None,
-        backoff_factor=0.25,
-        backoff_max=4,
-        respect_retry_after_header=True,
-        raise_on_status=False,
-    )
 
 
 def _budgets(status: Json) -> list[str]:

@@ -30,7 +30,9 @@ BURST = 0.05  # seconds in which changes that come together are gathered
 
 
 class LiveFleet:
-    """What a rollout looks at. It is read at once; followed from start to stop."""
+    """What a rollout looks at. It is read at once, pods only when they are asked for; followed from
+    start to stop.
+    """
 
     def __init__(self, cluster: _kube.Cluster, namespace: str, config_map: str) -> None:
         self._cluster = cluster
@@ -41,15 +43,25 @@ class LiveFleet:
         self._changed: set[str] = set()
         self._nodes: dict[str, NodeState] = {}
         self._pods: dict[str, dict[str, OperandPod]] = {}
-        pods = _kube.namespaced("pods", namespace)
-        selector = f"app in ({','.join(OPERAND_APPS)})"
-        self._mirrors = (
-            Mirror(cluster, _kube.NODES, node_state, self._on_node),
-            Mirror(cluster, pods, operand_pod, self._on_pod, labels=selector),
-        )
+        self._pods_path = _kube.namespaced("pods", namespace)
+        self._of_nodes = Mirror(cluster, _kube.NODES, node_state, self._on_node)
+        self._of_pods: Mirror[OperandPod] | None = None
         self._config_map = self._read_config_map()
 
+    def look_at_pods(self) -> None:
+        """Read the plugin's pods, if they have not been read yet: two or three for each node."""
+        if self._of_pods is None:
+            selector = f"app in ({','.join(OPERAND_APPS)})"
+            self._of_pods = Mirror(
+                self._cluster, self._pods_path, operand_pod, self._on_pod, labels=selector
+            )
+
+    @property
+    def _mirrors(self) -> list[Mirror[NodeState] | Mirror[OperandPod]]:
+        return [self._of_nodes, *([self._of_pods] if self._of_pods else [])]
+
     def start(self) -> None:
+        self.look_at_pods()
         for mirror in self._mirrors:
             mirror.start()
 

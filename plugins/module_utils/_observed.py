@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from sys import intern
 from typing import TypedDict
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import (
@@ -24,6 +25,7 @@ GFD_APP = "gpu-feature-discovery"
 MPS_APP = "nvidia-device-plugin-mps-control-daemon"
 OPERAND_APPS = (PLUGIN_APP, GFD_APP, MPS_APP)  # whose pods read profiles
 CONFIG_MANAGER = "config-manager"
+OURS = "gpufleet.sharing/"
 
 
 def dig(document: object, *path: str) -> object:
@@ -66,19 +68,30 @@ def read_time(text: str) -> datetime | None:
 
 
 def node_state(document: object) -> NodeState:
-    """A node: its labels, annotations, nvidia.com/ resources and readiness."""
-    allocatable = mapping_at(document, "status", "allocatable")
+    """A node: its nvidia.com/ labels and resources, our annotations, and its readiness.
+
+    Whatever else a node carries is many times that, so it is not kept.
+    """
+    allocatable = _entries(document, RESOURCE_PREFIX, "status", "allocatable")
     return NodeState(
         name=name_of(document),
-        labels=mapping_at(document, "metadata", "labels"),
-        annotations=mapping_at(document, "metadata", "annotations"),
-        allocatable={
-            resource: read_quantity(quantity)
-            for resource, quantity in allocatable.items()
-            if resource.startswith(RESOURCE_PREFIX)
-        },
+        labels=_entries(document, RESOURCE_PREFIX, "metadata", "labels"),
+        annotations=_entries(document, OURS, "metadata", "annotations"),
+        allocatable={name: read_quantity(quantity) for name, quantity in allocatable.items()},
         ready=is_true(document, "Ready"),
     )
+
+
+def _entries(document: object, prefix: str, *path: str) -> dict[str, str]:
+    """The entries of a mapping whose keys begin with a prefix. Thousands of nodes have the same
+    ones, which are held once.
+    """
+    found = dig(document, *path)
+    if not isinstance(found, Mapping):
+        return {}
+    return {
+        intern(key): intern(str(value)) for key, value in found.items() if key.startswith(prefix)
+    }
 
 
 def is_true(document: object, condition: str) -> bool:

@@ -362,6 +362,7 @@ def check_versioned_names(names: Iterable[str]) -> None:
         raise joined(ProfileError, problems)
 
 
+@lru_cache
 def config_hash(text: str) -> str:
     """Twelve hexadecimal digits that name what a configuration file says, whatever its layout and
     comments. A file that the plugin would refuse, or partly ignore, is named by its bytes.

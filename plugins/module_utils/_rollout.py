@@ -180,19 +180,35 @@ def plan_rollout(targets: Iterable[Target], observed: Observation) -> RolloutPla
     return RolloutPlan(steps, before, after, labels, refresh)
 
 
-def _step(target: Target, observed: Observation) -> Step:
+def needs_pods(targets: Iterable[Target], observed: Observation) -> bool:
+    """Whether plan_rollout has to know the pods. It has not where all nodes are as they should be,
+    which is the common case, and pods are many.
+    """
+    return any(_sure_step(target, observed) is None for target in targets)
+
+
+def _sure_step(target: Target, observed: Observation) -> Step | None:
+    """What a node needs, where this does not depend on its pods."""
     node = observed.nodes.get(target.node)
     if node is None or not node.ready:
         return Step.SKIP
+    if _label(node) != target.label or _annotated(node) != target.hash:
+        return None
+    sure = _is_new(target, observed.config_map) or judge(node, target.profile, target.gpus).ok
+    return Step.NOTHING if sure else None
+
+
+def _step(target: Target, observed: Observation) -> Step:
+    if (sure := _sure_step(target, observed)) is not None:
+        return sure
+    node = observed.nodes[target.node]
     flip = _label(node) != target.label
     pods = _staying(observed, target.node)
     current = _started_after_content(pods, target, observed.config_map)
     new = _is_new(target, observed.config_map)
     if not flip and _annotated(node) == target.hash:
         # A key that had other content for a while: a plugin that started then has loaded that.
-        doubtful = bool(pods) and not current and not new
-        off = doubtful and not judge(node, target.profile, target.gpus).ok
-        return Step.RESTART if off else Step.NOTHING
+        return Step.RESTART if pods and not current else Step.NOTHING
     if flip:
         certain = not pods or current or new
         return Step.FLIP if certain else Step.RESTART

@@ -67,6 +67,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
     Step,
     Target,
     cut,
+    needs_pods,
     plan_rollout,
 )
 
@@ -122,6 +123,9 @@ class Run:
         self._targets = self._make_targets(observed.nodes)
         held = self._admit(observed.nodes)
         waiting = {node: target for node, target in self._targets.items() if node not in held}
+        if needs_pods(waiting.values(), observed):
+            self._live.look_at_pods()
+            observed = self._live.observe()
         self._plan = plan_rollout(waiting.values(), observed)
         self._held = sorted(held)
         self._batches = cut(work_of(self._plan, self._targets), settings.batches)

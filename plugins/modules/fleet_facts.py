@@ -50,17 +50,13 @@ ansible_facts:
   returned: success
   contains:
     gpu_sharing_fleet:
-      description: The clusters and nodes.
-      type: dict
-      contains:
-        clusters: {description: Inventory names of the clusters., type: list, elements: str}
-        nodes:
-          description: >-
-            The nodes, each with its C(name) in Kubernetes, C(host) in the inventory, C(cluster),
-            C(group), C(profile), C(gpus)
-            and whether it is C(selected).
-          type: list
-          elements: dict
+      description: >-
+        The clusters and nodes, as the filter P(gpufleet.sharing.fleet#filter) gives them, but as
+        JSON: of thousands of nodes in variables, Ansible would look at each value at each use.
+      type: str
+      sample: >-
+        {"clusters":["prod-eu"],"nodes":[{"name":"gpu-01","host":"eu-gpu-01","cluster":"prod-eu",
+        "group":"dev_gpus","profile":"dev","gpus":null,"selected":true}]}
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -94,7 +94,7 @@ totals:
   type: dict
   returned: always
 table:
-  description: The same for people, a line each.
+  description: The same for people, a line each; of many nodes, sums and the first that differ.
   type: list
   elements: str
   returned: always
@@ -111,7 +111,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError, some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import node_state
-from ansible_collections.gpufleet.sharing.plugins.module_utils._table import format_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._verdict_view import (
+    total,
+    verdict_table,
+)
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -129,7 +132,6 @@ SPEC: Spec = {
     "profiles": {"type": "dict", "required": True},
     "default_profile": {"type": "str", "required": True},
 }
-COLUMNS = ("node", "group", "profile", "physical", "replicas", "expected", "actual", "problem")
 
 
 def row(node: dict[str, object], profile: _profiles.Profile, verdict: Verdict) -> dict[str, object]:
@@ -159,10 +161,6 @@ def judge_one(
     return row(node, profile, judge(states[name], profile, gpus))
 
 
-def total(rows: list[dict[str, object]], column: str) -> int:
-    return sum(int(str(entry[column])) for entry in rows if entry[column] is not None)
-
-
 def run(module: AnsibleModule) -> dict[str, object]:
     profiles = _profiles.known_profiles(module.params["profiles"])
     default = module.params["default_profile"]
@@ -184,7 +182,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
         "nodes": rows,
         "differing": {str(entry["node"]): entry["problem"] for entry in rows if entry["problem"]},
         "totals": {column: total(rows, column) for column in ("physical", "expected", "actual")},
-        "table": format_table(COLUMNS, rows),
+        "table": verdict_table(rows),
     }
 
 

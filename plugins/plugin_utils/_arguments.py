@@ -9,6 +9,7 @@ Each function raises ArgumentError with what was given, in YAML's terms, and wha
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -113,13 +114,21 @@ def _label(where: str, name: object, value: object) -> str:
 
 def nodes_of_cluster(whole: object, cluster: str) -> list[dict[str, object]]:
     """The nodes of one cluster of the fleet, without their cluster."""
-    everything = _required("the input", mapping("the input", whole, FLEET), "nodes")
+    read = _from_json(whole) if isinstance(whole, str) else whole
+    everything = _required("the input", mapping("the input", read, FLEET), "nodes")
     found = _nodes("nodes", everything, "a list of nodes")
     return [
         {text("a name in a node", name): said for name, said in node.items() if name != "cluster"}
         for at, node in enumerate(found)
         if text(f"nodes[{at}].cluster", _required(f"nodes[{at}]", node, "cluster")) == cluster
     ]
+
+
+def _from_json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def nodes(value: object) -> list[Mapping[object, object]]:

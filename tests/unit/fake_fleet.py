@@ -53,6 +53,7 @@ class FakeFleet:
     on_wait: list[Callable[[], object]] = field(default_factory=list)  # told once, at a wait
     trouble: str = ""
     touched: list[set[str]] = field(default_factory=list)  # nodes that are off, at each wait
+    looked_at_pods: bool = True
     _loaded: dict[str, str] = field(default_factory=dict)  # what its plugin serves, by node
     _label: dict[str, str | None] = field(default_factory=dict)  # that its plugin follows
     _due: dict[str, float] = field(default_factory=dict)  # when a node shows it
@@ -66,14 +67,18 @@ class FakeFleet:
         return self.seconds
 
     def start(self) -> None:
+        self.look_at_pods()
+
+    def stop(self) -> None:
         pass
 
-    stop = start
+    def look_at_pods(self) -> None:
+        self.looked_at_pods = True
 
     def observe(self) -> _rollout.Observation:
         nodes = [_observed.node_state(item) for item in self._below(NODES)]
         pods: dict[str, list[_observed.OperandPod]] = {}
-        for pod in _observed.operand_pods(self._below(PODS)):
+        for pod in _observed.operand_pods(self._below(PODS) if self.looked_at_pods else []):
             pods.setdefault(pod.node, []).append(pod)
         return _rollout.Observation({node.name: node for node in nodes}, pods, self._config_map)
 

@@ -17,6 +17,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils import (
     _errors,
     _guard,
     _kube,
+    _pace,
     _rollout,
 )
 
@@ -156,6 +157,7 @@ class FakeCluster:
                 del self.pods[name]
 
     for_each = _kube.Cluster.for_each
+    _pace = _pace.Pace(4)
 
     def cordoned(self) -> dict[str, bool]:
         """Whether the cordon is ours, by cordoned node."""

@@ -44,6 +44,7 @@ def scene() -> Iterator[Scene]:
     put_pod(api, "p1", "n1")
     put_pod(api, "other", "n1", "dcgm-exporter")
     live = LiveFleet(api.cluster, "gpu-operator", "device-plugin-config")
+    live.look_at_pods()
     yield api, live
     live.stop()
     api.hang_up()

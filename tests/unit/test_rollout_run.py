@@ -102,6 +102,7 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
 
     def live(*_arguments: object) -> FakeFleet:
         found.fleet.refresh_config_map()
+        found.fleet.looked_at_pods = False
         return found.fleet
 
     monkeypatch.setattr(_rollout_run, "LiveFleet", live)

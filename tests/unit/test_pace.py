@@ -1,0 +1,214 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How many requests go at a time, by a clock of our own; and against a server that says 429."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+import urllib3
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._pace import LEAST_HOLD, Pace
+
+NAMES = [f"n{number}" for number in range(60)]
+
+
+class Clock:
+    seconds = 0.0
+
+    def now(self) -> float:
+        return self.seconds
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def turns(pace: Pace, count: int) -> None:
+    for _turn in range(count):
+        with pace.turn():
+            pass
+
+
+def test_pace_halves_once_a_burst_and_recovers(clock: Clock) -> None:
+    pace = Pace(16, clock.now)
+    for _answer in range(16):
+        pace.slow_down(1)
+    assert pace.allowed == 8
+    clock.seconds = 1
+    pace.slow_down(0)
+    assert pace.allowed == 4
+    clock.seconds += LEAST_HOLD
+    turns(pace, 4)
+    assert 4.5 < pace.allowed <= 5
+    turns(pace, 500)
+    assert pace.allowed == 16
+
+
+def test_pace_never_stops_for_good(clock: Clock) -> None:
+    pace = Pace(2, clock.now)
+    for _time in range(9):
+        pace.slow_down(1)
+        clock.seconds += 1
+    assert pace.allowed == 1
+    turns(pace, 1)
+
+
+def test_pace_lets_no_more_go_than_allowed() -> None:
+    pace = Pace(2)
+    third = threading.Event()
+
+    def take() -> None:
+        with pace.turn():
+            third.set()
+
+    with ExitStack() as held:
+        held.enter_context(pace.turn())
+        with pace.turn():
+            thread = threading.Thread(target=take, daemon=True)
+            thread.start()
+            assert not third.wait(0.05)
+        assert third.wait(5)
+    thread.join(5)
+
+
+def test_pace_holds_all_while_the_server_wants_rest() -> None:
+    pace = Pace(4)
+    pace.slow_down(LEAST_HOLD)
+    began = time.monotonic()
+    turns(pace, 1)
+    assert time.monotonic() - began >= LEAST_HOLD * 0.9
+
+
+class Server:
+    """An HTTP server whose answer is asked for: a status, and the Retry-After beside it."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[str], tuple[int, str]] = lambda _path: (200, "")
+        self.asked: list[tuple[str, float]] = []
+        self.busy = self.most_busy = 0
+        self.lock = threading.Lock()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_PATCH(self) -> None:
+                outer.handle(self)
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+    def handle(self, request: BaseHTTPRequestHandler) -> None:
+        request.rfile.read(int(request.headers["Content-Length"]))
+        path = request.path.partition("?")[0]
+        with self.lock:
+            self.asked.append((path, time.monotonic()))
+            self.busy += 1
+            self.most_busy = max(self.most_busy, self.busy)
+            status, retry_after = self.answer(path)
+        time.sleep(0.002)
+        body = json.dumps({"message": f"status {status}"}).encode()
+        request.send_response(status)
+        request.send_header("Content-Length", str(len(body)))
+        if retry_after:
+            request.send_header("Retry-After", retry_after)
+        request.end_headers()
+        with self.lock:
+            self.busy -= 1
+        request.wfile.write(body)
+
+    @property
+    def cluster(self) -> _kube.Cluster:
+        configuration = SimpleNamespace(auth_settings=dict)
+        pool = urllib3.PoolManager(maxsize=_kube.CONCURRENCY)
+        rest = SimpleNamespace(pool_manager=pool)
+        api = SimpleNamespace(rest_client=rest, configuration=configuration, default_headers={})
+        port = self.http.server_address[1]
+        return _kube.Cluster(cast("_kube.ApiClient", api), f"http://127.0.0.1:{port}")
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    found = Server()
+    yield found
+    found.http.shutdown()
+    found.http.server_close()
+
+
+def patch_all(cluster: _kube.Cluster) -> None:
+    cluster.patch_nodes({name: {"labels": {"a": "b"}} for name in NAMES})
+
+
+def test_bulk_is_many_at_a_time(server: Server) -> None:
+    patch_all(server.cluster)
+    assert Counter(path.rpartition("/")[2] for path, _time in server.asked) == Counter(NAMES)
+    assert 1 < server.most_busy <= _kube.CONCURRENCY
+
+
+def test_bulk_does_as_the_server_asks(server: Server) -> None:
+    """A burst of 429: nothing is asked for until the time that the server named, then all is
+    done.
+    """
+    refused: list[float] = []
+
+    def answer(_path: str) -> tuple[int, str]:
+        if len(server.asked) < 10 or len(refused) >= 5:
+            return 200, ""
+        refused.append(time.monotonic())
+        return 429, "1"
+
+    server.answer = answer
+    cluster = server.cluster
+    patch_all(cluster)
+    done = Counter(path for path, _time in server.asked)
+    assert len(done) == len(NAMES)
+    under_way = _kube.CONCURRENCY  # sent before the answer was read
+    later = [at for _path, at in server.asked if at > refused[0]][under_way:]
+    assert min(later) - refused[0] >= 0.9
+    assert cluster._pace.allowed < _kube.CONCURRENCY
+
+
+@pytest.mark.parametrize(("status", "patient"), [(429, True), (503, False)])
+def test_bulk_is_more_patient_with_429_than_with_faults(
+    server: Server, status: int, patient: bool
+) -> None:
+    retries = server.cluster._retries()
+    answer = urllib3.HTTPResponse(status=status)
+    for _time in range(8):
+        retries = retries.increment("PATCH", "/", answer)
+    if patient:
+        retries.increment("PATCH", "/", answer)
+    else:
+        with pytest.raises(urllib3.exceptions.MaxRetryError):
+            retries.increment("PATCH", "/", answer)
+
+
+def test_bulk_does_not_wait_for_hours(server: Server) -> None:
+    server.answer = lambda _path: (429, "86400")
+    with pytest.raises(ClusterError, match=r"\(429\)"):
+        server.cluster.patch("/api/v1/nodes/n1", {"metadata": {}})
+
+
+def test_bulk_names_each_node_that_failed(server: Server) -> None:
+    bad = {f"/api/v1/nodes/{name}" for name in NAMES[::20]}
+    server.answer = lambda path: (422 if path in bad else 200, "")
+    with pytest.raises(ClusterError, match="3 of 60 nodes") as caught:
+        patch_all(server.cluster)
+    assert [line.partition(":")[0] for line in caught.value.problems] == ["n0", "n20", "n40"]
+    assert len({path for path, _time in server.asked}) == len(NAMES)

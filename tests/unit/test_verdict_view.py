@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is shown of a fleet's slots does not grow with the fleet."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._verdict_view import (
+    MOST_NODES,
+    total,
+    verdict_table,
+)
+
+
+def rows(count: int, differing: int = 0, group: str = "dev_gpus") -> list[dict[str, object]]:
+    return [
+        {
+            "node": f"{group}-{number:04}",
+            "group": group,
+            "profile": "dev",
+            "physical": 2,
+            "replicas": 8,
+            "expected": 16,
+            "actual": 4 if number < differing else 16,
+            "problem": "has 4 slots" if number < differing else "",
+        }
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize("count", [0, 1, MOST_NODES])
+def test_few_nodes_are_a_line_each(count: int) -> None:
+    assert len(verdict_table(rows(count))) == 2 + count
+
+
+def test_many_nodes_are_a_line_for_each_group() -> None:
+    found = verdict_table([*rows(3000), *rows(2000, group="prod_gpus")])
+    assert [line.split() for line in found] == [
+        ["group", "profile", "nodes", "physical", "replicas", "expected", "actual", "differing"],
+        [*(line for line in found[1].split())],
+        ["dev_gpus", "dev", "3000", "6000", "8", "48000", "48000", "0"],
+        ["prod_gpus", "dev", "2000", "4000", "8", "32000", "32000", "0"],
+    ]
+
+
+def test_many_nodes_name_those_that_differ() -> None:
+    found = verdict_table(rows(5000, differing=25))
+    assert found[2].split() == ["dev_gpus", "dev", "5000", "10000", "8", "80000", "79700", "25"]
+    named = [line.split()[0] for line in found if line.startswith("dev_gpus-")]
+    assert named == [f"dev_gpus-{number:04}" for number in range(MOST_NODES)]
+    assert found[-1] == "and 5 more that differ; all are in the result"
+
+
+def test_total_leaves_out_what_is_not_known() -> None:
+    assert total([{"physical": None}, {"physical": 2}], "physical") == 2
