@@ -267,4 +267,4 @@ PEERS = (
     Contender(K8S_LOOP, k8s_loop, sample=(1, 12), relay_sample=(1, 4), once=True),
 )
 # Of a short run
-FEW = tuple(contender for contender in CONTENDERS if contender.name in (RAW, MODULE, KUBECTL))
+FEW = tuple(contender for contender in CONTENDERS if contender.name in (RAW, MODULE))

@@ -168,18 +168,21 @@ class Labels:
 def measure_labels(
     lab: BenchLab,
     contenders: Sequence[Contender],
+    counted: Sequence[Contender],
     rounds: int,
     results: Results,
     say: Callable[[str], None],
 ) -> None:
-    """Fill the columns about labels. The simulator is stopped before: what reacts to labels takes
-    the processor from whoever is measured.
+    """Fill the columns about labels, and count the bytes of some contenders.
+
+    The simulator is stopped before: what reacts to labels takes the processor from whoever is
+    measured.
     """
     labels = Labels(lab, say)
     lab.stop_simulator()
     for _round in range(rounds):
         labels.round(contenders)
-    labels.relay_round(contenders)
+    labels.relay_round(counted)
     wall = {contender.name: not contender.agent for contender in contenders}
     for name, column, cell in labels.results():
         results.add(name, column, cell, wall=wall[name])
@@ -188,16 +191,17 @@ def measure_labels(
 def measure_reads(
     lab: BenchLab,
     contenders: Sequence[Contender],
+    counted: Sequence[Contender],
     rounds: int,
     results: Results,
     say: Callable[[str], None],
 ) -> None:
-    """Fill the columns about reading, on the settled fleet."""
+    """Fill the columns about reading, on the settled fleet, and count the bytes of some."""
     for contender in contenders:
         if contender.read:
             say(f"{contender.name}, {READ}")
-            turns = 1 if contender.once else rounds
-            cell, _events = repeat(lab, contender.read, turns, contender.agent)
+            turns, count = 1 if contender.once else rounds, contender in counted
+            cell, _events = repeat(lab, contender.read, turns, contender.agent, count=count)
             results.add(contender.name, READ, cell, wall=not contender.agent)
     say(ROLLOUT)
     cell, events = repeat(lab, plan_rollout, rounds, AGENT)

@@ -35,8 +35,8 @@ ORDER = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One kind of work by one contender. Seconds are those of the best round, and wall is the time
-    of the whole program in it; bytes received are as on the wire, memory is in bytes, of the largest
+    """One kind of work by one contender. Seconds are those of the best round, and wall is what the
+    whole program took in it; bytes received are as on the wire, memory is in bytes, of the largest
     process; None: not measured. sampled: worked out from some nodes.
     """
 
@@ -105,7 +105,7 @@ def load(path: Path) -> Results:
 
 
 def merged(rounds: Sequence[Cell], relayed: Cell | None = None) -> Cell:
-    """One cell of several rounds: the best seconds, since whatever else a machine does can only cost
+    """One cell of several rounds: the best seconds, since what else a machine does can only cost
     time, the worst of everything else, and what a round through the relay has received.
     """
     best = min(rounds, key=lambda cell: cell.seconds)
