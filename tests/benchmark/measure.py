@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from urllib.parse import urlsplit
 
 from ansible_collections.gpufleet.sharing.tests.benchmark import raw
@@ -277,15 +278,7 @@ def measure_sweep(lab: BenchLab, results: Results, say: Callable[[str], None]) -
     for accept, kind in ((raw.JSON, "whole nodes"), (raw.SHORT, "metadata")):
         for threads in (4, 8, 16, 32):
             todo = list(all_with(lab.fleet.names, fresh_value(lab)).items())
-
-            def work(
-                door: Door,
-                todo: list[tuple[str, str]] = todo,
-                threads: int = threads,
-                accept: str = accept,
-            ) -> Finished:
-                return raw_job(door, patches=todo, threads=threads, accept=accept)
-
+            work = partial(raw_job, patches=todo, threads=threads, accept=accept)
             name = f"{threads} threads, answers: {kind}"
             say(f"{RAW}, {name}")
             results.sweep[name] = take(straight(lab), work, raw.AGENT).cell.seconds
