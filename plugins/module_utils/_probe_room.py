@@ -135,12 +135,9 @@ class Room:
 
     def clean(self, *, check: bool) -> dict[str, object]:
         """Remove the namespace with all that is in it, whoever is at work there; one that is
-        prepared stays, with what is at work there. Returns whether there was something, and what.
+        prepared stays. Returns whether there was something, and what.
         """
-        if self._prepared:
-            left = [] if check else self.sweep()
-            return {"changed": bool(left), "cleaned": left}
-        document = self.cluster.find(self._path)
+        document = None if self._prepared else self.cluster.find(self._path)
         if document is None or not _is_ours(document) or _is_leaving(document):
             return {"changed": False, "cleaned": []}
         if not check:

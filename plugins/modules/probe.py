@@ -147,7 +147,7 @@ options:
   clean:
     description: >-
       Whether nothing is probed, and the namespace is removed, with all that runs which were killed,
-      or are at work, have in it. With O(prepared=true) only what killed runs have left is removed.
+      or are at work, have in it. Not with O(prepared=true).
     type: bool
     default: false
 extends_documentation_fragment:
@@ -230,7 +230,8 @@ unproved:
   type: dict
   returned: always
 cleaned:
-  description: Runs that had been killed, and whose remains were removed.
+  description: >-
+    Runs that had been killed, and whose remains were removed; the namespace with O(clean).
   type: list
   elements: str
   returned: always
