@@ -52,6 +52,7 @@ PAGE = 500
 CONCURRENCY = 16
 CONFLICTS = 4  # with others, after which a write is tried again
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+_METADATA = _METADATA_LIST.replace("List;", ";")
 _CONNECT_TIMEOUT = 10.0
 _READ_TIMEOUT = 60.0
 _PATIENCE = 120.0  # with a server that asks to be left alone, for each request
@@ -165,20 +166,24 @@ class Cluster:
         """One whose answer was lost is asked for again, so 409 may be about our own object."""
         return self._request("POST", path, body=body)
 
-    def patch(self, path: str, body: Mapping[str, object]) -> Json:
+    def patch(
+        self, path: str, body: Mapping[str, object], *, accept: str = "application/json"
+    ) -> Json:
         """A JSON merge patch: only the keys in body are touched, null removes one.
 
         One that does not care which version of the object it meets (guarded) is tried again after
         a conflict.
         """
-        if version_of(body):
-            return self._request("PATCH", path, body=body)
-        return again_after_conflict(lambda: self._request("PATCH", path, body=body))
+
+        def attempt() -> Json:
+            return self._request("PATCH", path, body=body, accept=accept)
+
+        return attempt() if version_of(body) else again_after_conflict(attempt)
 
     def patch_if_there(self, path: str, body: Mapping[str, object]) -> None:
-        """Like patch, but an object that is gone is fine."""
+        """Like patch, but an object that is gone is fine. No more than metadata is sent back."""
         try:
-            self.patch(path, body)
+            self.patch(path, body, accept=_METADATA)
         except ClusterError as error:
             if error.status != 404:
                 raise

@@ -160,7 +160,7 @@ def granted(role: dict[str, Any]) -> set[Permission]:
 
 def test_documented_roles_grant_exactly_what_an_existing_operator_needs() -> None:
     roles = [document for document in manifests() if "rules" in document]
-    asked = {"evict": True, "probe_prepared": True}
+    asked: dict[str, Any] = {"evict": True, "probe_prepared": True}
     everything = {each for purpose in PURPOSES for each in needed(purpose, **asked)}
     assert set().union(*map(granted, roles)) == everything
 

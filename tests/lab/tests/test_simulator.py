@@ -131,8 +131,8 @@ def test_edit_reaches_a_label_flip_late_unless_the_pod_is_annotated(client: Clie
     client.profiles({**PROFILES, "dev": slices(9)})
     client.label(NODE, "dev")  # at once: the old file is still mounted
     client.annotate_pods(OTHER)
+    client.settle(NODE, 16)  # and by then the other kubelet has read the file anew
     client.label(OTHER, "dev")
-    client.settle(NODE, 16)
     client.settle(OTHER, 18)
 
 
