@@ -127,7 +127,7 @@ def _on_node(document: object) -> tuple[Stage, str, str] | None:
     if not text_at(document, "spec", "nodeName"):
         return None
     statuses = list_at(document, "status", "containerStatuses")
-    running = statuses and all(dig(status, "state", "running") for status in statuses)
+    running = statuses and all(dig(s, "state", "running") is not None for s in statuses)
     if running and text_at(document, "status", "phase") == "Running":
         return Stage.RUNNING, "", ""
     for status in [*list_at(document, "status", "initContainerStatuses"), *statuses]:

@@ -122,10 +122,9 @@ class Prober:
         )
         pod = self._pods.pod(more)
         self.report.more = "waits" if pod.stage in OFF_NODE else "got a slot"
-        self._note(
-            blame_more(self._target, pod, self._manner.recount(self._target), self._manner.seconds)
-        )
-        self._all_run(names)
+        if self._all_run(names):  # otherwise it may have got the slot of one of them
+            now = self._manner.recount(self._target)
+            self._note(blame_more(self._target, pod, now, self._manner.seconds))
 
     def _all_run(self, names: Sequence[str]) -> bool:
         """Whether all pods run at this moment. Where not, why is noted."""
