@@ -60,8 +60,8 @@ class Times:
     long removals are waited for.
     """
 
-    beat: float = 5.0
-    silence: float = 16.0
+    beat: float = 3.0
+    silence: float = 10.0
     removal: float = 60.0
 
 
