@@ -14,7 +14,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 VERIFY, PROBE, SITE, UNINSTALL = PURPOSES = ("verify", "probe", "site", "uninstall")
-PLAN, HISTORY = READS = ("plan", "history")  # what site reads; what history_info reads
+# What site reads; what history_info reads; and the doctor, who does without what it may not read,
+# nodes aside.
+PLAN, HISTORY, DOCTOR = READS = ("plan", "history", "doctor")
 _READING = ("get", "list")
 HELM, EXISTING = MANAGES = ("helm", "existing")
 _WRITES = (SITE, UNINSTALL)
@@ -69,10 +71,29 @@ def required_permissions(scope: Scope, *, namespace_exists: bool) -> list[Permis
     if scope.purpose == HISTORY:
         revisions = Permission("list", *_REVISIONS, namespace=scope.namespace)
         return [revisions, Permission("list", "gpuclusters", _NVIDIA)]
+    if scope.purpose == DOCTOR:
+        return [Permission("list", "nodes")]
     if scope.purpose == PLAN:
         everything = _required(replace(scope, purpose=SITE), namespace_exists=namespace_exists)
         return sorted(each for each in everything if each.verb in _READING)
     return sorted(_required(scope, namespace_exists=namespace_exists))
+
+
+def looked_at(scope: Scope) -> list[Permission]:
+    """Everything that the doctor looks at, sorted."""
+    place = scope.namespace
+    return sorted(
+        [
+            *required_permissions(scope, namespace_exists=True),
+            Permission("list", "pods"),
+            Permission("list", "resourcequotas"),
+            Permission("list", "configmaps"),
+            Permission("list", "clusterpolicies", _NVIDIA),
+            Permission("list", "gpuclusters", _NVIDIA),
+            Permission("get", "configmaps", namespace=place, name=scope.config_map),
+            Permission("list", "daemonsets", "apps", namespace=place),
+        ]
+    )
 
 
 def _required(scope: Scope, *, namespace_exists: bool) -> Some:

@@ -22,9 +22,11 @@ options:
   purpose:
     description:
       - What is going to be done. Fails, naming each of them, where permissions for it are missing.
+      - With V(doctor) a cluster that is managed by a GPUCluster is not refused, since this is a
+        finding.
       - Not set, permissions are not asked for.
     type: str
-    choices: [verify, probe, site, uninstall, plan, history]
+    choices: [verify, probe, site, uninstall, plan, history, doctor]
   manage:
     description: As the variable C(gpu_operator_manage) says. With V(helm), Helm is looked for too.
     type: str
@@ -129,6 +131,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import dig, text_at
 from ansible_collections.gpufleet.sharing.plugins.module_utils._permissions import (
+    DOCTOR,
     EXISTING,
     MANAGES,
     PLAN,
@@ -219,13 +222,18 @@ def run(module: AnsibleModule) -> dict[str, object]:
     user = identity(cluster)
     if module.params["purpose"]:
         check_permissions(cluster, Scope(**{name: module.params[name] for name in SPEC}), user)
+    if module.params["purpose"] != DOCTOR:
+        refuse_gpu_cluster(cluster)
+    return {"changed": False, "server": cluster.server, "user": user, "version": version}
+
+
+def refuse_gpu_cluster(cluster: _kube.Cluster) -> None:
     if found := [text_at(item, "metadata", "name") for item in cluster.items(GPU_CLUSTERS)]:
         raise RefusedError(
             f"{cluster.server} is managed by a GPUCluster ({', '.join(found)}), where device"
             " plugin profiles do not exist."
             " Sharing profiles need a ClusterPolicy."
         )
-    return {"changed": False, "server": cluster.server, "user": user, "version": version}
 
 
 def main() -> None:
