@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 LAB ?= demo
+NODES ?= 200
+BENCH ?=
 FLEET ?= tests/lab/fleets/small.yml
 
 ROOT := $(CURDIR)
@@ -14,7 +16,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(ROOT)/.build/collections
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test lint sanity unit lab integration molecule \
-	format lab-build lab-up lab-down clean
+	bench bench-plot format lab-build lab-up lab-down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -51,6 +53,16 @@ integration: venv ## tests of modules, roles and playbooks on labs
 
 molecule: venv ## the molecule scenarios, on a lab
 	@$(CHECKS) molecule
+
+bench: lab-build ## measure it and others on a lab of NODES=200; BENCH='--sweep --strict'
+	@.venv/bin/python tests/benchmark/bench.py --nodes $(NODES) $(BENCH)
+
+bench-plot: venv .build/plot/.stamp ## docs/performance.md and its figure from .build/bench/*.json
+	@PYTHONPATH=.build/plot .venv/bin/python tests/benchmark/plot.py
+
+.build/plot/.stamp: tests/requirements/benchmark.txt
+	@rm -rf $(@D) && .venv/bin/python -m pip --disable-pip-version-check install --quiet \
+		--target $(@D) -r $< && touch $@
 
 format: venv ## let ruff put the Python files in order
 	@ruff check --quiet --fix-only . && ruff format .

@@ -18,6 +18,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils import (
     _capacity,
     _drift,
     _fleet,
+    _outcome,
     _plugin_file,
     _profiles,
 )
@@ -216,6 +217,18 @@ def drift(
     return _drift.drift_report(_drift.find_drift(planned))
 
 
+@_clear_errors
+def failed_clusters(hosts: object, hostvars: object) -> list[str]:
+    """Clusters that have failed -> a line for each, with the reason."""
+    named = _arguments.texts("the input", hosts, "a list of hosts")
+    return _outcome.failed_clusters(named, {name: _variables_of(name, hostvars) for name in named})
+
+
+def _variables_of(host: str, hostvars: object) -> object:
+    of_hosts = _arguments.mapping("hostvars", hostvars, "the magic variable hostvars")
+    return of_hosts.get(host)
+
+
 class FilterModule:
     """The collection's filters."""
 
@@ -233,4 +246,5 @@ class FilterModule:
             "beyond_limit": beyond_limit,
             "as_in_revision": as_in_revision,
             "drift": drift,
+            "failed_clusters": failed_clusters,
         }

@@ -52,6 +52,7 @@ PAGE = 500
 CONCURRENCY = 16
 CONFLICTS = 4  # with others, after which a write is tried again
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+_METADATA = _METADATA_LIST.replace("List;", ";")
 _CONNECT_TIMEOUT = 10.0
 _READ_TIMEOUT = 60.0
 _PATIENCE = 120.0  # with a server that asks to be left alone, for each request
@@ -105,14 +106,14 @@ class Cluster:
                 raise
 
     def snapshot(
-        self, path: str, read: Callable[[Json], T], *, labels: str = ""
+        self, path: str, read: Callable[[Json], T], *, labels: str = "", fields: str = ""
     ) -> tuple[list[T], str]:
         """The objects of a list at one moment, each read as its page arrives, so that thousands of
         whole objects are never held; and that moment, for a watch to begin at.
         """
         found: list[T] = []
         moment = ""
-        for page in self._pages(path, {"labelSelector": labels}):
+        for page in self._pages(path, {"labelSelector": labels, "fieldSelector": fields}):
             found.extend(read(item) for item in cast("list[Json]", page.get("items") or []))
             moment = version_of(page)
         return found, moment
@@ -129,7 +130,7 @@ class Cluster:
             if not query["continue"]:
                 return
 
-    def watch(self, path: str, since: str, *, labels: str = "") -> Iterator[Json]:
+    def watch(self, path: str, since: str, *, labels: str = "", fields: str = "") -> Iterator[Json]:
         """What happens to the objects of a list, event by event, from a moment on, until the server
         ends the watch, as it does every few minutes. A moment that is too long ago raises
         ClusterError with status 410.
@@ -138,6 +139,7 @@ class Cluster:
             "watch": "1",
             "resourceVersion": since,
             "labelSelector": labels,
+            "fieldSelector": fields,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(_WATCH_SECONDS),
         }
@@ -164,34 +166,42 @@ class Cluster:
         """One whose answer was lost is asked for again, so 409 may be about our own object."""
         return self._request("POST", path, body=body)
 
-    def patch(self, path: str, body: Mapping[str, object]) -> Json:
+    def patch(
+        self, path: str, body: Mapping[str, object], *, accept: str = "application/json"
+    ) -> Json:
         """A JSON merge patch: only the keys in body are touched, null removes one.
 
         One that does not care which version of the object it meets (guarded) is tried again after
         a conflict.
         """
-        if version_of(body):
-            return self._request("PATCH", path, body=body)
-        return again_after_conflict(lambda: self._request("PATCH", path, body=body))
+
+        def attempt() -> Json:
+            return self._request("PATCH", path, body=body, accept=accept)
+
+        return attempt() if version_of(body) else again_after_conflict(attempt)
 
     def patch_if_there(self, path: str, body: Mapping[str, object]) -> None:
-        """Like patch, but an object that is gone is fine."""
+        """Like patch, but an object that is gone is fine. No more than metadata is sent back."""
         try:
-            self.patch(path, body)
+            self.patch(path, body, accept=_METADATA)
         except ClusterError as error:
             if error.status != 404:
                 raise
 
-    def delete(self, path: str, *, uid: str = "", resource_version: str = "") -> None:
+    def delete(
+        self, path: str, *, uid: str = "", resource_version: str = "", propagation: str = ""
+    ) -> None:
         """Delete an object, if it still is the one that was seen. One that is gone already is
-        fine.
+        fine. propagation says what becomes of the objects that it owns, as in the API.
         """
         seen = {"uid": uid, "resourceVersion": resource_version}
         preconditions = {name: value for name, value in seen.items() if value}
-        body = {"preconditions": preconditions} if preconditions else None
+        body: Json = {"preconditions": preconditions} if preconditions else {}
+        if propagation:
+            body["propagationPolicy"] = propagation
 
         def attempt() -> Json:
-            return self._request("DELETE", path, body=body)
+            return self._request("DELETE", path, body=body or None)
 
         try:
             if resource_version:

@@ -31,7 +31,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import PROFILE_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._live import LiveFleet
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import OperandPod
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
     Desired,
     Lack,
@@ -51,6 +50,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._table import cut
 REFRESH_ANNOTATION = (
     "gpufleet.sharing/refreshed"  # of pods: the kubelet then reads their files anew
 )
+REFRESH = 2.0  # seconds; a kubelet takes 0.1 to 0.5, and nothing tells when it has
 ONE_BY_ONE = 200  # nodes whose pods are asked for node by node; of more, all pods are listed
 MOST_LINES = 20
 REFUSE, EVICT, IGNORE = DRAINS = ("refuse", "evict", "ignore")
@@ -224,11 +224,10 @@ class Rolling:
         """
         drained = self._free(nodes)
         try:
-            targets = [self.targets[node] for node in nodes]
-            self.live.refresh_config_map()
-            observed = self.live.observe()
-            check_content(targets, observed.config_map)
-            plan = plan_rollout(targets, observed)
+            plan = self._plan_anew(nodes)
+            if plan.refresh:
+                self._refresh(plan.refresh)
+                plan = self._plan_anew(nodes)
             self.done.touched += nodes
             old = self._change(nodes, plan)
             self.done.failed |= self._settle(nodes, old, what)
@@ -238,6 +237,14 @@ class Rolling:
         finally:
             if drained:
                 self._drainer().uncordon(nodes)
+
+    def _plan_anew(self, nodes: Sequence[str]) -> RolloutPlan:
+        """What nodes need by now. Raises SharingError where a key is not what its profile says."""
+        targets = [self.targets[node] for node in nodes]
+        self.live.refresh_config_map()
+        observed = self.live.observe()
+        check_content(targets, observed.config_map)
+        return plan_rollout(targets, observed)
 
     def _free(self, nodes: Sequence[str]) -> bool:
         """See to pods that would be hurt. Whether nodes were cordoned."""
@@ -267,8 +274,6 @@ class Rolling:
     def _change(self, nodes: Sequence[str], plan: RolloutPlan) -> list[str]:
         """Move labels and restart pods. Returns the uids of the pods that were deleted."""
         seen = self.live.observe().pods
-        self.check()
-        self._refresh([pod for node in nodes if node in plan.refresh for pod in seen.get(node, ())])
         patches = {node: _metadata(node, plan) for node in nodes}
         self.check()
         self.cluster.patch_nodes({node: patch for node, patch in patches.items() if patch})
@@ -282,16 +287,19 @@ class Rolling:
         )
         return [pod.uid for pod in pods.values()]
 
-    def _refresh(self, pods: Sequence[OperandPod]) -> None:
-        """Let the kubelet read the files of pods anew, so that a new key is there before a label
-        names it.
+    def _refresh(self, nodes: Collection[str]) -> None:
+        """Let the kubelets read the files of the plugin's pods anew, so that a new key is there
+        before a label names it: where it is not, the side-car crashes until it is.
         """
+        seen = self.live.observe().pods
         path = _kube.namespaced("pods", self.settings.namespace)
         mark = {"metadata": {"annotations": {REFRESH_ANNOTATION: self.cluster.now().isoformat()}}}
+        self.check()
         self._each(
-            [pod.name for pod in pods],
+            [pod.name for node in sorted(nodes) for pod in seen.get(node, ())],
             lambda name: self.cluster.patch_if_there(_kube.object_path(path, name), mark),
         )
+        self._let_pass(REFRESH)
 
     def _each(self, names: list[str], action: Callable[[str], object]) -> None:
         if failures := self.cluster.for_each(names, action):
@@ -359,7 +367,10 @@ class Rolling:
             return [f"Going back failed too: {error}"]
 
     def _pause(self) -> None:
-        until = self.live.now() + self.settings.pause
+        self._let_pass(self.settings.pause)
+
+    def _let_pass(self, seconds: float) -> None:
+        until = self.live.now() + seconds
         while (left := until - self.live.now()) > 0:
             self.live.wait(left)
 

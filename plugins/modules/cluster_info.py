@@ -26,7 +26,7 @@ options:
         finding.
       - Not set, permissions are not asked for.
     type: str
-    choices: [verify, site, uninstall, plan, history, doctor]
+    choices: [verify, probe, site, uninstall, plan, history, doctor]
   manage:
     description: As the variable C(gpu_operator_manage) says. With V(helm), Helm is looked for too.
     type: str
@@ -54,6 +54,15 @@ options:
     default: false
   evict:
     description: Whether O(purpose=site) may evict pods.
+    type: bool
+    default: false
+  probe_namespace:
+    description: >-
+      The namespace of M(gpufleet.sharing.probe), for O(purpose=probe) and O(purpose=uninstall).
+    type: str
+    default: gpufleet-sharing-probe
+  probe_prepared:
+    description: Whether it is an administrator's, so that it is neither made nor removed.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -146,6 +155,8 @@ SPEC: Spec = {
     "create_namespace": {"type": "bool", "default": True},
     "remove_crds": {"type": "bool", "default": False},
     "evict": {"type": "bool", "default": False},
+    "probe_namespace": {"type": "str", "default": "gpufleet-sharing-probe"},
+    "probe_prepared": {"type": "bool", "default": False},
 }
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 SELF = "/apis/authentication.k8s.io/v1/selfsubjectreviews"

@@ -187,7 +187,7 @@ verdict:
 counts:
   description:
     - How many findings of at least a severity there are, those that follow from others left out.
-      RV(counts.warning) counts errors too, and RV(counts.info) all.
+      C(counts.warning) counts errors too, and C(counts.info) all.
   type: dict
   returned: with O(findings=true)
 findings_table:

@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -96,6 +96,7 @@ class Request:
     body: str  # its hash
     fault: Fault | None
     status: int = 0  # of the server; 0: it was not asked, or did not answer
+    at: float = field(default_factory=time.monotonic)
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"

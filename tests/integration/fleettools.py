@@ -25,10 +25,14 @@ LOADED = "lab.gpufleet.sharing/loaded"
 LABEL = "nvidia.com/device-plugin.config"
 
 
+def profiles(**counts: int) -> dict[str, Any]:
+    """The recipe's profiles, some with other replicas."""
+    return {**PROFILES, **{name: {"replicas": count} for name, count in counts.items()}}
+
+
 def replicas(**counts: int) -> dict[str, Any]:
-    """The recipe's profiles, some with other replicas, as a variable for a run."""
-    changed = {name: {"replicas": count} for name, count in counts.items()}
-    return {"gpu_sharing_profiles": {**PROFILES, **changed}}
+    """The same as a variable for a run."""
+    return {"gpu_sharing_profiles": profiles(**counts)}
 
 
 def config_map(lab: Lab) -> dict[str, str]:

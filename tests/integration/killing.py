@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import Lab,
 
 MARK = "LABTOOLS_RUN"  # in the environment of a run, which everything below it inherits
 POLL = 0.02
-SETTLED = 0.3
+SETTLED = 1.0
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,8 @@ class Lab:
         command = [str(LAB), "restart", "--name", self.name]
         subprocess.run(command, check=True, env=self.environ, stdout=subprocess.DEVNULL)
 
-    def wait_for(self, what: Callable[[], bool], timeout: float = 30) -> None:
+    def wait_for(self, what: Callable[[], bool], timeout: float = 60) -> None:
+        """Wait for a condition; the patience is for machines that have a lot to do."""
         deadline = time.monotonic() + timeout
         while not what():
             assert time.monotonic() < deadline, "waited in vain"

@@ -1,14 +1,19 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which cluster, and as whom: Helm and the modules reach the same server as the same identity."""
+"""Which cluster, and as whom: Helm and the modules reach the same server as the same identity. Two
+runs of site show that all of it does; the other cases settle the connection as every playbook does,
+and let Helm and one module read by it.
+"""
 
 from __future__ import annotations
 
 import base64
+import json
 import os
 import select
 import socket
 import socketserver
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +22,9 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.gpufleet.sharing.tests.integration.fleettools import replicas
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    ROOT,
     Lab,
     Run,
     boot,
@@ -25,6 +32,25 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
 )
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+MODULES, HELM = "gpufleet.sharing", "Helm/"  # as the audit log calls them
+CLUSTER_VARS = ROOT / "playbooks" / "vars" / "cluster.yml"
+PROBE = """\
+- hosts: localhost
+  gather_facts: false
+  vars_files: [CLUSTER_VARS]
+  module_defaults:
+    group/gpufleet.sharing.all: "{{ gpu_preflight_auth | default({}) }}"
+  tasks:
+    - ansible.builtin.include_role:
+        name: gpufleet.sharing.gpu_preflight
+        tasks_from: connect
+      vars:
+        gpu_preflight_purpose: history
+    - gpufleet.sharing.helm_release:
+        name: nobodys
+        chart_ref: none
+        state: absent
+"""
 ROBOT = "system:serviceaccount:kube-system:robot"
 
 
@@ -76,8 +102,45 @@ def only_writer(lab: Lab, user: str) -> None:
     assert not [request for name in others for request in lab.writes(name)]
 
 
-def uninstall(lab: Lab, inventory: Path) -> Run:
-    return lab.playbook("uninstall", inventory).succeeded()
+def readers(lab: Lab, agent: str) -> set[str]:
+    """As whom a program has asked since forget_requests."""
+    text = Path(lab.environ["GPULAB_AUDIT_LOG"]).read_text(encoding="utf-8")
+    events = map(json.loads, text[: text.rfind("\n")].splitlines()[lab.seen :])
+    return {
+        event["user"]["username"]
+        for event in events
+        if event.get("userAgent", "").startswith(agent)
+    }
+
+
+def probe(lab: Lab, inventory: Path, *arguments: str, **more: Any) -> Run:
+    """Settle the connection, and let Helm and a module read: both find that there is nothing."""
+    lab.forget_requests()
+    playbook = inventory / "probe.yml"
+    playbook.write_text(PROBE.replace("CLUSTER_VARS", str(CLUSTER_VARS)), encoding="utf-8")
+    tool, _site, *options = lab.command(
+        "site", inventory / "hosts.yml", *arguments, variables=more.get("variables")
+    )
+    done = subprocess.run(
+        [tool, str(playbook), *options],
+        env=lab.ansible_environ(more.get("environ")),
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+    )
+    return Run(done.returncode, done.stdout)
+
+
+def only_reader(lab: Lab, user: str) -> None:
+    """The modules and Helm have asked this cluster, and as nobody else."""
+    assert readers(lab, MODULES) == {user}
+    assert readers(lab, HELM) == {user}
+
+
+def nobody_asked(lab: Lab) -> None:
+    assert readers(lab, MODULES) == readers(lab, HELM) == set()
 
 
 def test_host_and_token_of_the_environment(
@@ -95,35 +158,7 @@ def test_host_and_token_of_the_environment(
     run.says(f"{cluster_field(lab, 'server')} (v1.37.2) as {ROBOT}, credentials from K8S_AUTH_*")
     assert token not in run.output
     only_writer(lab, ROBOT)
-    uninstall(lab, inventory)
-
-
-def test_token_of_a_kubeconfig(lab: Lab, inventory: Path, token: str, tmp_path: Path) -> None:
-    document = yaml.safe_load(Path(lab.environ["KUBECONFIG"]).read_text(encoding="utf-8"))
-    document["users"][0]["user"] = {"token": token}
-    file = tmp_path / "token.kubeconfig"
-    file.write_text(yaml.safe_dump(document), encoding="utf-8")
-    run = lab.playbook("site", inventory, "--check", environ={"KUBECONFIG": str(file)})
-    run.succeeded().says(f"as {ROBOT}, credentials from kubeconfig")
-
-
-def test_context_of_a_kubeconfig_with_several(
-    lab: Lab, other: Lab, inventory: Path, tmp_path: Path
-) -> None:
-    """The current context is the other cluster's; the variable names ours."""
-    paths = os.pathsep.join(str(renamed_user(each, tmp_path)) for each in (other, lab))
-    lab.forget_requests()
-    other.forget_requests()
-    run = lab.playbook(
-        "site",
-        inventory,
-        variables={"gpu_sharing_context": lab.name},
-        environ={"KUBECONFIG": paths},
-    ).succeeded()
-    run.says("as lab-admin, credentials from variables (context)")
-    only_writer(lab, "lab-admin")
-    assert other.writes() == []
-    uninstall(lab, inventory)
+    only_reader(lab, ROBOT)
 
 
 def test_impersonation_reaches_helm_too(lab: Lab, inventory: Path, token: str) -> None:
@@ -132,6 +167,8 @@ def test_impersonation_reaches_helm_too(lab: Lab, inventory: Path, token: str) -
     variables = {
         "gpu_sharing_impersonate_user": ROBOT,
         "gpu_sharing_kubeconfig": lab.environ["KUBECONFIG"],
+        "gpu_operator_values": {"driver": {"enabled": False}},
+        **replicas(dev=6),
     }
     run = lab.playbook("site", inventory, variables=variables).succeeded()
     run.says(f"as {ROBOT}")
@@ -139,7 +176,29 @@ def test_impersonation_reaches_helm_too(lab: Lab, inventory: Path, token: str) -
     assert any("/secrets" in request for request in impersonated)
     assert any("/configmaps" in request for request in impersonated)
     assert lab.writes("lab-admin", impersonating="") == []
-    uninstall(lab, inventory)
+
+
+def test_token_of_a_kubeconfig(lab: Lab, inventory: Path, token: str, tmp_path: Path) -> None:
+    document = yaml.safe_load(Path(lab.environ["KUBECONFIG"]).read_text(encoding="utf-8"))
+    document["users"][0]["user"] = {"token": token}
+    file = tmp_path / "token.kubeconfig"
+    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    run = probe(lab, inventory, environ={"KUBECONFIG": str(file)})
+    run.succeeded().says(f"as {ROBOT}, credentials from kubeconfig")
+    only_reader(lab, ROBOT)
+
+
+def test_context_of_a_kubeconfig_with_several(
+    lab: Lab, other: Lab, inventory: Path, tmp_path: Path
+) -> None:
+    """The current context is the other cluster's; the variable names ours."""
+    paths = os.pathsep.join(str(renamed_user(each, tmp_path)) for each in (other, lab))
+    other.forget_requests()
+    variables = {"gpu_sharing_context": lab.name}
+    run = probe(lab, inventory, variables=variables, environ={"KUBECONFIG": paths}).succeeded()
+    run.says("as lab-admin, credentials from variables (context)")
+    only_reader(lab, "lab-admin")
+    nobody_asked(other)
 
 
 @pytest.fixture
@@ -163,24 +222,20 @@ def test_kubeconfig_wins_against_the_pod_for_modules_and_helm(
     lab: Lab, other: Lab, inventory: Path, pod: dict[str, str | None]
 ) -> None:
     lab.forget_requests()
-    other.forget_requests()
-    run = other.playbook("site", inventory, environ=pod).succeeded()
+    run = probe(other, inventory, environ=pod).succeeded()
     run.says(cluster_field(other, "server"), "as lab-admin, credentials from kubeconfig")
-    only_writer(other, "lab-admin")
-    assert lab.writes(ROBOT) == []
-    uninstall(other, inventory)
+    only_reader(other, "lab-admin")
+    nobody_asked(lab)
 
 
 def test_credentials_of_the_pod_are_the_last_resort(
     lab: Lab, inventory: Path, pod: dict[str, str | None], tmp_path: Path
 ) -> None:
-    lab.forget_requests()
     environ = {**pod, "KUBECONFIG": None, "HOME": str(tmp_path)}
-    run = lab.playbook("site", inventory, environ=environ).succeeded()
+    run = probe(lab, inventory, environ=environ).succeeded()
     run.says(f"as {ROBOT}, credentials from in-cluster service account")
     run.says("The credentials of the pod that runs Ansible are used")
-    only_writer(lab, ROBOT)
-    uninstall(lab, inventory)
+    only_reader(lab, ROBOT)
 
 
 class Tunnel(socketserver.StreamRequestHandler):
@@ -247,20 +302,21 @@ def test_modules_and_helm_take_the_same_proxy(
     given = {"gpu_sharing_proxy": proxy} if by == "variable" else {}
     environ = environ | ({"HTTPS_PROXY": proxy} if by == "environment" else {})
     variables = {"gpu_sharing_kubeconfig": behind, **given}
-    lab.playbook("site", inventory, "--check", variables=variables, environ=environ).succeeded()
+    probe(lab, inventory, variables=variables, environ=environ).succeeded()
+    only_reader(lab, "lab-admin")
 
 
 def test_server_that_is_exempt_from_the_proxy_is_reached_by_both(lab: Lab, inventory: Path) -> None:
     environ = {"K8S_AUTH_PROXY": "http://127.0.0.1:1", "K8S_AUTH_NO_PROXY": "127.0.0.0/8"}
-    lab.playbook("site", inventory, "--check", environ=environ).succeeded()
-    lab.playbook("site", inventory, "--check", environ=UNUSED).succeeded()  # Go spares localhost
-    run = lab.playbook("site", inventory, "--check", environ=environ | {"K8S_AUTH_NO_PROXY": None})
+    probe(lab, inventory, environ=environ).succeeded()
+    probe(lab, inventory, environ=UNUSED).succeeded()  # Go spares localhost
+    run = probe(lab, inventory, environ=environ | {"K8S_AUTH_NO_PROXY": None})
     run.failed().says("cannot be reached")
 
 
 def test_host_of_the_context_itself_needs_no_credentials(lab: Lab, inventory: Path) -> None:
     environ = {"K8S_AUTH_HOST": cluster_field(lab, "server")}
-    run = lab.playbook("site", inventory, "--check", environ=environ).succeeded()
+    run = probe(lab, inventory, environ=environ).succeeded()
     run.says("as lab-admin, credentials from kubeconfig")
 
 
@@ -269,11 +325,14 @@ def test_token_replaces_the_certificate_of_a_kubeconfig(
 ) -> None:
     """Of the two the API server would take the certificate."""
     variables = {"gpu_sharing_kubeconfig": lab.environ["KUBECONFIG"], "gpu_sharing_api_key": token}
-    run = lab.playbook("site", inventory, "--check", "-vvv", variables=variables).succeeded()
+    run = probe(lab, inventory, "-vvv", variables=variables).succeeded()
     run.says(f"as {ROBOT}, credentials from variables (kubeconfig)")
+    assert token not in run.output
+    only_reader(lab, ROBOT)
 
 
 def test_temporary_kubeconfig_is_gone_afterwards(lab: Lab, inventory: Path, tmp_path: Path) -> None:
     environ = {"ANSIBLE_LOCAL_TEMP": str(tmp_path / "local")}
-    lab.playbook("verify", inventory, environ=environ)
+    probe(lab, inventory, environ=environ).succeeded()
+    assert (tmp_path / "local").is_dir()
     assert not list((tmp_path / "local").rglob("*.kubeconfig"))

@@ -24,8 +24,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils import (
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     COLLECTIONS,
     Lab,
-    write_inventory,
 )
+from ansible_collections.gpufleet.sharing.tests.integration.modules import converge
 
 GPU = "nvidia.com/gpu"
 SPACE = "work"
@@ -46,10 +46,9 @@ def connect(kubeconfig: str) -> _kube.Cluster:
 
 
 @pytest.fixture(scope="module")
-def fleet(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def fleet(lab: Lab) -> Lab:
     """Shared GPUs: dev nodes advertise 8 slots, prod nodes 8 of 2 GPUs."""
-    inventory = write_inventory(tmp_path_factory.mktemp("fleet") / "inventory")
-    lab.playbook("site", inventory).succeeded()
+    converge(lab)
     return lab
 
 

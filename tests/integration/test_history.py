@@ -19,8 +19,8 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     PROFILES,
     Lab,
     connected,
-    module_result,
 )
+from ansible_collections.gpufleet.sharing.tests.integration.modules import call
 
 NAMESPACE = "gpu-operator"
 CONFIG_MAP = "device-plugin-config"
@@ -52,7 +52,7 @@ def objects(lab: Lab) -> dict[str, Any]:
 
 
 def listed(lab: Lab, **arguments: object) -> dict[str, Any]:
-    return module_result(lab, "history_info", arguments)
+    return call(lab, "history_info", arguments)
 
 
 def three(history: History) -> None:

@@ -83,7 +83,7 @@ def test_is_taken_renewed_and_released(lab: Lab, cluster: _kube.Cluster) -> None
         assert first["leaseDurationSeconds"] == 3
         labels = lab.json(*LEASE)["metadata"]["labels"]
         assert labels == {"app.kubernetes.io/managed-by": "gpufleet.sharing"}
-        lab.wait_for(lambda: spec(lab)["renewTime"] != first["renewTime"], 10)
+        lab.wait_for(lambda: spec(lab)["renewTime"] != first["renewTime"])
         lease.check()
     last = spec(lab)
     assert last.get("holderIdentity", "") == ""

@@ -27,7 +27,8 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
 
 NAMESPACE = "gpu-operator"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:gpufleet-sharing"
-EXISTING = {"gpu_operator_manage": "existing"}
+EXISTING: dict[str, Any] = {"gpu_operator_manage": "existing", "gpu_verify_probe_prepared": True}
+ROOM = "gpufleet-sharing-probe"
 READS = ("list gpuclusters", "list nodes")
 
 
@@ -143,6 +144,10 @@ def test_documented_account_can_do_everything(
         ("uninstall", "delete configmaps", "delete configmaps device-plugin-config in namespace"),
         ("uninstall", "list clusterpolicies", "list clusterpolicies.nvidia.com"),
         ("verify", "list nodes", "list nodes"),
+        ("probe", "list events", f"list events in namespace {ROOM}"),
+        ("probe", "create pods", f"create pods in namespace {ROOM}"),
+        ("probe", "create jobs", f"create jobs.batch in namespace {ROOM}"),
+        ("probe", "get priorityclasses", f"get priorityclasses.scheduling.k8s.io {ROOM}"),
     ],
 )
 def test_each_permission_is_asked_for(
@@ -150,7 +155,7 @@ def test_each_permission_is_asked_for(
 ) -> None:
     grant(lab, but=(missing,))
     try:
-        arguments = {**account, "purpose": purpose, "manage": "existing"}
+        arguments = {**account, "purpose": purpose, "manage": "existing", "probe_prepared": True}
         message = module_result(lab, "cluster_info", arguments)["msg"]
     finally:
         grant(lab)
@@ -166,7 +171,8 @@ def test_site_and_uninstall_stop_before_any_write_and_verify_needs_reads_only(
     grant(lab, only=READS)
     lab.forget_requests()
     try:
-        lab.playbook("verify", inventory, variables=variables(account)).succeeded()
+        reads = variables(account) | {"gpu_verify_probe": False}
+        lab.playbook("verify", inventory, variables=reads).succeeded()
         run = lab.playbook("site", inventory, variables=variables(account)).failed()
         run.says(f"No permission: {ACCOUNT} may not create configmaps in namespace gpu-operator;")
         run.says(

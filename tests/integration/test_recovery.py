@@ -1,14 +1,16 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A rollout that fails: it stops at the canary and takes back what it did, or leaves it."""
+"""A rollout that fails: it stops at the canary and takes back what it did, or leaves it. By site
+where people are told, else by the modules that site runs.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,6 +21,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
     config_map,
     follow,
     noted,
+    profiles,
     replicas,
     revisions,
     state,
@@ -30,7 +33,12 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     Lab,
     boot,
     shut_down,
-    write_inventory,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.modules import (
+    Wanted,
+    applied,
+    converge,
+    differing,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.sampler import Sampler
 from ansible_collections.gpufleet.sharing.tests.integration.workloads import Workload, start
@@ -38,7 +46,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.workloads import Wor
 NODES = ["dev-gpu-01", "dev-gpu-02", "prod-gpu-01", "prod-gpu-02", "train-gpu-01"]
 SOON = {"gpu_nodes_timeout": 6}
 SLOW = ("restart=600ms", "switch_delay=600ms", "file_propagation=30s")
-VERSIONED = {"gpu_sharing_rollout_mode": "versioned"}
+FEW = {"timeout": 6}
 WORK = Workload("work", NODES)
 
 
@@ -50,10 +58,9 @@ def lab() -> Iterator[Lab]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def work(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
+def work(lab: Lab) -> None:
     """Shared GPUs, and a pod on every node that is there until the end."""
-    first = write_inventory(tmp_path_factory.mktemp("first") / "inventory")
-    lab.playbook("site", first).succeeded()
+    converge(lab)
     start(lab, WORK)
 
 
@@ -73,20 +80,20 @@ def seconds_back(output: str) -> str:
     return f"{found[1]} for {found[2]} nodes"
 
 
-def failing_site(
-    lab: Lab, inventory: Path, **variables: Any
-) -> tuple[str, Sampler, dict[str, float]]:
-    """A site that fails. Returns its output, what was seen meanwhile, and how long nodes whose
-    slots changed were not as before.
-    """
-    with Sampler(lab) as sampler:
-        timed = follow(lab, "site", inventory, **SOON, **variables)
-    timed.run.failed()
-    away: dict[str, float] = {}
+def away(sampler: Sampler) -> dict[str, float]:
+    """How long nodes whose slots changed were not as before."""
+    found: dict[str, float] = {}
     for node in sampler.changed:
         moments = [change.at for change in sampler.changes if change.node == node]
-        away[node] = round(moments[-1] - moments[1], 1)
-    return timed.run.output, sampler, away
+        found[node] = round(moments[-1] - moments[1], 1)
+    return found
+
+
+def failing(lab: Lab, wanted: Wanted) -> tuple[str, Sampler]:
+    """A rollout that fails. Returns what the modules answered, and what was seen meanwhile."""
+    with Sampler(lab) as sampler:
+        run = applied(lab, replace(wanted, options={**FEW, **wanted.options}))
+    return run.failed().output, sampler
 
 
 def test_content_that_only_the_plugin_refuses_stops_at_the_canary(
@@ -94,58 +101,51 @@ def test_content_that_only_the_plugin_refuses_stops_at_the_canary(
 ) -> None:
     before = state(lab)
     refuse(lab, "6")
-    output, sampler, away = failing_site(lab, inventory, **replicas(dev=6))
+    with Sampler(lab) as sampler:
+        timed = follow(lab, "site", inventory, **SOON, **replicas(dev=6))
+    output = timed.run.failed().output
     assert state(lab) == before
     assert sampler.changed == sampler.ever_dark == {"dev-gpu-01"}
     assert sampler.most_dark == 1
     assert sampler.disturbed == []
-    print(f"in place: back after {seconds_back(output)}; slots away {away}")
+    print(f"in place: back after {seconds_back(output)}; slots away {away(sampler)}")
     assert re.search(r"node +stage +reason", output)
     assert re.search(r"dev-gpu-01 +pods +pod nvidia-device-plugin\S+ is not ready", output)
     assert states(lab) == ["good", "failed"]
 
 
-def test_same_run_again_fails_the_same_way_and_harms_nobody_else(
-    lab: Lab, inventory: Path, mended: None
-) -> None:
+def test_same_run_again_fails_the_same_way_and_harms_nobody_else(lab: Lab, mended: None) -> None:
     before = state(lab)
     refuse(lab, "6")
-    _output, sampler, _away = failing_site(lab, inventory, **replicas(dev=6))
+    _output, sampler = failing(lab, Wanted(profiles=profiles(dev=6)))
     assert state(lab) == before
     assert sampler.ever_dark == {"dev-gpu-01"}
     assert states(lab) == ["good", "failed"]
 
 
-def test_old_inventory_after_a_failure_restarts_nothing(lab: Lab, inventory: Path) -> None:
+def test_old_inventory_after_a_failure_restarts_nothing(lab: Lab) -> None:
     before, pods = state(lab), lab.plugin_pods()
-    lab.playbook("site", inventory).succeeded()
+    converge(lab)
     assert (state(lab), lab.plugin_pods()) == (before, pods)
     assert states(lab) == ["good", "failed", "good"]
     assert revisions(lab)[-1]["what"].startswith("back to revision 1")
-    lab.forget_requests()
-    lab.playbook("site", inventory).succeeded()
-    assert lab.writes(dry_run=True) == []
+    assert differing(lab, Wanted()) == []
 
 
-def test_content_of_profiles_that_were_not_begun_goes_back_too(
-    lab: Lab, inventory: Path, mended: None
-) -> None:
+def test_content_of_profiles_that_were_not_begun_goes_back_too(lab: Lab, mended: None) -> None:
     """A file that nobody has loaded, but any restart would load, is a change that comes later."""
     before = state(lab)
     refuse(lab, "6")
-    both = replicas(dev=6, default=3)
-    order = {"gpu_sharing_rollout_batches": [1]}
-    _output, sampler, _away = failing_site(lab, inventory, **both, **order)
+    both = Wanted(profiles=profiles(dev=6, default=3), options={"batches": [1]})
+    _output, sampler = failing(lab, both)
     assert state(lab) == before
     assert len(sampler.ever_dark) <= 2
 
 
-def test_stop_leaves_everything_and_the_next_site_converges(
-    lab: Lab, inventory: Path, mended: None
-) -> None:
+def test_stop_leaves_everything_and_the_next_run_converges(lab: Lab, mended: None) -> None:
     refuse(lab, "6")
-    stopping = {"gpu_sharing_on_failure": "stop"}
-    output, sampler, _away = failing_site(lab, inventory, **replicas(dev=6), **stopping)
+    six = Wanted(profiles=profiles(dev=6))
+    output, sampler = failing(lab, replace(six, options={"on_failure": "stop"}))
     assert "Run again when the cause is mended." in output
     assert "replicas: 6" in config_map(lab)["dev"]
     assert lab.allocatable()["dev-gpu-01"] == "0"
@@ -153,20 +153,17 @@ def test_stop_leaves_everything_and_the_next_site_converges(
     assert sampler.ever_dark == {"dev-gpu-01"}
     assert states(lab)[-1] == "failed"
     lab.kubectl("annotate", "nodes", "--all", f"{REFUSE}-")
-    lab.playbook("site", inventory, variables=replicas(dev=6)).succeeded()
+    converge(lab, six)
     assert lab.allocatable()["dev-gpu-01"] == lab.allocatable()["dev-gpu-02"] == "6"
     assert states(lab)[-1] == "good"
 
 
-def test_label_that_leads_to_a_refused_file_goes_back(
-    lab: Lab, tmp_path: Path, mended: None
-) -> None:
+def test_label_that_leads_to_a_refused_file_goes_back(lab: Lab, mended: None) -> None:
     """All dev nodes move to a new profile, one of them first."""
     before = state(lab)
     refuse(lab, "5")
     moved = {**GROUPS, "dev_gpus": {**GROUPS["dev_gpus"], "vars": {"gpu_sharing_profile": "five"}}}
-    changed = write_inventory(tmp_path / "moved", moved)
-    output, sampler, away = failing_site(lab, changed, **replicas(dev=6, five=5))
+    output, sampler = failing(lab, Wanted(groups=moved, profiles=profiles(dev=6, five=5)))
     after = state(lab)
     assert (after.labels, after.hashes, after.loaded) == (
         before.labels,
@@ -177,7 +174,7 @@ def test_label_that_leads_to_a_refused_file_goes_back(
     assert {key: after.data[key] for key in before.data} == before.data
     assert sampler.ever_dark == {"dev-gpu-01"}
     assert sampler.disturbed == []
-    print(f"label: back after {seconds_back(output)}; slots away {away}")
+    print(f"label: back after {seconds_back(output)}; slots away {away(sampler)}")
     assert states(lab)[-1] == "failed"
 
 
@@ -187,32 +184,31 @@ def test_failures_that_are_allowed_are_listed_and_the_rest_goes_on(
     lab.kubectl("annotate", "node", "dev-gpu-01", f"{REFUSE}=7")
     allowed = {"gpu_sharing_max_failures": 1}
     run = lab.playbook("site", inventory, variables=replicas(dev=7) | SOON | allowed).failed()
-    run.says("did not get their profile though the rollout went on", '"dev-gpu-01": "pod nvidia-')
+    run.says("did not get their profile though the rollout went on", "'dev-gpu-01': 'pod nvidia-")
     run.says("1 of 5 nodes differ")  # verification tells
     assert lab.allocatable()["dev-gpu-02"] == "7"
     assert states(lab)[-1] == "failed"
     lab.kubectl("annotate", "nodes", "--all", f"{REFUSE}-")
-    lab.playbook("site", inventory, variables=replicas(dev=7)).succeeded()
+    converge(lab, Wanted(profiles=profiles(dev=7)))
     assert lab.allocatable()["dev-gpu-01"] == "7"
 
 
-def test_versioned_change_that_is_refused_goes_back_by_labels(
-    lab: Lab, inventory: Path, mended: None
-) -> None:
-    lab.playbook("site", inventory, variables=replicas(dev=7) | VERSIONED).succeeded()
+def test_versioned_change_that_is_refused_goes_back_by_labels(lab: Lab, mended: None) -> None:
+    converge(lab, Wanted(profiles=profiles(dev=7), mode="versioned"))
     before, pods = state(lab), lab.plugin_pods()
     refuse(lab, "6")
-    output, sampler, away = failing_site(lab, inventory, **replicas(dev=6), **VERSIONED)
+    six = Wanted(profiles=profiles(dev=6), mode="versioned")
+    output, sampler = failing(lab, six)
     after = state(lab)
     assert without_data(after) == without_data(before)
     assert {key: after.data[key] for key in before.data} == before.data
     assert lab.plugin_pods() == pods
     assert sampler.ever_dark == {"dev-gpu-01"}
     assert sampler.disturbed == []
-    print(f"versioned: back after {seconds_back(output)}; slots away {away}")
+    print(f"versioned: back after {seconds_back(output)}; slots away {away(sampler)}")
     assert states(lab)[-1] == "failed"
     lab.kubectl("annotate", "nodes", "--all", f"{REFUSE}-")
-    lab.playbook("site", inventory, variables=replicas(dev=6) | VERSIONED).succeeded()
+    converge(lab, six)
     assert lab.allocatable()["dev-gpu-01"] == lab.allocatable()["dev-gpu-02"] == "6"
 
 

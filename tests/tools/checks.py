@@ -66,6 +66,7 @@ def tool(script: str) -> tuple[str, ...]:
     return (PYTHON, str(ROOT / "tests" / "tools" / script))
 
 
+BENCHMARK = (PYTHON, str(ROOT / "tests" / "benchmark" / "bench.py"), "--smoke", "--nodes", "60")
 COPY = f".build/tree/{NAMED}"
 MYPY = ("mypy", "--config-file", str(ROOT / "pyproject.toml"))
 # pyproject.toml turns pytest-ansible off; in its plain mode it leaves a tree of links in the root.
@@ -85,6 +86,8 @@ STEPS = (
             f"{NAMED}/tests/unit",
             f"{NAMED}/tests/integration",
             f"{NAMED}/tests/differential",
+            f"{NAMED}/tests/browser",
+            f"{NAMED}/tests/benchmark",
         ),
         needs=("plugins", "tests/unit", "tests/integration"),
         cwd=".build/collections",
@@ -113,9 +116,13 @@ STEPS = (
     Step("go", "lab", (LAB, "go-check"), needs=("tests/lab/go",), after="lab-build"),
     pytest("tools", "unit", "tests/tools"),
     pytest("unit", "unit", "tests/unit", "--cov", "--cov-report=term"),
+    # Skips, with a line, where there is no Chromium; -rP shows how fast it was
+    pytest("browser", "browser", "tests/browser", "-rP"),
+    pytest("benchmark-parts", "unit", "tests/benchmark"),
     Step("sanity", "sanity", tool("sanity.py"), in_copy=True, minutes=20),
     on_lab(pytest("differential", "differential", "tests/differential"), minutes=15),
     on_lab(pytest("lab", "lab", "tests/lab/tests"), minutes=15),
+    on_lab(Step("benchmark", "benchmark", BENCHMARK, needs=("tests/benchmark",)), minutes=15),
     *integration(),
     on_lab(pytest("molecule", "molecule", "tests/molecule", *MOLECULE), minutes=20),
 )

@@ -55,6 +55,7 @@ VALID: dict[str, list[Any]] = {
         },
         {"differing": {"n1": "nvidia.com/gpu is 2, expected 8"}},
     ],
+    "failed_clusters": [["c"], {"c": {"gpu_nodes_rollout": {"failed": True, "msg": "No."}}}],
 }
 WRONG = (
     "[null, true, 19, -1, 4.5, x, '', '99999999999999999999999', [], [x], [1, null], [[x]],"

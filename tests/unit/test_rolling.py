@@ -105,6 +105,12 @@ class Scene:
         return shown and not self.plan(desired)
 
 
+@pytest.fixture(autouse=True)
+def prompt_kubelets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are read anew at once, so that the first wait is the canary's."""
+    monkeypatch.setattr(_rolling, "REFRESH", 0)
+
+
 def scene(
     old: Mapping[str, _profiles.Profile] = OLD,
     new: Mapping[str, _profiles.Profile] = NEW,
@@ -177,7 +183,7 @@ def test_carry_out_asks_before_each_write_whether_it_still_may() -> None:
     """Of a batch: files of pods, labels, pods, annotations. Without the lease none is written."""
     found = scene()
     found.run(batches=["100%"])
-    assert found.checks == [0, 0, 4, 12]
+    assert found.checks == [0, 4, 12]
 
     def lose() -> None:
         raise _errors.LeaseError("lost")
@@ -564,6 +570,35 @@ def test_content_is_edited_in_mid_run(modes: tuple[bool, bool]) -> None:
     with pytest.raises(_errors.SharingError, match=f"key {key} .* is not what"):
         found.run()
     assert found.fleet.slots("n2", "n3", "n4") == [16] * 3
+
+
+def test_content_is_edited_while_kubelets_read_their_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even the canary is to load it."""
+    monkeypatch.setattr(_rolling, "REFRESH", 2)
+    found = scene(modes=(True, True))
+    key = found.new.target("n1").key
+    text = _profiles.to_plugin_config(profiles(dev=3)["dev"])
+    during(found, lambda: found.fleet.api.patch(MAP, {"data": {key: text}}), 1)
+    with pytest.raises(_errors.SharingError, match=f"key {key} .* is not what"):
+        found.run()
+    assert found.fleet.slots(*FOUR) == [16] * 4
+
+
+def test_labels_wait_for_kubelets_that_read_a_new_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_rolling, "REFRESH", 2)
+    found = scene(modes=(True, True))
+    written: list[list[str]] = []
+
+    def look() -> None:
+        written.append([line for line in found.fleet.api.writes() if "/leases" not in line])
+
+    found.fleet.on_wait = [look, look]
+    found.run()
+    pods = [f"PATCH {fake_fleet.PODS}/" in line for line in written[0]]
+    assert pods
+    assert all(pods)
+    assert written[1] == written[0]
+    assert found.is_at(found.new)
 
 
 def test_annotation_that_is_wrong_after_there_and_back() -> None:

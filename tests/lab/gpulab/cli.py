@@ -13,7 +13,7 @@ from pathlib import Path
 
 from . import build as programs
 from .build import go_check
-from .cluster import down, restart_apiserver, up
+from .cluster import down, restart_apiserver, stop_simulator, up
 from .errors import LabError
 from .fleet import SETTINGS, load_fleet
 from .paths import CHART_DIR, DEFAULT_FLEET
@@ -55,6 +55,10 @@ def _parser() -> argparse.ArgumentParser:
     _name(again)
     again.add_argument("program", nargs="?", choices=["apiserver"], default="apiserver")
     again.set_defaults(command=_restart)
+    stop = commands.add_parser("stop", help="end the simulator of a lab, for good")
+    _name(stop)
+    stop.add_argument("program", choices=["gpusim"])
+    stop.set_defaults(command=_stop)
     ending = commands.add_parser("down", help="end a lab and remove its traces")
     _name(ending)
     ending.add_argument("--all", action="store_true", help="every lab of this user")
@@ -104,6 +108,12 @@ def _restart(options: argparse.Namespace) -> int:
     started = time.monotonic()
     lab = restart_apiserver(options.name)
     print(f"{options.program} of lab {lab.name} is ready after {time.monotonic() - started:.1f} s")
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    stop_simulator(options.name)
+    print(f"{options.program} of lab {options.name} ended")
     return 0
 
 

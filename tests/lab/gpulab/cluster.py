@@ -97,12 +97,22 @@ def restart_apiserver(name: str) -> Lab:
     if not wait_for(lambda: port_is_free(lab.ports["apiserver"]), _BOOT_SECONDS):
         raise LabError(f"port {lab.ports['apiserver']} of the API server is still in use")
     files = _files_of(lab, Path(lab.bin_dir))
-    lab.processes[place] = _start(lab, "apiserver", programs.apiserver(files))
+    lab.processes[place] = _start(lab, "apiserver", _apiserver(lab, files))
     lab.save()
     setup = Pair(lab.folder / "pki" / "setup.crt", lab.folder / "pki" / "setup.key")
     api = Api(lab.ports["apiserver"], files.ca, setup)
     _wait(lab, "apiserver", "did not become ready", api.ready)
     return lab
+
+
+def stop_simulator(name: str) -> None:
+    """End gpusim of a running lab for good: nodes and pods stay as they are, whatever happens."""
+    lab = read_lab(name)
+    if lab is None or not lab.running:
+        raise LabError(f"lab {name} does not run")
+    end(process for process in lab.processes if process.name == "gpusim")
+    lab.processes = [process for process in lab.processes if process.name != "gpusim"]
+    lab.save()
 
 
 def _end_all(lab: Lab) -> None:
@@ -143,7 +153,7 @@ class _Boot:
         files = self._files()
         api = Api(self.lab.ports["apiserver"], files.ca, self.users["setup"])
         self._start("etcd", programs.etcd(files))
-        self._start("apiserver", programs.apiserver(files))
+        self._start("apiserver", _apiserver(self.lab, files))
         self._wait("apiserver", "did not become ready", api.ready)
         self._start("kube-controller-manager", programs.controller_manager(files))
         self._start("kube-scheduler", programs.scheduler(files))
@@ -202,6 +212,10 @@ def _files_of(lab: Lab, bin_dir: Path) -> Files:
     pki = lab.folder / "pki"
     server = Pair(pki / "apiserver.crt", pki / "apiserver.key")
     return Files(lab.folder, bin_dir, lab.ports, pki / "ca.crt", server, pki / "sa.key")
+
+
+def _apiserver(lab: Lab, files: Files) -> list[str]:
+    return programs.apiserver(files, fairness=bool(lab.fleet.get("fairness")))
 
 
 def _start(lab: Lab, name: str, command: list[str]) -> Process:

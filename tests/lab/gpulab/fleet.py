@@ -15,6 +15,7 @@ import yaml
 
 from .errors import LabError
 from .mig import Mig, read_mig
+from .padding import LARGEST, SMALLEST
 
 #: Setting -> default. Durations as the simulator (Go) writes them.
 SETTINGS: Mapping[str, str] = {
@@ -32,10 +33,12 @@ SETTINGS: Mapping[str, str] = {
 
 _GROUP_KEYS = {
     *("nodes", "gpus", "product", "memory", "mig", "labels", "taints", "prefix", "start"),
+    "object_size",
 }
 _EFFECTS = {"NoSchedule", "PreferNoSchedule", "NoExecute"}
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _DURATION = re.compile(r"(\d+(\.\d+)?(ms|s|m|h))+")
+_SIZE = re.compile(r"(\d+(\.\d+)?)KB")
 #: The node for operator pods; every fleet has exactly this one beside its groups.
 CPU_NODE = "cpu-01"
 
@@ -49,7 +52,9 @@ class Taint:
 
 @dataclass(frozen=True)
 class Node:
-    """One node to create. `memory` is MiB per GPU; `gpus` 0 means no NVIDIA device."""
+    """One node to create. `memory` is MiB per GPU; `gpus` 0 means no NVIDIA device. `object_size`
+    is in bytes of JSON; 0: no larger than it has to be.
+    """
 
     name: str
     group: str
@@ -59,6 +64,7 @@ class Node:
     labels: Mapping[str, str] = field(default_factory=dict)
     taints: tuple[Taint, ...] = ()
     mig: Mig | None = None
+    object_size: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,12 +79,16 @@ class Group:
     prefix: str
     start: int
     mig: Mig | None
+    object_size: int
 
 
 @dataclass(frozen=True)
 class Fleet:
+    """What a fleet file says. With `fairness` the API server keeps its own limits."""
+
     groups: tuple[Group, ...]
     settings: Mapping[str, str]
+    fairness: bool = False
 
     def nodes(self) -> list[Node]:
         """Every node of the fleet, the CPU node first."""
@@ -99,10 +109,12 @@ class Fleet:
                     "hardware": [node.gpus, node.product, node.memory, *_mig(node)],
                     "labels": dict(sorted(node.labels.items())),
                     "taints": [[taint.key, taint.value, taint.effect] for taint in node.taints],
+                    "object_size": node.object_size,
                 }
                 for node in self.nodes()
             ],
             "settings": dict(sorted(self.settings.items())),
+            "fairness": self.fairness,
         }
 
 
@@ -118,6 +130,7 @@ def _members(group: Group, width: int) -> Iterator[Node]:
             group.labels,
             group.taints,
             group.mig,
+            group.object_size,
         )
 
 
@@ -139,7 +152,7 @@ def load_fleet(path: Path, overrides: Mapping[str, str]) -> Fleet:
 def parse_fleet(data: object, overrides: Mapping[str, str], where: str) -> Fleet:
     """Check the content of a fleet file. Raises LabError naming group, key and value."""
     top = _mapping(data, where)
-    _known(top, {"groups", "settings"}, where)
+    _known(top, {"groups", "settings", "fairness"}, where)
     groups = _mapping(top.get("groups"), f"{where}: groups")
     if not groups:
         raise LabError(f"{where}: groups is empty; name at least one group of nodes")
@@ -148,6 +161,7 @@ def parse_fleet(data: object, overrides: Mapping[str, str], where: str) -> Fleet
     fleet = Fleet(
         tuple(_group(str(name), body, f"{where}: groups.{name}") for name, body in groups.items()),
         {**SETTINGS, **settings},
+        _boolean(top, "fairness", where),
     )
     _unique(fleet, where)
     return fleet
@@ -175,7 +189,22 @@ def _group(name: str, body: object, where: str) -> Group:
         prefix=prefix,
         start=_integer(raw, "start", 1, 0, where),
         mig=read_mig(raw.get("mig"), gpus, product, memory, where),
+        object_size=_size(raw.get("object_size"), where),
     )
+
+
+def _size(raw: object, where: str) -> int:
+    """Bytes of a size in KB, of 1,000 bytes; 0 for none."""
+    if raw is None:
+        return 0
+    found = _SIZE.fullmatch(raw) if isinstance(raw, str) else None
+    size = round(float(found[1]) * 1000) if found else 0
+    if not SMALLEST <= size <= LARGEST:
+        raise LabError(
+            f"{where}: object_size must be between {SMALLEST // 1000}KB and {LARGEST // 1000}KB,"
+            f" not {raw!r}"
+        )
+    return size
 
 
 def _settings(raw: Mapping[str, object], where: str) -> dict[str, str]:
@@ -239,4 +268,11 @@ def _integer(
     value = raw.get(key, default)
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise LabError(f"{where}: {key} must be a whole number >= {least}, not {value!r}")
+    return value
+
+
+def _boolean(raw: Mapping[str, object], key: str, where: str) -> bool:
+    value = raw.get(key, False)
+    if not isinstance(value, bool):
+        raise LabError(f"{where}: {key} must be true or false, not {value!r}")
     return value

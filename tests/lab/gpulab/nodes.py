@@ -9,6 +9,7 @@ import ipaddress
 from typing import Any
 
 from .fleet import CPU_NODE, Node
+from .padding import pad
 
 _ANNOTATION = "lab.gpufleet.sharing"
 _CONDITIONS = (
@@ -30,7 +31,7 @@ def node_object(node: Node, index: int, kubelet: str, now: str) -> dict[str, Any
         "hugepages-1Gi": "0",
         "hugepages-2Mi": "0",
     }
-    return {
+    found = {
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {
@@ -52,6 +53,9 @@ def node_object(node: Node, index: int, kubelet: str, now: str) -> dict[str, Any
             "nodeInfo": _node_info(node.name, kubelet),
         },
     }
+    if node.object_size:
+        pad(found, node.object_size)
+    return found
 
 
 def is_ready(node: dict[str, Any]) -> bool:

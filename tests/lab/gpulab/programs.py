@@ -12,6 +12,11 @@ from pathlib import Path
 from .pki import Pair
 
 _BUSY = ["--kube-api-qps=2000", "--kube-api-burst=4000"]
+_UNLIMITED = [
+    "--max-requests-inflight=4000",
+    "--max-mutating-requests-inflight=2000",
+    "--enable-priority-and-fairness=false",
+]
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,8 @@ def etcd(files: Files) -> list[str]:
     ]
 
 
-def apiserver(files: Files) -> list[str]:
+def apiserver(files: Files, *, fairness: bool) -> list[str]:
+    """With fairness its own limits hold, those of a cluster as it comes."""
     key = str(files.service_account_key)
     return [
         files.program("kube-apiserver"),
@@ -76,11 +82,10 @@ def apiserver(files: Files) -> list[str]:
         "--disable-admission-plugins=TaintNodesByCondition",
         f"--audit-policy-file={files.folder / 'audit-policy.yaml'}",
         f"--audit-log-path={files.folder / 'audit.log'}",
-        "--max-requests-inflight=4000",
-        "--max-mutating-requests-inflight=2000",
-        "--enable-priority-and-fairness=false",
+        "--audit-log-maxsize=100000",  # MB; by default a new file begins after 100
         "--profiling=false",
         "--watch-cache-sizes=nodes#10000,pods#20000",
+        *([] if fairness else _UNLIMITED),
     ]
 
 

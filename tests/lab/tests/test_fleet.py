@@ -12,6 +12,8 @@ import pytest
 from gpulab.errors import LabError
 from gpulab.fleet import CPU_NODE, SETTINGS, Taint, load_fleet, parse_fleet
 from gpulab.mig import Mig
+from gpulab.nodes import node_object
+from gpulab.padding import served_size
 
 FLEETS = Path(__file__).resolve().parents[1] / "fleets"
 
@@ -129,7 +131,7 @@ def test_equal_fleets_have_equal_dicts() -> None:
         ({"groups": {}}, "groups is empty"),
         (
             {"groups": {"a": {"nodes": 1}}, "nodes": 3},
-            "unknown key 'nodes'; known: groups, settings",
+            "unknown key 'nodes'; known: fairness, groups, settings",
         ),
         ({"groups": {"a": {"nodes": 1, "gpu": 3}}}, "groups.a: unknown key 'gpu'"),
         ({"groups": {"a": {}}}, "groups.a: nodes must be a whole number >= 1, not None"),
@@ -148,12 +150,31 @@ def test_equal_fleets_have_equal_dicts() -> None:
         ),
         ({"groups": {"a": {"nodes": 1}}, "settings": {"publish": 3}}, "publish must be a duration"),
         ({"groups": {"a": {"nodes": 1}}, "settings": {"speed": "3s"}}, "unknown key 'speed'"),
+        ({"groups": {"a": {"nodes": 1}}, "fairness": "yes"}, "fairness must be true or false"),
+        ({"groups": {"a": {"nodes": 1, "object_size": 15}}}, "between 11KB and 19KB, not 15"),
+        ({"groups": {"a": {"nodes": 1, "object_size": "15"}}}, "not '15'"),
+        ({"groups": {"a": {"nodes": 1, "object_size": "1MB"}}}, "not '1MB'"),
+        ({"groups": {"a": {"nodes": 1, "object_size": "25KB"}}}, "not '25KB'"),
     ],
 )
 def test_refused(data: object, message: str) -> None:
     with pytest.raises(LabError) as caught:
         parse_fleet(data, {}, "f")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("kilobytes", [11, 15, 18.5, 19])
+def test_objects_are_padded(kilobytes: float) -> None:
+    group = {"nodes": 2, "gpus": 1, "object_size": f"{kilobytes}KB"}
+    fleet = parse_fleet({"groups": {"g": group}}, {}, "f")
+    cpu, one, two = (node_object(node, 1, "v1", "2026-01-01T00:00:00Z") for node in fleet.nodes())
+    for node in (one, two):
+        assert served_size(node) == pytest.approx(kilobytes * 1000, rel=0.03)
+        assert len(node["status"]["images"]) <= 50
+        assert node["metadata"]["labels"]["feature.node.kubernetes.io/pci-10de.present"] == "true"
+        assert not any(label.startswith("nvidia.com/") for label in node["metadata"]["labels"])
+    assert one["status"]["images"] != two["status"]["images"]
+    assert "images" not in cpu["status"]
 
 
 def test_file_errors_name_the_file(tmp_path: Path) -> None:

@@ -110,12 +110,43 @@ def test_restart_breaks_watches_and_loses_nothing(lab_command: LabCommand) -> No
     lab_command.run("down", "--name", name)
 
 
+def test_padded_nodes_fairness_and_a_stopped_simulator(
+    lab_command: LabCommand, tmp_path: Path
+) -> None:
+    name, fleet = lab_command.unique("padded"), tmp_path / "fleet.yml"
+    group = "{nodes: 2, gpus: 1, object_size: 15KB}"
+    fleet.write_text(f"fairness: true\ngroups: {{gpu: {group}}}\n")
+    lab_command.run("up", "--name", name, "--fleet", str(fleet))
+    client = Client(lab_command.environment_of(name))
+    assert _size_of(client, "gpu-01") == pytest.approx(15000, rel=0.03)
+    client.install_operator()
+    client.settle("gpu-01", 4)
+    assert _size_of(client, "gpu-01") == pytest.approx(17500, rel=0.06)
+    flow = client.program(
+        "kubectl", "get", "--raw", "/debug/api_priority_and_fairness/dump_priority_levels"
+    )
+    assert "workload-low" in flow
+    assert f"gpusim of lab {name} ended" in lab_command.run("stop", "--name", name, "gpusim")
+    lab_command.run("restart", "--name", name)
+    lab_command.run("status", "--name", name)
+    client = Client(lab_command.environment_of(name))
+    client.label("gpu-01", "dev")
+    client.keeps("gpu-01", 4, 2)
+    assert len(client.node("gpu-01")["status"]["images"]) > 10
+    lab_command.run("down", "--name", name)
+
+
+def _size_of(client: Client, node: str) -> int:
+    return len(client.program("kubectl", "get", "--raw", f"/api/v1/nodes/{node}"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["env", "--name", "none"], "lab none does not run; boot it: lab up --name none"),
         (["restart", "--name", "none"], "lab none does not run"),
         (["restart", "etcd"], "invalid choice"),
+        (["stop", "--name", "none", "gpusim"], "lab none does not run"),
         (["up", "--name", "A b"], "use a-z, 0-9"),
         (["up", "--set", "publish"], "write KEY=VALUE"),
         (["up", "--set", "speed=1s"], "unknown key 'speed'"),

@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where and with what something was measured."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import ROOT
+
+BUSY = 0.4  # load of a core from which on a machine is not at our disposal
+
+
+def facts() -> dict[str, Any]:
+    """Date, versions and machine. The load is that of the minute before."""
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "versions": {
+            "collection": _commit(),
+            "ansible-core": version("ansible-core"),
+            "kubernetes.core": _kubernetes_core(),
+            "kubernetes (Python)": version("kubernetes"),
+            "Python": platform.python_version(),
+        },
+        "machine": {
+            "cpu": _processor(),
+            "cores": os.cpu_count(),
+            "memory": f"{_memory():.0f} GiB",
+            "load before": round(os.getloadavg()[0], 2),
+        },
+    }
+
+
+def lines(found: dict[str, Any]) -> list[str]:
+    """The facts for people."""
+    named = [f"{name} {value}" for name, value in found["versions"].items()]
+    machine = found["machine"]
+    busy = machine["load before"] > BUSY * machine["cores"]
+    return [
+        f"{found['date']}; {', '.join(named)}",
+        f"{machine['cores']} cores of {machine['cpu']}, {machine['memory']}, load before"
+        f" {machine['load before']}",
+        *(["The machine was busy with something else: seconds mean little."] if busy else []),
+    ]
+
+
+def _commit() -> str:
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    done = subprocess.run(command, check=False, text=True, capture_output=True)
+    return done.stdout.strip() or "unknown"
+
+
+def _kubernetes_core() -> str:
+    for home in __import__("ansible_collections").__path__:
+        manifest = Path(home) / "kubernetes" / "core" / "MANIFEST.json"
+        if manifest.exists():
+            found = yaml.safe_load(manifest.read_text(encoding="utf-8"))
+            return str(found["collection_info"]["version"])
+    return "unknown"
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
+    return names[0] if names else platform.machine()
+
+
+def _memory() -> float:
+    """GiB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30

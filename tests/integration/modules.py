@@ -1,0 +1,229 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Modules of the collection against a lab without Ansible around them: main() in a child of the
+test's own process, which has imported everything already. An ansible-playbook of site costs 10 s of
+processor time, most of it for the imports of eight Python programs; the same modules cost 1 s here.
+
+For what modules do, and to put a fleet into a state. What playbooks, roles and action plugins do is
+tested by Lab.playbook.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import multiprocessing
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.testing import patch_module_args
+
+from ansible_collections.gpufleet.sharing.plugins.filter.sharing import mig_configs
+from ansible_collections.gpufleet.sharing.plugins.module_utils._lease import default_holder
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    GROUPS,
+    PROFILES,
+    Lab,
+    Run,
+)
+
+PACKAGE = "ansible_collections.gpufleet.sharing.plugins.modules"
+RELEASE = "gpu-operator"
+NAMESPACE = "gpu-operator"
+CONFIG_MAP = "device-plugin-config"
+POINTER = {"name": CONFIG_MAP, "default": "default"}
+SOON = {"timeout": 60, "stable": 1}
+
+
+def call(
+    lab: Lab, name: str, arguments: Mapping[str, Any], *, check: bool = False
+) -> dict[str, Any]:
+    """Run one module and return what it answers; of credentials, a lab's kubeconfig is used where
+    the arguments name no host.
+    """
+    main: Callable[[], None] = importlib.import_module(f"{PACKAGE}.{name}").main
+    own = {} if "host" in arguments else {"kubeconfig": lab.environ["KUBECONFIG"]}
+    given = {**own, **arguments, "_ansible_check_mode": check, "_ansible_diff": True}
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer"
+        process = multiprocessing.get_context("fork").Process(
+            target=_child, args=(main, given, lab.environ, answer)
+        )
+        process.start()
+        process.join()
+        found = json.loads(answer.read_text(encoding="utf-8"))
+    assert isinstance(found, dict)
+    return found
+
+
+def _child(
+    main: Callable[[], None], arguments: dict[str, Any], environ: Mapping[str, str], answer: Path
+) -> None:
+    os.environ.clear()
+    os.environ.update(environ)
+    with (
+        answer.open("w", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        patch_module_args(arguments),
+    ):
+        main()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an inventory asks for; options are those of the module rollout."""
+
+    groups: Mapping[str, Any] = field(default_factory=lambda: GROUPS)
+    profiles: Mapping[str, Any] = field(default_factory=lambda: PROFILES)
+    mode: str = "in_place"
+    values: Mapping[str, Any] = field(default_factory=dict)
+    prune: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def assignments(self) -> dict[str, str | None]:
+        return {
+            node: group.get("vars", {}).get("gpu_sharing_profile")
+            for group in self.groups.values()
+            for node in group["hosts"]
+        }
+
+    def of_profiles(self) -> dict[str, Any]:
+        plugin = self.values.get("devicePlugin", {})
+        return {
+            "profiles": self.profiles,
+            "mode": self.mode,
+            "default_profile": "default",
+            "mig_strategy": self.values.get("mig", {}).get("strategy", "unknown"),
+            "plugin_version": plugin.get("version", ""),
+        }
+
+    def of_mig(self) -> dict[str, Any]:
+        drains = ("batches", "drain", "drain_timeout")
+        given = {name: value for name, value in self.options.items() if name in drains}
+        nodes = mig_configs(self.assignments, self.profiles, "default")
+        return {"nodes": nodes, "timeout": 60, **given}
+
+    def of_rollout(self) -> dict[str, Any]:
+        return {
+            "assignments": self.assignments,
+            "known_nodes": list(self.assignments),
+            "groups": {node: name for name, each in self.groups.items() for node in each["hosts"]},
+            "profiles": self.profiles,
+            "default_profile": "default",
+            "mode": self.mode,
+            "unavailable_nodes": "fail",
+            **SOON,
+            **self.options,
+        }
+
+
+def planned(lab: Lab, wanted: Wanted) -> Run:
+    """What the preflight of site does: all modules in check mode."""
+    return _run(call(lab, name, arguments, check=True) for name, arguments in _modules(wanted))
+
+
+def differing(lab: Lab, wanted: Wanted) -> list[str]:
+    """The modules that would change something; site does nothing where there is none."""
+    changing = []
+    for name, arguments in _modules(wanted):
+        found = call(lab, name, arguments, check=True)
+        assert not found.get("failed"), found
+        if found["changed"] or found["differs"]:
+            changing.append(name)
+    return changing
+
+
+def applied(lab: Lab, wanted: Wanted) -> Run:
+    """Bring a fleet to what is wanted, by the modules that site runs, in its order, and Helm's own
+    program. rc is 0 when none has failed; the output is every text that they answered.
+    """
+    plan = planned(lab, wanted)
+    return _run(_steps(lab, wanted)) if plan.rc == 0 else plan
+
+
+def converge(lab: Lab, wanted: Wanted | None = None) -> None:
+    """Have a fleet that is as asked for, all of it at once."""
+    asked = wanted or Wanted()
+    options = {"batches": ["100%"], **asked.options}
+    applied(lab, _replace(asked, options)).succeeded()
+
+
+def _replace(wanted: Wanted, options: Mapping[str, Any]) -> Wanted:
+    return Wanted(**{**vars(wanted), "options": options})
+
+
+def _modules(wanted: Wanted) -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "profiles", wanted.of_profiles()
+    if (mig := wanted.of_mig())["nodes"]:
+        yield "mig_config", mig
+    yield "rollout", wanted.of_rollout()
+
+
+def _steps(lab: Lab, wanted: Wanted) -> Iterator[dict[str, Any]]:
+    run = {"run": default_holder()}
+    (name, arguments), *nodes = _modules(wanted)
+    yield (first := call(lab, name, {**arguments, **run, "keep_lease": True}))
+    yield call(lab, "helm_release", {"chart_ref": "-", "pointer": POINTER, **run})
+    deploy(lab, wanted.values)
+    yield call(
+        lab, "cluster_policy", {"state": "checked", "default_profile": "default", "timeout": 60}
+    )
+    for name, more in nodes:
+        yield call(lab, name, {**more, **run})
+    if wanted.prune or wanted.mode == "versioned" or first.get("superseded"):
+        yield call(lab, "profiles", {**arguments, **run, "prune": wanted.prune, "final": True})
+
+
+def deploy(lab: Lab, values: Mapping[str, Any]) -> None:
+    """Have Helm's release, with these values and our pointer, and no others."""
+    plugin = {**values.get("devicePlugin", {}), "config": POINTER}
+    wanted = {**values, "devicePlugin": plugin}
+    release = [RELEASE, "-n", NAMESPACE]
+    has = subprocess.run(
+        ["helm", "get", "values", *release, "-o", "json"],
+        env=lab.environ,
+        check=False,
+        text=True,
+        capture_output=True,
+    )
+    if has.returncode == 0 and json.loads(has.stdout) == wanted:
+        return
+    install = ["helm", "upgrade", "--install", *release, lab.environ["GPULAB_CHART"]]
+    subprocess.run(
+        [*install, "--reset-values", "-f", "-", "--wait", "--timeout", "60s"],
+        env=lab.environ,
+        check=True,
+        text=True,
+        input=json.dumps(wanted),
+        capture_output=True,
+    )
+
+
+def _run(answers: Iterator[dict[str, Any]]) -> Run:
+    """Go on until one has failed."""
+    lines: list[str] = []
+    for answer in answers:
+        lines += _texts(answer)
+        if answer.get("failed"):
+            return Run(2, "\n".join(lines))
+    return Run(0, "\n".join(lines))
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in an answer, and of mappings also the keys."""
+    if isinstance(value, Mapping):
+        for name, each in value.items():
+            if name != "invocation":
+                yield from (f"{name}: {text}" for text in _texts(each))
+    elif isinstance(value, list):
+        for each in value:
+            yield from _texts(each)
+    else:
+        yield str(value)

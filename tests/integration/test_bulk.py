@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Labels of many nodes at once, on an API server that asks for rest; and what comes back of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import CONCURRENCY
+from ansible_collections.gpufleet.sharing.tests.integration.faults import Fault, FaultProxy, Rule
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    ROLLOUT,
+    Lab,
+    boot,
+    connected,
+    module_result,
+    shut_down,
+)
+
+REST = 1  # seconds
+PROFILE_LABEL = "nvidia.com/device-plugin.config"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    found = boot("test-bulk", ROLLOUT)
+    found.kubectl("create", "namespace", "gpu-operator")  # the lease is there
+    yield found
+    shut_down(found)
+
+
+def names(lab: Lab) -> list[str]:
+    return sorted(
+        node["metadata"]["name"]
+        for node in lab.json("nodes")["items"]
+        if "-gpu-" in node["metadata"]["name"]
+    )
+
+
+def is_patch(path: str) -> bool:
+    return path.startswith("/api/v1/nodes/")
+
+
+def test_all_nodes_are_labelled_though_the_server_asks_for_rest(lab: Lab, tmp_path: Path) -> None:
+    """Two bursts of 429. Nobody asks again before the time that the server named, and after the
+    first answer only those ask that were on their way.
+    """
+    wanted = dict.fromkeys(names(lab), "dev")
+    busy = Fault(status=429, retry_after=REST)
+    bursts = [
+        Rule(busy, ["PATCH"], "/api/v1/nodes/", skip=skip, times=CONCURRENCY) for skip in (30, 120)
+    ]
+    with FaultProxy(lab, tmp_path / "proxy", *bursts) as proxy:
+        result = module_result(proxy.lab, "node_profiles", {"assignments": wanted})
+        requests = [request for request in proxy.requests if is_patch(request.path)]
+    assert result["changed"], result
+    assert lab.labels() == wanted
+    assert len([request for request in requests if request.fault]) >= CONCURRENCY
+    first = next(request.at for request in requests if request.fault)
+    meanwhile = [request for request in requests if first < request.at < first + 0.9 * REST]
+    assert len(meanwhile) < CONCURRENCY
+    by_path: dict[str, list[float]] = {}
+    for request in requests:
+        by_path.setdefault(request.path, []).append(request.at)
+    gaps = [later - earlier for times in by_path.values() for earlier, later in pairwise(times)]
+    assert min(gaps) >= 0.9 * REST
+
+
+def test_second_run_writes_nothing(lab: Lab) -> None:
+    lab.forget_requests()
+    wanted = dict.fromkeys(names(lab), "dev")
+    assert not module_result(lab, "node_profiles", {"assignments": wanted})["changed"]
+    assert lab.writes() == []
+
+
+def test_check_mode_tells_and_writes_nothing(lab: Lab) -> None:
+    lab.forget_requests()
+    wanted = dict.fromkeys(names(lab), "default")
+    result = module_result(lab, "node_profiles", {"assignments": wanted}, "--check")
+    assert result["changed"]
+    assert {change["after"] for change in result["changes"]} == {"default"}
+    assert lab.writes() == []
+
+
+def test_node_that_cannot_be_written_is_named_and_the_others_are_done(
+    lab: Lab, tmp_path: Path
+) -> None:
+    everything = names(lab)
+    bad = everything[::50]
+    rules = [Rule(Fault(status=422), ["PATCH"], rf"/nodes/{name}\?") for name in bad]
+    with FaultProxy(lab, tmp_path / "proxy", *rules) as proxy:
+        wanted = dict.fromkeys(everything, "default")
+        result = module_result(proxy.lab, "node_profiles", {"assignments": wanted})
+    assert f"{len(bad)} of {len(everything)} nodes could not be written" in result["msg"]
+    assert [problem.partition(":")[0] for problem in result["problems"]] == bad
+    found = lab.labels()
+    assert {name for name, profile in found.items() if profile == "dev"} == set(bad)
+
+
+def test_undo_takes_all_labels_away(lab: Lab) -> None:
+    everything = dict.fromkeys(names(lab), "default")
+    result = module_result(lab, "node_profiles", {"assignments": everything, "state": "absent"})
+    assert result["changed"]
+    assert lab.labels() == {}
+
+
+def test_node_that_has_left_is_no_failure(lab: Lab) -> None:
+    cluster = connected(lab)
+    name = names(lab)[0]
+    cluster.patch_nodes({name: {"labels": {PROFILE_LABEL: "dev"}}, "left-meanwhile": {}})
+    assert lab.labels() == {name: "dev"}
