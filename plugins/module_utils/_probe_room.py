@@ -20,10 +20,6 @@ from itertools import islice
 from threading import Condition, Event, Thread
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _probe_objects
-from ansible_collections.gpufleet.sharing.plugins.module_utils._config_map import (
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     ClusterError,
     RefusedError,
@@ -39,6 +35,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import 
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe_objects import (
     LIFETIME,
+    ROOM_LABELS,
     RUN_LABEL,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe_pods import (
@@ -209,7 +206,7 @@ class Room:
         if document is not None and not _is_ours(document):
             raise RefusedError(
                 f"The namespace {self.namespace} on {self.cluster.server} is somebody else's: it"
-                f" has no label {MANAGED_BY_LABEL}={MANAGED_BY}. Name another one, or say"
+                " was not made by a probe. Name another one, or say"
                 " that it is prepared for it."
             )
         return document
@@ -432,7 +429,7 @@ def _identity(document: object) -> tuple[str, str]:
 
 
 def _is_ours(document: object) -> bool:
-    return mapping_at(document, "metadata", "labels").get(MANAGED_BY_LABEL) == MANAGED_BY
+    return ROOM_LABELS.items() <= mapping_at(document, "metadata", "labels").items()
 
 
 def _is_leaving(document: object) -> bool:
