@@ -394,7 +394,7 @@ KINDS = (
         fix="See the plugin's log and dmesg of the node for Xid errors; reset the GPU or reboot the"
         " node: kubectl drain {node} first.",
         find=each(_unhealthy),
-        follows=("GS018", "GS024", "GS039", "GS031", "GS032"),
+        follows=("GS018", "GS024", "GS039", "GS031", "GS032", "GS041"),
         reads=(PODS,),
     ),
     Kind(

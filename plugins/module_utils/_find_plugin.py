@@ -87,6 +87,9 @@ def _is_stale(scene: Scene, chain: Chain) -> bool:
     right = same_content(chain.content, to_plugin_config(chain.target.profile))
     if scene.config_map is None or not right or chain.plugin is None:
         return False
+    record = scene.config_map.written.get(chain.key)
+    if record is not None and record.hash == chain.hash and not record.replaced:
+        return False  # it never had other content: whoever reads it reads the right one
     written = scene.config_map.written_at(chain.key)
     started = chain.plugin.pod.started
     if started is not None and written is not None and started >= written:
@@ -261,8 +264,8 @@ KINDS = (
         find=_gfd,
         follows=(
             *STOPS,
-            *("GS006", "GS008", "GS009", "GS010", "GS011", "GS018", "GS024", "GS031", "GS038"),
-            *("GS039", "GS040", "GS041"),
+            *("GS006", "GS008", "GS009", "GS010", "GS011", "GS018", "GS024", "GS031", "GS037"),
+            *("GS038", "GS039", "GS040", "GS041"),
         ),
         reads=(PODS, DAEMON_SETS),
     ),

@@ -34,7 +34,7 @@ ON_NODE = ("--field-selector", f"spec.nodeName={NODE}")
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     """A restarted side-car takes its time to hear of the label, so that this can be seen."""
-    booted = boot(f"gallery-plugin-{os.getpid()}", FLEET, "switch_delay=4s")
+    booted = boot(f"gallery-plugin-{os.getpid()}", FLEET, "switch_delay=6s")
     yield booted
     shut_down(booted)
 
@@ -71,7 +71,7 @@ def without_profile(gallery: Gallery) -> None:
 
 def test_gs037_taint_that_nobody_tolerates(gallery: Gallery) -> None:
     gallery.lab.kubectl("taint", "node", NODE, "team=a:NoSchedule")
-    gallery.lab.kubectl("delete", "pod", "-n", NAMESPACE, *ON_NODE, "--all")
+    gallery.lab.kubectl("delete", "pod", "-n", NAMESPACE, *ON_NODE)
     found = gallery.fires("GS037", *AFTER, settled=["GS043"])
     assert found.cause == "no plugin pod, taints: team=a:NoSchedule"
     gallery.lab.kubectl("taint", "node", NODE, "team-")

@@ -384,7 +384,8 @@ def _stale(fleet: Fleet) -> None:
     fleet.node("dev-1")["metadata"]["annotations"] = {"gpufleet.sharing/config-hash": "old"}
     fleet.objects[CONFIG_MAP] = written()
     notes = fleet.objects[CONFIG_MAP]["metadata"]["annotations"]
-    notes["gpufleet.sharing/profiles"] = notes["gpufleet.sharing/profiles"].replace("T02:", "T04:")
+    text = notes["gpufleet.sharing/profiles"].replace("T02:", "T04:").replace("false", "true")
+    notes["gpufleet.sharing/profiles"] = text
     fleet.slots("dev-1", 6)
 
 
@@ -417,6 +418,14 @@ def _mps_daemon_missing(fleet: Fleet) -> None:
     fleet.drop(pod_path(MPS_APP, "mps-1"))
     fleet.slots("mps-1", 0)
     del fleet.node("mps-1")["status"]["capacity"]["nvidia.com/gpu"]
+
+
+@case("GS041", "GS033", "GS043")
+def _mps_daemon_has_died(fleet: Fleet) -> None:
+    """Capacity keeps the old number, as it does with unhealthy GPUs."""
+    _mps_node(fleet)
+    waiting(fleet.pod(MPS_APP, "mps-1"), "CrashLoopBackOff", 2)
+    fleet.slots("mps-1", 0)
 
 
 @case("GS041")
@@ -544,6 +553,13 @@ def _not_allowed(fleet: Fleet) -> None:
 
 def test_a_fleet_that_is_well_has_no_findings() -> None:
     assert healthy().find() == []
+
+
+def test_a_new_key_is_read_when_the_label_comes() -> None:
+    """What was noted as loaded is that of the profile before."""
+    fleet = healthy()
+    fleet.node("dev-1")["metadata"]["annotations"] = {"gpufleet.sharing/config-hash": "other"}
+    assert fleet.find() == []
 
 
 def test_a_busy_fleet_that_is_well_has_no_findings() -> None:
