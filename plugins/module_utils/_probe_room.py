@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from threading import Condition, Event, Thread
+from typing import cast
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _probe_objects
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
@@ -27,6 +28,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._mirror import Mirror
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
+    dig,
     list_at,
     mapping_at,
     name_of,
@@ -268,9 +270,7 @@ class Room:
         owners = list_at(found, "metadata", "ownerReferences")
         if self._uid in [text_at(owner, "uid") for owner in owners]:
             return
-        metadata = body["metadata"]
-        assert isinstance(metadata, dict)
-        change = {"metadata": {"ownerReferences": metadata["ownerReferences"]}}
+        change = {"metadata": {"ownerReferences": dig(body, "metadata", "ownerReferences")}}
         self.cluster.patch_if_there(path, change)
 
     def _once(self, path: str, body: Mapping[str, object]) -> _kube.Json:
@@ -323,9 +323,7 @@ class Room:
         return self.cluster.for_each(list(bodies), lambda name: self._create_pod(bodies[name]))
 
     def _filled(self, pod: Mapping[str, object]) -> _kube.Json:
-        metadata, spec = pod["metadata"], pod["spec"]
-        assert isinstance(metadata, dict)
-        assert isinstance(spec, dict)
+        metadata, spec = (cast("_kube.Json", pod[part]) for part in ("metadata", "spec"))
         owners = [_probe_objects.owner_of(self._job)]
         return {
             **pod,
