@@ -13,6 +13,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._config_map impor
     MANAGED_BY,
     MANAGED_BY_LABEL,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import name_of, text_at
 
 Json = dict[str, object]
 
@@ -102,13 +103,11 @@ def quota(run: str, owner: Json) -> Json:
 
 def owner_of(job: Json) -> Json:
     """A reference to the guard. It is no controller: a Job would count such pods as its own."""
-    metadata = job["metadata"]
-    assert isinstance(metadata, dict)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "name": metadata["name"],
-        "uid": metadata["uid"],
+        "name": name_of(job),
+        "uid": text_at(job, "metadata", "uid"),
     }
 
 

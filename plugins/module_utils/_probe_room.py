@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from threading import Condition, Event, Thread
+from typing import cast
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _probe_objects
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
@@ -206,8 +207,7 @@ class Room:
         if document is not None and not _is_ours(document):
             raise RefusedError(
                 f"The namespace {self.namespace} on {self.cluster.server} is somebody else's: it"
-                " was not made by a probe. Name another one, or say"
-                " that it is prepared for it."
+                " was not made by a probe. Name another one, or say that it is prepared for it."
             )
         return document
 
@@ -268,9 +268,8 @@ class Room:
         owners = list_at(found, "metadata", "ownerReferences")
         if self._uid in [text_at(owner, "uid") for owner in owners]:
             return
-        metadata = body["metadata"]
-        assert isinstance(metadata, dict)
-        change = {"metadata": {"ownerReferences": metadata["ownerReferences"]}}
+        wanted = list_at(body, "metadata", "ownerReferences")
+        change: _kube.Json = {"metadata": {"ownerReferences": wanted}}
         self.cluster.patch_if_there(path, change)
 
     def _once(self, path: str, body: Mapping[str, object]) -> _kube.Json:
@@ -323,9 +322,7 @@ class Room:
         return self.cluster.for_each(list(bodies), lambda name: self._create_pod(bodies[name]))
 
     def _filled(self, pod: Mapping[str, object]) -> _kube.Json:
-        metadata, spec = pod["metadata"], pod["spec"]
-        assert isinstance(metadata, dict)
-        assert isinstance(spec, dict)
+        metadata, spec = cast("_kube.Json", pod["metadata"]), cast("_kube.Json", pod["spec"])
         owners = [_probe_objects.owner_of(self._job)]
         return {
             **pod,
