@@ -208,8 +208,7 @@ class Room:
         if document is not None and not _is_ours(document):
             raise RefusedError(
                 f"The namespace {self.namespace} on {self.cluster.server} is somebody else's: it"
-                " was not made by a probe. Name another one, or say"
-                " that it is prepared for it."
+                " was not made by a probe. Name another one, or say that it is prepared for it."
             )
         return document
 
