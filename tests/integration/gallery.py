@@ -27,9 +27,9 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     PROFILES,
     Lab,
     connected,
-    module_result,
     write_inventory,
 )
+from ansible_collections.gpufleet.sharing.tests.integration.modules import Wanted, converge
 
 PATIENCE = 45.0
 STEADY = 0.7  # seconds that it has to hold, so that no state on the way is taken for the end
@@ -105,17 +105,9 @@ class Gallery:
         yield self
         self.is_well()
 
-    def site(self, **variables: object) -> None:
-        self.lab.playbook("site", self.inventory, variables=variables).succeeded()
-
-    def mend(self, profiles: Mapping[str, object] = PROFILES) -> None:
-        """What site does about ConfigMap and nodes, by its two modules: a playbook takes longer."""
-        given = {"profiles": profiles, "default_profile": "default"}
-        written = module_result(self.lab, "profiles", {"profiles": profiles})
-        rolled = {"assignments": self.desired.assignments, "stable": 1, "timeout": 60}
-        done = module_result(self.lab, "rollout", {**given, **rolled})
-        assert not written.get("failed"), written
-        assert not done.get("failed"), done
+    def mend(self) -> None:
+        """What site does, by its modules."""
+        converge(self.lab, Wanted(groups=self.groups, profiles=self.profiles))
 
     def run(self, advice: str) -> None:
         """Run the first command of an advice, as it stands."""
@@ -191,6 +183,6 @@ def open_gallery(lab: Lab, folder: Path) -> Gallery:
     """A fleet by the recipe, which is well."""
     inventory = write_inventory(folder / "inventory")
     gallery = Gallery(lab, inventory, connected(lab))
-    gallery.site()
+    gallery.mend()
     gallery.is_well()
     return gallery

@@ -21,9 +21,13 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     Lab,
     Run,
     boot,
-    module_result,
     shut_down,
     write_inventory,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.modules import (
+    Wanted,
+    call,
+    converge,
 )
 
 NAMES = {"dev-gpu": 80, "edge-gpu": 40, "prod-gpu": 50, "train-gpu": 30}
@@ -49,7 +53,7 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture(scope="module")
 def inventory(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_inventory(tmp_path_factory.mktemp("doctor") / "inventory", groups=GROUPS)
-    lab.playbook("site", folder, variables={"gpu_nodes_batches": ["100%"]}).succeeded()
+    converge(lab, Wanted(groups=GROUPS))
     return folder
 
 
@@ -125,7 +129,7 @@ def test_module_without_findings_lists_nodes_only(lab: Lab, inventory: Path) -> 
     nodes = [{"name": "train-gpu-01", "profile": "no-sharing", "group": "train"}]
     given = {"nodes": nodes, "profiles": PROFILES, "default_profile": "default"}
     lab.forget_requests()
-    result = module_result(lab, "sharing_info", given)
+    result = call(lab, "sharing_info", given)
     (row,) = result["nodes"]
     assert (row["ready"], row["product"]) == (True, "NVIDIA-H100-80GB-HBM3")
     assert (row["used"], row["free"], row["chain"]) == (None, None, None)
@@ -136,7 +140,7 @@ def test_module_with_findings_tells_the_chain(lab: Lab, inventory: Path) -> None
     nodes = [{"name": "train-gpu-01", "profile": "no-sharing"}, {"name": "dev-gpu-80"}]
     given = {"nodes": nodes, "profiles": PROFILES, "default_profile": "default"}
     one = {"findings": True, "node": "train-gpu-01"}
-    result = module_result(lab, "sharing_info", {**given, **one})
+    result = call(lab, "sharing_info", {**given, **one})
     (row,) = result["nodes"]
     assert (row["used"], row["free"], row["problem"]) == (0, 8, "")
     chain = row["chain"]

@@ -13,13 +13,11 @@ from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
     LABEL,
     NAMESPACE,
     config_map,
-    replicas,
+    profiles,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.gallery import Gallery, open_gallery
-from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
-    Lab,
-    module_result,
-)
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import Lab
+from ansible_collections.gpufleet.sharing.tests.integration.modules import call
 
 DEV = ("dev-gpu-01", "dev-gpu-02")
 AFTER = ("GS038", "GS042", "GS043")
@@ -83,7 +81,7 @@ def test_gs016_file_that_the_plugin_refuses(gallery: Gallery) -> None:
     assert found.nodes == DEV
     gallery.restart_plugin("dev-gpu-01")
     gallery.fires("GS016", "GS018", *AFTER, settled=["GS038", "GS043"])
-    gallery.site()
+    gallery.mend()
 
 
 def test_gs017_setting_in_the_wrong_place(gallery: Gallery) -> None:
@@ -121,11 +119,11 @@ def test_gs024_label_that_names_nothing(gallery: Gallery) -> None:
 
 def test_gs039_content_that_was_not_loaded(gallery: Gallery) -> None:
     """As after a run that was killed between writing and restarting."""
-    six = replicas(dev=6)
-    module_result(gallery.lab, "profiles", {"profiles": six["gpu_sharing_profiles"]})
-    edited = gallery.given(profiles=six["gpu_sharing_profiles"])
+    six = profiles(dev=6)
+    call(gallery.lab, "profiles", {"profiles": six})
+    edited = gallery.given(profiles=six)
     found = edited.fires("GS039", *AFTER, settled=["GS043"])
     assert found.nodes == DEV
-    gallery.site(**six)
+    edited.mend()
     edited.is_well()
     gallery.mend()

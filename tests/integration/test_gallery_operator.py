@@ -98,7 +98,7 @@ def test_gs006_pointer_lost_at_a_helm_upgrade(gallery: Gallery) -> None:
     subprocess.run(upgrade, env=gallery.lab.environ, check=True, capture_output=True)
     found = gallery.fires("GS006", *AFTER, settled=["GS043"])
     assert "gpufleet.sharing.site" in found.fix
-    gallery.site()
+    gallery.lab.playbook("site", gallery.inventory).succeeded()
 
 
 def test_gs006_pointer_patched_away(gallery: Gallery) -> None:

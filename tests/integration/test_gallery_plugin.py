@@ -22,9 +22,9 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     PROFILES,
     Lab,
     boot,
-    module_result,
     shut_down,
 )
+from ansible_collections.gpufleet.sharing.tests.integration.modules import call
 
 NODE = "dev-gpu-01"
 AFTER = ("GS037", "GS038", "GS042", "GS043")
@@ -56,7 +56,7 @@ def annotate(gallery: Gallery, node: str, *annotations: str) -> None:
 def with_profile(gallery: Gallery, name: str, profile: dict[str, Any]) -> Gallery:
     """prod-gpu-02 gets another profile, by the module and by hand."""
     profiles = {**PROFILES, name: profile}
-    module_result(gallery.lab, "profiles", {"profiles": profiles})
+    call(gallery.lab, "profiles", {"profiles": profiles})
     gallery.lab.kubectl("label", "node", "prod-gpu-02", f"{LABEL}={name}", "--overwrite")
     alone: dict[str, Any] = {
         "prod_gpus": {"hosts": {"prod-gpu-01": {}}},
