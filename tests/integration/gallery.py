@@ -125,7 +125,7 @@ class Gallery:
 
     def pod(self, name: str, node: str, namespace: str = WORK, **settings: Any) -> None:
         """A pod bound to a node, which KWOK then runs. settings: slots, resource, image, labels,
-        annotations, containers.
+        annotations, containers, and the phase in which it ends.
         """
         slots = settings.get("slots", 1)
         resource = settings.get("resource", "nvidia.com/gpu")
@@ -153,8 +153,9 @@ class Gallery:
                 "spec": {**spec, **({"nodeName": node} if node else {})},
             },
         )
+        ends = settings.get("ends", "Running")
         if node:
-            self.lab.wait_for(lambda: self._phase(namespace, name) == "Running")
+            self.lab.wait_for(lambda: self._phase(namespace, name) == ends)
 
     def _phase(self, namespace: str, name: str) -> str:
         found: str = self.lab.json("pod", name, "-n", namespace)["status"].get("phase", "")
