@@ -34,6 +34,7 @@ CAPABILITY_LABELS = ("nvidia.com/gpu.compute.major", "nvidia.com/gpu.compute.min
 GFD_LABEL = "nvidia.com/gpu.deploy.gpu-feature-discovery"
 MIG_STRATEGY_LABEL = "nvidia.com/mig.strategy"
 CONFIG_HASH_ANNOTATION = "gpufleet.sharing/config-hash"
+CORDONED_ANNOTATION = "gpufleet.sharing/cordoned"  # by us, while pods are evicted
 
 _MIG_DEVICE = re.compile(r"all-([0-9]+g\.[0-9]+gb)")
 _MIG_COUNT = re.compile(r"nvidia\.com/(mig-[a-z0-9.]+)\.count")
@@ -101,7 +102,7 @@ def physical_devices(node: NodeState, stated: int | None) -> dict[str, int]:
     nvidia.com/gpu is left out.
     """
     labels = node.labels
-    if _is_invalid(node):
+    if is_invalid(node):
         return {GPU_RESOURCE: 0}
     gpus = node.physical if stated is None or _is_cut(node) else stated
     if labels.get(MIG_STRATEGY_LABEL) != "mixed":
@@ -117,7 +118,7 @@ def _is_cut(node: NodeState) -> bool:
     return "-MIG-" in node.labels.get(PRODUCT_LABEL, "")
 
 
-def _is_invalid(node: NodeState) -> bool:
+def is_invalid(node: NodeState) -> bool:
     """Whether GPUs are cut in a way that MIG strategy single does not advertise."""
     return node.labels.get(PRODUCT_LABEL, "").endswith("-MIG-INVALID")
 
@@ -186,7 +187,7 @@ def judge(node: NodeState, profile: Profile, stated: int | None) -> Verdict:
 
 def _difference(node: NodeState, expected: Mapping[str, int], stated: int | None) -> str:
     """The first thing that is wrong, in words; empty when nothing is."""
-    if _is_invalid(node):
+    if is_invalid(node):
         return "MIG strategy single needs all GPUs of the node cut alike, and they are not"
     if stated is not None and not _is_cut(node) and node.physical not in (None, stated):
         return (

@@ -14,9 +14,12 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
+from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import (
+    CORDONED_ANNOTATION,
+    NodeState,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     ClusterError,
     LeaseError,
@@ -36,10 +39,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import C
 from ansible_collections.gpufleet.sharing.plugins.module_utils._table import cut_table
 from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
-if TYPE_CHECKING:
-    from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import NodeState
-
-CORDONED_ANNOTATION = "gpufleet.sharing/cordoned"
 PODS = "/api/v1/pods"
 COLUMNS = ("node", "namespace", "pod", "why")
 MOST_LINES = 20

@@ -78,7 +78,7 @@ def _gpu_pod(document: object) -> GpuPod:
         tolerant=any(
             _tolerates_cordon(entry) for entry in list_at(document, "spec", "tolerations")
         ),
-        requests=_requested(document),
+        requests=requested_slots(document),
         phase=text_at(document, "status", "phase"),
         leaving=bool(text_at(document, "metadata", "deletionTimestamp")),
     )
@@ -104,7 +104,7 @@ def _tolerates_cordon(toleration: object) -> bool:
     return key == UNSCHEDULABLE_TAINT and not text_at(toleration, "value")
 
 
-def _requested(document: object) -> dict[str, int]:
+def requested_slots(document: object) -> dict[str, int]:
     """Slots by resource as the scheduler counts them: all containers and side-cars together, or
     more where an init container needs more beside the side-cars started before it.
     """

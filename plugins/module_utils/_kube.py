@@ -106,14 +106,14 @@ class Cluster:
                 raise
 
     def snapshot(
-        self, path: str, read: Callable[[Json], T], *, labels: str = ""
+        self, path: str, read: Callable[[Json], T], *, labels: str = "", fields: str = ""
     ) -> tuple[list[T], str]:
         """The objects of a list at one moment, each read as its page arrives, so that thousands of
         whole objects are never held; and that moment, for a watch to begin at.
         """
         found: list[T] = []
         moment = ""
-        for page in self._pages(path, {"labelSelector": labels}):
+        for page in self._pages(path, {"labelSelector": labels, "fieldSelector": fields}):
             found.extend(read(item) for item in cast("list[Json]", page.get("items") or []))
             moment = version_of(page)
         return found, moment
@@ -130,7 +130,7 @@ class Cluster:
             if not query["continue"]:
                 return
 
-    def watch(self, path: str, since: str, *, labels: str = "") -> Iterator[Json]:
+    def watch(self, path: str, since: str, *, labels: str = "", fields: str = "") -> Iterator[Json]:
         """What happens to the objects of a list, event by event, from a moment on, until the server
         ends the watch, as it does every few minutes. A moment that is too long ago raises
         ClusterError with status 410.
@@ -139,6 +139,7 @@ class Cluster:
             "watch": "1",
             "resourceVersion": since,
             "labelSelector": labels,
+            "fieldSelector": fields,
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(_WATCH_SECONDS),
         }
@@ -187,16 +188,20 @@ class Cluster:
             if error.status != 404:
                 raise
 
-    def delete(self, path: str, *, uid: str = "", resource_version: str = "") -> None:
+    def delete(
+        self, path: str, *, uid: str = "", resource_version: str = "", propagation: str = ""
+    ) -> None:
         """Delete an object, if it still is the one that was seen. One that is gone already is
-        fine.
+        fine. propagation says what becomes of the objects that it owns, as in the API.
         """
         seen = {"uid": uid, "resourceVersion": resource_version}
         preconditions = {name: value for name, value in seen.items() if value}
-        body = {"preconditions": preconditions} if preconditions else None
+        body: Json = {"preconditions": preconditions} if preconditions else {}
+        if propagation:
+            body["propagationPolicy"] = propagation
 
         def attempt() -> Json:
-            return self._request("DELETE", path, body=body)
+            return self._request("DELETE", path, body=body or None)
 
         try:
             if resource_version:

@@ -38,8 +38,10 @@ class Mirror(Generic[T]):
         changed: Callable[[T | None, T | None], None],
         *,
         labels: str = "",
+        fields: str = "",
     ) -> None:
-        self._cluster, self._path, self._labels = cluster, path, labels
+        self._cluster, self._path = cluster, path
+        self._labels, self._fields = labels, fields
         self._read, self._changed = read, changed
         self._values: dict[str, T] = {}
         self._since = ""
@@ -59,6 +61,7 @@ class Mirror(Generic[T]):
             self._path,
             lambda item: (text_at(item, "metadata", "uid"), self._read(item)),
             labels=self._labels,
+            fields=self._fields,
         )
         found = dict(pairs)
         before, self._values = self._values, found
@@ -74,7 +77,9 @@ class Mirror(Generic[T]):
                 if self.trouble:
                     self._list()
                     self.trouble = ""
-                for event in self._cluster.watch(self._path, self._since, labels=self._labels):
+                for event in self._cluster.watch(
+                    self._path, self._since, labels=self._labels, fields=self._fields
+                ):
                     self._note(event)
                     pause = pauses()
                     if self._stopped.is_set():

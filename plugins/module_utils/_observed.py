@@ -72,17 +72,17 @@ def node_state(document: object) -> NodeState:
 
     Whatever else a node carries is many times that, so it is not kept.
     """
-    allocatable = _entries(document, RESOURCE_PREFIX, "status", "allocatable")
+    allocatable = entries_of(document, RESOURCE_PREFIX, "status", "allocatable")
     return NodeState(
         name=name_of(document),
-        labels=_entries(document, RESOURCE_PREFIX, "metadata", "labels"),
-        annotations=_entries(document, OURS, "metadata", "annotations"),
+        labels=entries_of(document, RESOURCE_PREFIX, "metadata", "labels"),
+        annotations=entries_of(document, OURS, "metadata", "annotations"),
         allocatable={name: read_quantity(quantity) for name, quantity in allocatable.items()},
         ready=is_true(document, "Ready"),
     )
 
 
-def _entries(document: object, prefix: str, *path: str) -> dict[str, str]:
+def entries_of(document: object, prefix: str, *path: str) -> dict[str, str]:
     """The entries of a mapping whose keys begin with a prefix. Thousands of nodes have the same
     ones, which are held once.
     """

@@ -99,19 +99,32 @@ def lagging(daemonsets: Iterable[object], pointer: Pointer) -> str:
     """What the operator still has to do before the pointer is in force, in words; empty when it
     is.
     """
-    found = {
-        text_at(item, "spec", "template", "metadata", "labels", "app"): item for item in daemonsets
-    }
+    found = {app_of(item): item for item in daemonsets}
     for app in (PLUGIN_APP, GFD_APP):
-        item = found.get(app)
-        if item is None:
-            return f"DaemonSet {app} does not exist yet"
-        if pointer.name not in _config_maps(item) or pointer.default not in _defaults(item):
-            where = f"ConfigMap {pointer.name} and default {pointer.default}"
-            return f"DaemonSet {app} is not pointed at {where} yet"
-        if reason := _not_rolled_out(item):
-            return f"DaemonSet {app} {reason}"
+        if said := not_taken_over(found.get(app), pointer):
+            return f"DaemonSet {app} {said}"
     return ""
+
+
+def not_taken_over(daemonset: object, pointer: Pointer) -> str:
+    """The same for one DaemonSet, None where there is none. A pointer that is not set is none to
+    take over.
+    """
+    if daemonset is None:
+        return "does not exist yet"
+    pointed = pointer.name in _config_maps(daemonset) and pointer.default in _defaults(daemonset)
+    if pointer.name and not pointed:
+        return f"is not pointed at ConfigMap {pointer.name} and default {pointer.default} yet"
+    return _not_rolled_out(daemonset)
+
+
+def app_of(daemonset: object) -> str:
+    return text_at(daemonset, "spec", "template", "metadata", "labels", "app")
+
+
+def has_config_manager(daemonset: object) -> bool:
+    containers = list_at(daemonset, "spec", "template", "spec", "containers")
+    return any(text_at(container, "name") == CONFIG_MANAGER for container in containers)
 
 
 def read_plugin(

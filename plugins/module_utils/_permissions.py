@@ -13,14 +13,17 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
-VERIFY, SITE, UNINSTALL = PURPOSES = ("verify", "site", "uninstall")
-PLAN, HISTORY = READS = ("plan", "history")  # what site reads; what history_info reads
+VERIFY, PROBE, SITE, UNINSTALL = PURPOSES = ("verify", "probe", "site", "uninstall")
+# What site reads; what history_info reads; and the doctor, who does without what it may not read,
+# nodes aside.
+PLAN, HISTORY, DOCTOR = READS = ("plan", "history", "doctor")
 _READING = ("get", "list")
 HELM, EXISTING = MANAGES = ("helm", "existing")
 _WRITES = (SITE, UNINSTALL)
 _NVIDIA = "nvidia.com"
 _LEASES, _LEASE = ("leases", "coordination.k8s.io"), "gpufleet-sharing"
 _REVISIONS = ("controllerrevisions", "apps")
+_JOBS, _PRIORITIES = ("jobs", "batch"), ("priorityclasses", "scheduling.k8s.io")
 _CRDS = ("customresourcedefinitions", "apiextensions.k8s.io")
 
 
@@ -44,6 +47,9 @@ class Permission:
         return f"{self.verb} {kind}{name}{place}"
 
 
+Some = Iterator[Permission]
+
+
 @dataclass(frozen=True)
 class Scope:
     """What a run is going to work on."""
@@ -56,6 +62,8 @@ class Scope:
     create_namespace: bool = True
     remove_crds: bool = False
     evict: bool = False  # gpu_sharing_drain
+    probe_namespace: str = "gpufleet-sharing-probe"
+    probe_prepared: bool = False  # it is there, and stays
 
 
 def required_permissions(scope: Scope, *, namespace_exists: bool) -> list[Permission]:
@@ -63,22 +71,37 @@ def required_permissions(scope: Scope, *, namespace_exists: bool) -> list[Permis
     if scope.purpose == HISTORY:
         revisions = Permission("list", *_REVISIONS, namespace=scope.namespace)
         return [revisions, Permission("list", "gpuclusters", _NVIDIA)]
+    if scope.purpose == DOCTOR:
+        return [Permission("list", "nodes")]
     if scope.purpose == PLAN:
         everything = _required(replace(scope, purpose=SITE), namespace_exists=namespace_exists)
         return sorted(each for each in everything if each.verb in _READING)
     return sorted(_required(scope, namespace_exists=namespace_exists))
 
 
-def _required(scope: Scope, *, namespace_exists: bool) -> Iterator[Permission]:
+def looked_at(scope: Scope) -> list[Permission]:
+    """Everything that the doctor looks at, sorted."""
+    place = scope.namespace
+    return sorted(
+        [
+            *required_permissions(scope, namespace_exists=True),
+            Permission("list", "pods"),
+            Permission("list", "resourcequotas"),
+            Permission("list", "configmaps"),
+            Permission("list", "clusterpolicies", _NVIDIA),
+            Permission("list", "gpuclusters", _NVIDIA),
+            Permission("get", "configmaps", namespace=place, name=scope.config_map),
+            Permission("list", "daemonsets", "apps", namespace=place),
+        ]
+    )
+
+
+def _required(scope: Scope, *, namespace_exists: bool) -> Some:
     helm = scope.manage == HELM
     place, policy, config_map = scope.namespace, scope.cluster_policy, scope.config_map
 
-    def of(
-        purposes: Collection[str], verbs: str, resource: str, group: str = "", **where: str
-    ) -> Iterator[Permission]:
-        if scope.purpose in purposes:
-            for verb in verbs.split():
-                yield Permission(verb, resource, group, **where)
+    def of(purposes: Collection[str], verbs: str, *resource: str, **where: str) -> Some:
+        return _verbs(verbs, *resource, **where) if scope.purpose in purposes else iter(())
 
     yield from of(PURPOSES, "list", "nodes")
     yield from of(PURPOSES, "list", "gpuclusters", _NVIDIA)
@@ -93,7 +116,7 @@ def _required(scope: Scope, *, namespace_exists: bool) -> Iterator[Permission]:
     yield from of((UNINSTALL,), "delete", "configmaps", namespace=place, name=config_map)
     yield from of((SITE,), "list watch patch delete", "pods", namespace=place)
     yield from of((SITE,), "list", "daemonsets", "apps", namespace=place)
-    yield from of((SITE,), "list", "pods")
+    yield from of((SITE, PROBE), "list", "pods")
     yield from of((SITE,), "list", "resourcequotas")
     if scope.evict:
         yield from of((SITE,), "create", "pods", subresource="eviction")
@@ -102,6 +125,7 @@ def _required(scope: Scope, *, namespace_exists: bool) -> Iterator[Permission]:
     yield from of((UNINSTALL,), "delete", *_LEASES, namespace=place, name=_LEASE)
     yield from of(_WRITES, "list delete", *_REVISIONS, namespace=place)
     yield from of((SITE,), "create patch", *_REVISIONS, namespace=place)
+    yield from _of_probe(scope)
     if not helm:
         return
     yield from of(_WRITES, "get list create update delete", "secrets", namespace=place)
@@ -110,3 +134,28 @@ def _required(scope: Scope, *, namespace_exists: bool) -> Iterator[Permission]:
         yield from of((SITE,), "create", "namespaces")
     if scope.remove_crds:
         yield from of((UNINSTALL,), "get delete", *_CRDS)
+
+
+def _of_probe(scope: Scope) -> Some:
+    """What the probe needs besides reading nodes and pods, and what is to be done away with."""
+    room = scope.probe_namespace
+
+    def of(purpose: str, verbs: str, *resource: str, **where: str) -> Some:
+        return _verbs(verbs, *resource, **where) if scope.purpose == purpose else iter(())
+
+    yield from of(PROBE, "create get list watch delete", "pods", namespace=room)
+    yield from of(PROBE, "create get list watch patch delete", *_JOBS, namespace=room)
+    yield from of(PROBE, "create get", "resourcequotas", namespace=room)
+    yield from of(PROBE, "list", "events", namespace=room)
+    yield from of(PROBE, "get", *_PRIORITIES, name=room)
+    if scope.probe_prepared:
+        return
+    yield from of(PROBE, "create", "namespaces")
+    yield from of(PROBE, "get list watch patch delete", "namespaces", name=room)
+    yield from of(UNINSTALL, "get delete", "namespaces", name=room)
+    yield from of(PROBE, "create", *_PRIORITIES)
+    yield from of(PROBE, "patch", *_PRIORITIES, name=room)
+
+
+def _verbs(verbs: str, resource: str, group: str = "", **where: str) -> Some:
+    return (Permission(verb, resource, group, **where) for verb in verbs.split())

@@ -22,9 +22,11 @@ options:
   purpose:
     description:
       - What is going to be done. Fails, naming each of them, where permissions for it are missing.
+      - With V(doctor) a cluster that is managed by a GPUCluster is not refused, since this is a
+        finding.
       - Not set, permissions are not asked for.
     type: str
-    choices: [verify, site, uninstall, plan, history]
+    choices: [verify, probe, site, uninstall, plan, history, doctor]
   manage:
     description: As the variable C(gpu_operator_manage) says. With V(helm), Helm is looked for too.
     type: str
@@ -52,6 +54,15 @@ options:
     default: false
   evict:
     description: Whether O(purpose=site) may evict pods.
+    type: bool
+    default: false
+  probe_namespace:
+    description: >-
+      The namespace of M(gpufleet.sharing.probe), for O(purpose=probe) and O(purpose=uninstall).
+    type: str
+    default: gpufleet-sharing-probe
+  probe_prepared:
+    description: Whether it is an administrator's, so that it is neither made nor removed.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -120,6 +131,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import dig, text_at
 from ansible_collections.gpufleet.sharing.plugins.module_utils._permissions import (
+    DOCTOR,
     EXISTING,
     MANAGES,
     PLAN,
@@ -143,6 +155,8 @@ SPEC: Spec = {
     "create_namespace": {"type": "bool", "default": True},
     "remove_crds": {"type": "bool", "default": False},
     "evict": {"type": "bool", "default": False},
+    "probe_namespace": {"type": "str", "default": "gpufleet-sharing-probe"},
+    "probe_prepared": {"type": "bool", "default": False},
 }
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 SELF = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
@@ -208,13 +222,18 @@ def run(module: AnsibleModule) -> dict[str, object]:
     user = identity(cluster)
     if module.params["purpose"]:
         check_permissions(cluster, Scope(**{name: module.params[name] for name in SPEC}), user)
+    if module.params["purpose"] != DOCTOR:
+        refuse_gpu_cluster(cluster)
+    return {"changed": False, "server": cluster.server, "user": user, "version": version}
+
+
+def refuse_gpu_cluster(cluster: _kube.Cluster) -> None:
     if found := [text_at(item, "metadata", "name") for item in cluster.items(GPU_CLUSTERS)]:
         raise RefusedError(
             f"{cluster.server} is managed by a GPUCluster ({', '.join(found)}), where device"
             " plugin profiles do not exist."
             " Sharing profiles need a ClusterPolicy."
         )
-    return {"changed": False, "server": cluster.server, "user": user, "version": version}
 
 
 def main() -> None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: sharing_info
-short_description: Compare what GPU nodes advertise with what their profiles say
+short_description: Tell what GPU nodes should advertise, what they do, and why not
 version_added: 0.1.0
 description:
   - For each node, the expected number of slots (physical GPUs times replicas) against the actual
     one, from allocatable.
   - Physical GPUs are those that the inventory states, else those that GPU feature discovery
     counted.
+  - With O(findings=true) everything between the inventory and the slots is looked at too, and what
+    is wrong is told with a stable code, its cause and what to do. C(docs/findings.md) describes
+    each code. What the identity may not read is left out, and told.
   - Reads only.
 options:
   nodes:
@@ -51,6 +54,32 @@ options:
     description: The profile of nodes without one of their own.
     type: str
     required: true
+  findings:
+    description:
+      - Whether the doctor looks. It lists pods and quotas of all namespaces, and DaemonSets,
+        ClusterPolicies and the ConfigMap; without it, nodes alone are listed.
+    type: bool
+    default: false
+  node:
+    description: The one node to look at, of O(nodes). What concerns the whole cluster is told too.
+    type: str
+  mode:
+    description: How profiles are rolled out, which decides about labels and keys.
+    type: str
+    choices: [in_place, versioned]
+    default: in_place
+  config_map:
+    description: Name of the ConfigMap of profiles.
+    type: str
+    default: device-plugin-config
+  namespace:
+    description: Namespace of the GPU Operator and the ConfigMap.
+    type: str
+    default: gpu-operator
+  cluster_policy:
+    description: Name of the ClusterPolicy.
+    type: str
+    default: cluster-policy
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - gpufleet.sharing.common
@@ -66,6 +95,19 @@ EXAMPLES = r"""
       default: {replicas: 4}
       dev: {replicas: 8}
     default_profile: default
+  register: sharing
+
+- name: Find out why one of them has the wrong number of slots
+  gpufleet.sharing.sharing_info:
+    nodes:
+      - {name: dev-gpu-01, profile: dev, group: dev_gpus}
+      - {name: prod-gpu-01, gpus: 2}
+    profiles:
+      default: {replicas: 4}
+      dev: {replicas: 8}
+    default_profile: default
+    findings: true
+    node: dev-gpu-01
   register: sharing
 """
 
@@ -85,6 +127,27 @@ nodes:
     expected: {description: Slots that the node should have., type: int}
     actual: {description: Slots that the node has (allocatable)., type: int}
     problem: {description: What is wrong; empty when nothing is., type: str}
+    product: {description: Model of its GPUs as GPU feature discovery names it., type: str}
+    ready: {description: Whether the node is Ready., type: bool}
+    used:
+      description: Slots that its pods ask for; null without O(findings).
+      type: int
+    free:
+      description: Slots that are left; null without O(findings).
+      type: int
+    chain:
+      description: The links between inventory and slots; null without O(findings).
+      type: dict
+      contains:
+        label: {description: The profile label; empty for none., type: str}
+        key: {description: "What its plugin goes by: the label, else the default.", type: str}
+        key_exists: {description: Whether the ConfigMap has it., type: bool}
+        hash: {description: Of the key's content; empty where there is none., type: str}
+        loaded_hash: {description: "Of the content that was noted as loaded, if any.", type: str}
+        plugin_pod: {description: State of the plugin's pod; empty where there is none., type: str}
+        config_manager: {description: Whether that pod has the side-car., type: bool}
+        capacity: {description: Slots by capacity., type: int}
+        gfd: {description: GPUs and replicas as GPU feature discovery tells them., type: str}
 differing:
   description: Nodes that do not have what they should have, each with the reason.
   type: dict
@@ -98,19 +161,65 @@ table:
   type: list
   elements: str
   returned: always
+findings:
+  description:
+    - What is wrong, one entry for all nodes with the same cause. What only follows from another
+      finding comes after it and names its code.
+  type: list
+  elements: dict
+  returned: with O(findings=true)
+  contains:
+    code: {description: Stable code., type: str, sample: GS024}
+    severity: {description: "V(error), V(warning) or V(info).", type: str}
+    title: {description: What it is., type: str}
+    cause: {description: What all nodes of the entry have in common., type: str}
+    nodes: {description: The nodes., type: list, elements: str}
+    count: {description: "How many nodes, or other objects where it is not about nodes.", type: int}
+    seen: {description: What was seen., type: str}
+    why: {description: Why it matters., type: str}
+    fix: {description: "What to do: a command or a variable.", type: str}
+    follows: {description: Code of the finding that it follows from; empty for a root., type: str}
+verdict:
+  description: The findings in one line.
+  type: str
+  returned: with O(findings=true)
+  sample: 1 error; 200 nodes looked at, 3 of them with errors or warnings
+counts:
+  description:
+    - How many findings of at least a severity there are, those that follow from others left out.
+      C(counts.warning) counts errors too, and C(counts.info) all.
+  type: dict
+  returned: with O(findings=true)
+findings_table:
+  description: The findings for people.
+  type: list
+  elements: str
+  returned: with O(findings=true)
 """
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _profiles
+from ansible_collections.gpufleet.sharing.plugins.module_utils import (
+    _doctor,
+    _kube,
+    _look,
+    _profiles,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import (
+    PRODUCT_LABEL,
     NodeState,
     Verdict,
-    judge,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError, some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import node_state
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Desired, Target
+from ansible_collections.gpufleet.sharing.plugins.module_utils._scene import (
+    Chain,
+    Place,
+    Scene,
+    verdict_of,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._verdict_view import (
     total,
     verdict_table,
@@ -131,52 +240,67 @@ SPEC: Spec = {
     "nodes": {"type": "list", "elements": "dict", "required": True, "options": NODE_SPEC},
     "profiles": {"type": "dict", "required": True},
     "default_profile": {"type": "str", "required": True},
+    "findings": {"type": "bool", "default": False},
+    "node": {"type": "str"},
+    "mode": {"type": "str", "choices": list(_profiles.MODES), "default": _profiles.IN_PLACE},
+    "config_map": {"type": "str", "default": "device-plugin-config"},
+    "namespace": {"type": "str", "default": "gpu-operator"},
+    "cluster_policy": {"type": "str", "default": "cluster-policy"},
 }
 
 
-def row(node: dict[str, object], profile: _profiles.Profile, verdict: Verdict) -> dict[str, object]:
-    return {
-        "node": verdict.node,
-        "group": node.get("group") or "",
-        "profile": profile.name,
-        "physical": verdict.physical,
-        "replicas": profile.replicas,
-        "resource": verdict.resource,
-        "expected": verdict.expected,
-        "actual": verdict.actual,
-        "problem": verdict.problem,
-    }
-
-
-def judge_one(
-    node: dict[str, object], profile: _profiles.Profile, states: dict[str, NodeState]
-) -> dict[str, object]:
-    """The row of one node, also of one that the cluster does not have."""
-    name = str(node["name"])
-    stated = node.get("gpus")
-    gpus = int(str(stated)) if stated is not None else None
-    if name not in states:
-        resource = profile.advertised(_profiles.GPU_RESOURCE)
-        return row(node, profile, Verdict(name, gpus, resource, None, 0, "not in the cluster"))
-    return row(node, profile, judge(states[name], profile, gpus))
-
-
-def run(module: AnsibleModule) -> dict[str, object]:
+def read_desired(module: AnsibleModule) -> Desired:
+    """What the nodes to look at should have. Raises FleetError where that cannot be told."""
     profiles = _profiles.known_profiles(module.params["profiles"])
     default = module.params["default_profile"]
-    nodes = [node for node in module.params["nodes"] if node["selected"]]
-    wanted = {node["profile"] or default for node in nodes} | {default}
+    node = module.params["node"]
+    chosen = [
+        entry
+        for entry in module.params["nodes"]
+        if entry["selected"] and node in (None, "", entry["name"])
+    ]
+    if node and not chosen:
+        raise FleetError(
+            f"Node {node} is not among the nodes of this cluster in the inventory, or is outside"
+            " the limit. Name it as kubectl get nodes shows it."
+        )
+    wanted = {entry["profile"] or default for entry in chosen} | {default}
     if unknown := sorted(wanted - profiles.keys()):
         raise FleetError(
             f"Profiles not defined: {some(unknown)}; defined are: {some(list(profiles))}."
         )
-    cluster = _kube.connect(module)
-    names = {node["name"] for node in nodes}
-    states = {
-        s.name: s for item in cluster.items(_kube.NODES) if (s := node_state(item)).name in names
+    return Desired(
+        profiles=profiles,
+        default_profile=default,
+        assignments={entry["name"]: entry["profile"] for entry in chosen},
+        versioned=module.params["mode"] == _profiles.VERSIONED,
+        gpus={entry["name"]: entry["gpus"] for entry in chosen if entry["gpus"] is not None},
+        groups={entry["name"]: entry["group"] or "" for entry in chosen},
+    )
+
+
+def row(
+    desired: Desired, target: Target, state: NodeState | None, verdict: Verdict
+) -> dict[str, object]:
+    return {
+        "node": target.node,
+        "group": desired.groups[target.node],
+        "profile": target.profile.name,
+        "physical": verdict.physical,
+        "replicas": target.profile.replicas,
+        "resource": verdict.resource,
+        "expected": verdict.expected,
+        "actual": verdict.actual,
+        "problem": verdict.problem,
+        "product": state.labels.get(PRODUCT_LABEL, "") if state else "",
+        "ready": state is not None and state.ready,
+        "used": None,
+        "free": None,
+        "chain": None,
     }
-    rows = [judge_one(node, profiles[node["profile"] or default], states) for node in nodes]
-    rows.sort(key=lambda entry: str(entry["node"]))
+
+
+def result(rows: list[dict[str, object]]) -> dict[str, object]:
     return {
         "changed": False,
         "nodes": rows,
@@ -184,6 +308,51 @@ def run(module: AnsibleModule) -> dict[str, object]:
         "totals": {column: total(rows, column) for column in ("physical", "expected", "actual")},
         "table": verdict_table(rows),
     }
+
+
+def compare(cluster: _kube.Cluster, desired: Desired, node: str) -> dict[str, object]:
+    """The slots alone, out of one list of nodes."""
+    items = cluster.items(_kube.NODES, fields=f"metadata.name={node}" if node else "")
+    wanted = desired.assignments
+    states = {state.name: state for item in items if (state := node_state(item)).name in wanted}
+    rows = []
+    for name in sorted(wanted):
+        target, found = desired.target(name), states.get(name)
+        rows.append(row(desired, target, found, verdict_of(target, found)))
+    return result(rows)
+
+
+def full_row(scene: Scene, chain: Chain) -> dict[str, object]:
+    state = chain.view.state if chain.view else None
+    return {
+        **row(scene.desired, chain.target, state, chain.verdict),
+        "used": chain.used,
+        "free": chain.free,
+        "chain": _doctor.chain_row(chain),
+    }
+
+
+def explain(scene: Scene) -> dict[str, object]:
+    """The slots, and what the doctor finds."""
+    found = _doctor.find_all(scene)
+    return {
+        **result([full_row(scene, chain) for chain in scene.chains.values()]),
+        "findings": [finding.row() for finding in found],
+        "counts": _doctor.counts(found),
+        "verdict": _doctor.verdict(found, len(scene.chains)),
+        "findings_table": _doctor.findings_table(found),
+    }
+
+
+def run(module: AnsibleModule) -> dict[str, object]:
+    params = module.params
+    desired = read_desired(module)
+    cluster = _kube.connect(module)
+    if not params["findings"]:
+        return compare(cluster, desired, params["node"] or "")
+    place = Place(params["namespace"], params["config_map"], params["cluster_policy"])
+    known = frozenset(entry["name"] for entry in params["nodes"])
+    return explain(_look.look(cluster, place, desired, known, params["node"] or ""))
 
 
 def main() -> None:

@@ -208,8 +208,9 @@ def raw_job(
     patches: Sequence[tuple[str, str]] = (),
     lists: Sequence[tuple[str, str]] = (),
     threads: int = THREADS,
-    accept: str = raw.JSON,
+    accept: str = raw.SHORT,
 ) -> Finished:
+    """Send patches, asking for answers of some kind, or read lists, by the raw client."""
     job = {
         "server": door.server,
         "ca": door.lab.ca,
@@ -263,7 +264,7 @@ CONTENDERS = (
 PEERS = (
     Contender(KUBECTL_NAMES, kubectl_names, agent="kubectl", sample=(12, 32), once=True),
     Contender(K8S_LIST, k8s_list, k8s_info, relay_sample=(1, 40), once=True),
-    Contender(K8S_LOOP, k8s_loop, sample=(1, 12), once=True),
+    Contender(K8S_LOOP, k8s_loop, sample=(1, 12), relay_sample=(1, 4), once=True),
 )
 # Of a short run
-FEW = tuple(contender for contender in CONTENDERS if contender.name in (RAW, MODULE, KUBECTL))
+FEW = tuple(contender for contender in CONTENDERS if contender.name in (RAW, MODULE))

@@ -16,6 +16,8 @@ import yaml
 
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import ROOT
 
+BUSY = 0.4  # load of a core from which on a machine is not at our disposal
+
 
 def facts() -> dict[str, Any]:
     """Date, versions and machine. The load is that of the minute before."""
@@ -41,10 +43,12 @@ def lines(found: dict[str, Any]) -> list[str]:
     """The facts for people."""
     named = [f"{name} {value}" for name, value in found["versions"].items()]
     machine = found["machine"]
+    busy = machine["load before"] > BUSY * machine["cores"]
     return [
         f"{found['date']}; {', '.join(named)}",
         f"{machine['cores']} cores of {machine['cpu']}, {machine['memory']}, load before"
         f" {machine['load before']}",
+        *(["The machine was busy with something else: seconds mean little."] if busy else []),
     ]
 
 

@@ -77,7 +77,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
             if options.clusters:
-                return clusters.run(options.clusters, options.nodes, Path(folder), say)
+                name = f"clusters-{options.clusters}x{options.nodes}.json"
+                out = options.out or FOLDER / name
+                return clusters.run(options.clusters, options.nodes, Path(folder), out, say)
             return run(options, Path(folder))
     except (Failed, subprocess.CalledProcessError) as error:
         print(f"bench.py: {error}", file=sys.stderr)
@@ -118,12 +120,13 @@ def settle(lab: BenchLab, runs: int) -> None:
 
 def measure(lab: BenchLab, plan: Plan, results: Results) -> None:
     contenders = CONTENDERS + PEERS if plan.full else FEW
+    counted = contenders if plan.full else FEW[:1]
     settle(lab, runs=2 if plan.full else 1)
     results.facts["object size"] = lab.object_size()
     say("site, with nothing to do")
     measure_site(lab, plan.rounds, results, count=plan.full)
-    measure_reads(lab, contenders, plan.rounds, results, say)
-    measure_labels(lab, contenders, plan.rounds, results, say)
+    measure_reads(lab, contenders, counted, plan.rounds, results, say)
+    measure_labels(lab, contenders, counted, plan.rounds, results, say)
     say("somebody else, beside")
     measure_neighbour(lab, results, *((200, 8) if plan.full else (40, 1)))
     if plan.sweep:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from urllib.parse import urlsplit
 
 from ansible_collections.gpufleet.sharing.tests.benchmark import raw
@@ -18,6 +19,7 @@ from ansible_collections.gpufleet.sharing.tests.benchmark.benchlab import (
 from ansible_collections.gpufleet.sharing.tests.benchmark.contenders import (
     AGENT,
     LABEL,
+    NO_SAMPLE,
     Contender,
     Door,
     Sample,
@@ -122,7 +124,9 @@ class Labels:
         """Count the bytes of each contender."""
         with relayed(self._lab) as gate:
             for contender in contenders:
-                sample = max(contender.relay_sample, contender.sample)
+                sample = contender.sample
+                if contender.relay_sample != NO_SAMPLE:
+                    sample = contender.relay_sample
                 for column, cell in self._work(contender, gate, sample).items():
                     self._relayed[contender.name, column] = cell
 
@@ -150,7 +154,7 @@ class Labels:
         less, more = sample
         if not 0 < less + more <= len(names):
             return self._measure(contender, gate, all_with(names, value, other))
-        few = self._measure(contender, gate, all_with(names[-less:], value))
+        few = self._measure(contender, gate, all_with(names[-less:], value, other))
         many = self._measure(contender, gate, all_with(names[:more], value, other))
         return extrapolate(few, many, sample, len(names))
 
@@ -165,18 +169,21 @@ class Labels:
 def measure_labels(
     lab: BenchLab,
     contenders: Sequence[Contender],
+    counted: Sequence[Contender],
     rounds: int,
     results: Results,
     say: Callable[[str], None],
 ) -> None:
-    """Fill the columns about labels. The simulator is stopped before: what reacts to labels takes
-    the processor from whoever is measured.
+    """Fill the columns about labels, and count the bytes of some contenders.
+
+    The simulator is stopped before: what reacts to labels takes the processor from whoever is
+    measured.
     """
     labels = Labels(lab, say)
     lab.stop_simulator()
     for _round in range(rounds):
         labels.round(contenders)
-    labels.relay_round(contenders)
+    labels.relay_round(counted)
     wall = {contender.name: not contender.agent for contender in contenders}
     for name, column, cell in labels.results():
         results.add(name, column, cell, wall=wall[name])
@@ -185,16 +192,17 @@ def measure_labels(
 def measure_reads(
     lab: BenchLab,
     contenders: Sequence[Contender],
+    counted: Sequence[Contender],
     rounds: int,
     results: Results,
     say: Callable[[str], None],
 ) -> None:
-    """Fill the columns about reading, on the settled fleet."""
+    """Fill the columns about reading, on the settled fleet, and count the bytes of some."""
     for contender in contenders:
         if contender.read:
             say(f"{contender.name}, {READ}")
-            turns = 1 if contender.once else rounds
-            cell, _events = repeat(lab, contender.read, turns, contender.agent)
+            turns, count = 1 if contender.once else rounds, contender in counted
+            cell, _events = repeat(lab, contender.read, turns, contender.agent, count=count)
             results.add(contender.name, READ, cell, wall=not contender.agent)
     say(ROLLOUT)
     cell, events = repeat(lab, plan_rollout, rounds, AGENT)
@@ -267,19 +275,10 @@ def label_beside(lab: BenchLab, neighbour: Neighbour) -> list[float]:
 
 def measure_sweep(lab: BenchLab, results: Results, say: Callable[[str], None]) -> None:
     """Time the raw client with other numbers of threads, and with short answers."""
-    short = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
-    for accept, kind in ((raw.JSON, "whole nodes"), (short, "metadata")):
+    for accept, kind in ((raw.JSON, "whole nodes"), (raw.SHORT, "metadata")):
         for threads in (4, 8, 16, 32):
             todo = list(all_with(lab.fleet.names, fresh_value(lab)).items())
-
-            def work(
-                door: Door,
-                todo: list[tuple[str, str]] = todo,
-                threads: int = threads,
-                accept: str = accept,
-            ) -> Finished:
-                return raw_job(door, patches=todo, threads=threads, accept=accept)
-
+            work = partial(raw_job, patches=todo, threads=threads, accept=accept)
             name = f"{threads} threads, answers: {kind}"
             say(f"{RAW}, {name}")
             results.sweep[name] = take(straight(lab), work, raw.AGENT).cell.seconds

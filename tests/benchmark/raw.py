@@ -23,6 +23,7 @@ from typing import TypedDict
 AGENT = "bench-raw"
 LABEL = "nvidia.com/device-plugin.config"
 METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+SHORT = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
 JSON = "application/json"
 PAGE = 500
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -36,8 +35,8 @@ ORDER = (
 
 @dataclass(frozen=True)
 class Cell:
-    """One kind of work by one contender. Seconds are the median of rounds, and wall is the time of
-    the whole program; bytes received are as on the wire, memory is in bytes, of the largest
+    """One kind of work by one contender. Seconds are those of the best round, and wall is what the
+    whole program took in it; bytes received are as on the wire, memory is in bytes, of the largest
     process; None: not measured. sampled: worked out from some nodes.
     """
 
@@ -106,14 +105,15 @@ def load(path: Path) -> Results:
 
 
 def merged(rounds: Sequence[Cell], relayed: Cell | None = None) -> Cell:
-    """One cell of several rounds: the median of seconds, the worst of everything else, and what a
-    round through the relay has received.
+    """One cell of several rounds: the best seconds, since what else a machine does can only cost
+    time, the worst of everything else, and what a round through the relay has received.
     """
+    best = min(rounds, key=lambda cell: cell.seconds)
     return Cell(
-        seconds=statistics.median(cell.seconds for cell in rounds),
+        seconds=best.seconds,
         requests=max(cell.requests for cell in rounds),
         writes=max(cell.writes for cell in rounds),
-        wall=statistics.median(cell.wall for cell in rounds),
+        wall=best.wall,
         memory=max((cell.memory for cell in rounds if cell.memory is not None), default=None),
         received=relayed.received if relayed else None,
         sampled=any(cell.sampled for cell in rounds),

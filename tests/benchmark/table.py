@@ -14,9 +14,9 @@ from ansible_collections.gpufleet.sharing.tests.benchmark.results import (
 )
 
 NOTE = (
-    "Seconds from the first request to the last answer by the API server's clock, * of the whole"
-    " program.\n~ worked out from some nodes. Then requests (writes), bytes received, and the memory"
-    " of the largest process."
+    "Seconds of the best round, from the first request to the last answer by the API server's"
+    " clock, * of the\nwhole program; ~ worked out from some nodes. Below: requests (writes), bytes"
+    " received, and the memory of\nthe largest process."
 )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.gpufleet.sharing.tests.benchmark.clusters import ended, said_of
 from ansible_collections.gpufleet.sharing.tests.benchmark.fleet import (
     PROFILES,
     Fleet,
@@ -53,6 +54,30 @@ def test_inventory_of_clusters(tmp_path: Path) -> None:
     assert second["vars"] == {"gpu_sharing_cluster": "c02"}
     hosts = second["children"]["c02_dev_gpu"]["hosts"]
     assert hosts["c02-dev-gpu-01"] == {"gpu_sharing_node_name": "dev-gpu-01"}
+
+
+OUTPUT = """
+TASK [Settle] ******
+ok: [c01]
+fatal: [c02]: FAILED! => {
+    "msg": "cannot be reached"
+}
+
+TASK [Other] ******
+PLAY RECAP ******
+c01                        : ok=29   changed=0    unreachable=0    failed=0    skipped=12
+c02                        : ok=2    changed=0    unreachable=0    failed=1    skipped=0
+localhost                  : ok=1    changed=0    unreachable=0    failed=0    skipped=0
+"""
+
+
+def test_clusters_that_failed() -> None:
+    assert ended(OUTPUT) == (["c01"], ["c02"])
+    assert said_of(OUTPUT, "c02") == [
+        "fatal: [c02]: FAILED! => {",
+        '    "msg": "cannot be reached"',
+        "}",
+    ]
 
 
 def test_every_tenth_node_gets_the_other_profile() -> None:

@@ -14,6 +14,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import Lab,
 NAMESPACE = "work"
 LABEL = "workload"
 API_VERSIONS = {"Pod": "v1", "Job": "batch/v1"}  # the others: apps/v1
+ADMITTED = {"lab.gpufleet.sharing/admission": "admitted"}  # whatever the plugin says of many slots
 FINISHES = "lab.gpufleet.sharing/run-for"  # a pod of a Job ends by itself in the lab
 
 
@@ -46,15 +47,16 @@ class Workload:
         ]
 
     def _document(self, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+        labels = {LABEL: self.name, **ADMITTED}
         return {
             "apiVersion": API_VERSIONS.get(self.kind, "apps/v1"),
             "kind": self.kind,
-            "metadata": {"name": name, "namespace": self.namespace, "labels": {LABEL: self.name}},
+            "metadata": {"name": name, "namespace": self.namespace, "labels": labels},
             "spec": spec,
         }
 
     def _controller(self) -> dict[str, Any]:
-        metadata = {"labels": {LABEL: self.name}, "annotations": {FINISHES: "24h"}}
+        metadata = {"labels": {LABEL: self.name, **ADMITTED}, "annotations": {FINISHES: "24h"}}
         template = {"metadata": metadata, "spec": self._spec(self.nodes)}
         if self.kind == "Job":
             return {"parallelism": self.count, "completions": self.count, "template": template}

@@ -86,6 +86,7 @@ STEPS = (
             f"{NAMED}/tests/unit",
             f"{NAMED}/tests/integration",
             f"{NAMED}/tests/differential",
+            f"{NAMED}/tests/browser",
             f"{NAMED}/tests/benchmark",
         ),
         needs=("plugins", "tests/unit", "tests/integration"),
@@ -115,6 +116,8 @@ STEPS = (
     Step("go", "lab", (LAB, "go-check"), needs=("tests/lab/go",), after="lab-build"),
     pytest("tools", "unit", "tests/tools"),
     pytest("unit", "unit", "tests/unit", "--cov", "--cov-report=term"),
+    # Skips, with a line, where there is no Chromium; -rP shows how fast it was
+    pytest("browser", "browser", "tests/browser", "-rP"),
     pytest("benchmark-parts", "unit", "tests/benchmark"),
     Step("sanity", "sanity", tool("sanity.py"), in_copy=True, minutes=20),
     on_lab(pytest("differential", "differential", "tests/differential"), minutes=15),

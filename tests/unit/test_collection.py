@@ -24,7 +24,7 @@ def load(path: str) -> Any:
 def test_action_group_holds_every_module_and_nothing_else() -> None:
     metadata, *members = load("meta/runtime.yml")["action_groups"]["all"]
     assert metadata == {"metadata": {"extend_group": ["kubernetes.core.k8s"]}}
-    without_connection = {"assignment_info", "fleet_facts"}
+    without_connection = {"assignment_info", "fleet_facts", "report"}
     assert sorted(members) == [name for name in MODULES if name not in without_connection]
 
 

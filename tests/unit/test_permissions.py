@@ -15,6 +15,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._permissions impo
     EXISTING,
     HELM,
     MANAGES,
+    PROBE,
     PURPOSES,
     SITE,
     UNINSTALL,
@@ -25,6 +26,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._permissions impo
 )
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "connection.md"
+PLACES = {"cluster": "", "namespace": "gpu-operator", "probe's": "gpufleet-sharing-probe"}
 ROW = re.compile(r"^([a-z.0-9]+)(?:/([a-z]+))?(?: `([a-z-]+)`)?(?:, .*)?$")
 
 
@@ -105,6 +107,33 @@ def test_names_are_those_of_the_scope() -> None:
     ]
 
 
+def test_probe_writes_in_its_own_namespace_only() -> None:
+    """But for nodes, pods and the PriorityClass, which it reads."""
+    found = needed(PROBE, probe_namespace="proof", probe_prepared=True)
+    elsewhere = [str(each) for each in found if each.namespace != "proof"]
+    assert sorted(elsewhere) == [
+        "get priorityclasses.scheduling.k8s.io proof",
+        "list gpuclusters.nvidia.com",
+        "list nodes",
+        "list pods",
+    ]
+
+
+def test_probe_that_makes_its_namespace_needs_more() -> None:
+    more = set(needed(PROBE)) - set(needed(PROBE, probe_prepared=True))
+    assert {str(each) for each in more} == {
+        "create namespaces",
+        *(
+            f"{verb} namespaces gpufleet-sharing-probe"
+            for verb in ("get", "list", "watch", "patch", "delete")
+        ),
+        "create priorityclasses.scheduling.k8s.io",
+        "patch priorityclasses.scheduling.k8s.io gpufleet-sharing-probe",
+    }
+    more = set(needed(UNINSTALL)) - set(needed(UNINSTALL, probe_prepared=True))
+    assert {each.verb for each in more} == {"get", "delete"}
+
+
 def manifests() -> list[dict[str, Any]]:
     blocks = re.findall(r"```yaml\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
     (block,) = (block for block in blocks if "ClusterRole" in block)
@@ -131,7 +160,8 @@ def granted(role: dict[str, Any]) -> set[Permission]:
 
 def test_documented_roles_grant_exactly_what_an_existing_operator_needs() -> None:
     roles = [document for document in manifests() if "rules" in document]
-    everything = {each for purpose in PURPOSES for each in needed(purpose, evict=True)}
+    asked: dict[str, Any] = {"evict": True, "probe_prepared": True}
+    everything = {each for purpose in PURPOSES for each in needed(purpose, **asked)}
     assert set().union(*map(granted, roles)) == everything
 
 
@@ -146,7 +176,7 @@ def documented(purpose: str, manage: str) -> set[Permission]:
         match = ROW.match(cells["resource"])
         assert match, row
         resource, _dot, group = match[1].partition(".")
-        namespace = {"cluster": "", "namespace": "gpu-operator"}[cells["where"]]
+        namespace = PLACES[cells["where"]]
         if cells["`gpu_operator_manage`"] in ("any", manage):
             for verb in re.findall(r"\w+", cells[f"`{purpose}`"]):
                 name, subresource = match[3] or "", match[2] or ""

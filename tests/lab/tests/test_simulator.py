@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -254,3 +254,76 @@ def parse(client: Client, files: list[str], *options: str) -> list[dict[str, Any
     lines = "".join(json.dumps(file) + "\n" for file in files)
     out = client.program("gpusim", "parse", "--lines", *options, stdin=lines)
     return [json.loads(line) for line in out.splitlines()]
+
+
+def pod(name: str, slots: int = 1, **labels: str) -> dict[str, Any]:
+    """A pod for NODE, with an init container."""
+    container = {"image": "none", "resources": {"limits": {"nvidia.com/gpu": str(slots)}}}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "labels": {f"lab.gpufleet.sharing/{key}": value for key, value in labels.items()},
+        },
+        "spec": {
+            "nodeSelector": {"kubernetes.io/hostname": NODE},
+            "terminationGracePeriodSeconds": 0,
+            "initContainers": [{"name": "first", **container}],
+            "containers": [{"name": "main", **container}],
+        },
+    }
+
+
+@pytest.fixture
+def run_pod(client: Client) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Create a pod, and return its status when it has the phase."""
+    pods = "/api/v1/namespaces/default/pods"
+    made: list[str] = []
+
+    def run(phase: str, **settings: Any) -> dict[str, Any]:
+        made.append(f"test-{len(made)}")
+        client.call("POST", pods, pod(made[-1], **settings))
+        path = f"{pods}/{made[-1]}"
+
+        def there() -> bool:
+            status = client.call("GET", path)["status"]
+            return bool(
+                status["phase"] == phase and (phase != "Pending" or "containerStatuses" in status)
+            )
+
+        until(there, f"{made[-1]} is {phase}")
+        return dict(client.call("GET", path)["status"])
+
+    yield run
+    for name in made:
+        client.call("DELETE", f"{pods}/{name}")
+
+
+def test_many_slots_are_given_as_the_loaded_file_says(
+    client: Client, run_pod: Callable[..., dict[str, Any]]
+) -> None:
+    client.settle(NODE, 8)
+    assert run_pod("Running", slots=2)["containerStatuses"][0]["ready"]
+    strict = slices(4).replace("resources:", "failRequestsGreaterThanOne: true, resources:")
+    client.profiles({**PROFILES, "strict": strict})
+    client.label(NODE, "strict")
+    until(lambda: client.loaded(NODE).get("key") == "strict", "the strict file")
+    refused = run_pod("Failed", slots=2)
+    assert refused["reason"] == "UnexpectedAdmissionError"
+    assert "request for 'nvidia.com/gpu: 2' too large" in refused["message"]
+    run_pod("Running", slots=2, admission="admitted")
+    run_pod("Running", slots=1)
+
+
+def test_pods_hang_and_tell_as_their_labels_say(
+    client: Client, run_pod: Callable[..., dict[str, Any]]
+) -> None:
+    stuck = run_pod("Pending", hangs="CreateContainerError")
+    assert stuck["initContainerStatuses"][0]["state"]["waiting"]["reason"] == "CreateContainerError"
+    assert stuck["containerStatuses"][0]["state"]["waiting"]["reason"] == "PodInitializing"
+    pulls = run_pod("Pending", hangs="Pulling")
+    assert pulls["containerStatuses"][0]["state"]["waiting"]["reason"] == "ContainerCreating"
+    tells = run_pod("Running", says="GPU-1")
+    (first,) = tells["initContainerStatuses"]
+    assert first["state"]["terminated"]["message"] == "GPU 0: (UUID: GPU-1)"

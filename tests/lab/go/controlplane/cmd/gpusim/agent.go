@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"strings"
 	"time"
 
 	spec "github.com/NVIDIA/k8s-device-plugin/api/config/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	semver "k8s.io/apimachinery/pkg/util/version"
 )
 
 // container is one container of a pod as the kubelet sees it.
@@ -67,6 +69,7 @@ type agent struct {
 	uid         types.UID
 	name        string
 	managed     bool   // config-manager is there
+	deaf        bool   // it is older than v0.18.2 and misses that the label is removed
 	configMap   string // namespace/name of what it mounts
 	defaultKey  string
 	env         environment
@@ -93,7 +96,7 @@ func newAgent(pod *corev1.Pod, now time.Time, restart time.Duration) *agent {
 	a := &agent{uid: pod.UID, name: pod.Name, annotations: pod.Annotations, startAt: now.Add(restart)}
 	for _, c := range pod.Spec.Containers {
 		if c.Name == sidecarName {
-			a.managed, a.defaultKey = true, envOf(c, "DEFAULT_CONFIG")
+			a.managed, a.defaultKey, a.deaf = true, envOf(c, "DEFAULT_CONFIG"), missesRemoval(c.Image)
 		} else {
 			a.env = environment{migStrategy: envOf(c, "MIG_STRATEGY"), mpsRoot: envOf(c, "MPS_ROOT"),
 				pluginDefaults: c.Name == pluginName, starts: programOf(c.Name)}
@@ -110,6 +113,12 @@ func newAgent(pod *corev1.Pod, now time.Time, restart time.Duration) *agent {
 // programOf is the program of a main container, by the container's name.
 func programOf(container string) programs {
 	return map[string]programs{pluginName: thePlugin, gfdApp: theGFD, mpsName: theMPSDaemon}[container]
+}
+
+// missesRemoval: config-manager before v0.18.2 does not hear of a label that is removed.
+func missesRemoval(image string) bool {
+	tag, err := semver.ParseGeneric(image[strings.LastIndex(image, ":")+1:])
+	return err == nil && tag.LessThan(semver.MustParseGeneric("0.18.2"))
 }
 
 func envOf(c corev1.Container, name string) string {
@@ -158,7 +167,7 @@ func (a *agent) step(now time.Time, w world) {
 		a.choose("", now, w)
 	}
 	if a.side.running && !now.Before(a.labelAt) {
-		if a.heard != w.label {
+		if a.heard != w.label && !(a.deaf && w.label == "") {
 			a.heard = w.label
 			a.choose(w.label, now, w)
 		}

@@ -81,6 +81,22 @@ func (s *stage) expect(what string, slots int, ready bool) {
 	}
 }
 
+// Plugins before v0.18.2 keep the profile of a label that is removed; another label they act on.
+func TestRemovedLabelIsMissedByOldPlugins(t *testing.T) {
+	for image, slots := range map[string]int{"plugin:v0.17.4": 8, "plugin:v0.18.2": 4, "plugin@sha256:aa": 4} {
+		s := newStage(t, "default", map[string]string{"default": slicing(4), "dev": slicing(8), "two": slicing(2)})
+		s.deaf = missesRemoval(image)
+		s.label = "dev"
+		s.pass(time.Second)
+		s.label = ""
+		s.pass(time.Second)
+		s.expect(image, slots, true)
+		s.label = "two"
+		s.pass(0)
+		s.expect(image+", another label", 2, true)
+	}
+}
+
 func TestLabelIsActedOnAtOnce(t *testing.T) {
 	s := newStage(t, "default", map[string]string{"default": slicing(4), "dev": slicing(8)})
 	s.pass(time.Second)

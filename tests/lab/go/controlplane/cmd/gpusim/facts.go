@@ -21,6 +21,7 @@ const (
 	annotationMemory  = "lab.gpufleet.sharing/memory"
 	annotationMIG     = "lab.gpufleet.sharing/mig"
 	annotationBroken  = "lab.gpufleet.sharing/unhealthy"
+	annotationOthers  = "lab.gpufleet.sharing/other-models"
 	annotationRefuse  = "lab.gpufleet.sharing/refuse"
 	annotationLoaded  = "lab.gpufleet.sharing/loaded"
 )
@@ -28,6 +29,7 @@ const (
 // hardware is what is screwed into a node, read from its annotations.
 type hardware struct {
 	gpus, unhealthy int
+	others          int // GPUs of another model, which the labels of GFD leave out
 	memory          int // MiB per GPU
 	product         string
 	refuse          string   // what the plugin of this node does not start with
@@ -46,7 +48,7 @@ func hardwareOf(node *corev1.Node) hardware {
 	h := hardware{gpus: number(annotationGPUs), unhealthy: number(annotationBroken),
 		memory: number(annotationMemory), product: node.Annotations[annotationProduct],
 		refuse: node.Annotations[annotationRefuse]}
-	h.unhealthy = min(h.unhealthy, h.gpus)
+	h.unhealthy, h.others = min(h.unhealthy, h.gpus), min(number(annotationOthers), h.gpus)
 	var err error
 	if h.mig, err = readLayouts(node.Annotations[annotationMIG], h.gpus, familyOf(h.product, h.memory)); err != nil {
 		h.problem = "annotation " + annotationMIG + ": " + err.Error()

@@ -87,3 +87,15 @@ func TestOperatorLabelsOfMIG(t *testing.T) {
 		t.Errorf("somebody has chosen: %v", chosen)
 	}
 }
+
+// GFD counts the GPUs of one model; the plugin serves all of them.
+func TestLabelsLeaveOtherModelsOut(t *testing.T) {
+	node := hardware{gpus: 3, others: 1, product: "NVIDIA A10"}
+	config := newParser().parse(slicing(4), asOperator)
+	if got := gfdLabels(config, node, 0)["nvidia.com/gpu.count"]; got != "2" {
+		t.Errorf("count %s, want 2", got)
+	}
+	if got := advertised(config, node)[gpuResource].total; got != 12 {
+		t.Errorf("%d slots, want 12", got)
+	}
+}

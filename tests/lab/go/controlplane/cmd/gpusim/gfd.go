@@ -89,7 +89,7 @@ func gpuLabels(config parsed, h hardware) map[string]string {
 		shared = sharingOf(config, gpuResource)
 	}
 	card := cardOf(h.product)
-	labels := resourceLabels(gpuResource, h.gpus, shared, h.product)
+	labels := resourceLabels(gpuResource, h.gpus-h.others, shared, h.product)
 	labels[gpuResource+".family"] = card.family
 	labels[gpuResource+".compute.major"] = card.major
 	labels[gpuResource+".compute.minor"] = card.minor

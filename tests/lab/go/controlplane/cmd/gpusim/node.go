@@ -32,6 +32,7 @@ type nodeAgents struct {
 	client  kubernetes.Interface
 	nodes   corelisters.NodeLister
 	pods    cache.Indexer // operand pods, indexed by node
+	asking  cache.Indexer // pods that wait to be admitted, indexed by node
 	history *history
 	parser  *parser
 	settings
@@ -85,6 +86,9 @@ func (k *nodeAgents) sync(ctx context.Context, name string) error {
 	}
 	migDue, err := k.reconfigure(ctx, node, st, now)
 	if err != nil {
+		return err
+	}
+	if err := k.admit(ctx, node.Name, st); err != nil {
 		return err
 	}
 	h := hardwareOf(node)

@@ -208,11 +208,13 @@ func (o *operator) apply(ctx context.Context, each operand, s policySpec, namesp
 	want := daemonSet(each, s, namespace, owner)
 	hash := hashOf(want)
 	want.Annotations = map[string]string{hashKey: hash}
-	switch {
-	case missing:
+	if missing || have.Annotations[hashKey] != hash { // that of a deleted ClusterPolicy goes with it
 		if err := o.account(ctx, each.account, namespace, owner); err != nil {
 			return false, err
 		}
+	}
+	switch {
+	case missing:
 		_, err := sets.Create(ctx, want, metav1.CreateOptions{})
 		return false, ignoreExists(err)
 	case have.Annotations[hashKey] != hash:

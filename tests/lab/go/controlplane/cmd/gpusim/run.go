@@ -118,8 +118,8 @@ func work(ctx context.Context, q queue, handle func(context.Context, string) err
 
 // sources are the informers that everything is read from.
 type sources struct {
-	all, pods, deployments informers.SharedInformerFactory
-	definitions            dynamicinformer.DynamicSharedInformerFactory
+	all, pods, asking, deployments informers.SharedInformerFactory
+	definitions                    dynamicinformer.DynamicSharedInformerFactory
 }
 
 func (sim *simulator) sources() sources {
@@ -137,7 +137,8 @@ func (sim *simulator) sources() sources {
 			informers.WithTweakListOptions(only(label, field)))
 	}
 	return sources{
-		all: factory("", ""), pods: factory(allPods, ""), deployments: factory("", "metadata.name="+operatorName),
+		all: factory("", ""), pods: factory(allPods, ""), asking: factory(labelAdmission+"="+admissionAsked, ""),
+		deployments: factory("", "metadata.name="+operatorName),
 		definitions: dynamicinformer.NewFilteredDynamicSharedInformerFactory(sim.dynamic, 0, "",
 			only("", "metadata.name="+crdName)),
 	}
@@ -149,13 +150,14 @@ func (sim *simulator) watch(ctx context.Context, s settings) error {
 	nodes, sets := from.all.Core().V1().Nodes(), from.all.Apps().V1().DaemonSets()
 	pods := from.pods.Core().V1().Pods().Informer()
 	deployments := from.deployments.Apps().V1().Deployments()
-	if err := pods.AddIndexers(cache.Indexers{byNode: func(object any) ([]string, error) {
-		return []string{object.(*corev1.Pod).Spec.NodeName}, nil
-	}}); err != nil {
-		return err
+	asking := from.asking.Core().V1().Pods().Informer()
+	for _, informer := range []cache.SharedIndexInformer{pods, asking} {
+		if err := informer.AddIndexers(cache.Indexers{byNode: nodeOf}); err != nil {
+			return err
+		}
 	}
 	sim.agents = &nodeAgents{
-		client: sim.client, nodes: nodes.Lister(), pods: pods.GetIndexer(),
+		client: sim.client, nodes: nodes.Lister(), pods: pods.GetIndexer(), asking: asking.GetIndexer(),
 		history: newHistory(s.filePropagation), parser: newParser(), settings: s,
 		wake:         sim.nodeQueue.AddAfter,
 		migManaged:   func() bool { return sim.operator.migManaged() },
@@ -172,6 +174,7 @@ func (sim *simulator) watch(ctx context.Context, s settings) error {
 	for informer, handler := range map[cache.SharedIndexInformer]cache.ResourceEventHandler{
 		nodes.Informer(): sim.onNode(),
 		pods:             onAny(sim.onPod),
+		asking:           onAny(sim.onPod),
 		from.all.Core().V1().ConfigMaps().Informer(): sim.onConfigMap(),
 		sets.Informer():                               onAny(sim.onDaemonSet),
 		deployments.Informer():                        onAny(sim.wakeOperator),
@@ -187,7 +190,7 @@ func (sim *simulator) watch(ctx context.Context, s settings) error {
 func (from sources) start(ctx context.Context) error {
 	from.definitions.Start(ctx.Done())
 	from.definitions.WaitForCacheSync(ctx.Done())
-	for _, factory := range []informers.SharedInformerFactory{from.all, from.pods, from.deployments} {
+	for _, factory := range []informers.SharedInformerFactory{from.all, from.pods, from.asking, from.deployments} {
 		factory.Start(ctx.Done())
 		for kind, ok := range factory.WaitForCacheSync(ctx.Done()) {
 			if !ok {
@@ -231,6 +234,10 @@ func (sim *simulator) onNode() cache.ResourceEventHandler {
 		},
 		DeleteFunc: func(object any) { sim.nodeQueue.Add(unwrap(object).(*corev1.Node).Name) },
 	}
+}
+
+func nodeOf(object any) ([]string, error) {
+	return []string{object.(*corev1.Pod).Spec.NodeName}, nil
 }
 
 func (sim *simulator) onPod(object any) {

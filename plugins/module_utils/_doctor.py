@@ -1,0 +1,124 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: everything that the doctor can find, and how it is told. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import (
+    _find_content,
+    _find_nodes,
+    _find_operator,
+    _find_plugin,
+    _find_pods,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import (
+    COUNT_LABEL,
+    REPLICAS_LABEL,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import some
+from ansible_collections.gpufleet.sharing.plugins.module_utils._findings import (
+    Finding,
+    Kind,
+    Severity,
+    diagnose,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._scene import Chain, Scene
+
+ALL: tuple[Kind, ...] = (
+    *_find_operator.KINDS,
+    *_find_content.KINDS,
+    *_find_nodes.KINDS,
+    *_find_plugin.KINDS,
+    *_find_pods.KINDS,
+)
+_SHOWN_NODES = 5
+
+
+def find_all(scene: Scene) -> list[Finding]:
+    return diagnose(scene, ALL)
+
+
+def counts(found: Sequence[Finding]) -> dict[str, int]:
+    """Roots of at least each severity."""
+    worst = list(Severity)
+    told = [worst.index(finding.severity) for finding in found if not finding.follows]
+    return {
+        severity.value: sum(level <= position for level in told)
+        for position, severity in enumerate(worst)
+    }
+
+
+def verdict(found: Sequence[Finding], nodes: int) -> str:
+    """One line: how many things are broken, and on how many nodes. What follows is not counted."""
+    roots = Counter(finding.severity for finding in found if not finding.follows)
+    looked = f"{nodes} nodes looked at"
+    if not roots:
+        return f"Nothing found, {looked}"
+    told = [
+        _count(roots[severity], word)
+        for severity, word in (
+            (Severity.ERROR, "error"),
+            (Severity.WARNING, "warning"),
+            (Severity.INFO, "note"),
+        )
+        if roots[severity]
+    ]
+    hurt = {node for finding in found for node in finding.nodes if _is_bad(finding)}
+    touched = f", {len(hurt)} of them with errors or warnings" if hurt else ""
+    return f"{', '.join(told)}; {looked}{touched}"
+
+
+def _is_bad(finding: Finding) -> bool:
+    return finding.severity is not Severity.INFO
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def findings_table(found: Sequence[Finding]) -> list[str]:
+    """Lines for people: each root with what was seen, why it matters and what to do; below it, in
+    one line each, what follows.
+    """
+    lines: list[str] = []
+    for finding in found:
+        where = f" ({some(list(finding.nodes), _SHOWN_NODES)})" if finding.nodes else ""
+        if finding.follows:
+            lines.append(f"  follows: {finding.code} {finding.title}: {finding.cause}{where}")
+            continue
+        lines += [
+            *([""] if lines else []),
+            f"{finding.code} {finding.severity.value}: {finding.title}{_nodes(finding)}",
+            f"  seen: {finding.seen}",
+            f"  why: {finding.why}",
+            f"  do: {finding.fix}",
+        ]
+    return lines
+
+
+def _nodes(finding: Finding) -> str:
+    return f" ({_count(len(finding.nodes), 'node')})" if finding.nodes else ""
+
+
+def chain_row(chain: Chain) -> dict[str, object]:
+    """The links between the inventory and the slots of a node, as JSON."""
+    view, plugin = chain.view, chain.plugin
+    labels = view.state.labels if view else {}
+    capacity = view.capacity if view else {}
+    counted = labels.get(COUNT_LABEL)
+    return {
+        "label": chain.label,
+        "key": chain.key,
+        "key_exists": chain.content is not None,
+        "hash": chain.hash,
+        "loaded_hash": chain.loaded_hash,
+        "plugin_pod": plugin.state if plugin else "",
+        "config_manager": plugin.pod.has_config_manager if plugin else None,
+        "capacity": sum(capacity.get(name, 0) for name in chain.verdict.resource.split(", ")),
+        "gfd": f"{counted} x {labels.get(REPLICAS_LABEL, '?')}" if counted else "",
+    }

@@ -1,0 +1,158 @@
+#!/usr/bin/python
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: report
+short_description: Write a report of a fleet as HTML, JSON and Markdown
+version_added: 0.1.0
+description:
+  - Writes what other modules have read of some clusters into one self-contained HTML file, and
+    beside it a JSON file with the same data for machines, and a short Markdown file for a ticket.
+  - The HTML file loads nothing from anywhere and sends nothing anywhere.
+  - Runs on the controller. No connection is made. The files are replaced as a whole, with mode
+    0644.
+options:
+  path:
+    description:
+      - The HTML file, its name ending in C(.html). The other two have the same name with C(.json)
+        and C(.md).
+      - A relative path counts from the folder in which Ansible was started. Missing folders are
+        made.
+    type: path
+    default: gpu-sharing-report.html
+  clusters:
+    description:
+      - What was read of each cluster. An element may also be the same as a text of JSON, which
+        costs Ansible less with thousands of nodes.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the cluster.
+        type: str
+        required: true
+      reached:
+        description: Whether it was read.
+        type: bool
+        default: false
+      reason:
+        description: Why it was not.
+        type: str
+      server:
+        description: Its API server.
+        type: str
+      version:
+        description: Its version.
+        type: str
+      sharing:
+        description: The result of M(gpufleet.sharing.sharing_info).
+        type: dict
+      history:
+        description: The result of M(gpufleet.sharing.history_info).
+        type: dict
+      usage:
+        description: How busy nodes are, as in C(gpu_report_usage) of the role gpu_report.
+        type: dict
+      prometheus:
+        description:
+          - Answers of Prometheus to instant queries, by C(gpu_utilisation) and C(memory), both in
+            per cent. A label C(Hostname), C(node) or C(kubernetes_node) says the node.
+        type: dict
+      notes:
+        description: What the reader has to know besides.
+        type: list
+        elements: str
+  names:
+    description:
+      - All clusters that the report is to be about. One that is not in O(clusters) is shown as not
+        reached.
+    type: list
+    elements: str
+    default: []
+  limit:
+    description: The limit of the run, to say that the report is not about all nodes.
+    type: str
+author:
+  - gpufleet.sharing contributors (@gpufleet)
+notes:
+  - C(changed) tells whether anything but the time differs from the report that is there. The files
+    are written anew in any case, since a report has to say when it was made last.
+attributes:
+  check_mode:
+    description: Can run in check mode and report what would change, without changing anything.
+    support: full
+  diff_mode:
+    description: Shows the difference of the Markdown file, and which other files would change.
+    support: full
+  idempotent:
+    description: A second run with the same data reports no change; it renews the time in the files.
+    support: full
+seealso:
+  - module: gpufleet.sharing.sharing_info
+  - module: gpufleet.sharing.history_info
+"""
+
+EXAMPLES = r"""
+- name: Read the state of two nodes
+  gpufleet.sharing.sharing_info:
+    nodes:
+      - {name: dev-gpu-01, profile: dev, group: dev_gpus}
+      - {name: prod-gpu-01, gpus: 2}
+    profiles:
+      default: {replicas: 4}
+      dev: {replicas: 8}
+    default_profile: default
+  register: sharing
+
+- name: Write the report
+  gpufleet.sharing.report:
+    path: /var/www/reports/gpus.html
+    clusters:
+      - name: prod-eu
+        reached: true
+        sharing: "{{ sharing }}"
+"""
+
+RETURN = r"""
+files:
+  description: Paths of the HTML, the JSON and the Markdown file.
+  type: list
+  elements: str
+  returned: success
+  sample: [/srv/gpus.html, /srv/gpus.json, /srv/gpus.md]
+verdict:
+  description: The fleet in a line.
+  type: str
+  returned: success
+  sample: 12 of 5,000 nodes differ from the inventory.
+status:
+  description:
+    - V(bad) with clusters that were not reached, nodes that differ or findings that are errors.
+      V(warn) with warnings, nodes above capacity or not ready. V(good) otherwise.
+  type: str
+  returned: success
+missing:
+  description: Clusters that were not reached.
+  type: list
+  elements: str
+  returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._report_options import OPTIONS
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    module.fail_json(msg="report is done by its action plugin; it was run without it.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gallery of broken fleets: a fleet that is well, what the doctor finds once something of it is
+really broken, and that it finds nothing once the advice is followed.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor import find_all
+from ansible_collections.gpufleet.sharing.plugins.module_utils._findings import Finding
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import Cluster
+from ansible_collections.gpufleet.sharing.plugins.module_utils._look import look
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import parse_profiles
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Desired
+from ansible_collections.gpufleet.sharing.plugins.module_utils._scene import Place
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    GROUPS,
+    PROFILES,
+    Lab,
+    connected,
+    write_inventory,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.modules import Wanted, converge
+
+PATIENCE = 45.0
+STEADY = 0.7  # seconds that it has to hold, so that no state on the way is taken for the end
+WORK = "work"
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A lab, and what an inventory says of it."""
+
+    lab: Lab
+    inventory: Path
+    cluster: Cluster
+    profiles: Mapping[str, Any] = field(default_factory=lambda: dict(PROFILES))
+    groups: Mapping[str, Any] = field(default_factory=lambda: dict(GROUPS))
+    gpus: Mapping[str, int] = field(default_factory=dict)
+    place: Place = field(default_factory=Place)
+
+    def given(self, **changes: object) -> Gallery:
+        """The same with another inventory."""
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+    @property
+    def desired(self) -> Desired:
+        assignments = {
+            host: group.get("vars", {}).get("gpu_sharing_profile")
+            for group in self.groups.values()
+            for host in group["hosts"]
+        }
+        return Desired(parse_profiles(self.profiles), "default", assignments, gpus=self.gpus)
+
+    def find(self) -> list[Finding]:
+        desired = self.desired
+        known = frozenset(desired.assignments)
+        return find_all(look(self.cluster, self.place, desired, known))
+
+    def _until(self, roots: set[str], allowed: set[str]) -> list[Finding]:
+        """Wait until exactly these are found, and stay so."""
+        deadline = time.monotonic() + PATIENCE
+        since = None
+        while True:
+            found = self.find()
+            after = {finding.code for finding in found if finding.follows}
+            right = {f.code for f in found if not f.follows} == roots and after <= allowed
+            now = time.monotonic()
+            since = (since or now) if right else None
+            if since is not None and now - since >= STEADY:
+                return found
+            told = "\n".join(f"{f.code} {f.nodes} {f.cause} <- {f.follows}" for f in found)
+            assert now < deadline, f"wanted {roots}, and at most {allowed} after it; found:\n{told}"
+            time.sleep(0.25)
+
+    def fires(self, code: str, *follows: str, settled: Sequence[str] = ()) -> Finding:
+        """Wait until it is found as the only root. follows may follow from it, settled do so in the
+        end.
+        """
+        deadline = time.monotonic() + PATIENCE
+        found = self._until({code}, {*follows, *settled})
+        while not set(settled) <= {finding.code for finding in found}:
+            assert time.monotonic() < deadline, f"{settled} did not follow: {found}"
+            found = self._until({code}, {*follows, *settled})
+        roots = [finding for finding in found if not finding.follows]
+        for finding in found:
+            assert finding.follows in ("", code)
+        return roots[0]
+
+    def is_well(self) -> None:
+        self._until(set(), set())
+
+    def scenario(self) -> Iterator[Gallery]:
+        """For a fixture: a fleet that is well, and is well again afterwards."""
+        assert self.find() == []
+        yield self
+        self.is_well()
+
+    def mend(self) -> None:
+        """What site does, by its modules."""
+        converge(self.lab, Wanted(groups=self.groups, profiles=self.profiles))
+
+    def run(self, advice: str) -> None:
+        """Run the first command of an advice, as it stands."""
+        start = advice.index("kubectl ")
+        words = []
+        for word in shlex.split(advice[start:]):
+            words.append(word.rstrip(";"))
+            if word.endswith(";"):
+                break
+        subprocess.run(words, env=self.lab.environ, check=True, capture_output=True)
+
+    def patch(self, kind: str, name: str, body: object, *more: str) -> None:
+        text = json.dumps(body)
+        self.lab.kubectl("patch", kind, name, "--type", "merge", "-p", text, *more)
+
+    def pod(self, name: str, node: str, namespace: str = WORK, **settings: Any) -> None:
+        """A pod bound to a node, which KWOK then runs. settings: slots, resource, image, labels,
+        annotations, containers.
+        """
+        slots = settings.get("slots", 1)
+        resource = settings.get("resource", "nvidia.com/gpu")
+        requests = {resource: str(slots)} if slots else {}
+        containers = [
+            {
+                "name": f"main-{number}",
+                "image": settings.get("image", "none"),
+                "resources": {"limits": requests if number == 0 else {}},
+            }
+            for number in range(settings.get("containers", 1))
+        ]
+        spec: dict[str, Any] = {"containers": containers, "terminationGracePeriodSeconds": 0}
+        self.lab.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": name,
+                    "namespace": namespace,
+                    "labels": settings.get("labels", {}),
+                    "annotations": settings.get("annotations", {}),
+                },
+                "spec": {**spec, **({"nodeName": node} if node else {})},
+            },
+        )
+        if node:
+            self.lab.wait_for(lambda: self._phase(namespace, name) == "Running")
+
+    def _phase(self, namespace: str, name: str) -> str:
+        found: str = self.lab.json("pod", name, "-n", namespace)["status"].get("phase", "")
+        return found
+
+    def status(self, name: str, body: object, namespace: str = WORK) -> None:
+        """Say of a pod what its kubelet would."""
+        self.patch("pod", name, {"status": body}, "-n", namespace, "--subresource=status")
+
+    def waits(self, name: str, reason: str, namespace: str = WORK, restarts: int = 0) -> None:
+        """Its first container is not started; others of it, if any, run."""
+        statuses = self.lab.json("pod", name, "-n", namespace)["status"]["containerStatuses"]
+        first = {**statuses[0], "ready": False, "started": False, "restartCount": restarts}
+        first["state"] = {"waiting": {"reason": reason}}
+        conditions = [{"type": "Ready", "status": "False", "reason": "ContainersNotReady"}]
+        body = {"containerStatuses": [first, *statuses[1:]], "conditions": conditions}
+        self.status(name, body, namespace)
+
+    def restart_plugin(self, node: str) -> None:
+        chosen = ("-l", "app=nvidia-device-plugin-daemonset")
+        where = ("--field-selector", f"spec.nodeName={node}")
+        self.lab.kubectl("delete", "pod", "-n", "gpu-operator", *chosen, *where)
+
+
+def open_gallery(lab: Lab, folder: Path) -> Gallery:
+    """A fleet by the recipe, which is well."""
+    inventory = write_inventory(folder / "inventory")
+    gallery = Gallery(lab, inventory, connected(lab))
+    gallery.mend()
+    gallery.is_well()
+    return gallery

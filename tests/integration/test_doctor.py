@@ -1,0 +1,158 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook doctor on 200 nodes: it writes nothing, says little where all is well, and fails
+where it should. What it can find is in the gallery (test_gallery_*.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.tests.integration.fleettools import LABEL
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    PROFILES,
+    ROLLOUT,
+    Lab,
+    Run,
+    boot,
+    shut_down,
+    write_inventory,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.modules import (
+    Wanted,
+    call,
+    converge,
+)
+
+NAMES = {"dev-gpu": 80, "edge-gpu": 40, "prod-gpu": 50, "train-gpu": 30}
+ASSIGNED = {"dev-gpu": "dev", "train-gpu": "no-sharing"}
+GROUPS: dict[str, Any] = {
+    f"{prefix.replace('-', '_')}s": {
+        "hosts": {f"{prefix}-{number:02}": {} for number in range(1, count + 1)},
+        "vars": {"gpu_sharing_profile": ASSIGNED[prefix]} if prefix in ASSIGNED else {},
+    }
+    for prefix, count in NAMES.items()
+}
+STATS = {"ANSIBLE_SHOW_CUSTOM_STATS": "true"}
+FAST = ("publish=100ms", "restart=200ms", "switch_delay=200ms", "label_lag=200ms")
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    booted = boot(f"test-doctor-{os.getpid()}", ROLLOUT, *FAST)
+    yield booted
+    shut_down(booted)
+
+
+@pytest.fixture(scope="module")
+def inventory(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = write_inventory(tmp_path_factory.mktemp("doctor") / "inventory", groups=GROUPS)
+    converge(lab, Wanted(groups=GROUPS))
+    return folder
+
+
+def doctor(lab: Lab, inventory: Path, *arguments: str, **variables: Any) -> Run:
+    """Run it; it never writes."""
+    lab.forget_requests()
+    run = lab.playbook("doctor", inventory, *arguments, variables=variables, environ=STATS)
+    assert lab.writes(dry_run=True) == []
+    return run
+
+
+def told(run: Run) -> dict[str, Any]:
+    """What it hands on to other jobs."""
+    said = run.output.partition("CUSTOM STATS: ")[2]
+    stats, _end = json.JSONDecoder().raw_decode(said[said.index("{") :])
+    found: dict[str, Any] = stats["gpu_sharing_doctor"]["localhost"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def broken(lab: Lab, inventory: Path) -> Iterator[Path]:
+    """Half of the dev nodes have another label, and a node is cordoned."""
+    doctor(lab, inventory).succeeded().says("localhost: Nothing found, 200 nodes looked at")
+    nodes = [f"dev-gpu-{number:02}" for number in range(1, 41)]
+    lab.kubectl("label", "node", *nodes, f"{LABEL}=default", "--overwrite")
+    lab.kubectl("cordon", "prod-gpu-01")
+    lab.wait_for(lambda: {lab.allocatable()[node] for node in nodes} == {"4"}, timeout=60)
+    yield inventory
+    lab.kubectl("label", "node", *nodes, f"{LABEL}=dev", "--overwrite")
+    lab.kubectl("uncordon", "prod-gpu-01")
+    lab.wait_for(lambda: {lab.allocatable()[node] for node in nodes} == {"8"}, timeout=60)
+
+
+def test_fleet_tells_causes_and_fails(lab: Lab, broken: Path) -> None:
+    run = doctor(lab, broken).failed()
+    run.says(
+        "localhost: 1 error, 1 warning; 200 nodes looked at, 41 of them with errors or warnings",
+        "GS024 error: The label of a node is not what the inventory says (40 nodes)",
+        "follows: GS043",
+        "do: kubectl uncordon prod-gpu-01",
+    )
+    assert run.output.index("1 error, 1 warning") < run.output.index("GS024 error")
+    found = told(run)
+    assert found["verdict"].startswith("1 error, 1 warning;")
+    codes = [(each["code"], each["count"], each["follows"]) for each in found["findings"]]
+    assert codes == [("GS024", 40, ""), ("GS043", 40, "GS024"), ("GS022", 1, "")]
+
+
+@pytest.mark.parametrize(("fail_on", "fails"), [("error", False), ("warning", True)])
+def test_severity_decides_about_the_exit(lab: Lab, broken: Path, fail_on: str, fails: bool) -> None:
+    """On a node where there is a warning alone."""
+    run = doctor(lab, broken, node="prod-gpu-01", gpu_sharing_doctor_fail_on=fail_on)
+    assert (run.rc != 0) == fails, run.output
+    run.says("localhost: 1 warning; 1 nodes looked at, 1 of them with errors or warnings")
+
+
+def test_never_fails_where_that_is_asked(lab: Lab, broken: Path) -> None:
+    run = doctor(lab, broken, node="dev-gpu-01", gpu_sharing_doctor_fail_on="never").succeeded()
+    assert [each["nodes"] for each in told(run)["findings"]] == [["dev-gpu-01"]] * 2
+
+
+def test_limit_leaves_nodes_out(lab: Lab, broken: Path) -> None:
+    run = doctor(lab, broken, "--limit", "localhost,train_gpus").succeeded()
+    run.says("localhost: Nothing found, 30 nodes looked at")
+
+
+def test_node_that_is_not_there(lab: Lab, broken: Path) -> None:
+    run = doctor(lab, broken, node="dev-gpu-99").failed()
+    run.says("Node dev-gpu-99 is not among the nodes of this cluster in the inventory")
+
+
+def test_module_without_findings_lists_nodes_only(lab: Lab, inventory: Path) -> None:
+    nodes = [{"name": "train-gpu-01", "profile": "no-sharing", "group": "train"}]
+    given = {"nodes": nodes, "profiles": PROFILES, "default_profile": "default"}
+    lab.forget_requests()
+    result = call(lab, "sharing_info", given)
+    (row,) = result["nodes"]
+    assert (row["ready"], row["product"]) == (True, "NVIDIA-H100-80GB-HBM3")
+    assert (row["used"], row["free"], row["chain"]) == (None, None, None)
+    assert "findings" not in result
+
+
+def test_module_with_findings_tells_the_chain(lab: Lab, inventory: Path) -> None:
+    nodes = [{"name": "train-gpu-01", "profile": "no-sharing"}, {"name": "dev-gpu-80"}]
+    given = {"nodes": nodes, "profiles": PROFILES, "default_profile": "default"}
+    one = {"findings": True, "node": "train-gpu-01"}
+    result = call(lab, "sharing_info", {**given, **one})
+    (row,) = result["nodes"]
+    assert (row["used"], row["free"], row["problem"]) == (0, 8, "")
+    chain = row["chain"]
+    assert chain.pop("hash") == chain.pop("loaded_hash") != ""
+    assert chain == {
+        "label": "no-sharing",
+        "key": "no-sharing",
+        "key_exists": True,
+        "plugin_pod": "Ready",
+        "config_manager": True,
+        "capacity": 8,
+        "gfd": "8 x 1",
+    }
+    assert result["findings"] == []
+    assert result["verdict"] == "Nothing found, 1 nodes looked at"

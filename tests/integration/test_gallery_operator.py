@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gallery of broken fleets: the operator and its pointer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._scene import Place
+from ansible_collections.gpufleet.sharing.tests.integration.gallery import Gallery, open_gallery
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import Lab
+
+NAMESPACE = "gpu-operator"
+# While pods come and go, and once all of them have gone.
+AFTER = ("GS011", "GS037", "GS038", "GS042", "GS043")
+
+
+@pytest.fixture(scope="module")
+def opened(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Gallery:
+    return open_gallery(lab, tmp_path_factory.mktemp("gallery"))
+
+
+@pytest.fixture
+def gallery(opened: Gallery) -> Iterator[Gallery]:
+    yield from opened.scenario()
+
+
+def point_at(gallery: Gallery, **config: str | None) -> None:
+    gallery.patch("clusterpolicy", "cluster-policy", {"spec": {"devicePlugin": {"config": config}}})
+
+
+def test_gs001_gpu_cluster(gallery: Gallery) -> None:
+    """A cluster that somebody moved on to DRA: the kind of gpu-operator v26.7."""
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1alpha1", "served": True, "storage": True}
+    gallery.lab.apply(
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": "gpuclusters.nvidia.com"},
+            "spec": {
+                "group": "nvidia.com",
+                "scope": "Cluster",
+                "names": {"kind": "GPUCluster", "plural": "gpuclusters", "singular": "gpucluster"},
+                "versions": [{**version, "schema": {"openAPIV3Schema": schema}}],
+            },
+        }
+    )
+    made = {"apiVersion": "nvidia.com/v1alpha1", "kind": "GPUCluster", "metadata": {"name": "gpus"}}
+    gallery.lab.wait_for(
+        lambda: gallery.lab.attempt("apply", "-f", "-", text=json.dumps(made)).rc == 0
+    )
+    gallery.run(gallery.fires("GS001").fix)
+
+
+def test_gs002_no_cluster_policy(gallery: Gallery) -> None:
+    gallery.lab.kubectl("delete", "clusterpolicy", "cluster-policy")
+    found = gallery.fires("GS002", *AFTER, settled=["GS042"])
+    assert found.seen.endswith("Those that are there: none at all.")
+    assert "helm rollback gpu-operator REVISION -n gpu-operator" in found.fix
+    command = ["helm", "rollback", "gpu-operator", "1", "-n", NAMESPACE]
+    subprocess.run(command, env=gallery.lab.environ, check=True, capture_output=True)
+
+
+def test_gs003_ignored_cluster_policy(gallery: Gallery) -> None:
+    """The inventory names one that the operator does not go by."""
+    spec = gallery.lab.json("clusterpolicy", "cluster-policy")["spec"]
+    document = {"apiVersion": "nvidia.com/v1", "kind": "ClusterPolicy", "spec": spec}
+    gallery.lab.apply({**document, "metadata": {"name": "second"}})
+    second = gallery.given(place=Place(cluster_policy="second"))
+    found = second.fires("GS003", "GS006", "GS011")
+    assert "gpu_operator_cluster_policy" in found.fix
+    gallery.is_well()
+    gallery.lab.kubectl("delete", "clusterpolicy", "second")
+
+
+def test_gs004_operator_elsewhere(gallery: Gallery) -> None:
+    """The inventory names a namespace in which the operator is not."""
+    wrong = gallery.given(place=Place(namespace="default"))
+    found = wrong.fires("GS004", "GS013")
+    assert "gpu_operator_namespace: gpu-operator" in found.fix
+
+
+def test_gs005_plugin_disabled(gallery: Gallery) -> None:
+    body = {"spec": {"devicePlugin": {"enabled": False}}}
+    gallery.patch("clusterpolicy", "cluster-policy", body)
+    found = gallery.fires("GS005", *AFTER, settled=["GS043"])
+    gallery.run(found.fix)
+
+
+def test_gs006_pointer_lost_at_a_helm_upgrade(gallery: Gallery) -> None:
+    chart = gallery.lab.environ["GPULAB_CHART"]
+    upgrade = ["helm", "upgrade", "gpu-operator", chart, "--reset-values", "-n", NAMESPACE]
+    subprocess.run(upgrade, env=gallery.lab.environ, check=True, capture_output=True)
+    found = gallery.fires("GS006", *AFTER, settled=["GS043"])
+    assert "gpufleet.sharing.site" in found.fix
+    gallery.lab.playbook("site", gallery.inventory).succeeded()
+
+
+def test_gs006_pointer_patched_away(gallery: Gallery) -> None:
+    point_at(gallery, name=None, default=None)
+    found = gallery.fires("GS006", *AFTER, settled=["GS043"])
+    gallery.run(found.fix)
+
+
+def test_gs007_pointer_to_another_config_map(gallery: Gallery) -> None:
+    """Which does not exist, so that the rollout stalls at the first node."""
+    point_at(gallery, name="other", default="default")
+    found = gallery.fires("GS007", *AFTER, settled=["GS011"])
+    gallery.run(found.fix)
+
+
+def test_gs008_no_default(gallery: Gallery) -> None:
+    point_at(gallery, name="device-plugin-config", default=None)
+    found = gallery.fires("GS008", *AFTER, settled=["GS043"])
+    assert found.nodes == ("prod-gpu-01", "prod-gpu-02")
+    gallery.run(found.fix)
+
+
+def test_gs009_another_default(gallery: Gallery) -> None:
+    point_at(gallery, name="device-plugin-config", default="dev")
+    found = gallery.fires("GS009", *AFTER, settled=["GS043"])
+    assert found.nodes == ("prod-gpu-01", "prod-gpu-02")
+    gallery.run(found.fix)
+
+
+def test_gs010_no_side_car(gallery: Gallery) -> None:
+    """Somebody edited the DaemonSet; the operator compares its own notes and does not notice."""
+    patch = json.dumps([{"op": "remove", "path": "/spec/template/spec/containers/1"}])
+    name = "nvidia-device-plugin-daemonset"
+    gallery.lab.kubectl("patch", "ds", name, "-n", NAMESPACE, "--type", "json", "-p", patch)
+    found = gallery.fires("GS010", *AFTER, settled=["GS043"])
+    gallery.run(found.fix)
+
+
+def test_gs011_operator_away(gallery: Gallery) -> None:
+    """A Deployment that is scaled to 0 counts as available, so its pod finds no node instead."""
+
+    def send(selector: dict[str, str | None]) -> None:
+        for replicas in (0, 1):
+            body = {"replicas": replicas, "template": {"spec": {"nodeSelector": selector}}}
+            gallery.patch("deployment", "gpu-operator", {"spec": body}, "-n", NAMESPACE)
+
+    send({"none": "here"})
+    gallery.lab.kubectl(
+        "wait", "--for=condition=Available=false", "deployment/gpu-operator", "-n", NAMESPACE
+    )
+    gallery.lab.kubectl("delete", "ds", "gpu-feature-discovery", "-n", NAMESPACE)
+    found = gallery.fires("GS011", *AFTER, settled=["GS042"])
+    assert "kubectl get deployment gpu-operator" in found.fix
+    send({"none": None})

@@ -1,0 +1,185 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The gallery of broken fleets: pods that use GPUs, quotas, metrics, autoscalers and permissions.
+
+The lab's pods run nothing, so what a kubelet would say of them is written into their status.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import kubernetes
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import Cluster
+from ansible_collections.gpufleet.sharing.tests.integration.gallery import Gallery, open_gallery
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import Lab
+
+NODE = "dev-gpu-01"
+WORK = "work"
+
+
+@pytest.fixture(scope="module")
+def opened(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Gallery:
+    return open_gallery(lab, tmp_path_factory.mktemp("gallery"))
+
+
+@pytest.fixture
+def gallery(opened: Gallery) -> Iterator[Gallery]:
+    yield from opened.scenario()
+
+
+def delete(gallery: Gallery, *names: str) -> None:
+    gallery.lab.kubectl("delete", "pod", "-n", WORK, *names)
+
+
+def test_gs045_more_than_there_are(gallery: Gallery) -> None:
+    """As after a change to fewer replicas, which evicts nobody."""
+    names = [f"busy-{number}" for number in range(9)]
+    for name in names:
+        gallery.pod(name, NODE)
+    assert "ask for 9 nvidia.com/gpu, and allocatable is 8" in gallery.fires("GS045").seen
+    delete(gallery, names[0])
+    gallery.is_well()
+    delete(gallery, *names[1:])
+
+
+@pytest.mark.parametrize(
+    ("message", "cause"),
+    [
+        (  # k8s-device-plugin, internal/plugin/server.go
+            "Allocate failed due to rpc error: code = Unknown desc = request for"
+            " 'nvidia.com/gpu: 2' too large: maximum request size for shared resources is 1, which"
+            " is unexpected",
+            "asked for more than 1 shared GPU",
+        ),
+        (  # kubelet, pkg/kubelet/cm/devicemanager
+            "Allocate failed due to previously allocated devices are no longer healthy; cannot"
+            " allocate unhealthy devices nvidia.com/gpu, which is unexpected",
+            "its slot no longer exists",
+        ),
+    ],
+)
+def test_gs046_turned_down(gallery: Gallery, message: str, cause: str) -> None:
+    gallery.pod("greedy", NODE, slots=2)
+    reason = {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": message}
+    gallery.status("greedy", reason)
+    found = gallery.fires("GS046")
+    assert found.cause == f"UnexpectedAdmissionError: {cause}"
+    gallery.run(found.fix)
+
+
+def test_gs047_pods_that_cannot_start(gallery: Gallery) -> None:
+    """As with a fault of CDI: another container of the pod, which uses no GPU, runs."""
+    gallery.pod("stuck", NODE, containers=2)
+    gallery.waits("stuck", "CreateContainerError")
+    found = gallery.fires("GS047")
+    gallery.run(found.fix)
+    delete(gallery, "stuck")
+
+
+def test_gs048_two_slots(gallery: Gallery) -> None:
+    gallery.pod("greedy", "prod-gpu-01", slots=2)
+    assert gallery.fires("GS048").seen.endswith("pod work/greedy asks for 2 slots.")
+    delete(gallery, "greedy")
+
+
+def test_gs049_old_name(gallery: Gallery) -> None:
+    """As after rename_by_default was taken out of a profile."""
+    gallery.pod("waits", "", resource="nvidia.com/gpu.shared")
+    found = gallery.fires("GS049")
+    assert "Have the pods ask for nvidia.com/gpu," in found.fix
+    delete(gallery, "waits")
+
+
+def test_gs050_quota_on_the_old_name(gallery: Gallery) -> None:
+    gallery.lab.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": WORK}},
+        {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "gpus", "namespace": WORK},
+            "spec": {"hard": {"requests.nvidia.com/gpu.shared": "4"}},
+        },
+    )
+    found = gallery.fires("GS050")
+    gallery.run(found.fix.replace('"N"', '"4"'))
+    gallery.is_well()
+    gallery.lab.kubectl("delete", "resourcequota", "gpus", "-n", WORK)
+
+
+def test_gs051_crash_loop(gallery: Gallery) -> None:
+    gallery.pod("hungry", NODE)
+    gallery.waits("hungry", "CrashLoopBackOff", restarts=5)
+    assert "memory_budget" in gallery.fires("GS051").fix
+    delete(gallery, "hungry")
+
+
+def test_gs052_metrics(gallery: Gallery) -> None:
+    """The DaemonSet of gpu-operator's assets/state-dcgm-exporter, as far as it matters."""
+
+    def exporter(*env: dict[str, str]) -> dict[str, Any]:
+        app = {"app": "nvidia-dcgm-exporter"}
+        container = {"name": "nvidia-dcgm-exporter", "image": "none", "env": list(env)}
+        template = {"metadata": {"labels": app}, "spec": {"containers": [container]}}
+        metadata = {"name": "nvidia-dcgm-exporter", "namespace": "gpu-operator"}
+        spec = {"selector": {"matchLabels": app}, "template": template}
+        return {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": metadata, "spec": spec}
+
+    gallery.lab.apply(exporter())
+    found = gallery.fires("GS052")
+    assert "name KUBERNETES_VIRTUAL_GPUS, value true" in found.fix
+    gallery.lab.apply(exporter({"name": "KUBERNETES_VIRTUAL_GPUS", "value": "true"}))
+
+
+def test_gs053_autoscaler(gallery: Gallery) -> None:
+    """It stays as a reminder, since what a node group is told cannot be seen."""
+    image = "registry.k8s.io/autoscaling/cluster-autoscaler:v1.34.0"
+    gallery.pod("cluster-autoscaler-x", "cpu-01", "kube-system", slots=0, image=image)
+    gallery.fires("GS053")
+    gallery.lab.kubectl("delete", "pod", "cluster-autoscaler-x", "-n", "kube-system")
+
+
+def test_gs054_not_allowed(gallery: Gallery) -> None:
+    """Somebody who may list nodes, and then what docs/doctor.md says."""
+    lists = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}
+    grant(gallery, lists)
+    little = replace(gallery, cluster=as_user(gallery, "looker"))
+    found = little.fires("GS054")
+    assert "docs/doctor.md" in found.fix
+    core = ["nodes", "pods", "resourcequotas", "configmaps"]
+    grant(
+        gallery,
+        {"apiGroups": [""], "resources": core, "verbs": ["get", "list"]},
+        {"apiGroups": ["nvidia.com"], "resources": ["*"], "verbs": ["list"]},
+        {"apiGroups": ["apps"], "resources": ["daemonsets"], "verbs": ["list"]},
+    )
+    little.is_well()
+
+
+def grant(gallery: Gallery, *rules: dict[str, Any]) -> None:
+    version = "rbac.authorization.k8s.io/v1"
+    name = {"name": "looker"}
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", **name}
+    gallery.lab.apply(
+        {"apiVersion": version, "kind": "ClusterRole", "metadata": name, "rules": list(rules)},
+        {
+            "apiVersion": version,
+            "kind": "ClusterRoleBinding",
+            "metadata": name,
+            "roleRef": role,
+            "subjects": [{"apiGroup": role["apiGroup"], "kind": "User", **name}],
+        },
+    )
+
+
+def as_user(gallery: Gallery, user: str) -> Cluster:
+    settings = kubernetes.client.Configuration()
+    load = kubernetes.config.load_kube_config
+    load(gallery.lab.environ["KUBECONFIG"], client_configuration=settings)
+    api = kubernetes.client.ApiClient(settings)
+    api.set_default_header("Impersonate-User", user)
+    return Cluster(api, str(settings.host))

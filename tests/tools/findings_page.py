@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes docs/findings.md out of the texts that the doctor uses. A unit test compares them.
+
+.venv/bin/python tests/tools/findings_page.py
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Protocol
+
+from collection_tree import ROOT
+
+DOCTOR = "ansible_collections.gpufleet.sharing.plugins.module_utils._doctor"
+
+PAGE = ROOT / "docs" / "findings.md"
+HEAD = """<!--
+SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+SPDX-License-Identifier: GPL-3.0-or-later
+
+Written by tests/tools/findings_page.py; change the texts in plugins/module_utils/_find_*.py.
+-->
+
+# Findings
+
+What the [doctor](doctor.md) can find, by code. A code never changes its meaning. `<words>` are
+filled in. A finding that only follows from another one on the same node is told beside it, and is
+not counted.
+
+| code | severity | what |
+|---|---|---|
+"""
+
+
+class _Severity(Protocol):
+    value: str
+
+
+class Kind(Protocol):
+    """What the page tells of a finding."""
+
+    code: str
+    severity: _Severity
+    title: str
+    seen: str
+    why: str
+    fix: str
+    follows: tuple[str, ...]
+    reads: tuple[str, ...]
+
+
+class _Placeholders(dict[str, str]):
+    """Shows each value of a template by its name."""
+
+    def __missing__(self, name: str) -> str:
+        return f"<{name}>"
+
+
+def _filled(template: str) -> str:
+    """In code where a value stands in it, so that Markdown takes no name for markup."""
+    text = template.format_map(_Placeholders())
+    return text.replace("<", "`<").replace(">", ">`")
+
+
+def _section(kind: Kind) -> str:
+    parts = [
+        f"## {kind.code}",
+        f"**{kind.title}** ({kind.severity.value})",
+        f"Seen: {_filled(kind.seen)}",
+        f"Why it matters: {_filled(kind.why)}",
+        f"What to do: {_filled(kind.fix)}",
+    ]
+    if kind.follows:
+        links = ", ".join(f"[{code}](#{code.lower()})" for code in sorted(kind.follows))
+        parts.append(f"May follow from: {links}.")
+    if kind.reads:
+        parts.append(f"Needs to read: {', '.join(kind.reads)}.")
+    return "\n\n".join(parts)
+
+
+def page() -> str:
+    kinds: Sequence[Kind] = import_module(DOCTOR).ALL
+    rows = [
+        f"| [{kind.code}](#{kind.code.lower()}) | {kind.severity.value} | {kind.title} |"
+        for kind in kinds
+    ]
+    return HEAD + "\n".join(rows) + "\n\n" + "\n\n".join(map(_section, kinds)) + "\n"
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT / ".build" / "collections"))
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,616 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each finding fires where its thing is broken, alone as a root, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor import ALL
+from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
+    GFD_APP,
+    MPS_APP,
+    PLUGIN_APP,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._scene import Place
+from ansible_collections.gpufleet.sharing.tests.unit.fake_scene import (
+    CONFIG_MAP,
+    LABEL,
+    LATER,
+    POLICY,
+    PROFILES,
+    SETS,
+    Fleet,
+    daemon_set,
+    hash_of,
+    healthy,
+    operand,
+    pod,
+    pod_path,
+    roots,
+    waiting,
+    written,
+)
+
+Break = Callable[[Fleet], object]
+CASES: dict[str, tuple[str, Break, set[str]]] = {}
+
+
+def case(code: str, *follows: str) -> Callable[[Break], Break]:
+    """A way to break the fleet, the finding that it makes, and those that follow."""
+
+    def register(break_it: Break) -> Break:
+        CASES[break_it.__name__.removeprefix("_")] = (code, break_it, set(follows))
+        return break_it
+
+    return register
+
+
+@case("GS001")
+def _gpu_cluster(fleet: Fleet) -> None:
+    path = "/apis/nvidia.com/v1alpha1/gpuclusters/gpus"
+    fleet.objects[path] = {"metadata": {"name": "gpus"}}
+
+
+@case("GS002")
+def _no_policy(fleet: Fleet) -> None:
+    fleet.drop(POLICY)
+
+
+@case("GS002", "GS042")
+def _no_operator(fleet: Fleet) -> None:
+    fleet.drop(POLICY)
+    for app in (PLUGIN_APP, GFD_APP):
+        fleet.drop(SETS + app)
+        for name in fleet.assignments:
+            fleet.drop(pod_path(app, name))
+    for name in fleet.assignments:
+        fleet.slots(name, 0)
+        for label in ("gpu.count", "gpu.product"):
+            del fleet.labels(name)[f"nvidia.com/{label}"]
+
+
+@case("GS003")
+def _ignored(fleet: Fleet) -> None:
+    fleet.objects[POLICY]["status"]["state"] = "ignored"
+    fleet.objects[POLICY + "-2"] = {"metadata": {"name": "older"}}
+
+
+@case("GS004", "GS011")
+def _namespace(fleet: Fleet) -> None:
+    """It has moved, and left everything behind."""
+    fleet.objects[POLICY]["status"]["namespace"] = "nvidia"
+
+
+@case("GS004", "GS013")
+def _namespace_of_the_inventory_is_wrong(fleet: Fleet) -> None:
+    fleet.place = Place(namespace="elsewhere")
+
+
+@case("GS005", "GS043")
+def _disabled(fleet: Fleet) -> None:
+    fleet.policy["enabled"] = False
+    fleet.drop(SETS + PLUGIN_APP)
+    for name in fleet.assignments:
+        fleet.drop(pod_path(PLUGIN_APP, name))
+        fleet.slots(name, 0)
+
+
+@case("GS006", "GS043")
+def _pointer_unset(fleet: Fleet) -> None:
+    fleet.policy["config"] = {}
+    for app in (PLUGIN_APP, GFD_APP):
+        spec = fleet.objects[SETS + app]["spec"]["template"]["spec"]
+        spec["containers"].pop()
+        spec["volumes"] = []
+    fleet.slots("dev-1", 1)
+    fleet.slots("prod-1", 2)
+    for name in fleet.assignments:
+        fleet.labels(name)["nvidia.com/gpu.replicas"] = "1"
+
+
+@case("GS007", "GS011")
+def _pointer_elsewhere(fleet: Fleet) -> None:
+    fleet.policy["config"]["name"] = "other"
+
+
+@case("GS008")
+def _no_default(fleet: Fleet) -> None:
+    fleet.policy["config"]["default"] = ""
+    for app in (PLUGIN_APP, GFD_APP):
+        manager = fleet.objects[SETS + app]["spec"]["template"]["spec"]["containers"][1]
+        manager["env"][0]["value"] = ""
+
+
+@case("GS009")
+def _other_default(fleet: Fleet) -> None:
+    fleet.policy["config"]["default"] = "dev"
+    for app in (PLUGIN_APP, GFD_APP):
+        manager = fleet.objects[SETS + app]["spec"]["template"]["spec"]["containers"][1]
+        manager["env"][0]["value"] = "dev"
+
+
+@case("GS010")
+def _no_side_car(fleet: Fleet) -> None:
+    fleet.objects[SETS + PLUGIN_APP]["spec"]["template"]["spec"]["containers"].pop()
+
+
+@case("GS011")
+def _lags(fleet: Fleet) -> None:
+    fleet.objects[SETS + PLUGIN_APP]["status"]["updatedNumberScheduled"] = 1
+
+
+@case("GS011")
+def _no_daemon_set(fleet: Fleet) -> None:
+    fleet.drop(SETS + GFD_APP)
+
+
+@case("GS012")
+def _no_config_map(fleet: Fleet) -> None:
+    fleet.drop(CONFIG_MAP)
+
+
+@case("GS013")
+def _config_map_elsewhere(fleet: Fleet) -> None:
+    moved = fleet.objects.pop(CONFIG_MAP)
+    moved["metadata"]["namespace"] = "default"
+    fleet.objects["/api/v1/namespaces/default/configmaps/device-plugin-config"] = moved
+
+
+@case("GS014", "GS038", "GS043")
+def _no_default_key(fleet: Fleet) -> None:
+    del fleet.data["default"]
+    waiting(fleet.pod(PLUGIN_APP, "prod-1"), "CrashLoopBackOff", 3)
+    fleet.slots("prod-1", 0)
+
+
+@case("GS015", "GS038")
+def _no_key(fleet: Fleet) -> None:
+    del fleet.data["dev"]
+    waiting(fleet.pod(PLUGIN_APP, "dev-1"), "CrashLoopBackOff", 3)
+
+
+@case("GS016", "GS018", "GS038", "GS043")
+def _refused(fleet: Fleet) -> None:
+    fleet.data["dev"] = (
+        "version: v1\nsharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 1}]}}\n"
+    )
+    waiting(fleet.pod(PLUGIN_APP, "dev-1"), "CrashLoopBackOff", 3)
+    fleet.slots("dev-1", 0)
+
+
+@case("GS017", "GS018")
+def _ignored_part(fleet: Fleet) -> None:
+    fleet.data["dev"] = fleet.data["dev"] + "renameByDefault: true\n"
+
+
+@case("GS018")
+def _edited(fleet: Fleet) -> None:
+    fleet.data["dev"] = fleet.data["dev"].replace("replicas: 8", "replicas: 6")
+
+
+@case("GS018", "GS043")
+def _edited_and_loaded(fleet: Fleet) -> None:
+    _edited(fleet)
+    fleet.slots("dev-1", 6)
+    fleet.node("dev-1")["status"]["capacity"]["nvidia.com/gpu"] = "6"
+    fleet.labels("dev-1")["nvidia.com/gpu.replicas"] = "6"
+
+
+@case("GS019")
+def _not_in_cluster(fleet: Fleet) -> None:
+    fleet.assignments["lost-1"] = "dev"
+
+
+@case("GS020")
+def _not_in_inventory(fleet: Fleet) -> None:
+    del fleet.assignments["train-1"]
+
+
+@case("GS021", "GS037")
+def _not_ready(fleet: Fleet) -> None:
+    fleet.node("dev-1")["status"]["conditions"] = [{"type": "Ready", "status": "Unknown"}]
+    fleet.drop(pod_path(PLUGIN_APP, "dev-1"))
+
+
+@case("GS022")
+def _cordoned(fleet: Fleet) -> None:
+    fleet.node("dev-1")["spec"]["unschedulable"] = True
+
+
+@case("GS022")
+def _cordoned_by_us(fleet: Fleet) -> None:
+    _cordoned(fleet)
+    fleet.node("dev-1")["metadata"]["annotations"]["gpufleet.sharing/cordoned"] = "run"
+
+
+@case("GS023")
+def _no_gpus(fleet: Fleet) -> None:
+    metadata = fleet.node("dev-1")["metadata"]
+    metadata["labels"] = {LABEL: "dev"}
+    fleet.node("dev-1")["status"]["allocatable"] = {}
+    fleet.drop(pod_path(PLUGIN_APP, "dev-1"))
+    fleet.drop(pod_path(GFD_APP, "dev-1"))
+
+
+@case("GS024", "GS043")
+def _hand_set_label(fleet: Fleet) -> None:
+    fleet.labels("dev-1")[LABEL] = "default"
+    fleet.slots("dev-1", 4)
+
+
+@case("GS024", "GS015", "GS038")
+def _hand_set_label_without_key(fleet: Fleet) -> None:
+    fleet.labels("dev-1")[LABEL] = "devv"
+    waiting(fleet.pod(PLUGIN_APP, "dev-1"), "CrashLoopBackOff", 3)
+
+
+@case("GS025", "GS037", "GS043")
+def _plugin_off(fleet: Fleet) -> None:
+    fleet.labels("dev-1")["nvidia.com/gpu.deploy.device-plugin"] = "false"
+    fleet.drop(pod_path(PLUGIN_APP, "dev-1"))
+    fleet.slots("dev-1", 0)
+
+
+@case("GS025")
+def _operands_off(fleet: Fleet) -> None:
+    fleet.labels("dev-1")["nvidia.com/gpu.deploy.operands"] = "false"
+
+
+@case("GS025", "GS042")
+def _gfd_off(fleet: Fleet) -> None:
+    del fleet.labels("dev-1")["nvidia.com/gpu.deploy.gpu-feature-discovery"]
+    fleet.drop(pod_path(GFD_APP, "dev-1"))
+
+
+@case("GS026", "GS037", "GS042", "GS043")
+def _mig_busy(fleet: Fleet) -> None:
+    fleet.labels("dev-1")["nvidia.com/mig.config.state"] = "pending"
+    for app in (PLUGIN_APP, GFD_APP):
+        fleet.drop(pod_path(app, "dev-1"))
+    fleet.labels("dev-1")["nvidia.com/gpu.deploy.device-plugin"] = "paused-for-mig-change"
+    fleet.slots("dev-1", 0)
+
+
+@case("GS027")
+def _mig_failed(fleet: Fleet) -> None:
+    fleet.labels("dev-1")["nvidia.com/mig.config.state"] = "failed"
+
+
+@case("GS028", "GS038", "GS043")
+def _mig_uneven(fleet: Fleet) -> None:
+    fleet.labels("dev-1")["nvidia.com/gpu.product"] = "NVIDIA-A100-MIG-INVALID"
+    waiting(fleet.pod(PLUGIN_APP, "dev-1"), "CrashLoopBackOff", 3)
+    fleet.slots("dev-1", 0)
+
+
+@case("GS029", "GS038")
+def _driver(fleet: Fleet) -> None:
+    driver = operand("nvidia-driver-daemonset", "dev-1")
+    fleet.add_pod(waiting(driver, "CrashLoopBackOff", 2))
+    plugin = waiting(fleet.pod(PLUGIN_APP, "dev-1"), "PodInitializing")
+    init = {"name": "toolkit-validation", "state": {"running": {"startedAt": LATER}}}
+    plugin["status"]["initContainerStatuses"] = [init]
+
+
+@case("GS029", "GS038")
+def _toolkit_validation(fleet: Fleet) -> None:
+    plugin = waiting(fleet.pod(PLUGIN_APP, "dev-1"), "PodInitializing")
+    init = {"name": "toolkit-validation", "state": {"running": {"startedAt": LATER}}}
+    plugin["status"]["initContainerStatuses"] = [init]
+
+
+@case("GS029")
+def _driver_of_its_own_kind(fleet: Fleet) -> None:
+    driver = operand("nvidia-gpu-driver-ubuntu22.04", "dev-1")
+    driver["metadata"]["labels"]["app.kubernetes.io/component"] = "nvidia-driver"
+    fleet.add_pod(waiting(driver, "ImagePullBackOff"))
+
+
+@case("GS030", "GS022")
+def _driver_upgrade(fleet: Fleet) -> None:
+    fleet.labels("dev-1")["nvidia.com/gpu-driver-upgrade-state"] = "drain-required"
+    _cordoned(fleet)
+
+
+@case("GS031", "GS043")
+def _mixed_models(fleet: Fleet) -> None:
+    fleet.labels("prod-1")["nvidia.com/gpu.count"] = "1"
+
+
+@case("GS031", "GS032")
+def _mixed_models_stated(fleet: Fleet) -> None:
+    fleet.labels("prod-1")["nvidia.com/gpu.count"] = "1"
+    fleet.gpus["prod-1"] = 2
+
+
+@case("GS032")
+def _gpu_missing(fleet: Fleet) -> None:
+    fleet.gpus["prod-1"] = 3
+
+
+@case("GS033", "GS043")
+def _unhealthy(fleet: Fleet) -> None:
+    fleet.slots("prod-1", 4)
+
+
+@case("GS034")
+def _hami_registered(fleet: Fleet) -> None:
+    fleet.node("dev-1")["metadata"]["annotations"]["hami.io/node-nvidia-register"] = "[]"
+
+
+@case("GS034")
+def _hami_runs(fleet: Fleet) -> None:
+    fleet.add_pod(pod("hami-device-plugin-x", "kube-system", "dev-1", image="projecthami/hami:v2"))
+
+
+@case("GS035")
+def _kai(fleet: Fleet) -> None:
+    fraction = pod("half")
+    fraction["metadata"]["annotations"] = {"gpu-fraction": "0.5"}
+    fleet.add_pod(fraction)
+
+
+@case("GS035")
+def _kai_reservation(fleet: Fleet) -> None:
+    fleet.add_pod(pod("gpu-reservation-x", "kai-resource-reservation", slots=1))
+
+
+@case("GS036")
+def _other_plugin(fleet: Fleet) -> None:
+    image = "nvcr.io/nvidia/k8s-device-plugin@sha256:0"
+    fleet.add_pod(pod("nvidia-device-plugin-daemonset-x", "kube-system", image=image))
+
+
+@case("GS037", "GS043")
+def _taint(fleet: Fleet) -> None:
+    taint = {"key": "team", "value": "a", "effect": "NoSchedule"}
+    fleet.node("dev-1")["spec"]["taints"] = [taint]
+    fleet.drop(pod_path(PLUGIN_APP, "dev-1"))
+    fleet.slots("dev-1", 0)
+
+
+@case("GS038", "GS043")
+def _plugin_crashes(fleet: Fleet) -> None:
+    waiting(fleet.pod(PLUGIN_APP, "dev-1"), "CrashLoopBackOff", 3)
+    fleet.slots("dev-1", 0)
+
+
+@case("GS039", "GS043")
+def _stale(fleet: Fleet) -> None:
+    """As after a run that was killed between writing and restarting."""
+    fleet.node("dev-1")["metadata"]["annotations"] = {"gpufleet.sharing/config-hash": "old"}
+    fleet.objects[CONFIG_MAP] = written()
+    notes = fleet.objects[CONFIG_MAP]["metadata"]["annotations"]
+    text = notes["gpufleet.sharing/profiles"].replace("T02:", "T04:").replace("false", "true")
+    notes["gpufleet.sharing/profiles"] = text
+    fleet.slots("dev-1", 6)
+
+
+@case("GS039", "GS043")
+def _stale_without_a_note(fleet: Fleet) -> None:
+    _stale(fleet)
+    fleet.node("dev-1")["metadata"]["annotations"] = {}
+
+
+@case("GS040", "GS043")
+def _missed_removal(fleet: Fleet) -> None:
+    container = fleet.objects[SETS + PLUGIN_APP]["spec"]["template"]["spec"]["containers"][0]
+    container["image"] = "nvcr.io/nvidia/k8s-device-plugin:v0.17.1"
+    fleet.slots("prod-1", 16)
+    fleet.node("prod-1")["status"]["capacity"]["nvidia.com/gpu"] = "16"
+    fleet.labels("prod-1")["nvidia.com/gpu.replicas"] = "8"
+
+
+def _mps_node(fleet: Fleet) -> None:
+    fleet.add_node("mps-1", "mps", 1)
+    fleet.labels("mps-1")["nvidia.com/gpu.sharing-strategy"] = "mps"
+    for app in (PLUGIN_APP, GFD_APP):
+        fleet.objects[SETS + app] = daemon_set(app, 4)
+    fleet.objects[pod_path(MPS_APP, "mps-1")] = operand(MPS_APP, "mps-1")
+
+
+@case("GS041", "GS043")
+def _mps_daemon_missing(fleet: Fleet) -> None:
+    _mps_node(fleet)
+    fleet.drop(pod_path(MPS_APP, "mps-1"))
+    fleet.slots("mps-1", 0)
+    del fleet.node("mps-1")["status"]["capacity"]["nvidia.com/gpu"]
+
+
+@case("GS041", "GS033", "GS043")
+def _mps_daemon_has_died(fleet: Fleet) -> None:
+    """Capacity keeps the old number, as it does with unhealthy GPUs."""
+    _mps_node(fleet)
+    waiting(fleet.pod(MPS_APP, "mps-1"), "CrashLoopBackOff", 2)
+    fleet.slots("mps-1", 0)
+
+
+@case("GS041")
+def _mps_daemon_fails(fleet: Fleet) -> None:
+    _mps_node(fleet)
+    waiting(fleet.pod(MPS_APP, "mps-1"), "CrashLoopBackOff", 2)
+
+
+@case("GS041")
+def _mps_on_mig(fleet: Fleet) -> None:
+    _mps_node(fleet)
+    fleet.labels("mps-1")["nvidia.com/gpu.product"] = "NVIDIA-A100-MIG-1g.10gb-SHARED"
+
+
+@case("GS042")
+def _gfd_missing(fleet: Fleet) -> None:
+    fleet.drop(pod_path(GFD_APP, "dev-1"))
+
+
+@case("GS042")
+def _gfd_crashes(fleet: Fleet) -> None:
+    waiting(fleet.pod(GFD_APP, "dev-1"), "CrashLoopBackOff", 2)
+
+
+@case("GS042")
+def _gfd_counts_nothing(fleet: Fleet) -> None:
+    for name in ("count", "product", "replicas"):
+        del fleet.labels("dev-1")[f"nvidia.com/gpu.{name}"]
+
+
+@case("GS042")
+def _labels_disagree(fleet: Fleet) -> None:
+    fleet.labels("dev-1")["nvidia.com/gpu.replicas"] = "4"
+
+
+@case("GS043")
+def _slots_differ(fleet: Fleet) -> None:
+    fleet.slots("dev-1", 3)
+    fleet.node("dev-1")["status"]["capacity"]["nvidia.com/gpu"] = "3"
+
+
+@case("GS044")
+def _old_resource(fleet: Fleet) -> None:
+    fleet.node("dev-1")["status"]["capacity"]["nvidia.com/gpu.shared"] = "8"
+    fleet.slots("dev-1", 0, "nvidia.com/gpu.shared")
+
+
+@case("GS045")
+def _over_capacity(fleet: Fleet) -> None:
+    for number in range(9):
+        fleet.add_pod(pod(f"busy-{number}", slots=1))
+
+
+@pytest.mark.parametrize("message", ["too large: maximum request size for shared resources is 1"])
+def test_rejected_pod_tells_why(message: str) -> None:
+    fleet = healthy()
+    _rejected(fleet, message)
+    (found,) = fleet.find()
+    assert found.cause == "UnexpectedAdmissionError: asked for more than 1 shared GPU"
+    assert found.fix.startswith("kubectl delete pod -n work greedy; ask for 1")
+
+
+def _rejected(fleet: Fleet, message: str) -> None:
+    greedy = pod("greedy", slots=2)
+    reason = {"phase": "Failed", "reason": "UnexpectedAdmissionError", "message": message}
+    greedy["status"] = reason
+    fleet.add_pod(greedy)
+
+
+@case("GS046")
+def _rejected_since_its_slot_is_gone(fleet: Fleet) -> None:
+    _rejected(fleet, "previously allocated devices are no longer healthy")
+
+
+@case("GS046")
+def _rejected_for_another_reason(fleet: Fleet) -> None:
+    _rejected(fleet, "no healthy devices present")
+
+
+@case("GS047")
+def _cannot_start(fleet: Fleet) -> None:
+    fleet.add_pod(waiting(pod("stuck", slots=1), "CreateContainerError"))
+
+
+@case("GS048")
+def _several_slots(fleet: Fleet) -> None:
+    fleet.add_pod(pod("greedy", slots=2))
+
+
+@case("GS049")
+def _old_name(fleet: Fleet) -> None:
+    waits = pod("waits", slots=1, resource="nvidia.com/gpu.shared", node="")
+    waits["status"] = {"phase": "Pending"}
+    fleet.add_pod(waits)
+
+
+@case("GS050")
+def _old_quota(fleet: Fleet) -> None:
+    fleet.objects["/api/v1/namespaces/work/resourcequotas/gpus"] = {
+        "metadata": {"name": "gpus", "namespace": "work"},
+        "spec": {"hard": {"requests.nvidia.com/gpu.shared": "4", "pods": "9"}},
+    }
+
+
+@case("GS051")
+def _crash_loop(fleet: Fleet) -> None:
+    fleet.add_pod(waiting(pod("hungry", slots=1), "CrashLoopBackOff", 5))
+
+
+@case("GS052")
+def _metrics(fleet: Fleet) -> None:
+    fleet.objects[SETS + "nvidia-dcgm-exporter"] = daemon_set("nvidia-dcgm-exporter", 3)
+
+
+@case("GS053")
+def _autoscaler(fleet: Fleet) -> None:
+    image = "registry.k8s.io/autoscaling/cluster-autoscaler:v1.31.0"
+    fleet.add_pod(pod("cluster-autoscaler-x", "kube-system", image=image))
+
+
+@case("GS054")
+def _not_allowed(fleet: Fleet) -> None:
+    fleet.forbidden = {"/api/v1/resourcequotas"}
+
+
+def test_a_fleet_that_is_well_has_no_findings() -> None:
+    assert healthy().find() == []
+
+
+def test_a_new_key_is_read_when_the_label_comes() -> None:
+    """What was noted as loaded is that of the profile before."""
+    fleet = healthy()
+    fleet.node("dev-1")["metadata"]["annotations"] = {"gpufleet.sharing/config-hash": "other"}
+    assert fleet.find() == []
+
+
+def test_a_busy_fleet_that_is_well_has_no_findings() -> None:
+    fleet = healthy()
+    _mps_node(fleet)
+    for number in range(8):
+        fleet.add_pod(pod(f"busy-{number}", slots=1))
+    fleet.add_pod(pod("whole", node="train-1", slots=4))
+    fleet.add_pod(waiting(pod("own fault"), "CrashLoopBackOff", 9))
+    ours = pod("half", node="train-1", slots=0)
+    ours["metadata"]["annotations"] = {"gpu-fraction": "0.5"}  # where nothing is shared
+    fleet.add_pod(ours)
+    fleet.objects["/api/v1/namespaces/work/resourcequotas/gpus"] = {
+        "metadata": {"name": "gpus", "namespace": "work"},
+        "spec": {"hard": {"requests.nvidia.com/gpu": "4"}},
+    }
+    exporter = daemon_set("nvidia-dcgm-exporter", 3)
+    told = {"name": "KUBERNETES_VIRTUAL_GPUS", "value": "true"}
+    exporter["spec"]["template"]["spec"]["containers"][0]["env"] = [told]
+    fleet.objects[SETS + "nvidia-dcgm-exporter"] = exporter
+    assert fleet.find() == []
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_finding_fires_alone_and_names_what_follows(name: str) -> None:
+    code, break_it, follows = CASES[name]
+    fleet = healthy()
+    break_it(fleet)
+    found = fleet.find()
+    assert roots(found) == {code}
+    after = {finding.code for finding in found if finding.follows}
+    assert after == follows
+    assert {finding.follows for finding in found if finding.follows} <= {code}
+
+
+def test_every_finding_has_a_case() -> None:
+    assert {code for code, _break, _follows in CASES.values()} == {kind.code for kind in ALL}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_texts_have_no_gaps(name: str) -> None:
+    _code, break_it, _follows = CASES[name]
+    fleet = healthy()
+    break_it(fleet)
+    for finding in fleet.find():
+        for text in (finding.cause, finding.seen, finding.why, finding.fix):
+            assert text
+            assert "  " not in text
+            assert "{" not in text.replace('{"', "")
+
+
+def test_hash_is_that_of_the_profile() -> None:
+    chain = healthy().look().chains["dev-1"]
+    assert chain.hash == chain.loaded_hash == hash_of(PROFILES["dev"])

@@ -1,0 +1,231 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is probed: nodes, free slots, and the answer to a request of two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _capacity, _probe, _profiles
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._guard import GpuPod
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import (
+    Candidate,
+    Outcome,
+    Place,
+    Report,
+    Taint,
+    Target,
+    Two,
+)
+
+GPU = "nvidia.com/gpu"
+NODE = _capacity.NodeState("n", labels={"nvidia.com/gpu.count": "2"}, allocatable={GPU: 8})
+PLACE = Place(NODE)
+TAINT = Taint("nvidia.com/gpu", "present", "NoSchedule")
+
+
+def profile(name: str = "p", **settings: Any) -> _profiles.Profile:
+    return _profiles.known_profiles({name: settings})[name]
+
+
+FOUR = profile(replicas=4)
+
+
+def of(place: Place | None = PLACE, used: int = 0, most: int = 16, hindrance: str = "") -> Target:
+    (target,) = _probe.targets(Candidate("n", FOUR), place, {GPU: used}, most, hindrance)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("used", "most", "pods", "free", "rest"),
+    [(0, 16, 8, 8, 1), (5, 16, 3, 3, 1), (7, 16, 1, 1, 1), (0, 3, 3, 8, 6)],
+)
+def test_free_slots_are_those_that_the_profile_promises_less_those_in_use(
+    used: int, most: int, pods: int, free: int, rest: int
+) -> None:
+    target = of(used=used, most=most)
+    assert (target.pods, target.free, target.rest) == (pods, free, rest)
+    assert (target.expected, target.allocatable, target.physical) == (8, 8, 2)
+    assert target.promises_two is (free >= 2)
+
+
+def test_what_a_node_advertises_decides_nothing() -> None:
+    lies = Place(replace(NODE, allocatable={GPU: 3}))
+    assert (of(lies).pods, of(lies).allocatable) == (8, 3)
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        (of(used=8), f"busy: all 8 slots of {GPU} in use"),
+        (of(used=9), f"busy: all 8 slots of {GPU} in use"),
+        (of(hindrance="cordoned"), "cordoned"),
+        (of(None, hindrance="not in the cluster"), "not in the cluster"),
+        (
+            of(Place(replace(NODE, labels={}))),
+            "physical GPUs unknown: no label nvidia.com/gpu.count",
+        ),
+        (of(Place(replace(NODE, labels={"nvidia.com/gpu.count": "0"}))), "it has no GPUs"),
+    ],
+)
+def test_node_that_is_not_probed_says_why(target: Target, reason: str) -> None:
+    assert target.skipped == reason
+    assert (target.pods, target.promises_two) == (0, False)
+    assert Report(target).outcome is Outcome.SKIPPED
+
+
+def test_only_slot_in_use() -> None:
+    candidate = Candidate("n", profile(replicas=1), gpus=1)
+    (target,) = _probe.targets(candidate, Place(replace(NODE, labels={})), {GPU: 1}, 16, "")
+    assert target.skipped == f"busy: its only slot of {GPU} in use"
+
+
+def test_each_mig_resource_is_probed_by_itself() -> None:
+    labels = {
+        "nvidia.com/mig.strategy": "mixed",
+        "nvidia.com/mig-1g.5gb.count": "7",
+        "nvidia.com/mig-2g.10gb.count": "3",
+    }
+    shared = [{"name": "nvidia.com/mig-1g.5gb", "replicas": 2}]
+    candidate = Candidate("n", profile(resources=shared, rename_by_default=True))
+    state = _capacity.NodeState("n", labels=labels)
+    used = {"nvidia.com/mig-2g.10gb": 1}
+    found = _probe.targets(candidate, Place(state), used, 16, "")
+    assert [(t.resource, t.expected, t.pods, t.two) for t in found] == [
+        ("nvidia.com/mig-1g.5gb.shared", 14, 14, Two.REFUSED),
+        ("nvidia.com/mig-2g.10gb", 3, 2, Two.ADMITTED),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "two"),
+    [
+        ({"replicas": 4}, Two.REFUSED),
+        ({"replicas": 4, "fail_requests_greater_than_one": False}, Two.ADMITTED),
+        ({"replicas": 1}, Two.ADMITTED),
+        ({"replicas": 4, "strategy": "mps"}, Two.REFUSED),
+        (
+            {"replicas": 4, "strategy": "mps", "fail_requests_greater_than_one": False},
+            Two.EITHER,
+        ),
+    ],
+)
+def test_request_of_two(settings: dict[str, Any], two: Two) -> None:
+    assert _probe.two_of(profile(**settings), GPU) is two
+
+
+@pytest.mark.parametrize(
+    ("toleration", "fits"),
+    [
+        ({"key": "nvidia.com/gpu", "operator": "Exists"}, True),
+        ({"operator": "Exists"}, True),
+        ({"key": "nvidia.com/gpu", "value": "present"}, True),
+        ({"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}, True),
+        ({"key": "nvidia.com/gpu", "operator": "Equal", "value": "absent"}, False),
+        ({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoExecute"}, False),
+        ({"key": "other", "operator": "Exists"}, False),
+    ],
+)
+def test_tolerations_are_judged_as_by_the_scheduler(
+    toleration: dict[str, object], fits: bool
+) -> None:
+    assert _probe.tolerates(toleration, TAINT) is fits
+    reason = _probe.obstacle(Place(NODE, taints=(TAINT,)), [toleration])
+    refused = "taint nvidia.com/gpu=present:NoSchedule is not among the tolerations"
+    assert reason == ("" if fits else refused)
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        (None, "not in the cluster"),
+        (Place(replace(NODE, ready=False)), "node is NotReady"),
+        (Place(NODE, cordoned=True), "cordoned"),
+        (Place(NODE, taints=(Taint("a", "", "PreferNoSchedule"),)), ""),
+        (
+            Place(NODE, taints=(Taint("a", "", "NoExecute"),)),
+            "taint a:NoExecute is not among the tolerations",
+        ),
+        (PLACE, ""),
+    ],
+)
+def test_obstacle(place: Place | None, reason: str) -> None:
+    assert _probe.obstacle(place, []) == reason
+
+
+def test_place_is_read_from_a_node() -> None:
+    taint = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
+    node = {"metadata": {"name": "n"}, "spec": {"unschedulable": True, "taints": [taint]}}
+    place = _probe.read_place(node)
+    assert (place.state.name, place.cordoned, place.taints) == ("n", True, (TAINT,))
+
+
+def test_requests_are_summed_by_node() -> None:
+    pod = GpuPod("ns", "p", "u", "n", "", False, False, {GPU: 2}, "Running", False)
+    found = _probe.requested([pod, replace(pod, node="m"), pod])
+    assert found == {"n": {GPU: 4}, "m": {GPU: 2}}
+
+
+def target(node: str, profile_: str = "p", free: int = 0, skipped: str = "") -> list[Target]:
+    return [Target(node, profile_, expected=free, pods=free, skipped=skipped)]
+
+
+FOUND = {
+    "a": target("a", free=2),
+    "b": target("b", free=8),
+    "c": target("c", free=8),
+    "d": target("d", "q", skipped="busy"),
+    "e": target("e", "q", skipped="cordoned"),
+}
+
+
+@pytest.mark.parametrize(
+    ("names", "per_profile", "chosen"),
+    [
+        ([], 1, ["b", "d"]),
+        ([], 2, ["b", "c", "d"]),
+        ([], 0, ["a", "b", "c", "d", "e"]),
+        (["e", "a", "a"], 1, ["a", "e"]),
+    ],
+)
+def test_choice(names: list[str], per_profile: int, chosen: list[str]) -> None:
+    assert [t.node for t in _probe.choose(FOUND, names, per_profile)] == chosen
+
+
+def test_choice_of_a_node_that_is_not_there() -> None:
+    with pytest.raises(FleetError, match="not among the nodes to verify: x, z"):
+        _probe.choose(FOUND, ["z", "a", "x"], 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome"),
+    [
+        ({}, "planned"),
+        ({"ran": 8}, "passed"),
+        ({"ran": 8, "busy": ["b"]}, "busy: b"),
+        ({"ran": 7, "failed": ["x", "y"], "busy": ["b"]}, "failed: x; y"),
+    ],
+)
+def test_outcome(changes: dict[str, Any], outcome: str) -> None:
+    report = Report(of(), **changes)
+    told = f"{report.outcome.value}: {report.reason}" if report.reason else report.outcome.value
+    assert told == outcome
+
+
+def test_row_and_table() -> None:
+    seen: dict[str, tuple[str, ...]] = {"p1": ("GPU-b",), "p2": ("GPU-a",), "p3": ("GPU-b",)}
+    rows: list[Mapping[str, object]] = [
+        _probe.row(Report(of(used=2), ran=6, more="waits", two="refused", seen=seen)),
+        _probe.row(Report(of(used=8))),
+    ]
+    assert rows[0]["gpus"] == {"GPU-a": 1, "GPU-b": 2}
+    lines = _probe.probe_table(rows)
+    assert lines[2].split() == (
+        ["n", "p", GPU, "6", "6", "6", "waits", "refused", "2", "(1+2", "pods)", "passed"]
+    )
+    assert lines[3].endswith(f"skipped: busy: all 8 slots of {GPU} in use")
