@@ -15,7 +15,7 @@ export PATH := $(ROOT)/.venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(ROOT)/.build/collections
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint sanity unit lab integration molecule \
+.PHONY: help venv demo test test-all lint sanity unit lab integration molecule \
 	bench bench-plot format lab-build lab-up lab-down clean
 
 help: ## this list
@@ -34,6 +34,11 @@ demo: venv lab-build ## boot a lab and let the collection share its GPUs, in abo
 	@.venv/bin/python tests/demo/demo.py
 
 test: venv ## every check and test there is; the last line counts them
+	@$(CHECKS)
+
+test-all: export FAULTS := all
+test-all: export KILLS := 25
+test-all: venv ## make test with every injected fault and 25 kills: an hour more
 	@$(CHECKS)
 
 lint: venv ## ruff, mypy, yamllint, ansible-lint, reuse, changelog, docs, importer

@@ -13,9 +13,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._config_map impor
     MANAGED_BY,
     MANAGED_BY_LABEL,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import name_of, text_at
 
 Json = dict[str, object]
 
+# Of namespace and PriorityClass: other namespaces of the collection are not the probe's to remove.
+ROOM_LABELS = {MANAGED_BY_LABEL: MANAGED_BY, "app.kubernetes.io/component": "probe"}
 RUN_LABEL = "gpufleet.sharing/probe"  # of pods and their Job: which run made them
 PRIORITY = -1000  # below all work, and below -10, where the cluster autoscaler makes no nodes
 LIFETIME = 60  # seconds that pods outlive a run that no longer says that it is there
@@ -42,7 +45,7 @@ class PodSettings:
 
 
 def namespace(name: str) -> Json:
-    labels = {MANAGED_BY_LABEL: MANAGED_BY, "pod-security.kubernetes.io/enforce": "restricted"}
+    labels = {**ROOM_LABELS, "pod-security.kubernetes.io/enforce": "restricted"}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
@@ -56,7 +59,7 @@ def priority_class(name: str, uid: str) -> Json:
         "kind": "PriorityClass",
         "metadata": {
             "name": name,
-            "labels": {MANAGED_BY_LABEL: MANAGED_BY},
+            "labels": dict(ROOM_LABELS),
             "ownerReferences": [owner],
         },
         "value": PRIORITY,
@@ -100,13 +103,11 @@ def quota(run: str, owner: Json) -> Json:
 
 def owner_of(job: Json) -> Json:
     """A reference to the guard. It is no controller: a Job would count such pods as its own."""
-    metadata = job["metadata"]
-    assert isinstance(metadata, dict)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "name": metadata["name"],
-        "uid": metadata["uid"],
+        "name": name_of(job),
+        "uid": text_at(job, "metadata", "uid"),
     }
 
 

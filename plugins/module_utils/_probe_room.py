@@ -18,12 +18,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from threading import Condition, Event, Thread
+from typing import cast
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _probe_objects
-from ansible_collections.gpufleet.sharing.plugins.module_utils._config_map import (
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     ClusterError,
     RefusedError,
@@ -31,6 +28,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._mirror import Mirror
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
+    dig,
     list_at,
     mapping_at,
     name_of,
@@ -39,6 +37,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import 
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe_objects import (
     LIFETIME,
+    ROOM_LABELS,
     RUN_LABEL,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe_pods import (
@@ -209,8 +208,7 @@ class Room:
         if document is not None and not _is_ours(document):
             raise RefusedError(
                 f"The namespace {self.namespace} on {self.cluster.server} is somebody else's: it"
-                f" has no label {MANAGED_BY_LABEL}={MANAGED_BY}. Name another one, or say"
-                " that it is prepared for it."
+                " was not made by a probe. Name another one, or say that it is prepared for it."
             )
         return document
 
@@ -271,9 +269,7 @@ class Room:
         owners = list_at(found, "metadata", "ownerReferences")
         if self._uid in [text_at(owner, "uid") for owner in owners]:
             return
-        metadata = body["metadata"]
-        assert isinstance(metadata, dict)
-        change = {"metadata": {"ownerReferences": metadata["ownerReferences"]}}
+        change = {"metadata": {"ownerReferences": dig(body, "metadata", "ownerReferences")}}
         self.cluster.patch_if_there(path, change)
 
     def _once(self, path: str, body: Mapping[str, object]) -> _kube.Json:
@@ -326,9 +322,7 @@ class Room:
         return self.cluster.for_each(list(bodies), lambda name: self._create_pod(bodies[name]))
 
     def _filled(self, pod: Mapping[str, object]) -> _kube.Json:
-        metadata, spec = pod["metadata"], pod["spec"]
-        assert isinstance(metadata, dict)
-        assert isinstance(spec, dict)
+        metadata, spec = (cast("_kube.Json", pod[part]) for part in ("metadata", "spec"))
         owners = [_probe_objects.owner_of(self._job)]
         return {
             **pod,
@@ -432,7 +426,7 @@ def _identity(document: object) -> tuple[str, str]:
 
 
 def _is_ours(document: object) -> bool:
-    return mapping_at(document, "metadata", "labels").get(MANAGED_BY_LABEL) == MANAGED_BY
+    return ROOM_LABELS.items() <= mapping_at(document, "metadata", "labels").items()
 
 
 def _is_leaving(document: object) -> bool:

@@ -192,8 +192,8 @@ class Report:
         return [f"{cluster.name}: {note}" for cluster in self.clusters for note in cluster.notes]
 
     def severities(self) -> dict[str, int]:
-        """How many findings there are of each severity."""
-        found = Counter(finding.severity for finding in self.findings)
+        """How many findings there are of each severity, those that follow from others left out."""
+        found = Counter(finding.severity for finding in self.findings if not finding.follows)
         return {severity: found[severity] for severity in SEVERITIES}
 
     @property

@@ -295,7 +295,7 @@ SPEC: Spec = {
         "default": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
     },
     "runtime_class": {"type": "str", "default": ""},
-    "pull_secrets": {"type": "list", "elements": "str", "default": []},
+    "pull_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "run_as_user": {"type": "int", "default": 65534},
     "clean": {"type": "bool", "default": False},
 }

@@ -154,7 +154,7 @@ class Labels:
         less, more = sample
         if not 0 < less + more <= len(names):
             return self._measure(contender, gate, all_with(names, value, other))
-        few = self._measure(contender, gate, all_with(names[-less:], value))
+        few = self._measure(contender, gate, all_with(names[-less:], value, other))
         many = self._measure(contender, gate, all_with(names[:more], value, other))
         return extrapolate(few, many, sample, len(names))
 

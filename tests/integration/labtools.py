@@ -180,7 +180,7 @@ class Lab:
         deadline = time.monotonic() + timeout
         while not what():
             assert time.monotonic() < deadline, "waited in vain"
-            time.sleep(0.2)
+            time.sleep(0.4)
 
     def playbook(
         self,

@@ -24,7 +24,7 @@ from typing import Any
 
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.gpufleet.sharing.plugins.filter.sharing import mig_configs
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _profiles
 from ansible_collections.gpufleet.sharing.plugins.module_utils._lease import default_holder
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     GROUPS,
@@ -51,15 +51,26 @@ def call(
     own = {} if "host" in arguments else {"kubeconfig": lab.environ["KUBECONFIG"]}
     given = {**own, **arguments, "_ansible_check_mode": check, "_ansible_diff": True}
     with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder) / "answer"
+        answer, progress = Path(folder) / "answer", Path(folder) / "progress"
+        progress.touch()
+        if name == "rollout":  # the lines that its action plugin shows
+            given["progress"] = str(progress)
         process = multiprocessing.get_context("fork").Process(
             target=_child, args=(main, given, lab.environ, answer)
         )
         process.start()
         process.join()
         found = json.loads(answer.read_text(encoding="utf-8"))
+        said = progress.read_text(encoding="utf-8").splitlines()
     assert isinstance(found, dict)
-    return found
+    warnings = [_said(warning) for warning in found.pop("warnings", [])]
+    more = {"warnings": warnings, "said": said}
+    return found | {name: lines for name, lines in more.items() if lines}
+
+
+def _said(warning: str | Mapping[str, Any]) -> str:
+    """The text of a warning; since ansible-core 2.19 it is an event."""
+    return warning if isinstance(warning, str) else str(warning["event"]["msg"])
 
 
 def _child(
@@ -104,10 +115,20 @@ class Wanted:
             "plugin_version": plugin.get("version", ""),
         }
 
+    @property
+    def prunes(self) -> bool:
+        """Whether the ConfigMap is looked at once more in the end."""
+        return self.prune or self.mode == "versioned"
+
+    def of_pruning(self) -> dict[str, Any]:
+        return {**self.of_profiles(), "prune": self.prune, "final": True}
+
     def of_mig(self) -> dict[str, Any]:
         drains = ("batches", "drain", "drain_timeout")
         given = {name: value for name, value in self.options.items() if name in drains}
-        nodes = mig_configs(self.assignments, self.profiles, "default")
+        known = _profiles.known_profiles(self.profiles)
+        named = {node: known.get(name or "default") for node, name in self.assignments.items()}
+        nodes = {node: profile.mig for node, profile in named.items() if profile and profile.mig}
         return {"nodes": nodes, "timeout": 60, **given}
 
     def of_rollout(self) -> dict[str, Any]:
@@ -132,7 +153,8 @@ def planned(lab: Lab, wanted: Wanted) -> Run:
 def differing(lab: Lab, wanted: Wanted) -> list[str]:
     """The modules that would change something; site does nothing where there is none."""
     changing = []
-    for name, arguments in _modules(wanted):
+    last = [("profiles", wanted.of_pruning())] if wanted.prunes else []
+    for name, arguments in (*_modules(wanted), *last):
         found = call(lab, name, arguments, check=True)
         assert not found.get("failed"), found
         if found["changed"] or found["differs"]:
@@ -177,8 +199,8 @@ def _steps(lab: Lab, wanted: Wanted) -> Iterator[dict[str, Any]]:
     )
     for name, more in nodes:
         yield call(lab, name, {**more, **run})
-    if wanted.prune or wanted.mode == "versioned" or first.get("superseded"):
-        yield call(lab, "profiles", {**arguments, **run, "prune": wanted.prune, "final": True})
+    if wanted.prunes or first.get("superseded"):
+        yield call(lab, "profiles", {**wanted.of_pruning(), **run})
 
 
 def deploy(lab: Lab, values: Mapping[str, Any]) -> None:

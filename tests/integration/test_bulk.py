@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -17,9 +18,9 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     Lab,
     boot,
     connected,
-    module_result,
     shut_down,
 )
+from ansible_collections.gpufleet.sharing.tests.integration.modules import call
 
 REST = 1  # seconds
 PROFILE_LABEL = "nvidia.com/device-plugin.config"
@@ -27,7 +28,7 @@ PROFILE_LABEL = "nvidia.com/device-plugin.config"
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    found = boot("test-bulk", ROLLOUT)
+    found = boot(f"bulk-{os.getpid()}", ROLLOUT)
     found.kubectl("create", "namespace", "gpu-operator")  # the lease is there
     yield found
     shut_down(found)
@@ -55,7 +56,7 @@ def test_all_nodes_are_labelled_though_the_server_asks_for_rest(lab: Lab, tmp_pa
         Rule(busy, ["PATCH"], "/api/v1/nodes/", skip=skip, times=CONCURRENCY) for skip in (30, 120)
     ]
     with FaultProxy(lab, tmp_path / "proxy", *bursts) as proxy:
-        result = module_result(proxy.lab, "node_profiles", {"assignments": wanted})
+        result = call(proxy.lab, "node_profiles", {"assignments": wanted})
         requests = [request for request in proxy.requests if is_patch(request.path)]
     assert result["changed"], result
     assert lab.labels() == wanted
@@ -73,14 +74,14 @@ def test_all_nodes_are_labelled_though_the_server_asks_for_rest(lab: Lab, tmp_pa
 def test_second_run_writes_nothing(lab: Lab) -> None:
     lab.forget_requests()
     wanted = dict.fromkeys(names(lab), "dev")
-    assert not module_result(lab, "node_profiles", {"assignments": wanted})["changed"]
+    assert not call(lab, "node_profiles", {"assignments": wanted})["changed"]
     assert lab.writes() == []
 
 
 def test_check_mode_tells_and_writes_nothing(lab: Lab) -> None:
     lab.forget_requests()
     wanted = dict.fromkeys(names(lab), "default")
-    result = module_result(lab, "node_profiles", {"assignments": wanted}, "--check")
+    result = call(lab, "node_profiles", {"assignments": wanted}, check=True)
     assert result["changed"]
     assert {change["after"] for change in result["changes"]} == {"default"}
     assert lab.writes() == []
@@ -94,7 +95,7 @@ def test_node_that_cannot_be_written_is_named_and_the_others_are_done(
     rules = [Rule(Fault(status=422), ["PATCH"], rf"/nodes/{name}\?") for name in bad]
     with FaultProxy(lab, tmp_path / "proxy", *rules) as proxy:
         wanted = dict.fromkeys(everything, "default")
-        result = module_result(proxy.lab, "node_profiles", {"assignments": wanted})
+        result = call(proxy.lab, "node_profiles", {"assignments": wanted})
     assert f"{len(bad)} of {len(everything)} nodes could not be written" in result["msg"]
     assert [problem.partition(":")[0] for problem in result["problems"]] == bad
     found = lab.labels()
@@ -103,7 +104,7 @@ def test_node_that_cannot_be_written_is_named_and_the_others_are_done(
 
 def test_undo_takes_all_labels_away(lab: Lab) -> None:
     everything = dict.fromkeys(names(lab), "default")
-    result = module_result(lab, "node_profiles", {"assignments": everything, "state": "absent"})
+    result = call(lab, "node_profiles", {"assignments": everything, "state": "absent"})
     assert result["changed"]
     assert lab.labels() == {}
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -91,26 +92,27 @@ def test_site_does_two_clusters_in_one_run(labs: tuple[Lab, Lab], two: Path) -> 
 @pytest.mark.parametrize(
     ("limit", "east", "west"),
     [
-        ("prod-eu", 5, None),
-        ("prod-eu,dev_gpus", 2, None),
-        ("prod-eu,eu-dev-gpu-01", 1, None),
+        ("prod-eu", 5, 0),
+        ("prod-eu,dev_gpus", 2, 0),
+        ("prod-eu,eu-dev-gpu-01", 1, 0),
         ("prod-eu,prod-us,dev_gpus", 2, 2),
-        ("prod-eu,gpu_nodes,!eu-dev-gpu-01", 4, None),
+        ("prod-eu,gpu_nodes,!eu-dev-gpu-01", 4, 0),
         ("gpu_clusters", 5, 5),
-        ("@{file}", 1, None),
+        ("@{file}", 1, 0),
     ],
 )
 def test_limit_that_selects(
-    labs: tuple[Lab, Lab], two: Path, tmp_path: Path, limit: str, east: int, west: int | None
+    labs: tuple[Lab, Lab], two: Path, tmp_path: Path, limit: str, east: int, west: int
 ) -> None:
+    """As validate tells it, which asks no cluster."""
     file = tmp_path / "limit"
     file.write_text("prod-eu\neu-dev-gpu-02\n", encoding="utf-8")
-    chosen = limit.format(file=file)
-    run = labs[0].playbook("verify", two, "--limit", chosen, environ={"KUBECONFIG": None})
-    run.succeeded().says(f"{east} nodes, ")
-    assert ("prod-us" in run.changed) == (west is not None)
-    counted = [line for line in run.output.splitlines() if "as the inventory says" in line]
-    assert len(counted) == (1 if west is None else 2)
+    run = labs[0].playbook("validate", two, "--limit", limit.format(file=file)).succeeded()
+    found = {"eu": 0, "us": 0}
+    for side, count in re.findall(r"\"(eu|us)_(?:dev|rest) +\S+ +(\d+) ", run.output):
+        found[side] += int(count)
+    assert found == {"eu": east, "us": west}, run.output
+    assert ("prod-us" in run.changed) == (west > 0)
 
 
 @pytest.mark.parametrize(
@@ -132,9 +134,15 @@ def test_limit_that_selects(
     ],
 )
 def test_limit_that_is_refused(labs: tuple[Lab, Lab], two: Path, limit: str, message: str) -> None:
-    for playbook in ("site", "verify", "uninstall"):
-        run = labs[0].playbook(playbook, two, "--limit", limit, environ={"KUBECONFIG": None})
-        run.failed().says(message)
+    """By guard, which every playbook begins with."""
+    run = labs[0].playbook("guard", two, "--limit", limit, environ={"KUBECONFIG": None})
+    run.failed().says(message)
+
+
+def test_every_playbook_refuses_a_limit_without_a_cluster(labs: tuple[Lab, Lab], two: Path) -> None:
+    for name in ("site", "uninstall", "verify"):
+        run = labs[0].playbook(name, two, "--limit", "dev_gpus", environ={"KUBECONFIG": None})
+        run.failed().says("but no cluster, so nothing would be done")
 
 
 def test_file_with_a_subtraction_is_refused(

@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What drift finds: each kind by itself, and nothing on a fleet that is as its inventory says."""
+"""What drift finds: each kind where it is, and nothing on a fleet that is as its inventory says.
+Each test goes on where the one before has stopped.
+"""
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,16 @@ from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
     LABEL,
     NAMESPACE,
     config_map,
+    profiles,
     replicas,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     PROFILES,
     Lab,
     Run,
-    module_result,
     write_inventory,
 )
+from ansible_collections.gpufleet.sharing.tests.integration.modules import call, converge
 
 STATS = {"ANSIBLE_SHOW_CUSTOM_STATS": "true"}
 UNHEALTHY = "lab.gpufleet.sharing/unhealthy"
@@ -34,9 +36,8 @@ UNHEALTHY = "lab.gpufleet.sharing/unhealthy"
 
 @pytest.fixture(scope="module")
 def inventory(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = write_inventory(tmp_path_factory.mktemp("drift") / "inventory")
-    lab.playbook("site", folder).succeeded()
-    return folder
+    converge(lab)
+    return write_inventory(tmp_path_factory.mktemp("drift") / "inventory")
 
 
 @dataclass(frozen=True)
@@ -64,84 +65,67 @@ def drift(lab: Lab, inventory: Path, **variables: Any) -> Drift:
     return Drift(run, findings)
 
 
-@pytest.fixture
-def mended(lab: Lab, inventory: Path) -> Iterator[None]:
-    """Afterwards the fleet is as the inventory says again."""
-    before = lab.allocatable()
-    yield
-    lab.wait_for(lambda: lab.allocatable() == before)
-
-
 def patch_key(lab: Lab, key: str, text: str) -> None:
     patch = json.dumps({"data": {key: text}})
     lab.kubectl("patch", "configmap", CONFIG_MAP, "-n", NAMESPACE, "--type=merge", "-p", patch)
 
 
-def test_nothing_on_a_fleet_that_is_as_it_should_be(lab: Lab, inventory: Path) -> None:
-    found = drift(lab, inventory)
-    assert found.findings == []
-    found.run.says("Nothing differs.", "The cluster is as the inventory says")
-    assert found.run.changed == {"localhost": 0}
-
-
-def test_label_set_by_hand(lab: Lab, inventory: Path, mended: None) -> None:
+def test_each_kind_is_told_where_it_is(lab: Lab, inventory: Path) -> None:
+    """A label set by hand, a key edited by hand, and a GPU that is unhealthy."""
+    slots, text = lab.allocatable(), config_map(lab)["no-sharing"]
     lab.kubectl("label", "node", "dev-gpu-02", f"{LABEL}=default", "--overwrite")
-    lab.wait_for(lambda: lab.allocatable()["dev-gpu-02"] == "4")
-    found = drift(lab, inventory)
-    assert found.places == {("label", "dev-gpu-02"), ("allocatable", "dev-gpu-02")}
-    found.run.says("its label is default, not dev", "nvidia.com/gpu is 4, expected 8")
-    found.run.says("2 findings: the cluster is not as the inventory says")
-    lab.kubectl("label", "node", "dev-gpu-02", f"{LABEL}=dev", "--overwrite")
-
-
-def test_config_map_edited_by_hand(lab: Lab, inventory: Path, mended: None) -> None:
-    before = config_map(lab)["dev"]
-    patch_key(lab, "dev", before.replace("replicas: 8", "replicas: 5"))
-    found = drift(lab, inventory)
-    assert found.places == {("content", "key dev")}
-    found.run.says("its content is not that of the profile")
-    patch_key(lab, "dev", before)
-    assert drift(lab, inventory).findings == []
-
-
-def test_plugin_that_is_older_than_the_content(lab: Lab, inventory: Path, mended: None) -> None:
-    """As after a run that was killed between writing and restarting."""
-    six = replicas(dev=6)
-    module_result(lab, "profiles", {"profiles": six["gpu_sharing_profiles"]})
-    found = drift(lab, inventory, **six)
-    assert {("plugin", "dev-gpu-01"), ("plugin", "dev-gpu-02")} <= found.places
-    assert {kind for kind, _where in found.places} <= {"plugin", "allocatable", "revision"}
-    found.run.says("its plugin runs on older content")
-    module_result(lab, "profiles", {"profiles": PROFILES})
-    assert drift(lab, inventory).findings == []
-
-
-def test_allocatable_that_is_off(lab: Lab, inventory: Path, mended: None) -> None:
+    patch_key(lab, "no-sharing", config_map(lab)["default"])
     lab.kubectl("annotate", "node", "prod-gpu-01", f"{UNHEALTHY}=1")
-    lab.wait_for(lambda: lab.allocatable()["prod-gpu-01"] == "4")
+    off = slots | {"dev-gpu-02": "4", "prod-gpu-01": "4"}
+    lab.wait_for(lambda: lab.allocatable() == off)
     found = drift(lab, inventory)
-    assert found.places == {("allocatable", "prod-gpu-01")}
-    found.run.says("nvidia.com/gpu is 4, expected 8")
+    assert found.places == {
+        ("label", "dev-gpu-02"),
+        ("allocatable", "dev-gpu-02"),
+        ("content", "key no-sharing"),
+        ("allocatable", "prod-gpu-01"),
+    }
+    found.run.says("its label is default, not dev", "nvidia.com/gpu is 4, expected 8")
+    found.run.says("its content is not that of the profile")
+    found.run.says("4 findings: the cluster is not as the inventory says")
+    patch_key(lab, "no-sharing", text)
     lab.kubectl("annotate", "node", "prod-gpu-01", f"{UNHEALTHY}-")
 
 
-def test_node_outside_the_limit_is_not_looked_at(lab: Lab, inventory: Path, mended: None) -> None:
-    lab.kubectl("label", "node", "dev-gpu-02", f"{LABEL}=default", "--overwrite")
-    lab.wait_for(lambda: lab.allocatable()["dev-gpu-02"] == "4")
+def test_node_outside_the_limit_is_not_looked_at(lab: Lab, inventory: Path) -> None:
+    """dev-gpu-02 has the label of the test before."""
+    assert lab.labels()["dev-gpu-02"] == "default"
+    lab.wait_for(lambda: lab.allocatable()["prod-gpu-01"] == "8")
     limited = lab.playbook("drift", inventory, "--limit", "localhost,prod_gpus")
     limited.succeeded().says("Nothing differs.")
     lab.kubectl("label", "node", "dev-gpu-02", f"{LABEL}=dev", "--overwrite")
+    lab.wait_for(lambda: lab.allocatable()["dev-gpu-02"] == "8")
 
 
-def test_pointer_lost_at_a_helm_upgrade(lab: Lab, inventory: Path) -> None:
+def test_plugin_that_is_older_than_the_content(lab: Lab, inventory: Path) -> None:
+    """As after a run that was killed between writing and restarting."""
+    call(lab, "profiles", {"profiles": profiles(dev=6)})
+    found = drift(lab, inventory, **replicas(dev=6))
+    assert {("plugin", "dev-gpu-01"), ("plugin", "dev-gpu-02")} <= found.places
+    assert {kind for kind, _where in found.places} <= {"plugin", "allocatable", "revision"}
+    found.run.says("its plugin runs on older content")
+    call(lab, "profiles", {"profiles": PROFILES})
+
+
+def test_pointer_lost_at_a_helm_upgrade_and_nothing_after_the_next_site(
+    lab: Lab, inventory: Path
+) -> None:
     helm(lab, "upgrade", "gpu-operator", lab.environ["GPULAB_CHART"], "--reset-values")
-    lab.wait_for(lambda: lab.allocatable().get("dev-gpu-01") == "1", timeout=60)
+    lab.wait_for(lambda: lab.allocatable().get("dev-gpu-01") == "1")
     found = drift(lab, inventory)
     assert {("pointer", "ClusterPolicy"), ("operator", "Helm release")} <= found.places
     assert ("allocatable", "dev-gpu-01") in found.places
     found.run.says("it points at nothing (no default), not at device-plugin-config (default)")
     lab.playbook("site", inventory).succeeded()
-    assert drift(lab, inventory).findings == []
+    found = drift(lab, inventory)
+    assert found.findings == []
+    found.run.says("Nothing differs.", "The cluster is as the inventory says")
+    assert found.run.changed == {"localhost": 0}
 
 
 def helm(lab: Lab, *arguments: str) -> None:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _config_map, _profiles
 from ansible_collections.gpufleet.sharing.tests.integration.faults import Fault, FaultProxy, Rule
+from ansible_collections.gpufleet.sharing.tests.integration.fleettools import HASH, MARK
 from ansible_collections.gpufleet.sharing.tests.integration.killing import Running, at_write
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     GROUPS,
@@ -29,6 +31,11 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     Lab,
     Run,
     write_inventory,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.modules import (
+    Wanted,
+    applied,
+    converge,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.sampler import _Watch
 from ansible_collections.gpufleet.sharing.tests.integration.workloads import Workload, start
@@ -90,6 +97,11 @@ def files(dev: int) -> dict[str, str]:
 def inventory_of(folder: Path, dev: int, **more: object) -> Path:
     variables = {"gpu_sharing_profiles": profiles(dev), "gpu_sharing_drain": "evict", **more}
     return write_inventory(folder / f"dev-{dev}", GROUPS, variables)
+
+
+def wanted(dev: int) -> Wanted:
+    """The same for the modules of site."""
+    return Wanted(GROUPS, profiles(dev), options={"drain": "evict"})
 
 
 def dev_now(lab: Lab) -> int:
@@ -159,43 +171,64 @@ def test_first_install_through_faults(
 
 
 @pytest.fixture(scope="module")
-def busy(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
+def busy(lab: Lab) -> Lab:
     """With pods on all slots of dev, so that fewer need evictions."""
-    site(lab, inventory_of(tmp_path_factory.mktemp("first"), 8)).succeeded()
+    converge(lab, wanted(8))
     start(lab, WORK)
     return lab
 
 
+SORTS = (Fault(409), Fault(429, retry_after=1), Fault(500, late=True), Fault(cut="body"))
+
+
+def spread(turn: int) -> list[Rule]:
+    """One of the sorts for each kind of request; another turn gives each another one."""
+    rules = []
+    for number, (method, kind) in enumerate(product(METHODS, (*KINDS, *OTHERS))):
+        fault = SORTS[(number + turn) % len(SORTS)]
+        conflict = fault.status == 409 and method == "GET"
+        rules += every(Fault(503) if conflict else fault, kind, methods=(method,))
+    return rules
+
+
+def alike(fault: Fault) -> list[Rule]:
+    """The same for all kinds of requests."""
+    methods = METHODS[1:] if fault.status == 409 else METHODS
+    return every(fault, *KINDS, *OTHERS, methods=methods)
+
+
 @pytest.mark.parametrize(
-    "fault",
+    "rules",
     of(
-        Fault(409),
-        Fault(429, retry_after=1),
-        Fault(500, late=True),
-        Fault(cut="body"),
+        pytest.param(spread(0), id="of every sort"),
+        pytest.param(spread(2), id="of every sort, others"),
         more=[
-            Fault(500),
-            Fault(503),
-            Fault(cut="before"),
-            Fault(cut="after"),
-            Fault(delay=2),
+            pytest.param(alike(fault), id=str(fault))
+            for fault in (
+                *SORTS,
+                Fault(500),
+                Fault(503),
+                Fault(cut="before"),
+                Fault(cut="after"),
+                Fault(delay=2),
+            )
         ],
     ),
-    ids=str,
 )
 def test_single_faults_do_not_fail_a_run(
-    busy: Lab, proxy: FaultProxy, tmp_path: Path, fault: Fault
+    busy: Lab, proxy: FaultProxy, tmp_path: Path, rules: Sequence[Rule]
 ) -> None:
     dev = 14 - dev_now(busy)
-    methods = METHODS[1:] if fault.status == 409 else METHODS
-    proxy.use(*every(fault, *KINDS, *OTHERS, methods=methods))
+    proxy.use(*rules)
     with States(busy) as states:
         run = site(proxy.lab, inventory_of(tmp_path, dev))
-    tell(fault, run, proxy)
+    tell({str(rule.fault) for rule in rules}, run, proxy)
     run.succeeded()
     check_done(busy, dev)
     states.check()
     assert len(proxy.faults) >= 6
+    met = {str(each.fault) for each in proxy.faults}
+    assert len(met) >= min(len(SORTS), len({str(rule.fault) for rule in rules}))
 
 
 @pytest.mark.parametrize(
@@ -212,7 +245,7 @@ def test_versioned_mode_through_faults(
     tell(f"versioned {fault}", run, proxy)
     run.succeeded()
     check_done(busy, dev)
-    site(busy, inventory_of(tmp_path, dev)).succeeded()  # back in place
+    converge(busy, wanted(dev))  # back in place
     check_done(busy, dev)
 
 
@@ -230,7 +263,7 @@ def test_bad_weather(busy: Lab, tmp_path: Path, seed: int) -> None:
         told = "failed (500)", "cannot be reached", "Failure when executing Helm", "could not be"
         assert any(text in run.output for text in told), run.output
         assert "Traceback" not in run.output
-    finish(busy, folder)
+        finish(busy, folder)
     check_done(busy, dev)
     states.check()
 
@@ -269,7 +302,7 @@ def test_faults_of_helm(
     if run.rc != 0:
         assert "Helm" in run.output or "secrets" in run.output
         assert "Traceback" not in run.output
-    finish(busy, folder, turn)
+        finish(busy, folder, turn)
     check_done(busy, dev)
     assert helm_values(busy)["driver"] == driver
 
@@ -314,7 +347,7 @@ def test_restart_of_the_server_in_mid_run(busy: Lab, tmp_path: Path, write: int)
         if run.rc != 0:
             run.says("cannot be reached")
             assert "Traceback" not in run.output
-        finish(busy, folder)
+            finish(busy, folder)
     check_done(busy, dev)
     states.check()
 
@@ -343,12 +376,11 @@ def holder(lab: Lab) -> str:
 
 def test_second_run_says_who_is_at_work_and_stops(busy: Lab, tmp_path: Path) -> None:
     dev = 14 - dev_now(busy)
-    first, second = (inventory_of(tmp_path / str(n), n) for n in (dev, 14 - dev))
-    with running_site(busy, first, gpu_nodes_pause=40) as process:
-        busy.wait_for(lambda: holder(busy) != "")
+    with running_site(busy, inventory_of(tmp_path, dev), gpu_nodes_pause=40) as process:
+        busy.wait_for(lambda: len(moved(busy, dev)) == 1, 300)
         spec = busy.json(*LEASE)["spec"]
         since = spec["acquireTime"][:19].replace("T", " ")
-        run = site(busy, second).failed()
+        run = applied(busy, wanted(14 - dev)).failed()
         run.says(f"Another run is at work: {spec['holderIdentity']}, since {since} UTC, holds")
         run.says("and renews it. Nothing is changed beside it; run again when it has ended.")
         assert holder(busy) == spec["holderIdentity"]
@@ -363,10 +395,9 @@ def test_run_that_lost_its_lease_stops_and_its_successor_is_waited_out(
     dev = 14 - dev_now(busy)
     folder = inventory_of(tmp_path, dev)
     with running_site(busy, folder, gpu_nodes_pause=15) as process:
-        busy.wait_for(lambda: len(moved(busy, dev)) == 1, 90)
+        busy.wait_for(lambda: len(finished(busy, dev)) == 1, 300)
         theirs = {"holderIdentity": "somebody", "acquireTime": "2026-01-02T03:04:05.000000Z"}
         busy.kubectl("patch", *LEASE, "--type", "merge", "-p", json.dumps({"spec": theirs}))
-        time.sleep(2)  # what was under way
         busy.forget_requests()
         output, _errors = process.communicate()
     Run(process.returncode, output).failed().says(
@@ -375,7 +406,7 @@ def test_run_that_lost_its_lease_stops_and_its_successor_is_waited_out(
     assert [write for write in busy.writes() if "/leases/" not in write] == []
     assert len(moved(busy, dev)) == 1
     assert holder(busy) == "somebody"
-    run = site(busy, folder).succeeded()
+    run = applied(busy, wanted(dev)).succeeded()
     run.says("somebody, since 2026-01-02 03:04:05 UTC, holds", "it is taken over")
     check_done(busy, dev)
 
@@ -383,6 +414,19 @@ def test_run_that_lost_its_lease_stops_and_its_successor_is_waited_out(
 def moved(lab: Lab, dev: int) -> list[str]:
     slots = lab.allocatable()
     return [node for node in WORK.nodes if slots.get(node) == str(dev)]
+
+
+def finished(lab: Lab, dev: int) -> list[str]:
+    """Nodes with which a run is through: it writes nothing more of them."""
+    digest = _profiles.config_hash(files(dev)["dev"])
+    found = {node["metadata"]["name"]: node for node in lab.json("nodes")["items"]}
+    return [
+        name
+        for name in moved(lab, dev)
+        if found[name]["metadata"]["annotations"].get(HASH) == digest
+        and MARK not in found[name]["metadata"]["annotations"]
+        and not found[name]["spec"].get("unschedulable")
+    ]
 
 
 def test_run_with_nothing_to_do_neither_takes_the_lease_nor_minds_it(

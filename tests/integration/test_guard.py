@@ -7,14 +7,14 @@ goes on where the one before has stopped.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
     cordoned,
+    profiles,
     replicas,
     state,
     states,
@@ -22,11 +22,17 @@ from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     FLEET,
     GROUPS,
-    PROFILES,
     Lab,
     boot,
     shut_down,
     write_inventory,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.modules import (
+    Wanted,
+    applied,
+    converge,
+    differing,
+    planned,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.sampler import Sampler
 from ansible_collections.gpufleet.sharing.tests.integration.workloads import (
@@ -39,7 +45,6 @@ from ansible_collections.gpufleet.sharing.tests.integration.workloads import (
 )
 
 EVICT = {"gpu_sharing_drain": "evict"}
-IGNORE = {"gpu_sharing_drain": "ignore"}
 DEV = ["dev-gpu-01", "dev-gpu-02"]
 PROD = ["prod-gpu-01", "prod-gpu-02"]
 WEB = Workload("web", DEV[:1], pods=8)  # all 8 slots of one node
@@ -47,21 +52,13 @@ API = Workload("api", DEV[1:], pods=2)
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab() -> Iterator[Lab]:
     """Eight pods on the eight slots of dev-gpu-01, two on dev-gpu-02."""
     booted = boot(f"guard-{os.getpid()}", FLEET)
-    first = write_inventory(tmp_path_factory.mktemp("first") / "inventory")
-    booted.playbook("site", first).succeeded()
+    converge(booted)
     start(booted, WEB, API)
     yield booted
     shut_down(booted)
-
-
-def inventory_with(
-    folder: Path, profiles: Mapping[str, Any], groups: Mapping[str, Any] | None = None
-) -> Path:
-    variables = {"gpu_sharing_profiles": {**PROFILES, "dev": {"replicas": 3}, **profiles}}
-    return write_inventory(folder / "changed", groups, variables)
 
 
 def on_nodes(lab: Lab, *workloads: Workload) -> dict[str, str]:
@@ -115,21 +112,22 @@ def test_shrinking_below_running_pods_is_refused_before_any_write(
     run.says("Move these pods, or set gpu_sharing_drain to evict")
 
 
-def test_pods_of_a_daemonset_are_refused_and_nothing_is_changed(lab: Lab, inventory: Path) -> None:
+def test_pods_of_a_daemonset_are_refused_and_nothing_is_changed(lab: Lab) -> None:
     agent = Workload("agent", PROD, kind="DaemonSet", slots=7)
     start(lab, agent)
     before = state(lab)
-    run = lab.playbook("site", inventory, variables=replicas(default=3) | EVICT).failed()
+    evict = {"drain": "evict"}
+    run = applied(lab, Wanted(profiles=profiles(default=3), options=evict)).failed()
     run.says("its owner DaemonSet/agent runs it on this very node")
     assert state(lab) == before
     stop(lab, agent)
 
 
-def test_budget_that_blocks_is_named_and_nothing_is_left_changed(lab: Lab, inventory: Path) -> None:
+def test_budget_that_blocks_is_named_and_nothing_is_left_changed(lab: Lab) -> None:
     protect(lab, WEB, minAvailable=8)
     before, there = state(lab), on_nodes(lab, WEB, API)
-    waiting = {"gpu_sharing_drain_timeout": 5}
-    run = lab.playbook("site", inventory, variables=replicas(dev=6) | EVICT | waiting).failed()
+    waiting = {"drain": "evict", "drain_timeout": 5}
+    run = applied(lab, Wanted(profiles=profiles(dev=6), options=waiting)).failed()
     run.says("Not evicted within 5 s (pods: 8, nodes: 1)")
     run.says("Cannot evict pod as it would violate the pod's disruption budget")
     run.says("The disruption budget web needs 8 healthy pods")
@@ -165,13 +163,14 @@ def test_evict_moves_the_hurt_pods_only(lab: Lab, inventory: Path) -> None:
     stop(lab, bare, elsewhere)
 
 
-def test_ignore_warns_and_leaves_the_pods(lab: Lab, inventory: Path) -> None:
+def test_ignore_warns_and_leaves_the_pods(lab: Lab) -> None:
     stop(lab, WEB, API)
     there = Workload("there", DEV[:1], pods=5)
     start(lab, there)
     before = on_nodes(lab, there)
-    run = lab.playbook("site", inventory, variables=replicas(dev=3) | IGNORE).succeeded()
-    run.says("[WARNING]", "gpu_sharing_drain is ignore, so these pods stay at their own risk")
+    ignore = {"drain": "ignore"}
+    run = applied(lab, Wanted(profiles=profiles(dev=3), options=ignore)).succeeded()
+    run.says("warnings: ", "gpu_sharing_drain is ignore, so these pods stay at their own risk")
     run.says("dev-gpu-01 work Deployment/there 5")
     assert on_nodes(lab, there) == before
     assert lab.allocatable()["dev-gpu-01"] == "3"
@@ -184,7 +183,9 @@ def test_renamed_resource_is_a_hazard_and_quotas_on_the_old_name_are_told(
     pair = Workload("pair", PROD, pods=2)
     start(lab, pair)
     quota(lab, "nvidia.com/gpu")
-    renamed = inventory_with(tmp_path, {"default": {"replicas": 4, "rename_by_default": True}})
+    named = profiles(dev=3) | {"default": {"replicas": 4, "rename_by_default": True}}
+    variables = {"gpu_sharing_profiles": named}
+    renamed = write_inventory(tmp_path / "renamed", variables=variables)
     lab.forget_requests()
     run = lab.playbook("plan", renamed).succeeded()
     run.says("no label: 8 nvidia.com/gpu.shared", "no nvidia.com/gpu will be left: runs on")
@@ -193,22 +194,22 @@ def test_renamed_resource_is_a_hazard_and_quotas_on_the_old_name_are_told(
         "ResourceQuota gpus in namespace work limits nvidia.com/gpu; pods that ask for"
         " nvidia.com/gpu.shared instead are not limited: add requests.nvidia.com/gpu.shared to it"
     )
-    run = lab.playbook("site", renamed).failed()
+    run = planned(lab, Wanted(profiles=named)).failed()
     run.says("This change would hurt 2 running pods on 2 nodes")
     assert lab.writes(dry_run=True) == []
     lab.kubectl("delete", "resourcequota", "gpus", "-n", NAMESPACE)
 
 
-def test_sharing_that_ends_under_running_pods_is_a_hazard(lab: Lab, tmp_path: Path) -> None:
+def test_sharing_that_ends_under_running_pods_is_a_hazard(lab: Lab) -> None:
     """Two GPUs in 8 slots: with whole GPUs, a pod that stays on a slot may get company."""
     whole = {**GROUPS["prod_gpus"], "vars": {"gpu_sharing_profile": "no-sharing"}}
-    exclusive = inventory_with(tmp_path, {}, {**GROUPS, "prod_gpus": whole})
+    exclusive = Wanted({**GROUPS, "prod_gpus": whole}, profiles(dev=3))
     lab.forget_requests()
-    run = lab.playbook("site", exclusive).failed()
+    run = planned(lab, exclusive).failed()
     run.says("This change would hurt 2 running pods on 2 nodes", "prod-gpu-01 work Deployment/pair")
     run.says("each nvidia.com/gpu will mean a whole GPU")
     assert lab.writes(dry_run=True) == []
     lab.kubectl("delete", "deployment", "pair", "-n", NAMESPACE, "--wait", "--cascade=foreground")
-    lab.playbook("site", exclusive).succeeded()
+    applied(lab, exclusive).succeeded()
     assert lab.allocatable()["prod-gpu-01"] == "2"
-    lab.playbook("plan", exclusive).succeeded().says("No node changes.")
+    assert differing(lab, exclusive) == []

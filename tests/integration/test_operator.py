@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,13 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     GROUPS,
     PROFILES,
     Lab,
+    Run,
     lease_holder,
-    module_result,
     remains,
 )
+from ansible_collections.gpufleet.sharing.tests.integration.modules import call
 
+HELM_SECRETS = ("-n", "gpu-operator", "-l", "owner=helm")
 RELEASE = ("-n", "gpu-operator", "gpu-operator")
 
 
@@ -65,7 +68,7 @@ def kill_site_in_mid_wait(lab: Lab, inventory: Path) -> None:
         stderr=subprocess.DEVNULL,
     ) as process:
         # The policy is what it makes last; from there on it only looks.
-        lab.wait_for(lambda: lab.attempt("get", "clusterpolicy", "cluster-policy").rc == 0, 60)
+        lab.wait_for(lambda: lab.attempt("get", "clusterpolicy", "cluster-policy").rc == 0, 300)
         assert status(lab).startswith("pending")
         for pid in (process.pid, *descendants(process.pid)):
             os.kill(pid, signal.SIGKILL)
@@ -89,42 +92,70 @@ def test_release_left_pending_by_a_kill_is_waited_for_and_then_recovered(
     assert status(lab) == "pending-install"
     lab.wait_for(lambda: is_quiet(lab))
     lab.forget_requests()
-    lab.playbook("site", inventory, "--check").succeeded()  # and waits for nothing
+    looked = call(lab, "helm_release", {"chart_ref": "-"}, check=True)
+    assert looked["recovered"]["status"] == "pending-install"
+    assert "seconds_left" not in looked  # check mode waits for nothing
     assert lab.writes() == []
-    assert status(lab) == "pending-install"
-    run = lab.playbook("site", inventory, variables={"gpu_operator_timeout": 40}).succeeded()
+    run = site_beside_helm(lab, inventory, "another run may still be").succeeded()
     run.says("Revision 1 of the Helm release is pending-install for", "another run may still be")
     run.says("was left pending-install by a run", "36 slots")
     assert status(lab) == "deployed"
 
 
+def site_beside_helm(lab: Lab, inventory: Path, said: str) -> Run:
+    """Run site while Helm looks alive, which it does until the run has said that it waits for it:
+    revisions carry the time of Helm's last touch, and the run waits for 10 s without one.
+    """
+    (secret,) = lab.kubectl("get", "secrets", "-o", "name", *HELM_SECRETS).split()
+    ended = threading.Event()
+
+    def touch() -> None:
+        while not ended.wait(1):
+            now = f"modifiedAt={int(time.time())}"
+            lab.kubectl("label", secret, "-n", "gpu-operator", now, "--overwrite")
+
+    command = lab.command("site", inventory, variables={"gpu_operator_timeout": 10})
+    thread = threading.Thread(target=touch, daemon=True)
+    thread.start()
+    lines = []
+    with subprocess.Popen(
+        command,
+        env=lab.ansible_environ(),
+        text=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        for line in process.stdout or ():
+            lines.append(line)
+            if said in line:
+                ended.set()
+    ended.set()
+    thread.join()
+    return Run(process.returncode, "".join(lines))
+
+
 def is_quiet(lab: Lab) -> bool:
     """Whether what a killed process had asked for has been done, and written to the audit log."""
     before = lab.writes()
-    time.sleep(0.5)
+    time.sleep(1)
     return lab.writes() == before
 
 
-def test_normal_output_has_no_noise_about_helm_diff(lab: Lab, inventory: Path) -> None:
+def test_values_of_others_are_kept_and_nothing_is_said_about_helm_diff(
+    lab: Lab, inventory: Path
+) -> None:
+    by_hand(lab, "upgrade", "--reuse-values", "--set", "toolkit.enabled=false")
     changed = {"gpu_operator_values": {"driver": {"enabled": False}}}
     run = lab.playbook("site", inventory, variables=changed).succeeded()
     assert "helm diff" not in run.output
     assert "WARNING" not in run.output
     assert values(lab)["driver"] == {"enabled": False}
+    assert values(lab)["toolkit"] == {"enabled": False}  # never in the inventory, and it stays
     assert lease_holder(lab) == ""  # also where no node needs anything
 
 
-def test_values_of_others_are_kept_unless_exact(lab: Lab, inventory: Path) -> None:
-    by_hand(
-        lab,
-        "upgrade",
-        "--reuse-values",
-        "--set",
-        "toolkit.enabled=false",
-    )
-    lab.playbook("site", inventory).succeeded()
-    assert values(lab)["toolkit"] == {"enabled": False}
-    assert values(lab)["driver"] == {"enabled": False}  # no longer in the inventory, and it stays
+def test_values_of_others_go_where_exact_is_asked_for(lab: Lab, inventory: Path) -> None:
     lab.playbook("site", inventory, variables={"gpu_operator_values_exact": True}).succeeded()
     pointer = {"config": {"name": "device-plugin-config", "default": "default"}}
     assert values(lab) == {"devicePlugin": pointer}
@@ -134,7 +165,7 @@ def test_pointer_patched_away_by_hand_is_an_error_that_says_so(lab: Lab, invento
     """A Helm upgrade with the same values does not undo a live patch."""
     patch = {"spec": {"devicePlugin": {"config": {"default": "dev"}}}}
     lab.kubectl("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p", json.dumps(patch))
-    run = lab.playbook("site", inventory, variables={"gpu_operator_timeout": 20}).failed()
+    run = lab.playbook("site", inventory, variables={"gpu_operator_timeout": 5}).failed()
     run.says("somebody patched the ClusterPolicy, which a Helm upgrade does not undo")
     patch["spec"]["devicePlugin"]["config"]["default"] = "default"
     lab.kubectl("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p", json.dumps(patch))
@@ -144,7 +175,7 @@ def test_existing_operator_is_adopted_without_a_restart_and_given_back(
     lab: Lab, inventory: Path
 ) -> None:
     """Somebody has installed it by hand, by the usual recipe; adopting it touches no plugin pod."""
-    lab.playbook("uninstall", inventory).succeeded()
+    nothing_of_ours(lab)
     others = {name: _by_hand(settings["replicas"]) for name, settings in PROFILES.items()}
     config_map = {
         "apiVersion": "v1",
@@ -183,6 +214,21 @@ def test_existing_operator_is_adopted_without_a_restart_and_given_back(
     assert remains(lab) == []
 
 
+def nothing_of_ours(lab: Lab) -> None:
+    """Take everything away, as uninstall does."""
+    nodes = list(lab.labels())
+    absent = {"state": "absent", "assignments": dict.fromkeys(nodes), "known_nodes": nodes}
+    steps: list[tuple[str, dict[str, Any]]] = [
+        ("node_profiles", absent),
+        ("helm_release", {"chart_ref": "-", "forget": True}),
+        ("profiles", {"state": "absent"}),
+    ]
+    helm(lab, "uninstall", *RELEASE, "--wait")
+    for name, arguments in steps:
+        assert not (answer := call(lab, name, arguments)).get("failed"), answer
+    assert remains(lab) == []
+
+
 def _by_hand(replicas: int) -> str:
     """The recipe's file, laid out as people do, with a comment."""
     if replicas == 1:
@@ -212,8 +258,8 @@ def test_existing_operator_gets_the_pointer_by_a_patch_of_two_fields(
     assert patches == [
         "patch /apis/nvidia.com/v1/clusterpolicies/cluster-policy?fieldManager=gpufleet.sharing"
     ]
-    again = lab.playbook("site", inventory, variables=existing).succeeded()
-    assert again.changed == {"localhost": 0}
+    again = call(lab, "cluster_policy", {"default_profile": "default"}, check=True)
+    assert again["changed"] is False
     lab.playbook("uninstall", inventory, variables=existing).succeeded()
     assert policy(lab).get("name") in (None, "")
     assert status(lab) == "deployed"  # not ours
@@ -251,7 +297,7 @@ def test_field_that_the_crd_drops_is_an_error_that_says_so(lab: Lab, inventory: 
         "patch", "crd", "clusterpolicies.nvidia.com", "--type=merge", "-p", json.dumps(patch)
     )
     arguments = {"default_profile": "default", "timeout": 5}
-    result = module_result(lab, "cluster_policy", arguments)
+    result = call(lab, "cluster_policy", arguments)
     assert (
         "CustomResourceDefinition is older than the chart and dropped the fields" in result["msg"]
     )

@@ -138,6 +138,8 @@ def test_report_fits_the_lab_and_is_unchanged_the_second_time(
     }
     assert [one["state"] for one in data["revisions"]] == ["good"]
     assert data["limit"] == "east"
+    assert data["clusters"][0]["findings_known"]
+    assert (data["findings"], totals["used"], totals["free"]) == ([], 0, 36)
 
     again = report(lab, inventory, page, *limit).succeeded()
     assert again.changed == {"east": 0}
@@ -173,4 +175,6 @@ def test_node_that_differs_and_how_busy_nodes_are(
     (note,) = data["clusters"][0]["notes"]
     assert note.startswith("revisions were not read")
     assert data["revisions"] == []
+    found = [place["nodes"] for one in data["findings"] for place in one["places"]]
+    assert ["prod-gpu-01"] in found
     lab.kubectl("annotate", "node", "prod-gpu-01", "lab.gpufleet.sharing/unhealthy-")

@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
     LABEL,
     config_map,
+    profiles,
     replicas,
     revisions,
     states,
@@ -25,10 +26,10 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     Lab,
     write_inventory,
 )
+from ansible_collections.gpufleet.sharing.tests.integration.modules import Wanted, converge
 from ansible_collections.gpufleet.sharing.tests.integration.sampler import Sampler
 
 ONE_BY_ONE = {"gpu_sharing_rollout_batches": [1]}
-VERSIONED = {"gpu_sharing_rollout_mode": "versioned"}
 SIX = replicas(dev=6)
 
 
@@ -37,11 +38,11 @@ def dev_slots(lab: Lab) -> list[str]:
     return [found[f"dev-gpu-{n:02}"] for n in (1, 2)]
 
 
-def moved(folder: Path) -> Path:
+def moved() -> dict[str, Any]:
     """dev-gpu-02 is a prod node."""
     groups: dict[str, Any] = json.loads(json.dumps(GROUPS))
     groups["prod_gpus"]["hosts"]["dev-gpu-02"] = groups["dev_gpus"]["hosts"].pop("dev-gpu-02")
-    return write_inventory(folder / "moved", groups, SIX)
+    return groups
 
 
 @pytest.fixture
@@ -50,17 +51,16 @@ def six(tmp_path: Path) -> Path:
     return write_inventory(tmp_path / "six", variables=SIX)
 
 
-def test_history_of_nothing(lab: Lab, inventory: Path) -> None:
+def test_nothing_to_go_back_to(lab: Lab, inventory: Path) -> None:
     lab.forget_requests()
-    lab.playbook("history", inventory).succeeded()
     run = lab.playbook("rollback", inventory).failed()
     run.says("There is no good revision before the newest one, nor any.")
     assert lab.writes(dry_run=True) == []
 
 
 def test_history_tells_who_when_and_what(lab: Lab, inventory: Path) -> None:
-    lab.playbook("site", inventory).succeeded()
-    lab.playbook("site", inventory, variables=SIX).succeeded()
+    converge(lab)
+    converge(lab, Wanted(profiles=profiles(dev=6)))
     lab.forget_requests()
     run = lab.playbook("history", inventory).succeeded()
     assert lab.writes(dry_run=True) == []
@@ -98,31 +98,36 @@ def test_rollback_to_what_there_is_changes_and_writes_nothing(lab: Lab, inventor
     assert lab.writes(dry_run=True) == []
 
 
-def test_rollback_to_a_number(lab: Lab, inventory: Path) -> None:
-    check = ("--check", "-e", "to_revision=2")
+def test_rollback_to_a_number_in_check_mode(lab: Lab, inventory: Path) -> None:
+    """Without check mode the last test does it."""
     lab.forget_requests()
+    check = ("--check", "--diff", "-e", "to_revision=2")
     run = lab.playbook("rollback", inventory, *check).succeeded()
     assert lab.writes() == []
     assert run.changed["localhost"] > 0
-    lab.playbook("rollback", inventory, "-e", "to_revision=2").succeeded()
-    assert dev_slots(lab) == ["6", "6"]
+    run.says('+ "dev-gpu-01": "dev: 6 nvidia.com/gpu (restart)"')
+
+
+def test_number_that_there_is_not_is_refused(lab: Lab, inventory: Path) -> None:
     run = lab.playbook("rollback", inventory, "-e", "to_revision=99").failed()
     run.says("There is no revision '99'; there are: ", "1 (good)")
 
 
 def test_rollback_brings_assignments_back_with_a_limit(lab: Lab, tmp_path: Path) -> None:
     """Both dev nodes have moved; one is brought back, the other stays as it is."""
-    lab.playbook("site", moved(tmp_path)).succeeded()
+    converge(lab, Wanted(profiles=profiles(dev=6)))
+    converge(lab, Wanted(moved(), profiles(dev=6)))
     lab.kubectl("label", "node", "dev-gpu-01", f"{LABEL}=default", "--overwrite")
     assert "dev-gpu-02" not in lab.labels()
     limit = ("--limit", "localhost,dev-gpu-02")
-    lab.playbook("rollback", moved(tmp_path), *limit).succeeded()
+    inventory = write_inventory(tmp_path / "moved", moved(), SIX)
+    lab.playbook("rollback", inventory, *limit).succeeded()
     assert lab.labels()["dev-gpu-02"] == "dev"
     assert lab.labels()["dev-gpu-01"] == "default"  # as it was
 
 
 def test_rollback_of_content_that_reaches_beyond_the_limit_is_refused(lab: Lab, six: Path) -> None:
-    lab.playbook("site", six).succeeded()
+    converge(lab, Wanted(profiles=profiles(dev=6)))
     lab.forget_requests()
     limit = ("--limit", "localhost,dev-gpu-01", "-e", "to_revision=1")
     lab.playbook("rollback", six, *limit).failed().says("dev-gpu-02")

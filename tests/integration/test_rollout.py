@@ -31,6 +31,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     shut_down,
     write_inventory,
 )
+from ansible_collections.gpufleet.sharing.tests.integration.modules import Wanted, converge
 from ansible_collections.gpufleet.sharing.tests.integration.sampler import Sampler
 from ansible_collections.gpufleet.sharing.tests.integration.workloads import Workload, start
 
@@ -82,7 +83,8 @@ class Seen:
 @pytest.fixture(scope="module")
 def rolled(lab: Lab, inventory: Path) -> Seen:
     """8 -> 6 under a watch, with a pod on each node."""
-    lab.playbook("site", inventory, variables={"gpu_sharing_rollout_batches": ["100%"]}).succeeded()
+    dev = {"hosts": dict.fromkeys(NODES), "vars": {"gpu_sharing_profile": "dev"}}
+    converge(lab, Wanted({"dev_gpus": dev}, options={"timeout": 300}))
     start(lab, WORK, timeout=120)
     with Sampler(lab) as sampler:
         timed = follow(lab, "site", inventory, **SIX)

@@ -15,23 +15,30 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     remains,
     write_inventory,
 )
+from ansible_collections.gpufleet.sharing.tests.integration.modules import (
+    Wanted,
+    converge,
+    differing,
+    planned,
+)
 
 LABEL = "nvidia.com/device-plugin.config"
 EXCLUSIVE = {"gpu_nodes_exclusive": True}
 MANAGED = {"dev-gpu-01": "dev", "dev-gpu-02": "dev", "train-gpu-01": "no-sharing"}
+KNOWN: dict[str, Any] = GROUPS | {"prod_gpus": {"hosts": {"prod-gpu-01": {}}}}
+ONLY = Wanted(KNOWN, options={"exclusive": True})
 REPORT = "GPU nodes that the inventory does not know: prod-gpu-02 (1)"
 
 
 @pytest.fixture(scope="module")
 def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The recipe's, without prod-gpu-02."""
-    groups: dict[str, Any] = GROUPS | {"prod_gpus": {"hosts": {"prod-gpu-01": {}}}}
-    return write_inventory(tmp_path_factory.mktemp("unmanaged") / "inventory", groups=groups)
+    return write_inventory(tmp_path_factory.mktemp("unmanaged") / "inventory", groups=KNOWN)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def labelled_by_somebody(lab: Lab, inventory: Path) -> None:
-    lab.playbook("site", inventory).succeeded().says(REPORT)
+def labelled_by_somebody(lab: Lab) -> None:
+    converge(lab, Wanted(KNOWN))
     lab.kubectl("label", "node", "prod-gpu-02", f"{LABEL}=dev")
     lab.wait_for(lambda: lab.allocatable().get("prod-gpu-02") == "16")
 
@@ -44,12 +51,12 @@ def test_is_reported_and_left_alone(lab: Lab, inventory: Path) -> None:
     assert lab.labels() == MANAGED | {"prod-gpu-02": "dev"}
 
 
-def test_check_mode_shows_that_it_would_lose_its_label(lab: Lab, inventory: Path) -> None:
+def test_check_mode_shows_that_it_would_lose_its_label(lab: Lab) -> None:
     lab.forget_requests()
-    run = lab.playbook("site", inventory, "--check", "--diff", variables=EXCLUSIVE).succeeded()
+    run = planned(lab, ONLY).succeeded()
     run.says(
-        '- "prod-gpu-02": "dev: 16 nvidia.com/gpu"',
-        '+ "prod-gpu-02": "no label: 8 nvidia.com/gpu (flip)"',
+        "before: prod-gpu-02: dev: 16 nvidia.com/gpu",
+        "after: prod-gpu-02: no label: 8 nvidia.com/gpu (flip)",
     )
     assert lab.writes() == []
     assert lab.labels() == MANAGED | {"prod-gpu-02": "dev"}
@@ -81,13 +88,7 @@ def test_exclusive_takes_its_label_away_and_no_other_node_s(lab: Lab, inventory:
     theirs = lab.labels("other.example.com/label")
     assert theirs == {"prod-gpu-01": "theirs", "prod-gpu-02": "theirs"}
     lab.wait_for(lambda: lab.allocatable().get("prod-gpu-02") == "8")  # the default profile
-
-
-def test_second_run_changes_nothing(lab: Lab, inventory: Path) -> None:
-    lab.forget_requests()
-    run = lab.playbook("site", inventory, variables=EXCLUSIVE).succeeded().says(REPORT)
-    assert run.changed == {"localhost": 0}
-    assert lab.writes() == []
+    assert differing(lab, ONLY) == []
 
 
 def test_uninstall_leaves_its_label_alone_and_nothing_of_ours(lab: Lab, inventory: Path) -> None:

@@ -22,6 +22,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
     follow,
     loaded,
     noted,
+    profiles,
     replicas,
     revisions,
 )
@@ -33,6 +34,13 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     shut_down,
     write_inventory,
 )
+from ansible_collections.gpufleet.sharing.tests.integration.modules import (
+    Wanted,
+    applied,
+    converge,
+    differing,
+    planned,
+)
 from ansible_collections.gpufleet.sharing.tests.integration.sampler import Sampler
 from ansible_collections.gpufleet.sharing.tests.integration.workloads import Workload, start
 
@@ -40,7 +48,6 @@ from ansible_collections.gpufleet.sharing.tests.integration.workloads import Wor
 SLOW = ("restart=600ms", "switch_delay=600ms", "file_propagation=60s")
 VERSIONED = {"gpu_sharing_rollout_mode": "versioned", "gpu_sharing_rollout_batches": [1]}
 PRUNE = {"gpu_profiles_prune": True}
-IN_PLACE = {"gpu_sharing_rollout_batches": [1]}
 NODES = ["dev-gpu-01", "dev-gpu-02", "prod-gpu-01", "prod-gpu-02", "train-gpu-01"]
 WORK = Workload("work", NODES)
 
@@ -56,7 +63,7 @@ def lab() -> Iterator[Lab]:
 def inventory(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """In place, at first."""
     folder = write_inventory(tmp_path_factory.mktemp("versioned") / "inventory")
-    lab.playbook("site", folder).succeeded()
+    converge(lab)
     start(lab, WORK)
     return folder
 
@@ -104,10 +111,9 @@ def test_switch_to_versioned_is_a_rollout_that_darkens_nobody(lab: Lab, inventor
     assert {node: found for node, (found, _digest) in loaded(lab).items()} == lab.labels()
 
 
-def test_second_run_changes_and_writes_nothing(lab: Lab, inventory: Path) -> None:
+def test_second_run_would_change_nothing(lab: Lab) -> None:
     lab.forget_requests()
-    run = lab.playbook("site", inventory, variables=VERSIONED).succeeded()
-    assert run.changed == {"localhost": 0}
+    assert differing(lab, Wanted(mode="versioned")) == []
     assert lab.writes(dry_run=True) == []
 
 
@@ -161,18 +167,19 @@ def test_key_that_a_node_still_uses_is_never_pruned(lab: Lab, inventory: Path) -
     lab.playbook("site", inventory, *limit, variables=again | VERSIONED).succeeded()
     assert lab.labels() == labels_of(dev=6, default=3) | {"dev-gpu-01": key("dev", 5)}
     assert {key("dev", 5), key("dev", 6)} <= config_map(lab).keys()
+    five = Wanted(profiles=profiles(dev=5, default=3), mode="versioned")
     lab.forget_requests()
     run = lab.playbook("site", inventory, *limit, variables=again | VERSIONED).succeeded()
     assert run.changed == {"localhost": 0}
     assert lab.writes(dry_run=True) == []
-    lab.playbook("site", inventory, variables=again | VERSIONED).succeeded()
+    converge(lab, five)
     assert lab.labels() == labels_of(dev=5, default=3)
 
 
-def test_back_in_place_takes_the_labels_of_default_nodes_away(lab: Lab, inventory: Path) -> None:
+def test_back_in_place_takes_the_labels_of_default_nodes_away(lab: Lab) -> None:
+    back = Wanted(profiles=profiles(dev=5, default=3), options={"batches": [1]})
     with Sampler(lab) as sampler:
-        run = lab.playbook("site", inventory, variables=replicas(dev=5, default=3) | IN_PLACE)
-    run.succeeded()
+        applied(lab, back).succeeded()
     named = {"dev-gpu-01": "dev", "dev-gpu-02": "dev", "train-gpu-01": "no-sharing"}
     assert lab.labels() == named
     assert sampler.most_dark <= 1
@@ -180,30 +187,32 @@ def test_back_in_place_takes_the_labels_of_default_nodes_away(lab: Lab, inventor
     slots = {"dev-gpu-01": "5", "dev-gpu-02": "5", "prod-gpu-01": "6", "prod-gpu-02": "6"}
     assert lab.allocatable() == slots | {"train-gpu-01": "4"}
     assert noted(lab, HASH).keys() == set(NODES)
-    lab.forget_requests()
-    run = lab.playbook("site", inventory, variables=replicas(dev=5, default=3) | IN_PLACE)
-    assert run.succeeded().changed == {"localhost": 0}
-    assert lab.writes(dry_run=True) == []
+    assert differing(lab, back) == []
 
 
-def test_switch_and_change_at_once_keeps_to_the_batch(lab: Lab, inventory: Path) -> None:
+def test_switch_and_change_at_once_keeps_to_the_batch(lab: Lab) -> None:
     """Content and mode change together, there and back."""
-    for settings, dev in ((VERSIONED, 7), (IN_PLACE, 6)):
+    for mode, dev in (("versioned", 7), ("in_place", 6)):
+        wanted = Wanted(profiles=profiles(dev=dev), mode=mode, options={"batches": [1]})
         with Sampler(lab) as sampler:
-            lab.playbook("site", inventory, variables=replicas(dev=dev) | settings).succeeded()
+            applied(lab, wanted).succeeded()
         assert sampler.most_dark <= 1
         assert sampler.disturbed == []
         assert lab.allocatable()["dev-gpu-01"] == lab.allocatable()["dev-gpu-02"] == str(dev)
         assert lab.allocatable()["prod-gpu-01"] == "8"
 
 
-def test_names_too_long_for_a_versioned_key_are_refused(lab: Lab, inventory: Path) -> None:
+@pytest.mark.parametrize(
+    ("length", "mode", "refused"),
+    [(55, "versioned", True), (54, "versioned", False), (55, "in_place", False)],
+)
+def test_names_too_long_for_a_versioned_key_are_refused(
+    lab: Lab, length: int, mode: str, refused: bool
+) -> None:
+    named = {**profiles(dev=6), "x" * length: {"replicas": 2}}
     lab.forget_requests()
-    for length, settings in ((55, VERSIONED), (54, VERSIONED), (55, IN_PLACE)):
-        profiles = {**PROFILES, "dev": {"replicas": 6}, "x" * length: {"replicas": 2}}
-        given = {"gpu_sharing_profiles": profiles} | settings
-        run = lab.playbook("plan", inventory, variables=given)
-        assert (run.rc == 0) == (length == 54 or settings is IN_PLACE), run.output
-        if run.rc:
-            run.says("x" * 55, "54")
+    run = planned(lab, Wanted(profiles=named, mode=mode))
+    assert (run.rc != 0) == refused, run.output
+    if refused:
+        run.says("x" * 55, "54")
     assert lab.writes(dry_run=True) == []

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run the checks of checks.py: `run_checks.py [GROUP OR STEP ...]`, all of them when none is named.
 
-Two steps run at a time. A failure does not stop the others, save those that come after the failed
+SLOTS steps run at a time. A failure does not stop the others, save those that come after the failed
 step. Each step's output is in .build/logs/STEP.log. The last line is `N passed, N failed`, and
 `, N skipped` when there are any.
 """

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import run_checks
-from checks import STEPS, Step
+from checks import SECONDS, STEPS, Step, longest_first
 from run_checks import (
     SLOTS,
     Counts,
@@ -97,6 +97,17 @@ def test_counts_print_skipped_only_when_there_are_any() -> None:
 
 def test_names_of_steps_are_unique() -> None:
     assert len({step.name for step in STEPS}) == len(STEPS)
+
+
+def test_longest_first_takes_a_step_without_a_time_for_a_long_one() -> None:
+    names = sorted(SECONDS, key=lambda name: SECONDS[name])
+    short, long = (Step(name, "", ()) for name in (names[0], names[-1]))
+    new = Step("new", "", ())
+    assert longest_first(short, new, long) == (new, long, short)
+
+
+def test_times_are_of_steps_that_there_are() -> None:
+    assert SECONDS.keys() <= {step.name for step in STEPS}
 
 
 def python(name: str, code: str, **options: object) -> Step:

@@ -29,7 +29,8 @@ NAMESPACE = f"/api/v1/namespaces/{NAME}"
 JOBS = f"/apis/batch/v1/namespaces/{NAME}/jobs"
 PODS = f"{NAMESPACE}/pods"
 PRIORITY = f"/apis/scheduling.k8s.io/v1/priorityclasses/{NAME}"
-OURS = {"app.kubernetes.io/managed-by": "gpufleet.sharing"}
+MANAGED = {"app.kubernetes.io/managed-by": "gpufleet.sharing"}
+OURS = {**MANAGED, "app.kubernetes.io/component": "probe"}
 QUICK = _probe_room.Times(beat=0.02, silence=0.3, removal=0.5)
 BORN = "2026-01-02T03:04:05Z"
 SETTINGS = _probe_objects.PodSettings("image", look=("look",))
@@ -247,11 +248,11 @@ def test_namespace_that_does_not_go_is_an_error(api: Api) -> None:
 
 @pytest.mark.parametrize("path", [NAMESPACE, PRIORITY])
 def test_what_is_somebody_elses_is_refused(api: Api, path: str) -> None:
-    api.put(path, {"metadata": {"labels": {}}})
+    api.put(path, {"metadata": {"labels": MANAGED}})  # such as that of the operator
     one = room(api)
     with pytest.raises(RefusedError, match="is somebody else's"):
         one.open()
-    assert api.objects[path]["metadata"]["labels"] == {}
+    assert api.objects[path]["metadata"]["labels"] == MANAGED
 
 
 def test_prepared_namespace_stays(api: Api) -> None:
@@ -275,7 +276,13 @@ def test_prepared_priority_class_has_to_spare_others(api: Api) -> None:
 
 @pytest.mark.parametrize(
     ("labels", "prepared", "cleaned"),
-    [(OURS, False, [NAME]), ({}, False, []), (None, False, []), (OURS, True, [])],
+    [
+        (OURS, False, [NAME]),
+        ({}, False, []),
+        (MANAGED, False, []),
+        (None, False, []),
+        (OURS, True, []),
+    ],
 )
 def test_clean(api: Api, labels: dict[str, str] | None, prepared: bool, cleaned: list[str]) -> None:
     if labels is not None:
@@ -313,7 +320,7 @@ def test_pods_are_made_as_asked_for() -> None:
         run_as_user=0,
     )
     made: Any = _probe_objects.pod("p", "run", "n", {"nvidia.com/gpu": 2}, settings)
-    assert made["metadata"]["labels"] == {**OURS, "team": "gpu", "gpufleet.sharing/probe": "run"}
+    assert made["metadata"]["labels"] == {**MANAGED, "team": "gpu", "gpufleet.sharing/probe": "run"}
     spec = made["spec"]
     assert "initContainers" not in spec
     assert "command" not in spec["containers"][0]
