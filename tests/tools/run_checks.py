@@ -230,7 +230,7 @@ def summary(results: Sequence[Result], steps: Sequence[Step]) -> Counts:
     order = {step.name: number for number, step in enumerate(steps)}
     print()
     for result in sorted(results, key=lambda result: order[result.step.name]):
-        line = f"{result.step.name:26}{result.status:9}{result.seconds:6.0f} s  {result.counts}"
+        line = f"{result.step.name:30}{result.status:9}{result.seconds:6.0f} s  {result.counts}"
         print(f"{line}  {result.note}".rstrip())
     return sum((result.counts for result in results), Counts())
 
