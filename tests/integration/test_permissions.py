@@ -18,12 +18,14 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.gpufleet.sharing.tests.integration.fleettools import replicas
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    PROFILES,
     ROOT,
     Lab,
-    module_result,
     remains,
 )
+from ansible_collections.gpufleet.sharing.tests.integration.modules import call
 
 NAMESPACE = "gpu-operator"
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:gpufleet-sharing"
@@ -98,7 +100,7 @@ def forbidden(lab: Lab) -> list[str]:
     ]
 
 
-def test_documented_account_can_do_everything(
+def test_documented_account_can_make_a_fleet(
     lab: Lab, inventory: Path, account: dict[str, str]
 ) -> None:
     lab.forget_requests()
@@ -106,14 +108,47 @@ def test_documented_account_can_do_everything(
     run.says(f"as {ACCOUNT}, credentials from variables (host, ca_cert)", "36 slots")
     assert lab.writes(ACCOUNT)
     assert lab.writes("lab-admin") == []
-    changed = {"gpu_sharing_profiles": {"default": {"replicas": 2}, "dev": {"replicas": 8}}}
-    changed["gpu_sharing_profiles"]["no-sharing"] = {"replicas": 1}
-    lab.playbook("site", inventory, variables=variables(account) | changed).succeeded()  # restarts
-    prune = {"gpu_profiles_prune": True}
-    lab.playbook("site", inventory, variables=variables(account) | prune).succeeded()
-    again = lab.playbook("site", inventory, variables=variables(account)).succeeded()
-    assert again.changed == {"localhost": 0}
-    lab.playbook("verify", inventory, variables=variables(account)).succeeded()
+    assert forbidden(lab) == []
+
+
+def test_site_and_uninstall_stop_before_any_write_and_verify_needs_reads_only(
+    lab: Lab, inventory: Path, account: dict[str, str]
+) -> None:
+    grant(lab, only=READS)
+    lab.forget_requests()
+    try:
+        reads = variables(account) | {"gpu_verify_probe": False}
+        lab.playbook("verify", inventory, variables=reads).succeeded()
+        run = lab.playbook("site", inventory, variables=variables(account)).failed()
+        run.says(f"No permission: {ACCOUNT} may not create configmaps in namespace gpu-operator;")
+        run.says(
+            "; patch configmaps device-plugin-config in namespace gpu-operator; patch"
+            " controllerrevisions.apps in namespace gpu-operator; patch leases.coordination.k8s.io"
+            " gpufleet-sharing in namespace gpu-operator; patch nodes; patch pods in namespace"
+            " gpu-operator; watch nodes; watch pods in namespace gpu-operator on"
+        )
+        run = lab.playbook("uninstall", inventory, variables=variables(account)).failed()
+        run.says(
+            "; delete configmaps device-plugin-config in namespace gpu-operator; delete"
+            " controllerrevisions.apps in namespace gpu-operator; delete leases"
+        )
+        assert lab.writes(ACCOUNT, dry_run=True) == []
+    finally:
+        grant(lab)
+
+
+def test_documented_account_can_change_prune_verify_and_uninstall(
+    lab: Lab, inventory: Path, account: dict[str, str]
+) -> None:
+    """A change of content restarts plugins."""
+    patch = json.dumps({"data": {"old": "version: v1\n"}})
+    config_map = ("configmap", "device-plugin-config", "-n", NAMESPACE)
+    lab.kubectl("patch", *config_map, "--type=merge", "-p", patch)
+    lab.forget_requests()
+    changed = replicas(default=2) | {"gpu_profiles_prune": True}
+    lab.playbook("site", inventory, variables=variables(account) | changed).succeeded()
+    assert lab.json(*config_map)["data"].keys() == PROFILES.keys()
+    lab.playbook("verify", inventory, variables=variables(account) | changed).succeeded()
     lab.playbook("uninstall", inventory, variables=variables(account)).succeeded()
     assert lab.labels() == {}
     assert remains(lab) == []
@@ -156,39 +191,12 @@ def test_each_permission_is_asked_for(
     grant(lab, but=(missing,))
     try:
         arguments = {**account, "purpose": purpose, "manage": "existing", "probe_prepared": True}
-        message = module_result(lab, "cluster_info", arguments)["msg"]
+        message = call(lab, "cluster_info", arguments)["msg"]
     finally:
         grant(lab)
     assert message.startswith(f"No permission: {ACCOUNT} may not {said}")
     assert message.endswith("Grant it to this identity.")
     assert "\n" not in message
-
-
-def test_site_and_uninstall_stop_before_any_write_and_verify_needs_reads_only(
-    lab: Lab, inventory: Path, account: dict[str, str]
-) -> None:
-    lab.playbook("site", inventory, variables=variables(account)).succeeded()
-    grant(lab, only=READS)
-    lab.forget_requests()
-    try:
-        reads = variables(account) | {"gpu_verify_probe": False}
-        lab.playbook("verify", inventory, variables=reads).succeeded()
-        run = lab.playbook("site", inventory, variables=variables(account)).failed()
-        run.says(f"No permission: {ACCOUNT} may not create configmaps in namespace gpu-operator;")
-        run.says(
-            "; patch configmaps device-plugin-config in namespace gpu-operator; patch"
-            " controllerrevisions.apps in namespace gpu-operator; patch leases.coordination.k8s.io"
-            " gpufleet-sharing in namespace gpu-operator; patch nodes; patch pods in namespace"
-            " gpu-operator; watch nodes; watch pods in namespace gpu-operator on"
-        )
-        run = lab.playbook("uninstall", inventory, variables=variables(account)).failed()
-        run.says(
-            "; delete configmaps device-plugin-config in namespace gpu-operator; delete"
-            " controllerrevisions.apps in namespace gpu-operator; delete leases"
-        )
-        assert lab.writes(ACCOUNT, dry_run=True) == []
-    finally:
-        grant(lab)
 
 
 def test_helm_is_asked_for_more(lab: Lab, inventory: Path, account: dict[str, str]) -> None:

@@ -19,6 +19,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     module_result,
     write_inventory,
 )
+from ansible_collections.gpufleet.sharing.tests.integration.modules import call
 
 WRONG_PROFILES = {
     "zero": {"replicas": 0},
@@ -258,7 +259,7 @@ def test_missing_nodes_can_be_reported_instead(lab: Lab, tmp_path: Path) -> None
     report = {"gpu_sharing_unavailable_nodes": "report"}
     run = lab.playbook("site", inventory, "--check", variables=report).succeeded()
     run.says("In the inventory, but not in the cluster: ghost-gpu-01 (1)")
-    refused = module_result(lab, "node_profiles", {"assignments": {"ghost-gpu-01": None}})
+    refused = call(lab, "node_profiles", {"assignments": {"ghost-gpu-01": None}})
     assert "not in the cluster" in refused["msg"]
 
 
