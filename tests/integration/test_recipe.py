@@ -16,10 +16,10 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     Lab,
     Run,
     lease_holder,
-    module_result,
     remains,
     write_inventory,
 )
+from ansible_collections.gpufleet.sharing.tests.integration.modules import call
 
 ACTING = (
     "Keep one key for each profile in ConfigMap",
@@ -27,6 +27,8 @@ ACTING = (
     "Bring the profiles to the nodes, batch by batch, nodes to act on 5",
 )
 OURS = "gpufleet.sharing/history=device-plugin-config"
+READY = "lab.gpufleet.sharing/ready"
+CONFIG_MAP = ("configmap", "device-plugin-config", "-n", "gpu-operator")
 SIX = {**PROFILES, "dev": {"replicas": 6}}
 
 
@@ -66,7 +68,7 @@ def test_site_makes_the_cluster_as_the_inventory_says(lab: Lab, inventory: Path)
 
 
 def test_each_node_is_annotated_with_the_content_that_it_has_loaded(lab: Lab) -> None:
-    data = lab.json("configmap", "device-plugin-config", "-n", "gpu-operator")["data"]
+    data = lab.json(*CONFIG_MAP)["data"]
     hashes = {key: _profiles.config_hash(content) for key, content in data.items()}
     profiles = {"dev-gpu-01": "dev", "prod-gpu-01": "default", "train-gpu-01": "no-sharing"}
     for node, profile in profiles.items():
@@ -78,7 +80,7 @@ def test_the_checks_of_the_recipe_hold(lab: Lab) -> None:
     """2 GPUs x 4 replicas: kubectl shows "8", and the ConfigMap holds the recipe's file."""
     path = r"jsonpath={.status.allocatable.nvidia\.com/gpu}"
     assert lab.kubectl("get", "node", "prod-gpu-01", "-o", path) == "8"
-    data = lab.json("configmap", "device-plugin-config", "-n", "gpu-operator")["data"]
+    data = lab.json(*CONFIG_MAP)["data"]
     assert data["no-sharing"] == "version: v1\n"
     sharing = yaml.safe_load(data["default"])["sharing"]["timeSlicing"]
     assert sharing["resources"] == [{"name": "nvidia.com/gpu", "replicas": 4}]
@@ -100,21 +102,22 @@ def test_second_site_run_changes_and_writes_nothing(lab: Lab, inventory: Path) -
 def test_namespace_that_lost_its_pod_security_label_differs(lab: Lab) -> None:
     label = "pod-security.kubernetes.io/enforce"
     arguments = {"profiles": PROFILES}
-    assert not module_result(lab, "profiles", arguments, "--check")["differs"]
+    assert not call(lab, "profiles", arguments, check=True)["differs"]
     lab.kubectl("label", "namespace", "gpu-operator", f"{label}-")
-    assert module_result(lab, "profiles", arguments)["differs"]
+    assert call(lab, "profiles", arguments)["differs"]
     assert lab.json("namespace", "gpu-operator")["metadata"]["labels"][label] == "privileged"
 
 
 def test_verify_reads_only_and_fails_naming_a_node_that_differs(lab: Lab, inventory: Path) -> None:
+    """Where nothing differs it is what site ends with."""
     lab.forget_requests()
-    reads = {"gpu_verify_probe": False}
-    run = lab.playbook("verify", inventory, variables=reads).succeeded()
-    run.says("36 slots, as the inventory says")
-    assert lab.writes(dry_run=True) == []
-    wrong = reads | {"gpu_sharing_profiles": {**PROFILES, "default": {"replicas": 5}}}
+    wrong = {
+        "gpu_verify_probe": False,
+        "gpu_sharing_profiles": {**PROFILES, "default": {"replicas": 5}},
+    }
     run = lab.playbook("verify", inventory, variables=wrong).failed()
     run.says("2 of 5 nodes differ", "prod-gpu-01", "nvidia.com/gpu is 8, expected 10")
+    assert lab.writes(dry_run=True) == []
 
 
 def test_check_mode_of_a_changed_inventory_shows_the_difference_only(
@@ -148,10 +151,10 @@ def test_changed_content_restarts_the_plugins_of_its_nodes_only(lab: Lab, invent
 
 def test_lease_of_a_run_that_was_killed_is_waited_out_and_that_is_said(lab: Lab) -> None:
     kept = {"profiles": PROFILES, "run": "killed", "keep_lease": True}
-    assert "killed" not in module_result(lab, "profiles", kept)["printed"]
+    assert "warnings" not in call(lab, "profiles", kept)
     assert lease_holder(lab) == "killed"
-    result = module_result(lab, "profiles", {"profiles": SIX, "run": "next"})
-    Run(0, result["printed"]).says("killed, since", "it is taken over")
+    said = call(lab, "profiles", {"profiles": SIX, "run": "next"})["warnings"]
+    Run(0, "\n".join(said)).says("killed, since", "it is taken over")
     assert lease_holder(lab) == ""
 
 
@@ -159,9 +162,9 @@ def test_run_killed_between_config_map_and_restart_is_finished_by_the_next(
     lab: Lab, inventory: Path
 ) -> None:
     """The ConfigMap is written, as by a run that died right after; nothing has been restarted."""
-    document = lab.json("configmap", "device-plugin-config", "-n", "gpu-operator")
+    document = lab.json(*CONFIG_MAP)
     seven = {**PROFILES, "dev": {"replicas": 7}}
-    written = module_result(lab, "profiles", {"profiles": seven})
+    written = call(lab, "profiles", {"profiles": seven})
     assert written["rewritten"] == ["dev"], document
     assert lab.allocatable()["dev-gpu-01"] == "6"
     run = lab.playbook("site", inventory, variables={"gpu_sharing_profiles": seven}).succeeded()
@@ -172,6 +175,12 @@ def test_run_killed_between_config_map_and_restart_is_finished_by_the_next(
 def test_node_moved_to_another_group_gets_its_profile_without_a_restart(
     lab: Lab, tmp_path: Path
 ) -> None:
+    """Without prune the keys of others stay: old is nobody's, used is named by the label of a node
+    outside the inventory.
+    """
+    patch = json.dumps({"data": {"old": "version: v1\n", "used": "version: v1\n"}})
+    lab.kubectl("patch", *CONFIG_MAP, "--type=merge", "-p", patch)
+    lab.kubectl("label", "node", "cpu-01", "nvidia.com/device-plugin.config=used")
     before = lab.plugin_pods()
     moved = json.loads(json.dumps(GROUPS))
     moved["prod_gpus"]["hosts"]["dev-gpu-02"] = moved["dev_gpus"]["hosts"].pop("dev-gpu-02")
@@ -182,48 +191,31 @@ def test_node_moved_to_another_group_gets_its_profile_without_a_restart(
     assert lab.allocatable()["dev-gpu-02"] == "4"
     assert "dev-gpu-02" not in lab.labels()
     assert lab.plugin_pods() == before
+    assert {"old", "used"} <= lab.json(*CONFIG_MAP)["data"].keys()
 
 
-def test_keys_are_kept_without_prune_and_never_pruned_while_in_use(
-    lab: Lab, inventory: Path
-) -> None:
-    """old is nobody's; used is named by the label of a node outside the inventory."""
-    lab.kubectl(
-        "patch",
-        "configmap",
-        "device-plugin-config",
-        "-n",
-        "gpu-operator",
-        "--type=merge",
-        "-p",
-        json.dumps({"data": {"old": "version: v1\n", "used": "version: v1\n"}}),
-    )
-    lab.kubectl("label", "node", "cpu-01", "nvidia.com/device-plugin.config=used")
-    lab.playbook("site", inventory).succeeded()
-    path = ("configmap", "device-plugin-config", "-n", "gpu-operator")
-    assert {"old", "used"} <= lab.json(*path)["data"].keys()
-    run = lab.playbook("site", inventory, variables={"gpu_profiles_prune": True}).succeeded()
-    assert lab.json(*path)["data"].keys() == {"default", "dev", "no-sharing", "used"}
-    run.says("Not removed, since nodes or the operator still use them: used")
-    lab.kubectl("label", "node", "cpu-01", "nvidia.com/device-plugin.config-")
-
-
-def test_not_ready_node_is_left_alone_and_named_until_it_is_back(lab: Lab, inventory: Path) -> None:
-    annotation = "lab.gpufleet.sharing/ready"
-    lab.kubectl(
-        "label", "node", "dev-gpu-02", "nvidia.com/device-plugin.config=default", "--overwrite"
-    )
-    lab.kubectl("annotate", "node", "dev-gpu-02", f"{annotation}=false")
-    lab.kubectl("wait", "--for=condition=Ready=false", "node/dev-gpu-02", "--timeout=30s")
+def test_not_ready_node_is_left_alone_and_named(lab: Lab, inventory: Path) -> None:
+    """Its label is to be another, and is not."""
+    lab.kubectl("annotate", "node", "dev-gpu-02", f"{READY}=false")
+    lab.kubectl("wait", "--for=condition=Ready=false", "node/dev-gpu-02", "--timeout=60s")
     lab.forget_requests()
     run = lab.playbook("site", inventory).failed()  # verification: a NotReady node is no proof
     run.says("they are NotReady or missing: dev-gpu-02 (1)", "1 of 5 nodes differ", "dev-gpu-02")
-    assert lab.labels()["dev-gpu-02"] == "default"
-    assert lab.writes() == []
-    lab.kubectl("annotate", "node", "dev-gpu-02", f"{annotation}-")
-    lab.kubectl("wait", "--for=condition=Ready", "node/dev-gpu-02", "--timeout=30s")
-    lab.playbook("site", inventory).succeeded()
+    assert "dev-gpu-02" not in lab.labels()
+    assert not [request for request in lab.writes() if "/nodes/dev-gpu-02" in request]
+
+
+def test_not_ready_node_that_is_back_is_brought_up_to_date_and_keys_in_use_are_not_pruned(
+    lab: Lab, inventory: Path
+) -> None:
+    lab.kubectl("annotate", "node", "dev-gpu-02", f"{READY}-")
+    lab.kubectl("wait", "--for=condition=Ready", "node/dev-gpu-02", "--timeout=60s")
+    run = lab.playbook("site", inventory, variables={"gpu_profiles_prune": True}).succeeded()
     assert lab.labels()["dev-gpu-02"] == "dev"
+    keys = {"default", "dev", "no-sharing", "used"}
+    assert lab.json(*CONFIG_MAP)["data"].keys() == keys
+    run.says("Not removed, since nodes or the operator still use them: used")
+    lab.kubectl("label", "node", "cpu-01", "nvidia.com/device-plugin.config-")
 
 
 def test_uninstall_check_mode_writes_nothing(lab: Lab, inventory: Path) -> None:
@@ -240,7 +232,7 @@ def test_uninstall_undoes_what_site_did_and_keeps_what_others_added(
     lab.kubectl("cordon", "prod-gpu-02")
     lab.playbook("uninstall", inventory).succeeded()
     assert lab.labels() == {}
-    data = lab.json("configmap", "device-plugin-config", "-n", "gpu-operator")["data"]
+    data = lab.json(*CONFIG_MAP)["data"]
     assert data == {"used": "version: v1\n"}  # somebody else's key
     assert lab.json("clusterpolicies")["items"] == []
     assert "clusterpolicies.nvidia.com" in lab.kubectl("get", "crds", "-o", "name")
