@@ -8,6 +8,7 @@ import datetime
 import os
 import platform
 import subprocess
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ import yaml
 
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import ROOT
 
-BUSY = 0.4  # load of a core from which on a machine is not at our disposal
+BUSY = 0.2  # share of the processor that others may have of a machine that is at our disposal
+LOOK = 2.0  # seconds for which that is looked at
 
 
 def facts() -> dict[str, Any]:
-    """Date, versions and machine. The load is that of the minute before."""
+    """Date, versions and machine, and how much of it others have at this moment."""
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "versions": {
@@ -34,7 +36,7 @@ def facts() -> dict[str, Any]:
             "cpu": _processor(),
             "cores": os.cpu_count(),
             "memory": f"{_memory():.0f} GiB",
-            "load before": round(os.getloadavg()[0], 2),
+            "busy before": round(_busy(), 2),
         },
     }
 
@@ -43,12 +45,12 @@ def lines(found: dict[str, Any]) -> list[str]:
     """The facts for people."""
     named = [f"{name} {value}" for name, value in found["versions"].items()]
     machine = found["machine"]
-    busy = machine["load before"] > BUSY * machine["cores"]
+    before = machine["busy before"]
     return [
         f"{found['date']}; {', '.join(named)}",
-        f"{machine['cores']} cores of {machine['cpu']}, {machine['memory']}, load before"
-        f" {machine['load before']}",
-        *(["The machine was busy with something else: seconds mean little."] if busy else []),
+        f"{machine['cores']} cores of {machine['cpu']}, {machine['memory']}, {before:.0%} busy"
+        " before",
+        *(["It was busy with something else: seconds mean little."] if before > BUSY else []),
     ]
 
 
@@ -74,6 +76,23 @@ def _processor() -> str:
         return platform.processor()
     names = [line.split(":", 1)[1].strip() for line in text.splitlines() if "model name" in line]
     return names[0] if names else platform.machine()
+
+
+def _busy() -> float:
+    """The share of the processor's time that is used, over some seconds; 0 where nobody tells."""
+
+    def times() -> tuple[int, int]:
+        first = Path("/proc/stat").read_text(encoding="utf-8").splitlines()[0]
+        fields = [int(word) for word in first.split()[1:9]]
+        return sum(fields), fields[3] + fields[4]  # all of it; idle, and waiting for a disk
+
+    try:
+        before = times()
+        time.sleep(LOOK)
+        spent, idle = (after - then for after, then in zip(times(), before, strict=True))
+    except OSError:
+        return 0.0
+    return 1 - idle / spent
 
 
 def _memory() -> float:

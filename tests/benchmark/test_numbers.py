@@ -195,8 +195,8 @@ def test_verdict_of_memory() -> None:
 
 
 def test_growth_is_judged_for_our_own_rows() -> None:
-    found = growth(sample(), sample(5000, ours=21))
-    assert {each.limit for each in found} == {5}
+    found = growth(sample(), sample(5000, ours=23))
+    assert {each.limit for each in found} == {5.5}
     bad = [each.what for each in found if not each.ok]
     assert bad == ["seconds of module, label all, from 1000 to 5000 nodes"]
     assert not any("kubectl" in each.what for each in found)
