@@ -94,7 +94,7 @@ def tool(script: str) -> tuple[str, ...]:
     return (PYTHON, str(ROOT / "tests" / "tools" / script))
 
 
-BENCHMARK = (PYTHON, str(ROOT / "tests" / "benchmark" / "bench.py"), "--smoke", "--nodes", "60")
+BENCHMARK = (PYTHON, str(ROOT / "tests" / "benchmark" / "bench.py"), "--smoke", "--nodes", "200")
 COPY = f".build/tree/{NAMED}"
 MYPY = ("mypy", "--config-file", str(ROOT / "pyproject.toml"))
 # pyproject.toml turns pytest-ansible off; in its plain mode it leaves a tree of links in the root.
