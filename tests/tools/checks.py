@@ -116,6 +116,7 @@ STEPS = (
             f"{NAMED}/tests/differential",
             f"{NAMED}/tests/browser",
             f"{NAMED}/tests/benchmark",
+            f"{NAMED}/tests/realnode/cost",
         ),
         needs=("plugins", "tests/unit", "tests/integration"),
         cwd=".build/collections",
@@ -147,6 +148,7 @@ STEPS = (
     # Skips, with a line, where there is no Chromium; -rP shows how fast it was
     pytest("browser", "browser", "tests/browser", "-rP"),
     pytest("benchmark-parts", "unit", "tests/benchmark"),
+    pytest("cost-parts", "unit", "tests/realnode/cost"),
     Step("sanity", "sanity", tool("sanity.py"), in_copy=True, minutes=20),
     *longest_first(
         on_lab(pytest("differential", "differential", "tests/differential"), minutes=15),
