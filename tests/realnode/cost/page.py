@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _measured
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _advice, _measured
 from ansible_collections.gpufleet.sharing.tests.realnode.cost import cases, figures
 from ansible_collections.gpufleet.sharing.tests.realnode.cost.results import (
     BURSTY,
@@ -42,8 +42,10 @@ def document(results: Results, figure: str) -> str:
         "\n".join(throughput_table(results)),
         "### Time of a step",
         "\n".join(latency_table(results)),
-        "### Which work to share",
+        "### Which work to share, and by how many replicas",
         "\n".join(f"- {line}" for line in consequences(results)),
+        "What the kinds of use of the filter `recommended_replicas` come to:",
+        "\n".join(kinds_table(results)),
         "### Memory",
         "\n".join(memory_lines(results)),
         "### Settings that limit memory",
@@ -135,15 +137,17 @@ def advice(shared: Mapping[int, float]) -> str:
     free = [count for count, value in shared.items() if value >= NEARLY * count]
     if most in free:
         return (
-            f"share by {most} replicas or as many as were measured: {most} pods get"
-            f" {shared[most]:.2f} times the work of one done, each nearly as if it were alone."
+            f"share it by up to {most} replicas, the most that was measured: {most} pods do"
+            f" {shared[most]:.2f} times the work of one, each nearly as if it were alone."
         )
     if free:
-        return f"share by {max(free)} replicas; with {most}, pods wait for each other."
+        return f"share it by up to {max(free)} replicas; with {most}, pods wait for each other."
     worst = min(shared.values())
     if max(shared.values()) >= GAIN:
         best = max(shared, key=lambda count: shared[count])
-        return f"sharing pays up to {best} replicas: {shared[best]:.2f} times the work of one pod."
+        return (
+            f"sharing pays, most by {best} replicas: {shared[best]:.2f} times the work of one pod."
+        )
     if worst >= LITTLE:
         return (
             f"sharing adds nothing, and costs {(1 - worst) * 100:.0f} % of the whole; each of n"
@@ -152,6 +156,38 @@ def advice(shared: Mapping[int, float]) -> str:
     return (
         f"do not share it by time-slicing: {(1 - worst) * 100:.0f} % of the whole is lost to"
         " switching. Make steps longer, or use MPS or MIG."
+    )
+
+
+def kinds_table(results: Results) -> Iterator[str]:
+    """What each kind of use means for a pod when all slots of the GPU are taken."""
+    memory = results.conditions.get("memory", "").partition(" ")[0]
+    rows = []
+    for kind, replicas in _advice.REPLICAS.items():
+        if replicas not in counts_of(results):
+            continue
+        saturated = figures.throughput(results, SATURATING).get(replicas)
+        bursty = figures.throughput(results, BURSTY).get(replicas)
+        latency = figures.latencies(results).get(replicas - 1)
+        slot = f"{_advice.memory_budget(memory, replicas).per_slot} MiB" if memory.isdigit() else ""
+        rows.append(
+            [
+                f"{kind}, {replicas}",
+                f"{saturated.middle / replicas:.0%}" if saturated else "",
+                f"{bursty.middle / replicas:.0%}" if bursty else "",
+                time(latency.p50) if latency else "",
+                slot,
+            ]
+        )
+    yield from table(
+        [
+            "kind, replicas",
+            "a pod's part of a GPU that all saturate",
+            "of what a bursty pod does alone",
+            "a small kernel when all others saturate",
+            "memory of a slot",
+        ],
+        rows,
     )
 
 

@@ -177,9 +177,12 @@ def test_samples_are_read_out_of_a_log(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shared", "said"),
     [
-        ({2: 1.99, 4: 3.9, 8: 7.9}, "share by 8 replicas or as many as were measured"),
-        ({2: 1.95, 4: 3.7, 8: 5.0}, "share by 4 replicas; with 8, pods wait"),
-        ({2: 1.3, 4: 1.5, 8: 1.4}, "sharing pays up to 4 replicas: 1.50 times"),
+        (
+            {2: 1.99, 4: 3.9, 8: 7.9},
+            "share it by up to 8 replicas, the most that was measured: 8 pods do 7.90",
+        ),
+        ({2: 1.95, 4: 3.7, 8: 5.0}, "share it by up to 4 replicas; with 8, pods wait"),
+        ({2: 1.3, 4: 1.5, 8: 1.4}, "sharing pays, most by 4 replicas: 1.50 times"),
         ({2: 0.92, 4: 0.92, 8: 0.91}, "costs 9 % of the whole"),
         ({2: 0.46, 4: 0.46}, "do not share it by time-slicing: 54 % of the whole"),
     ],
@@ -208,6 +211,9 @@ def test_document() -> None:
     assert "| a small kernel beside pods that saturate the GPU | 1 | 1.6 ms | 3.2 ms |" in text
     assert "- **short steps, each waited for**: do not share it" in text
     assert "takes some 1.6 ms more for each neighbour" in text
+    assert "| exclusive, 1 | 100% | 100% | 10 µs |" in text
+    assert "| light, 2 | 46% | 99% | 1.6 ms |" in text
+    assert "| standard, 4" not in text
     assert "takes 550 MiB for its CUDA context" in text
     assert "| 1.0 GiB, `cudaMalloc: out of memory` | phase Failed, status 3 (Error)" in text
     assert "| pytorch 2.11 | `torch.cuda.set_per_process_memory_fraction(0.25)` |" in text
