@@ -29,7 +29,7 @@ def enter() -> None:
 def find_python() -> str:
     """The Python of make venv, else the one that `realnode unpack` has left, else this one."""
     sys.path.insert(0, str(ROOT / "tests" / "lab"))
-    from gpulab.paths import cache_dir
+    from gpulab.paths import cache_dir  # type: ignore[import-not-found]
 
     homes = (ROOT / ".venv", cache_dir() / "realnode-unpacked" / "python")
     found = (home / "bin" / "python" for home in homes)

@@ -35,11 +35,15 @@ TEXTS = {
 # Of the driver, which CDI mounts, and of CUDA's toolkit, which pods mount
 ELSEWHERE = ("/usr/local/nvidia/", "/usr/local/cuda")
 DRIVER = re.compile(r"lib(cuda|nvidia-[a-z0-9-]+|nvcuvid)\.so")
-LEFT_OUT = ("test", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "dist-packages")
-LEFT_OUT += ("site-packages", "config-", "__phello__")
+LEFT_OUT = (
+    *("test", "idlelib", "tkinter", "turtledemo", "ensurepip", "lib2to3", "__phello__"),
+    *("dist-packages", "site-packages", "config-"),
+)
 # Packages whose native code is looked through for what it needs
-LOOKED = ("torch/lib/*.so*", "torch/_C*.so", "numpy/**/*.so", "jaxlib/*.so", "jaxlib/**/*.so")
-LOOKED += ("jax_plugins/**/*.so", "jax_cuda*/**/*.so", "nvidia/**/*.so*", "ml_dtypes/*.so")
+LOOKED = (
+    *("torch/lib/*.so*", "torch/_C*.so", "numpy/**/*.so", "ml_dtypes/*.so", "nvidia/**/*.so*"),
+    *("jaxlib/*.so", "jaxlib/**/*.so", "jax_plugins/**/*.so", "jax_cuda*/**/*.so"),
+)
 # Asked for by name while a program runs
 LIBRARIES = ("libnss_files.so.2", "libgcc_s.so.1", "libstdc++.so.6", "librt.so.1", "libdl.so.2")
 
