@@ -141,15 +141,15 @@ class Cluster:
             self.kubectl(*delete, "--grace-period=0", "--force", fails=False)
 
     def events(self, pods: Sequence[str]) -> list[dict[str, str]]:
-        """Warnings, and everything that mentions memory, about pods."""
+        """Warnings, and whatever has to do with memory, about pods."""
         items = self.get("events", "-n", NAMESPACE)["items"]
         about = [each for each in items if each["involvedObject"].get("name") in pods]
         return [_told(each) for each in about if _matters(each)]
 
 
 def _matters(event: Mapping[str, Any]) -> bool:
-    text = f"{event.get('reason')} {event.get('message')}".lower()
-    return event.get("type") == "Warning" or "memory" in text or "oom" in text
+    reason = str(event.get("reason")).lower()
+    return event.get("type") == "Warning" or "memory" in reason or "oom" in reason
 
 
 def _told(event: Mapping[str, Any]) -> dict[str, str]:

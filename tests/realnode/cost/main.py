@@ -45,7 +45,7 @@ TORCH = Path("/opt/torch")
 CUDA = Path("/usr/local/cuda")
 LOADS, MEMORY, FRAMEWORKS = "loads", "memory", "frameworks"
 # Seconds that parts are reckoned with, when it is asked whether there is time for them
-SESSION, MEMORY_TAKES, FRAMEWORKS_TAKE, END = 25.0, 40.0, 110.0, 15.0
+SESSION, MEMORY_TAKES, FRAMEWORKS_TAKE, END = 20.0, 35.0, 110.0, 25.0
 FRAMEWORK_PATIENCE = 100.0  # for one group of pods
 
 
@@ -147,7 +147,9 @@ class Course:
             yield
         except (Failed, OSError, subprocess.SubprocessError) as error:
             self.failed = True
-            self.note(f"{name}: failed: {error}")
+            first, *more = str(error).splitlines() or [""]
+            self.note(f"{name}: failed: {first}")
+            print("\n".join(more), flush=True)
         finally:
             self.results.save(self.options.out)
 
@@ -226,7 +228,7 @@ def run_memory(course: Course, cluster: Cluster, folder: Path) -> None:
         course.note("memory that runs out: left out, no time")
         return
     with course.part("memory that runs out"):
-        found = measure_out_of_memory(Session(cluster, folder, "oom"))
+        found = measure_out_of_memory(Session(cluster, folder, "full"))
         course.results.memory = found
         for each in found:
             errors = [one["error"] for one in each["said"] if one["error"]]
@@ -271,7 +273,8 @@ def physical(cluster: Cluster) -> int:
 def measure(course: Course) -> None:
     options = course.options
     folder = BUILD / "cost-shared"
-    folder.mkdir(parents=True, exist_ok=True)
+    for each in (folder, options.out.parent):
+        each.mkdir(parents=True, exist_ok=True)
     place = replace(options.place, mounts=(Mount(str(folder), INSIDE, read_only=False),))
     cluster = Cluster(place)
     profiles = Profiles(cluster, options.names, options.ansible, options.out.parent)

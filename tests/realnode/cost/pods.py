@@ -59,6 +59,7 @@ def manifest(place: Place, session: str, work: Work) -> dict[str, Any]:
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 0,
+            "dnsPolicy": "Default",  # nothing is looked up, and the node has no DNS
             "tolerations": [{"operator": "Exists"}],
             "affinity": {"nodeAffinity": _only(place.node)},
             "volumes": volumes,
