@@ -150,7 +150,10 @@ def advice(shared: Mapping[int, float]) -> str:
         )
     if worst >= LITTLE:
         lost = max(0, (1 - worst) * 100)
-        return f"sharing adds nothing, and costs {lost:.0f} % of the whole; each of n pods gets its n-th part. Share it only so that several need not wait for one to end."
+        return (
+            f"sharing adds nothing, and costs {lost:.0f} % of the whole; each of n pods gets its"
+            " n-th part. Share it only so that several need not wait for one to end."
+        )
     return (
         f"do not share it by time-slicing: {(1 - worst) * 100:.0f} % of the whole is lost to"
         " switching. Make steps longer, or use MPS or MIG."

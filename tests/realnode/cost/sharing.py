@@ -52,6 +52,7 @@ class Profiles:
         self.log = folder / "cost-ansible.log"
         self.label: str | None = None
         self.foreign = False  # whether there were profiles before
+        self.default: object = {"replicas": 4}  # the default profile, or what it is already
         self.prepared = False
 
     def set_to(self, count: int, counts: Sequence[int]) -> dict[str, Any]:
@@ -80,8 +81,11 @@ class Profiles:
     def _look(self) -> None:
         node = self.cluster.node()["metadata"].get("labels") or {}
         self.label = node.get(LABEL)
-        where = ("-n", self.names.namespace, "-o", "name")
-        self.foreign = bool(self.cluster.try_("get", "configmap", self.names.config_map, *where))
+        where = ("-n", self.names.namespace, "-o", "json")
+        found = self.cluster.try_("get", "configmap", self.names.config_map, *where)
+        self.foreign = bool(found)
+        written = (json.loads(found).get("data") or {}) if found else {}
+        self.default = written.get(self.names.default, self.default)
 
     def _fleet(self, count: int, counts: Sequence[int]) -> dict[str, Any]:
         """An inventory of the one node."""
@@ -91,7 +95,7 @@ class Profiles:
             "gpu_operator_namespace": self.names.namespace,
             "gpu_profiles_name": self.names.config_map,
             "gpu_sharing_default_profile": self.names.default,
-            "gpu_sharing_profiles": {self.names.default: {"replicas": 4}} | profiles,
+            "gpu_sharing_profiles": {self.names.default: self.default} | profiles,
         }
         nodes = {self.cluster.place.node: {"gpu_sharing_profile": name_of(count)}}
         return {"all": {"vars": variables, "children": {"gpu_nodes": {"hosts": nodes}}}}
