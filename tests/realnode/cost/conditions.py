@@ -9,14 +9,12 @@ import os
 import re
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from ansible_collections.gpufleet.sharing.tests.realnode.cost.cluster import Cluster
 from ansible_collections.gpufleet.sharing.tests.realnode.cost.measure import ask_driver
 from ansible_collections.gpufleet.sharing.tests.realnode.cost.schedule import COOL, WARM
 
 STAND_IN = "none: a stand-in without a GPU; no figure means anything"
-VERSION = re.compile(r"v?([0-9]+\.[0-9]+\.[0-9]+)\b")
 
 
 def conditions(cluster: Cluster, plugin: str, *, stand_in: bool) -> dict[str, str]:
@@ -49,16 +47,11 @@ def effort(seconds: float, repetitions: int) -> dict[str, str]:
 
 
 def plugin_version(cluster: Cluster) -> str:
-    """The version that the plugin's log or image names."""
+    """The version in the name of the plugin's image."""
     found = cluster.get("pods", "-A", "-l", "app=nvidia-device-plugin-daemonset")["items"]
-    for pod in found:
-        about: dict[str, Any] = pod["metadata"]
-        words = ("logs", "-n", about["namespace"], about["name"], "--all-containers", "--tail=400")
-        for line in cluster.try_(*words).splitlines():
-            if "version" in line.lower() and (match := VERSION.search(line)):
-                return match[1]
-        return ", ".join(sorted({each["image"] for each in pod["spec"]["containers"]}))
-    return "unknown"
+    images = [each["image"] for pod in found for each in pod["spec"]["containers"]]
+    tags = (image.rpartition(":")[2] for image in images if "device-plugin" in image)
+    return next(tags, "unknown")
 
 
 def first_version(command: list[str], pattern: str) -> str:

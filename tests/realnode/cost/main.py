@@ -87,7 +87,7 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--frameworks", default=str(TORCH / ".venv/bin/python3"), help="Python with PyTorch, JAX")
     add("--ctr", default=default_ctr(), help="with options, such as 'ctr -a /run/x.sock'")
     add("--ansible", default="", help="ansible-playbook with options; by default that of the PATH")
-    add("--plugin-version", default="", help="where the plugin's log does not tell")
+    add("--plugin-version", default="", help="where its image does not tell")
     add("--stand-in", action="store_true", help="no GPU: to debug; no figure means anything")
     given = parser.parse_args(arguments)
     return Options(
