@@ -15,7 +15,7 @@ export PATH := $(ROOT)/.venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(ROOT)/.build/collections
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all lint sanity unit lab integration molecule \
+.PHONY: help venv demo test test-all lint sanity unit lab integration molecule realnode \
 	bench bench-plot cost-plot format lab-build lab-up lab-down clean
 
 help: ## this list
@@ -58,6 +58,9 @@ integration: venv ## tests of modules, roles and playbooks on labs
 
 molecule: venv ## the molecule scenarios, on a lab
 	@$(CHECKS) molecule
+
+realnode: venv ## the collection on a real kubelet and NVIDIA's plugin, with a stand-in for GPUs (root)
+	@$(CHECKS) realnode
 
 bench: lab-build ## measure it and others on a lab of NODES=200; BENCH='--sweep --strict'
 	@.venv/bin/python tests/benchmark/bench.py --nodes $(NODES) $(BENCH)

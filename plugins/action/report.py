@@ -14,7 +14,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._report import make_report
+from ansible_collections.gpufleet.sharing.plugins.module_utils._report import make_report, totals
 from ansible_collections.gpufleet.sharing.plugins.module_utils._report_options import OPTIONS
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report_files import (
     plan_files,
@@ -44,5 +44,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "files": [str(file.path) for file in files.each],
             "verdict": report.verdict,
             "status": report.status,
+            "totals": totals(report),
             "missing": report.missing,
         }

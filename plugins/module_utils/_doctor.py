@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import (
     _find_content,
@@ -20,7 +20,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import 
     COUNT_LABEL,
     REPLICAS_LABEL,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import some
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError, some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._findings import (
     Finding,
     Kind,
@@ -43,6 +43,23 @@ def find_all(scene: Scene) -> list[Finding]:
     return diagnose(scene, ALL)
 
 
+def check_codes(codes: Collection[str]) -> None:
+    """Raises FleetError where one of them is not the code of a finding."""
+    if unknown := sorted(set(codes) - {kind.code for kind in ALL}):
+        raise FleetError(
+            f"No finding has the code {some(unknown)}, which is to be accepted."
+            f" Codes go from {ALL[0].code} to {ALL[-1].code}; docs/findings.md describes each."
+        )
+
+
+def split(
+    found: Sequence[Finding], accepted: Collection[str]
+) -> tuple[list[Finding], list[Finding]]:
+    """What to tell, and what somebody has accepted by its code: that, and what follows from it."""
+    known = [finding for finding in found if {finding.code, finding.follows} & {*accepted}]
+    return [finding for finding in found if finding not in known], known
+
+
 def counts(found: Sequence[Finding]) -> dict[str, int]:
     """Roots of at least each severity."""
     worst = list(Severity)
@@ -53,12 +70,16 @@ def counts(found: Sequence[Finding]) -> dict[str, int]:
     }
 
 
-def verdict(found: Sequence[Finding], nodes: int) -> str:
-    """One line: how many things are broken, and on how many nodes. What follows is not counted."""
+def verdict(found: Sequence[Finding], nodes: int, accepted: Sequence[Finding] = ()) -> str:
+    """One line: how many things are broken, and on how many nodes, and what was accepted. What
+    follows is not counted.
+    """
     roots = Counter(finding.severity for finding in found if not finding.follows)
-    looked = f"{nodes} nodes looked at"
+    codes = sorted({finding.code for finding in accepted if not finding.follows})
+    besides = f"; accepted: {', '.join(codes)}" if codes else ""
+    looked = f"{_count(nodes, 'node')} looked at"
     if not roots:
-        return f"Nothing found, {looked}"
+        return f"Nothing found, {looked}{besides}"
     told = [
         _count(roots[severity], word)
         for severity, word in (
@@ -70,7 +91,7 @@ def verdict(found: Sequence[Finding], nodes: int) -> str:
     ]
     hurt = {node for finding in found for node in finding.nodes if _is_bad(finding)}
     touched = f", {len(hurt)} of them with errors or warnings" if hurt else ""
-    return f"{', '.join(told)}; {looked}{touched}"
+    return f"{', '.join(told)}; {looked}{touched}{besides}"
 
 
 def _is_bad(finding: Finding) -> bool:

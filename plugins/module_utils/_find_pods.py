@@ -288,7 +288,8 @@ KINDS = (
         seen="Pod {pod} is an autoscaler, and profiles share GPUs.",
         why="For node groups that are at zero it counts physical GPUs, so it makes too many nodes.",
         fix="Tell it the slots of a new node by the node group's resource tag or template"
-        " (nvidia.com/gpu = GPUs x replicas); this is of no use to those that it has seen.",
+        " (nvidia.com/gpu = GPUs x replicas). That cannot be seen from here: once it is done, say"
+        " so with gpu_sharing_doctor_accept: [GS053].",
         find=_autoscaler,
         reads=(PODS,),
     ),

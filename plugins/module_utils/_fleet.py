@@ -32,6 +32,15 @@ CLUSTER_VARIABLE = "gpu_sharing_cluster"
 NAME_VARIABLE = "gpu_sharing_node_name"
 GPUS_VARIABLE = "gpu_sharing_gpus"
 NODE_VARIABLES = (PROFILE_VARIABLE, CLUSTER_VARIABLE, NAME_VARIABLE, GPUS_VARIABLE)
+#: Suboptions of a node in every module that takes nodes: a FleetNode without its cluster.
+NODE_OPTIONS: Mapping[str, Mapping[str, object]] = {
+    "name": {"type": "str", "required": True},
+    "profile": {"type": "str"},
+    "group": {"type": "str", "default": ""},
+    "gpus": {"type": "int"},
+    "host": {"type": "str"},
+    "selected": {"type": "bool", "default": True},
+}
 
 
 @dataclass(frozen=True)

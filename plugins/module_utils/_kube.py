@@ -163,8 +163,16 @@ class Cluster:
             response.close()
 
     def create(self, path: str, body: Mapping[str, object]) -> Json:
-        """One whose answer was lost is asked for again, so 409 may be about our own object."""
-        return self._request("POST", path, body=body)
+        """One whose answer was lost is asked for again, so 409 may be about our own object.
+
+        A quota of the namespace that is written to at the same moment answers 409 as well, and then
+        nothing was made: that is tried again.
+        """
+
+        def attempt() -> Json:
+            return self._request("POST", path, body=body)
+
+        return again_after_conflict(attempt, unless="already exists")
 
     def patch(
         self, path: str, body: Mapping[str, object], *, accept: str = "application/json"
@@ -494,13 +502,15 @@ def _reason(error: BaseException) -> str:
     return text.rsplit(": ", maxsplit=1)[-1].strip("() ") if "object at 0x" in text else text
 
 
-def again_after_conflict(action: Callable[[], T]) -> T:
-    """Look and write again where somebody else has written in between, a few times."""
+def again_after_conflict(action: Callable[[], T], *, unless: str = "") -> T:
+    """Look and write again where somebody else has written in between, a few times; not where the
+    server's words have a text in them.
+    """
     for pause in islice(pauses(), CONFLICTS):
         try:
             return action()
         except ClusterError as error:
-            if error.status != 409:
+            if error.status != 409 or (unless and unless in error.said):
                 raise
         time.sleep(pause)
     return action()

@@ -240,6 +240,16 @@ def add_up(nodes: Iterable[Node]) -> Sums:
     )
 
 
+def totals(report: Report) -> dict[str, object]:
+    """The sums over all clusters, as JSON."""
+    return {
+        "clusters": len(report.clusters),
+        "reached": len(report.clusters) - len(report.missing),
+        "findings": report.severities(),
+        **asdict(report.sums),
+    }
+
+
 def as_dict(report: Report) -> dict[str, object]:
     """The report as JSON for machines."""
     return {
@@ -247,12 +257,7 @@ def as_dict(report: Report) -> dict[str, object]:
         "status": report.status,
         "verdict": report.verdict,
         "limit": report.limit,
-        "totals": {
-            "clusters": len(report.clusters),
-            "reached": len(report.clusters) - len(report.missing),
-            "findings": report.severities(),
-            **asdict(report.sums),
-        },
+        "totals": totals(report),
         "clusters": [
             asdict(cluster)
             | {"totals": asdict(add_up(n for n in report.nodes if n.cluster == cluster.name))}

@@ -104,6 +104,7 @@ nodes:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import NODE_OPTIONS
 from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file import (
     operator_plugin,
     read_version,
@@ -111,16 +112,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file impo
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import parse_profiles
 from ansible_collections.gpufleet.sharing.plugins.module_utils._summary import summarise
 
-NODE_SPEC = {
-    "name": {"type": "str", "required": True},
-    "profile": {"type": "str"},
-    "group": {"type": "str", "default": ""},
-    "gpus": {"type": "int"},
-    "host": {"type": "str"},
-    "selected": {"type": "bool", "default": True},
-}
 SPEC = {
-    "nodes": {"type": "list", "elements": "dict", "required": True, "options": NODE_SPEC},
+    "nodes": {"type": "list", "elements": "dict", "required": True, "options": NODE_OPTIONS},
     "profiles": {"type": "dict", "required": True},
     "default_profile": {"type": "str", "required": True},
     "mig_strategy": {

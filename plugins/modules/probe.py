@@ -43,6 +43,7 @@ options:
       group:
         description: A group to show beside it.
         type: str
+        default: ""
       gpus:
         description: Its number of physical GPUs, where known.
         type: int
@@ -249,6 +250,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _probe, _profiles
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError, some
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import NODE_OPTIONS
 from ansible_collections.gpufleet.sharing.plugins.module_utils._guard import gpu_pods
 from ansible_collections.gpufleet.sharing.plugins.module_utils._interrupt import interruptible
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import name_of
@@ -265,17 +267,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._probe_run import
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-NODE_SPEC = {
-    "name": {"type": "str", "required": True},
-    "profile": {"type": "str"},
-    "group": {"type": "str"},
-    "gpus": {"type": "int"},
-    "host": {"type": "str"},
-    "selected": {"type": "bool", "default": True},
-}
 LOOK = ["sh", "-c", "nvidia-smi -L > /dev/termination-log"]
 SPEC: Spec = {
-    "nodes": {"type": "list", "elements": "dict", "default": [], "options": NODE_SPEC},
+    "nodes": {"type": "list", "elements": "dict", "default": [], "options": NODE_OPTIONS},
     "profiles": {"type": "dict", "default": {}},
     "default_profile": {"type": "str", "default": "default"},
     "names": {"type": "list", "elements": "str", "default": []},
@@ -329,7 +323,7 @@ def candidates(module: AnsibleModule) -> list[_probe.Candidate]:
         )
     return [
         _probe.Candidate(
-            node["name"], profiles[node["profile"] or default], node["group"] or "", node["gpus"]
+            node["name"], profiles[node["profile"] or default], node["group"], node["gpus"]
         )
         for node in nodes
     ]

@@ -137,6 +137,11 @@ status:
       V(warn) with warnings, nodes above capacity or not ready. V(good) otherwise.
   type: str
   returned: success
+totals:
+  description: Sums over all clusters, as in the JSON file.
+  type: dict
+  returned: success
+  sample: {clusters: 2, reached: 2, nodes: 200, physical: 400, expected: 1600, actual: 1600}
 missing:
   description: Clusters that were not reached.
   type: list

@@ -36,6 +36,7 @@ options:
       group:
         description: A group to show beside it.
         type: str
+        default: ""
       gpus:
         description: Its number of physical GPUs, where known.
         type: int
@@ -60,6 +61,13 @@ options:
         ClusterPolicies and the ConfigMap; without it, nodes alone are listed.
     type: bool
     default: false
+  accept:
+    description:
+      - Codes of findings that somebody knows of and accepts. These, and what only follows from
+        them, come in RV(accepted), not in RV(findings), and count for nothing.
+    type: list
+    elements: str
+    default: []
   node:
     description: The one node to look at, of O(nodes). What concerns the whole cluster is told too.
     type: str
@@ -179,8 +187,13 @@ findings:
     why: {description: Why it matters., type: str}
     fix: {description: "What to do: a command or a variable.", type: str}
     follows: {description: Code of the finding that it follows from; empty for a root., type: str}
+accepted:
+  description: The same of those whose codes are accepted, and of what follows from them.
+  type: list
+  elements: dict
+  returned: with O(findings=true)
 verdict:
-  description: The findings in one line.
+  description: The findings in one line, and the codes of what was accepted.
   type: str
   returned: with O(findings=true)
   sample: 1 error; 200 nodes looked at, 3 of them with errors or warnings
@@ -197,6 +210,7 @@ findings_table:
   returned: with O(findings=true)
 """
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import (
@@ -212,6 +226,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import 
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError, some
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import NODE_OPTIONS
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import node_state
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Desired, Target
 from ansible_collections.gpufleet.sharing.plugins.module_utils._scene import (
@@ -228,19 +243,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._verdict_view imp
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-NODE_SPEC = {
-    "name": {"type": "str", "required": True},
-    "profile": {"type": "str"},
-    "group": {"type": "str"},
-    "gpus": {"type": "int"},
-    "host": {"type": "str"},
-    "selected": {"type": "bool", "default": True},
-}
 SPEC: Spec = {
-    "nodes": {"type": "list", "elements": "dict", "required": True, "options": NODE_SPEC},
+    "nodes": {"type": "list", "elements": "dict", "required": True, "options": NODE_OPTIONS},
     "profiles": {"type": "dict", "required": True},
     "default_profile": {"type": "str", "required": True},
     "findings": {"type": "bool", "default": False},
+    "accept": {"type": "list", "elements": "str", "default": []},
     "node": {"type": "str"},
     "mode": {"type": "str", "choices": list(_profiles.MODES), "default": _profiles.IN_PLACE},
     "config_map": {"type": "str", "default": "device-plugin-config"},
@@ -275,7 +283,7 @@ def read_desired(module: AnsibleModule) -> Desired:
         assignments={entry["name"]: entry["profile"] for entry in chosen},
         versioned=module.params["mode"] == _profiles.VERSIONED,
         gpus={entry["name"]: entry["gpus"] for entry in chosen if entry["gpus"] is not None},
-        groups={entry["name"]: entry["group"] or "" for entry in chosen},
+        groups={entry["name"]: entry["group"] for entry in chosen},
     )
 
 
@@ -332,14 +340,15 @@ def full_row(scene: Scene, chain: Chain) -> dict[str, object]:
     }
 
 
-def explain(scene: Scene) -> dict[str, object]:
+def explain(scene: Scene, accept: Collection[str]) -> dict[str, object]:
     """The slots, and what the doctor finds."""
-    found = _doctor.find_all(scene)
+    found, accepted = _doctor.split(_doctor.find_all(scene), accept)
     return {
         **result([full_row(scene, chain) for chain in scene.chains.values()]),
         "findings": [finding.row() for finding in found],
+        "accepted": [finding.row() for finding in accepted],
         "counts": _doctor.counts(found),
-        "verdict": _doctor.verdict(found, len(scene.chains)),
+        "verdict": _doctor.verdict(found, len(scene.chains), accepted),
         "findings_table": _doctor.findings_table(found),
     }
 
@@ -347,12 +356,14 @@ def explain(scene: Scene) -> dict[str, object]:
 def run(module: AnsibleModule) -> dict[str, object]:
     params = module.params
     desired = read_desired(module)
+    _doctor.check_codes(params["accept"])
     cluster = _kube.connect(module)
     if not params["findings"]:
         return compare(cluster, desired, params["node"] or "")
     place = Place(params["namespace"], params["config_map"], params["cluster_policy"])
     known = frozenset(entry["name"] for entry in params["nodes"])
-    return explain(_look.look(cluster, place, desired, known, params["node"] or ""))
+    scene = _look.look(cluster, place, desired, known, params["node"] or "")
+    return explain(scene, params["accept"])
 
 
 def main() -> None:

@@ -15,7 +15,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor import find_all
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor import (
+    find_all,
+    split,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._findings import Finding
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._look import look
@@ -47,6 +50,7 @@ class Gallery:
     groups: Mapping[str, Any] = field(default_factory=lambda: dict(GROUPS))
     gpus: Mapping[str, int] = field(default_factory=dict)
     place: Place = field(default_factory=Place)
+    accepted: Sequence[str] = ()
 
     def given(self, **changes: object) -> Gallery:
         """The same with another inventory."""
@@ -64,7 +68,8 @@ class Gallery:
     def find(self) -> list[Finding]:
         desired = self.desired
         known = frozenset(desired.assignments)
-        return find_all(look(self.cluster, self.place, desired, known))
+        found = find_all(look(self.cluster, self.place, desired, known))
+        return split(found, self.accepted)[0]
 
     def _until(self, roots: set[str], allowed: set[str]) -> list[Finding]:
         """Wait until exactly these are found, and stay so."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -187,12 +188,33 @@ def test_change_that_would_reach_nodes_outside_the_limit_is_refused(
     assert east.writes() == []
 
 
-def test_one_unreachable_cluster_fails_alone(labs: tuple[Lab, Lab], two: Path) -> None:
+def test_doctor_tells_each_cluster_by_itself(labs: tuple[Lab, Lab], two: Path) -> None:
+    """In prod-eu the test before took a label away."""
+    environ = {"KUBECONFIG": None, "ANSIBLE_SHOW_CUSTOM_STATS": "true"}
+    run = labs[0].playbook("doctor", two, environ=environ).failed()
+    run.says("prod-eu: 1 error; 5 nodes looked at", "prod-us: Nothing found, 5 nodes looked at")
+    stats = run.output.partition("CUSTOM STATS: ")[2]
+    found, _end = json.JSONDecoder().raw_decode(stats[stats.index("{") :])
+    told = {
+        cluster: {each["code"]: each["nodes"] for each in said["findings"] if not each["follows"]}
+        for cluster, said in found["gpu_sharing_doctor"].items()
+    }
+    assert told == {"prod-eu": {"GS024": ["dev-gpu-01"]}, "prod-us": {}}
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("verify", "48 slots, as the inventory says"), ("doctor", "prod-us: Nothing found, 5 nodes")],
+)
+def test_one_unreachable_cluster_fails_alone(
+    labs: tuple[Lab, Lab], two: Path, name: str, says: str
+) -> None:
     missing = two / "host_vars"
     missing.mkdir()
     (missing / "prod-eu.yml").write_text("gpu_sharing_kubeconfig: /nowhere\n", encoding="utf-8")
-    run = labs[1].playbook("verify", two, environ={"KUBECONFIG": None}).failed()
-    run.says("The kubeconfig /nowhere does not exist", "48 slots, as the inventory says")
+    run = labs[1].playbook(name, two, environ={"KUBECONFIG": None}).failed()
+    run.says("The kubeconfig /nowhere does not exist", says)
+    run.says("1 of 2 clusters")
 
 
 def test_inventory_without_its_cluster_is_refused(

@@ -107,12 +107,27 @@ def test_severity_decides_about_the_exit(lab: Lab, broken: Path, fail_on: str, f
     """On a node where there is a warning alone."""
     run = doctor(lab, broken, node="prod-gpu-01", gpu_sharing_doctor_fail_on=fail_on)
     assert (run.rc != 0) == fails, run.output
-    run.says("localhost: 1 warning; 1 nodes looked at, 1 of them with errors or warnings")
+    run.says("localhost: 1 warning; 1 node looked at, 1 of them with errors or warnings")
 
 
 def test_never_fails_where_that_is_asked(lab: Lab, broken: Path) -> None:
     run = doctor(lab, broken, node="dev-gpu-01", gpu_sharing_doctor_fail_on="never").succeeded()
     assert [each["nodes"] for each in told(run)["findings"]] == [["dev-gpu-01"]] * 2
+
+
+def test_what_is_accepted_does_not_count(lab: Lab, broken: Path) -> None:
+    """Nor does what follows from it."""
+    run = doctor(lab, broken, gpu_sharing_doctor_accept=["GS024"]).succeeded()
+    run.says(
+        "localhost: 1 warning; 200 nodes looked at, 1 of them with errors or warnings;"
+        " accepted: GS024"
+    )
+    assert [each["code"] for each in told(run)["findings"]] == ["GS022"]
+
+
+def test_code_that_there_is_not(lab: Lab, broken: Path) -> None:
+    run = doctor(lab, broken, gpu_sharing_doctor_accept=["GS999", "GS024"]).failed()
+    run.says("No finding has the code GS999", "Codes go from GS001 to GS054")
 
 
 def test_limit_leaves_nodes_out(lab: Lab, broken: Path) -> None:
@@ -155,4 +170,4 @@ def test_module_with_findings_tells_the_chain(lab: Lab, inventory: Path) -> None
         "gfd": "8 x 1",
     }
     assert result["findings"] == []
-    assert result["verdict"] == "Nothing found, 1 nodes looked at"
+    assert result["verdict"] == "Nothing found, 1 node looked at"

@@ -138,10 +138,12 @@ def test_gs052_metrics(gallery: Gallery) -> None:
 
 
 def test_gs053_autoscaler(gallery: Gallery) -> None:
-    """It stays as a reminder, since what a node group is told cannot be seen."""
+    """What a node group is told cannot be seen, so somebody has to say that it was done."""
     image = "registry.k8s.io/autoscaling/cluster-autoscaler:v1.34.0"
     gallery.pod("cluster-autoscaler-x", "cpu-01", "kube-system", slots=0, image=image)
-    gallery.fires("GS053")
+    found = gallery.fires("GS053")
+    assert "gpu_sharing_doctor_accept: [GS053]" in found.fix
+    gallery.given(accepted=("GS053",)).is_well()
     gallery.lab.kubectl("delete", "pod", "cluster-autoscaler-x", "-n", "kube-system")
 
 

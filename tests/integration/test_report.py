@@ -23,6 +23,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
 
 NODES = {"dev-gpu-01", "dev-gpu-02", "prod-gpu-01", "prod-gpu-02", "train-gpu-01"}
 NOWHERE = "/nowhere/kubeconfig"
+TOKEN = "s3cret-of-prometheus"
 NAMED = {"apiVersion": "rbac.authorization.k8s.io/v1", "metadata": {"name": "reader"}}
 ACCOUNT = (  # which may not read the history
     {
@@ -60,10 +61,13 @@ def inventory(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Prometheus(BaseHTTPRequestHandler):
-    """Answers every query with 12.5 for one node."""
+    """Answers every query of who has the token with 12.5 for one node."""
 
     def do_GET(self) -> None:
         assert self.path.startswith("/api/v1/query?query=")
+        if self.headers["Authorization"] != f"Bearer {TOKEN}":
+            self.send_error(401)
+            return
         series = [{"metric": {"Hostname": "dev-gpu-01"}, "value": [1790000000, "12.5"]}]
         answer = {"status": "success", "data": {"resultType": "vector", "result": series}}
         self.send_response(200)
@@ -158,13 +162,16 @@ def test_node_that_differs_and_how_busy_nodes_are(
         lab,
         inventory,
         page,
+        "-vvv",
         "--limit",
         "east,prod_gpus,dev-gpu-01",
         gpu_sharing_report_usage=usage,
+        gpu_sharing_prometheus_token=TOKEN,
         gpu_sharing_prometheus_url=prometheus,
         gpu_sharing_impersonate_user="reader",
     ).succeeded()
     run.says("1 of 3 nodes differ from the inventory")
+    assert TOKEN not in run.output
     data = data_of(page)
     flags = {node["node"]: node["flags"] for node in data["nodes"]}
     assert "differs" in flags["prod-gpu-01"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -133,11 +134,20 @@ RUN = """\
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> list[str]:
+def command(lab: Lab, tmp_path: Path) -> Iterator[list[str]]:
     """A run that writes three times and then lets Helm wait for what never comes."""
     playbook = tmp_path / "run.yml"
     playbook.write_text(RUN, encoding="utf-8")
-    return ["ansible-playbook", str(playbook)]
+    yield ["ansible-playbook", str(playbook)]
+    clear(lab)
+
+
+def clear(lab: Lab) -> None:
+    """Remove what runs have left."""
+    lab.kubectl("delete", "secret", "-n", "default", "-l", "owner=helm")
+    lab.kubectl("delete", "deployment", "-n", "default", "--all")
+    if left := namespaces(lab):
+        lab.kubectl("delete", *left)
 
 
 def namespaces(lab: Lab) -> list[str]:
@@ -153,7 +163,6 @@ def test_run_is_killed_at_a_write(lab: Lab, command: list[str]) -> None:
     assert len(namespaces(lab)) == len(killed.written)
     assert any("ansible-playbook" in line for line in killed.processes)
     assert killed.left == []
-    lab.kubectl("delete", *namespaces(lab))
 
 
 def test_run_is_killed_after_a_time(lab: Lab, command: list[str]) -> None:
@@ -169,12 +178,11 @@ def test_run_that_ends_before_its_moment_is_not_killed(lab: Lab, command: list[s
     assert killed.processes == []
     assert len(killed.written) == 3
     assert "PLAY RECAP" in killed.output
-    lab.kubectl("delete", *namespaces(lab))
 
 
 @pytest.fixture
-def waits_in_helm(tmp_path: Path) -> dict[str, str]:
-    """Helm that waits for a pod that no node takes."""
+def chart(tmp_path: Path) -> Path:
+    """A chart with a pod that no node takes."""
     templates = tmp_path / "chart" / "templates"
     templates.mkdir(parents=True)
     (tmp_path / "chart" / "Chart.yaml").write_text("{apiVersion: v2, name: stuck, version: 1.0.0}")
@@ -182,32 +190,36 @@ def waits_in_helm(tmp_path: Path) -> dict[str, str]:
     metadata = {"name": "stuck"}
     stuck = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
     (templates / "stuck.yaml").write_text(json.dumps(stuck))
-    words = f"upgrade --install stuck {tmp_path}/chart -n default --wait --timeout 5s"
+    return tmp_path / "chart"
+
+
+def waits_in_helm(chart: Path, seconds: int) -> dict[str, str]:
+    """Let Helm wait for that pod."""
+    words = f"upgrade --install stuck {chart} -n default --wait --timeout {seconds}s"
     return {"HELM_WORDS": words}
 
 
-def test_run_is_killed_as_soon_as_helm_works(
-    lab: Lab, command: list[str], waits_in_helm: dict[str, str]
-) -> None:
-    killed = kill(lab, command, in_helm(), environ=waits_in_helm)
+def test_run_is_killed_as_soon_as_helm_works(lab: Lab, command: list[str], chart: Path) -> None:
+    killed = kill(lab, command, in_helm(), environ=waits_in_helm(chart, 300))
     assert killed.in_time
     assert any("helm upgrade" in line for line in killed.processes)
     assert killed.left == []
-    lab.kubectl("delete", *namespaces(lab))
 
 
+@pytest.mark.parametrize(
+    ("spare_helm", "seconds", "then"), [(False, 300, "pending-install"), (True, 5, "failed")]
+)
 def test_helm_is_killed_too_or_goes_on(
-    lab: Lab, command: list[str], waits_in_helm: dict[str, str]
+    lab: Lab, command: list[str], chart: Path, spare_helm: bool, seconds: int, then: str
 ) -> None:
-    for spare_helm, then in ((False, "pending-install"), (True, "failed")):
-        killed = kill(lab, command, at_write(4), spare_helm=spare_helm, environ=waits_in_helm)
-        assert "create /api/v1/namespaces/default/secrets" in killed.written[3]
-        assert any("helm upgrade" in line for line in killed.processes) is not spare_helm
-        assert len(killed.left) == int(spare_helm)
-        wait_for_end(lab, killed.left)
-        assert helm_status(lab) == then
-        subprocess.run(["helm", "uninstall", "stuck", "-n", "default"], env=lab.environ, check=True)
-        lab.kubectl("delete", *namespaces(lab))
+    environ = waits_in_helm(chart, seconds)
+    killed = kill(lab, command, at_write(4), spare_helm=spare_helm, environ=environ)
+    assert killed.in_time
+    assert "create /api/v1/namespaces/default/secrets" in killed.written[3]
+    assert any("helm upgrade" in line for line in killed.processes) is not spare_helm
+    assert len(killed.left) == int(spare_helm)
+    wait_for_end(lab, killed.left)
+    assert helm_status(lab) == then
 
 
 def wait_for_end(lab: Lab, processes: list[int]) -> None:

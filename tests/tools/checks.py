@@ -97,6 +97,7 @@ def tool(script: str) -> tuple[str, ...]:
 BENCHMARK = (PYTHON, str(ROOT / "tests" / "benchmark" / "bench.py"), "--smoke", "--nodes", "60")
 COPY = f".build/tree/{NAMED}"
 MYPY = ("mypy", "--config-file", str(ROOT / "pyproject.toml"))
+REALNODE = ("conftest", "realtools", "test_realnode")  # the rest is a package of its own
 # pyproject.toml turns pytest-ansible off; in its plain mode it leaves a tree of links in the root.
 MOLECULE = ("-p", "pytest-ansible", "--ansible-unit-inject-only")
 
@@ -117,12 +118,20 @@ STEPS = (
             f"{NAMED}/tests/browser",
             f"{NAMED}/tests/benchmark",
             f"{NAMED}/tests/realnode/cost",
+            *(f"{NAMED}/tests/realnode/{name}.py" for name in REALNODE),
         ),
         needs=("plugins", "tests/unit", "tests/integration"),
         cwd=".build/collections",
     ),
     Step("mypy-tools", "lint", (*MYPY, "."), cwd="tests/tools"),
     Step("mypy-lab", "lint", (*MYPY, "gpulab"), needs=("tests/lab/gpulab",), cwd="tests/lab"),
+    Step(
+        "mypy-realnode",
+        "lint",
+        ("env", "MYPYPATH=../lab", *MYPY, "gpunode"),
+        needs=("tests/realnode/gpunode",),
+        cwd="tests/realnode",
+    ),
     Step("yamllint", "lint", ("yamllint", "--strict", ".")),
     Step("reuse", "lint", ("reuse", "--root", ".", "lint"), in_copy=True),
     Step("changelog", "lint", ("antsibull-changelog", "lint")),
@@ -153,6 +162,11 @@ STEPS = (
     *longest_first(
         on_lab(pytest("differential", "differential", "tests/differential"), minutes=15),
         on_lab(pytest("lab", "lab", "tests/lab/tests"), minutes=15),
+        # Its programs are built in it, once. Skips, with a line, where the node cannot be.
+        on_lab(
+            pytest("realnode", "realnode", "tests/realnode", "--ignore=tests/realnode/cost"),
+            minutes=60,
+        ),
         on_lab(Step("benchmark", "benchmark", BENCHMARK, needs=("tests/benchmark",)), minutes=15),
         *integration(),
         on_lab(pytest("molecule", "molecule", "tests/molecule", *MOLECULE), minutes=20),

@@ -17,12 +17,17 @@ import yaml
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor import (
     ALL,
     chain_row,
+    check_codes,
     counts,
     find_all,
     findings_table,
+    split,
     verdict,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
+    ClusterError,
+    FleetError,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._findings import (
     MOST_NAMES,
     Finding,
@@ -269,6 +274,24 @@ def test_consequences_are_not_counted() -> None:
     told = [finding("warning", "a"), finding("error", "a", follows="GS999")]
     assert verdict(told, 1).startswith("1 warning;")
     assert counts(told) == {"error": 0, "warning": 1, "info": 1}
+
+
+def test_what_is_accepted_goes_with_what_follows_from_it() -> None:
+    root = replace(finding("error", "n"), code="A")
+    after = replace(finding("error", "n"), code="B", follows="A")
+    other = replace(finding("warning", "n"), code="C")
+    told, accepted = split([root, after, other], ["A"])
+    assert (told, accepted) == ([other], [root, after])
+    assert verdict(told, 1, accepted) == (
+        "1 warning; 1 node looked at, 1 of them with errors or warnings; accepted: A"
+    )
+    assert verdict([], 1, accepted) == "Nothing found, 1 node looked at; accepted: A"
+
+
+def test_codes_that_there_are_not() -> None:
+    check_codes(["GS001", "GS054"])
+    with pytest.raises(FleetError, match="No finding has the code GS055, gs001, which"):
+        check_codes(["gs001", "GS055", "GS002"])
 
 
 def test_table_tells_roots_in_full_and_consequences_in_a_line() -> None:

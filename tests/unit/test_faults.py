@@ -59,6 +59,17 @@ def test_unguarded_writes_are_tried_again_after_a_conflict(api: FakeApi) -> None
     assert POD not in api.objects
 
 
+def test_creation_is_tried_again_where_a_quota_was_in_the_way(api: FakeApi) -> None:
+    """And not where there is such an object."""
+    pods = POD.rpartition("/")[0]
+    conflicts(api, 4)
+    assert api.cluster.create(pods, {"metadata": {"name": "b"}})
+    assert len(api.writes()) == 5
+    with pytest.raises(ClusterError, match="already exists"):
+        api.cluster.create(pods, {"metadata": {"name": "b"}})
+    assert len(api.writes()) == 6
+
+
 def test_conflicts_without_end_are_told(api: FakeApi) -> None:
     conflicts(api, 5)
     with pytest.raises(ClusterError, match="injected 409"):

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,8 @@ class Program:
 
     `on_path` maps each provided name to the arguments that print its version; `wanted` is the
     major.minor that a program on PATH must have. Empty `on_path`: always built.
+    `root` is the folder of the module where it is not among those of the lab. With `cgo` it is
+    linked with C; `environment` is set then, `{cache}` in it being the cache.
     """
 
     title: str
@@ -47,11 +49,21 @@ class Program:
     on_path: tuple[tuple[str, tuple[str, ...]], ...] = ()
     flags: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
+    root: Path = GO_DIR
+    tags: tuple[str, ...] = ()
+    cgo: bool = False
+    environment: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def folder(self) -> Path:
+        return self.root / self.module
 
     def key(self) -> str:
         """A hash of everything that decides how the binary comes out."""
-        digest = hashlib.sha256(repr((self.package, self.flags)).encode())
-        module = GO_DIR / self.module
+        special = (self.tags, self.cgo, self.environment)
+        told = (self.package, self.flags, *(special if any(special) else ()))
+        digest = hashlib.sha256(repr(told).encode())
+        module = self.folder
         files = [module / "go.mod", module / "go.sum"]
         for folder in self.sources:
             files += sorted(
@@ -104,23 +116,23 @@ PROGRAMS = (
 )
 
 
-def bin_dir() -> Path | None:
+def bin_dir(programs: Sequence[Program] = PROGRAMS) -> Path | None:
     """The folder with all programs, if they have been built; builds nothing."""
-    resolved = {program.title: _present(program) for program in PROGRAMS}
+    resolved = {program.title: _present(program) for program in programs}
     if None in resolved.values():
         return None
-    return _links({name: path for entry in resolved.values() if entry for name, path in entry})
+    return links({name: path for entry in resolved.values() if entry for name, path in entry})
 
 
-def build() -> Path:
+def build(programs: Sequence[Program] = PROGRAMS) -> Path:
     """Find or build every program and return the folder with all of them."""
     started = time.monotonic()
     root = cache_dir() / "bin"
     root.mkdir(parents=True, exist_ok=True)
     found: dict[str, Path] = {}
     with _locked(root):
-        for number, program in enumerate(PROGRAMS, 1):
-            tag = f"[{number}/{len(PROGRAMS)}] {program.title}"
+        for number, program in enumerate(programs, 1):
+            tag = f"[{number}/{len(programs)}] {program.title}"
             present = _present(program)
             if present is None:
                 _compile(program, tag)
@@ -131,8 +143,8 @@ def build() -> Path:
             else:
                 _say(f"{tag}: built before")
             found.update(present)
-    _say(f"all programs ready in {time.monotonic() - started:.0f} s: {_links(found)}")
-    return _links(found)
+    _say(f"all programs ready in {time.monotonic() - started:.0f} s: {links(found)}")
+    return links(found)
 
 
 def _present(program: Program) -> list[tuple[str, Path]] | None:
@@ -175,7 +187,7 @@ def _version(path: str, arguments: tuple[str, ...]) -> str | None:
     return f"{match[1]}.{match[2]}" if match else None
 
 
-def _links(found: dict[str, Path]) -> Path:
+def links(found: Mapping[str, Path]) -> Path:
     """One folder of links to all programs, named after what it links to."""
     body = "\n".join(f"{name}={path}" for name, path in sorted(found.items()))
     target = cache_dir() / "bin" / hashlib.sha256(body.encode()).hexdigest()[:16]
@@ -210,14 +222,19 @@ def _compile(program: Program, tag: str) -> None:
         "-buildvcs=false",
         "-ldflags",
         " ".join(("-s", "-w", *program.flags)),
+        *(("-tags", ",".join(program.tags)) if program.tags else ()),
         "-o",
         str(binary),
         program.package,
     ]
     environment = _go_environment()
+    if program.cgo:
+        cache = str(cache_dir())
+        special = {name: value.replace("{cache}", cache) for name, value in program.environment}
+        environment |= {"CGO_ENABLED": "1", **special}
     log = temporary / "build.log"
     try:
-        _run_with_progress(command, environment, GO_DIR / program.module, log, tag)
+        _run_with_progress(command, environment, program.folder, log, tag)
         log.unlink()
         for name in program.provides[1:]:
             (temporary / name).symlink_to(program.provides[0])

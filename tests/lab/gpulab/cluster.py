@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import base64
 import datetime
 import os
 import signal
@@ -14,12 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from . import programs
 from .api import Api
 from .errors import LabError
 from .fleet import Fleet
+from .kubeconfig import Server, write_kubeconfig
 from .nodes import is_ready, node_object
 from .paths import LAB_DIR
 from .pki import Authority, Pair
@@ -42,7 +40,7 @@ _USERS: Mapping[str, tuple[str, str]] = {
     "kwok": ("lab-kwok", _MASTERS),
     "gpusim": ("lab-gpusim", _MASTERS),
 }
-_AUDIT_POLICY = """\
+AUDIT_POLICY = """\
 apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived, ResponseStarted]
@@ -176,13 +174,14 @@ class _Boot:
         authority = Authority(self.lab.folder / "pki")
         names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
         authority.server("apiserver", names, ["127.0.0.1", "10.202.0.1"])
+        server = Server(self.lab.name, self.lab.url, authority.cert)
         for name, (user, group) in _USERS.items():
             self.users[name] = authority.client(name, user, group)
             path = self.lab.folder / f"{name}.kubeconfig"
             if name == "admin":
                 path = self.lab.kubeconfig
-            _write_kubeconfig(path, self.lab, authority.cert, _USERS[name][0], self.users[name])
-        (self.lab.folder / "audit-policy.yaml").write_text(_AUDIT_POLICY, encoding="utf-8")
+            write_kubeconfig(path, server, user, self.users[name])
+        (self.lab.folder / "audit-policy.yaml").write_text(AUDIT_POLICY, encoding="utf-8")
         authority.service_account_key()
         return _files_of(self.lab, self.bin_dir)
 
@@ -233,35 +232,6 @@ def _wait(
         raise ProgramFailed(lab, lab.dead[0], "ended")
     if not condition():
         raise ProgramFailed(lab, program, f"{failure} within {_BOOT_SECONDS:.0f} s")
-
-
-def _write_kubeconfig(path: Path, lab: Lab, ca: Path, user: str, pair: Pair) -> None:
-    def data(file: Path) -> str:
-        return base64.b64encode(file.read_bytes()).decode()
-
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": lab.name,
-        "clusters": [
-            {
-                "name": lab.name,
-                "cluster": {"server": lab.url, "certificate-authority-data": data(ca)},
-            }
-        ],
-        "users": [
-            {
-                "name": user,
-                "user": {
-                    "client-certificate-data": data(pair.cert),
-                    "client-key-data": data(pair.key),
-                },
-            }
-        ],
-        "contexts": [{"name": lab.name, "context": {"cluster": lab.name, "user": user}}],
-    }
-    path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
 
 def _now() -> str:

@@ -33,6 +33,11 @@ type policySpec struct {
 		Strategy string `json:"strategy"`
 	} `json:"mig"`
 	MIGManager component `json:"migManager"`
+	Toolkit    component `json:"toolkit"`
+	CDI        component `json:"cdi"`
+	HostPaths  struct {
+		DriverInstallDir string `json:"driverInstallDir"`
+	} `json:"hostPaths"`
 	Daemonsets struct {
 		Labels            map[string]string   `json:"labels"`
 		Annotations       map[string]string   `json:"annotations"`
@@ -58,6 +63,7 @@ type component struct {
 	MPS *struct {
 		Root string `json:"root"`
 	} `json:"mps"`
+	InstallDir string `json:"installDir"`
 }
 
 // migDefault is the MIG config that nodes without one get; "" for none.

@@ -42,6 +42,7 @@ type operator struct {
 	daemonSets  appslisters.DaemonSetLister
 	policies    func() cache.Store // nil while the CRD does not exist
 	statusLag   time.Duration
+	real        bool // the pods of its DaemonSets are started
 	wake        func(after time.Duration)
 	wakeNode    func(name string)
 
@@ -206,11 +207,19 @@ func (o *operator) apply(ctx context.Context, each operand, s policySpec, namesp
 	}
 	owner := *metav1.NewControllerRef(policy, policies.GroupVersion().WithKind("ClusterPolicy"))
 	want := daemonSet(each, s, namespace, owner)
+	if o.real {
+		forContainers(want, each, s)
+	}
 	hash := hashOf(want)
 	want.Annotations = map[string]string{hashKey: hash}
 	if missing || have.Annotations[hashKey] != hash { // that of a deleted ClusterPolicy goes with it
 		if err := o.account(ctx, each.account, namespace, owner); err != nil {
 			return false, err
+		}
+		if o.real {
+			if err := o.permit(ctx, each, namespace, owner); err != nil {
+				return false, err
+			}
 		}
 	}
 	switch {

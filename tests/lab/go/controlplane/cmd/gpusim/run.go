@@ -84,7 +84,9 @@ func run(ctx context.Context, kubeconfig, readyFile string, s settings) error {
 			go func() { defer group.Done(); work(ctx, q, handle) }()
 		}
 	}
-	start(workers, sim.nodeQueue, sim.agents.sync)
+	if !s.operatorOnly {
+		start(workers, sim.nodeQueue, sim.agents.sync)
+	}
 	start(workers, sim.labelQueue, sim.operator.syncNode)
 	start(1, sim.operatorQueue, func(ctx context.Context, _ string) error { return sim.operator.sync(ctx) })
 	<-ctx.Done()
@@ -167,7 +169,7 @@ func (sim *simulator) watch(ctx context.Context, s settings) error {
 	sim.operator = &operator{
 		client: sim.client, dynamic: sim.dynamic, nodes: nodes.Lister(),
 		deployments: deployments.Lister(), daemonSets: sets.Lister(),
-		policies: sim.policies, statusLag: s.statusLag,
+		policies: sim.policies, statusLag: s.statusLag, real: s.operatorOnly,
 		wake:     func(after time.Duration) { sim.operatorQueue.AddAfter("operator", after) },
 		wakeNode: sim.labelQueue.Add,
 	}

@@ -13,6 +13,7 @@ type settings struct {
 	labelLag, filePropagation, restart, publish  time.Duration
 	switchDelay, crashBackoff, statusLag, expiry time.Duration
 	mpsRetry, migApply                           time.Duration
+	operatorOnly                                 bool
 }
 
 func (s *settings) register(flags *flag.FlagSet) {
@@ -25,5 +26,6 @@ func (s *settings) register(flags *flag.FlagSet) {
 	flags.DurationVar(&s.statusLag, "status-lag", 500*time.Millisecond, "ClusterPolicy stays ready after a change")
 	flags.DurationVar(&s.mpsRetry, "mps-retry", time.Second, "plugin finds no MPS daemon until it tries again")
 	flags.DurationVar(&s.migApply, "mig-apply", time.Second, "mig-manager changes the layout, its clients being gone")
+	flags.BoolVar(&s.operatorOnly, "operator-only", false, "nodes, plugin and GFD are real: play the operator alone")
 	flags.DurationVar(&s.expiry, "label-expiry", 3*time.Second, "DaemonSet of GFD gone until its labels go")
 }
