@@ -41,7 +41,7 @@ from ansible_collections.gpufleet.sharing.tests.realnode.cost.sharing import Nam
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parents[2] / ".build" / "realnode"
 IMAGE = "localhost/gpufleet-sharing-cost:1"
-TORCH = Path("/opt/torch")
+FRAMEWORKS_PYTHON = "/opt/torch/.venv/bin/python3"
 CUDA = Path("/usr/local/cuda")
 LOADS, MEMORY, FRAMEWORKS = "loads", "memory", "frameworks"
 # Seconds that parts are reckoned with, when it is asked whether there is time for them
@@ -84,7 +84,7 @@ def parse(arguments: Sequence[str]) -> Options:
     add("--namespace", default=Names.namespace, help="of the operator and the ConfigMap")
     add("--config-map", default=Names.config_map)
     add("--default-profile", default=Names.default)
-    add("--frameworks", default=str(TORCH / ".venv/bin/python3"), help="Python with PyTorch, JAX")
+    add("--frameworks", default=FRAMEWORKS_PYTHON, help="Python with PyTorch and JAX")
     add("--ctr", default=default_ctr(), help="with options, such as 'ctr -a /run/x.sock'")
     add("--ansible", default="", help="ansible-playbook with options; by default that of the PATH")
     add("--plugin-version", default="", help="where its image does not tell")
@@ -175,7 +175,8 @@ def make_image(options: Options, load: Path) -> str:
     python = options.python if Path(options.python).exists() else sys.executable
     archive = BUILD / "cost-image.tar"
     files = {LOAD: load, cases.PROGRAM: HERE / "frameworks.py"}
-    size = python_image.build(archive, options.place.image, python, TORCH, files)
+    home = home_of(options.python)
+    size = python_image.build(archive, options.place.image, python, home, files)
     command = [*shlex.split(options.ctr), "-n", "k8s.io", "images", "import", str(archive)]
     done = subprocess.run(command, check=False, text=True, capture_output=True, timeout=240)
     if done.returncode:
@@ -241,7 +242,7 @@ def run_frameworks(course: Course, cluster: Cluster) -> None:
     if not Path(options.python).exists():
         course.note(f"frameworks: left out, no {options.python}")
         return
-    place = replace(cluster.place, mounts=framework_mounts())
+    place = replace(cluster.place, mounts=framework_mounts(options.python))
     folders = [str(Path(options.python).parent), str(CUDA / "bin"), "/usr/bin"]
     env = {"PATH": ":".join(folders), "LD_LIBRARY_PATH": "/usr/lib/x86_64-linux-gnu"}
     for number, group in enumerate(cases.GROUPS, 1):
@@ -258,9 +259,15 @@ def run_frameworks(course: Course, cluster: Cluster) -> None:
                 course.say(f"  {name}: limits {cases.limits(found)} {found.get('error', '')}")
 
 
-def framework_mounts() -> tuple[Mount, ...]:
+def home_of(python: str) -> Path:
+    """The folder around a virtual environment, which pods mount: /opt/torch of its default."""
+    return Path(python).parents[2]
+
+
+def framework_mounts(python: str) -> tuple[Mount, ...]:
     """Folders of the node in which the frameworks are, as far as they are there."""
-    found = ((TORCH, TORCH), (CUDA.resolve(), CUDA))
+    home = home_of(python)
+    found = ((home, home), (CUDA.resolve(), CUDA))
     return tuple(Mount(str(here), str(there)) for here, there in found if here.is_dir())
 
 

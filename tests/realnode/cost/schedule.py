@@ -82,7 +82,7 @@ def complaint(one: Round) -> str:
 
 
 def same_gpu(found: Sequence[Round]) -> None:
-    """Raise Failed where pods saw several GPUs."""
-    uuids = sorted({sample.uuid for each in found for sample in each.samples})
+    """Raise Failed where pods saw several GPUs. One that was refused the GPU has seen none."""
+    uuids = sorted({sample.uuid for each in found for sample in each.samples if sample.uuid})
     if len(uuids) > 1:
         raise Failed(f"pods saw several GPUs: {', '.join(uuids)}")

@@ -85,7 +85,8 @@ def test_rounds_that_do_not_count(changed: dict[str, Any], said: str) -> None:
 
 def test_pods_have_to_see_the_same_gpu() -> None:
     other = replace(GOOD, uuid="GPU-2")
-    schedule.same_gpu([Round(1, SATURATING, 1, (GOOD,)), Round(1, SHORT, 1, (GOOD,))])
+    refused = replace(GOOD, uuid="", error="no")
+    schedule.same_gpu([Round(1, SATURATING, 1, (GOOD,)), Round(2, SHORT, 1, (GOOD, refused))])
     with pytest.raises(Failed, match="pods saw several GPUs: GPU-1, GPU-2"):
         schedule.same_gpu([Round(1, SATURATING, 1, (GOOD,)), Round(1, SHORT, 1, (other,))])
 
