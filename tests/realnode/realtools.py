@@ -8,6 +8,7 @@ import ctypes
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import threading
 import time
@@ -35,7 +36,7 @@ GPU, SHARED = "nvidia.com/gpu", "nvidia.com/gpu.shared"
 #: The operator is somebody else's; the rest is for a kubelet that publishes every 10 s.
 SETTINGS = {
     "gpu_operator_manage": "existing",
-    "gpu_nodes_stable": 20,
+    "gpu_nodes_stable": int(os.environ.get("REALNODE_STABLE", "20")),
     "gpu_nodes_timeout": 300,
     "gpu_operator_timeout": 300,
 }
@@ -189,11 +190,24 @@ def booted() -> Iterator[Node]:
         node = _node()
         node.journal.line(up.stdout.strip())
         yield node
+        _keep_logs(node)
     finally:
         _enter(outside)
         os.close(outside)
         down = subprocess.run([REALNODE, "down"], check=False, text=True, capture_output=True)
     assert down.returncode == 0, down.stdout + down.stderr
+
+
+def _keep_logs(node: Node) -> None:
+    """Those of programs and pods, which are gone with the node."""
+    target = RECORDS / "logs"
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir()
+    for log in Path(node.environ["GPULAB_STATE"]).glob("*.log"):
+        if log.name != "audit.log":
+            shutil.copy(log, target)
+    pods = Path(f"/proc/{node.pid}/root/var/log/pods")
+    shutil.copytree(pods, target / "pods", ignore_dangling_symlinks=True)
 
 
 def _node() -> Node:

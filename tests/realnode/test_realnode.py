@@ -256,8 +256,10 @@ def flip(node: Node, profile: str, replicas: int) -> None:
 def test_how_long_things_take(node: Node) -> None:
     """Figures for the lab's delays: flips, a restart, and a file that is refreshed."""
     with node.journal.step("figures: label flips"):
-        for _again in range(3):
+        for pause in (2, 5, 8):  # somewhere in the kubelet's period of 10 s
+            time.sleep(pause)
             flip(node, "default", 4)
+            time.sleep(pause)
             flip(node, "dev", 6)
     with node.journal.step("figures: restart of the plugin"):
         restart(node)

@@ -15,7 +15,7 @@ from .paths import HERE, ROOT
 _LINK = ROOT / ".build/collections/ansible_collections/gpufleet/sharing"
 
 
-def run(*, gpu: bool) -> int:
+def run(*, gpu: bool, stable: int) -> int:
     """Return pytest's exit status."""
     if not _LINK.exists():  # as make venv has it
         _LINK.parent.mkdir(parents=True, exist_ok=True)
@@ -26,6 +26,7 @@ def run(*, gpu: bool) -> int:
         "PATH": f"{tools}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build" / "collections"),
         "REALNODE_GPU": "1" if gpu else "",
+        "REALNODE_STABLE": str(stable),
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-rs", str(HERE)]
+    command = [sys.executable, "-m", "pytest", "-q", "--maxfail=3", "-rs", str(HERE)]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode

@@ -69,6 +69,13 @@ def _parser() -> argparse.ArgumentParser:
     kind = checking.add_mutually_exclusive_group(required=True)
     kind.add_argument("--gpu", action="store_true", help="with this machine's GPU")
     kind.add_argument("--stand-in", action="store_true", help="without a GPU")
+    checking.add_argument(
+        "--stable",
+        type=int,
+        default=20,
+        metavar="SECONDS",
+        help="how long a value has to stay; 12 is faster, and still more than a kubelet's period",
+    )
     checking.set_defaults(command=_check)
     inner = commands.add_parser("_inside")
     inner.set_defaults(command=lambda _options: inside.main())
@@ -174,7 +181,7 @@ def _check(options: argparse.Namespace) -> int:
     if missing := needs.missing(options.stand_in):
         return _lacks(missing)
     build.ready() or build.build()
-    return check.run(gpu=options.gpu)
+    return check.run(gpu=options.gpu, stable=options.stable)
 
 
 def _self() -> str:

@@ -26,20 +26,24 @@ _PIP = ("-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet")
 
 
 def install(target: Path, python: tuple[int, int]) -> None:
-    """Install into a folder that becomes the site-packages of that Python."""
+    """Fill a folder that becomes the site-packages of that Python, which need not be here."""
     version = f"{python[0]}.{python[1]}"
     pins = {pin.name.lower(): pin for pin in _pins(version)}
+    target.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="realnode-wheels-") as folder:
+        wheels = Path(folder) / "wheels"
         constraints = Path(folder) / "constraints.txt"
         fixed = [f"{pin.name}{pin.specifier}" for pin in pins.values()]
         constraints.write_text("\n".join(fixed), encoding="utf-8")
         wanted = [f"{name}{pins[name.lower()].specifier}" for name in _WANTED]
         given = ["--only-binary=:all:", "--python-version", version, "--implementation", "cp"]
         given += [f"--platform={platform}" for platform in _PLATFORMS]
-        _pip("install", "--no-compile", "--target", target, *given, "-c", constraints, *wanted)
+        _pip("download", "--dest", wheels, *given, "-c", constraints, *wanted)
+        for wheel in sorted(wheels.glob("*.whl")):
+            _take(wheel, target, "")
         ansible = f"{_ANSIBLE}{pins[_ANSIBLE].specifier}"
         _pip("download", "--no-deps", "--dest", folder, *given, ansible)
-        _take_collection(next(Path(folder).glob("ansible-*.whl")), target)
+        _take(next(Path(folder).glob("ansible-*.whl")), target, _COLLECTION)
 
 
 def _pins(version: str) -> Iterator[Requirement]:
@@ -55,10 +59,11 @@ def _pins(version: str) -> Iterator[Requirement]:
                 yield pin
 
 
-def _take_collection(wheel: Path, target: Path) -> None:
+def _take(wheel: Path, target: Path, beginning: str) -> None:
+    """Unpack what begins so. Scripts are not needed: `unpack` writes those that are."""
     with zipfile.ZipFile(wheel) as archive:
-        names = [name for name in archive.namelist() if name.startswith(_COLLECTION)]
-        archive.extractall(target, names)
+        names = [name for name in archive.namelist() if name.startswith(beginning)]
+        archive.extractall(target, [name for name in names if ".data/" not in name])
 
 
 def _pip(*arguments: str | Path) -> None:
