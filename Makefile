@@ -16,7 +16,7 @@ export ANSIBLE_COLLECTIONS_PATH := $(ROOT)/.build/collections
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test test-all lint sanity unit lab integration molecule realnode \
-	bench bench-plot format lab-build lab-up lab-down clean
+	bench bench-plot cost-plot format lab-build lab-up lab-down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -67,6 +67,9 @@ bench: lab-build ## measure it and others on a lab of NODES=200; BENCH='--sweep 
 
 bench-plot: venv .build/plot/.stamp ## docs/performance.md and its figure from .build/bench/*.json
 	@PYTHONPATH=.build/plot .venv/bin/python tests/benchmark/plot.py
+
+cost-plot: venv .build/plot/.stamp ## docs/sharing-cost.md and its figure from tests/realnode/cost/h100.json
+	@PYTHONPATH=.build/plot .venv/bin/python tests/realnode/cost/plot.py
 
 .build/plot/.stamp: tests/requirements/benchmark.txt
 	@rm -rf $(@D) && .venv/bin/python -m pip --disable-pip-version-check install --quiet \

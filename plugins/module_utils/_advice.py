@@ -5,7 +5,8 @@
 """PRIVATE to the collection: advice on sharing: how many replicas, how much memory for each, and
 which strategy.
 
-The figures on memory and throughput were measured on an H100 80GB HBM3 with driver 580.
+The figures on memory and throughput are those of _measured.py; docs/sharing-cost.md tells where
+they come from, and under which conditions.
 """
 
 from __future__ import annotations
@@ -16,35 +17,40 @@ from dataclasses import dataclass
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._given import shown
+from ansible_collections.gpufleet.sharing.plugins.module_utils._measured import (
+    CONTEXT_MIB,
+    DRIVER_MIB,
+    SATURATED_LOSS,
+    SHORT_STEPS_LOSS,
+    SLICE_MS,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._products import Gpu, read_product
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import (
     either,
     to_whole_number,
 )
 
-CONTEXT_MIB = 620  # what a process's CUDA context costs before it allocates anything
-# What the driver keeps of the memory that nvidia.com/gpu.memory tells: of 81,559 MiB programs see
-# 79.2 GiB.
-DRIVER_MIB = 512
 LEAST_MIB = 128  # with less a slot holds no more than the libraries' own workspaces
 MOST_MEMORY_MIB = 1_000_000  # more than any GPU has: a number of bytes, most likely
 # vLLM's own default for a whole GPU. What it takes beyond it (its context, CUDA graphs) has to fit
 # into the rest, and at its start that much of the GPU has to be free.
 VLLM_FRACTION = 0.9
-# How the GPU is used -> slots on it, by the recipe "GPU Time-Slicing on Kubernetes".
+# How the GPU is used -> slots on it, by the recipe "GPU Time-Slicing on Kubernetes". The loss does
+# not grow with slots, but the waiting does: measured, see docs/sharing-cost.md.
 REPLICAS = {"exclusive": 1, "light": 2, "standard": 4, "heavy": 8, "maximum": 10}
 ISOLATION = ("none", "memory", "faults")
 WORKLOADS = ("bursty", "short_steps", "saturating")
 COMPARISON: tuple[Mapping[str, str], ...] = (
     {
         "strategy": "time_slicing",
-        "shares": "time: one process runs at a time, each for a slice of about 2 ms",
+        "shares": f"time: one process runs at a time, each for a slice of about {SLICE_MS} ms",
         "memory": "not limited, not isolated",
         "faults": "not isolated",
         "slots": "2 or more, no upper bound",
         "gpus": "all",
         "change": "at once, running pods stay",
-        "cost": "8 % of throughput when saturated, half of it with short waited-for steps",
+        "cost": f"{SATURATED_LOSS} % of throughput when saturated, {SHORT_STEPS_LOSS} % with short"
+        " waited-for steps, nearly nothing when bursty",
     },
     {
         "strategy": "mps",
@@ -84,7 +90,8 @@ def recommended_replicas(kind: object) -> int:
 class Budget:
     """How much of a GPU's memory each of its slots may take, in MiB.
 
-    What the driver keeps and the CUDA contexts of all slots are taken off first.
+    What the driver keeps and the CUDA contexts of all slots are taken off first (DRIVER_MIB and
+    CONTEXT_MIB, as measured).
     """
 
     memory: int
@@ -205,7 +212,8 @@ def _choose(gpu: Gpu, isolation: str, workload: str) -> tuple[str, list[str]]:
         return _limit_memory(gpu)
     if workload == "saturating":
         return "none", [
-            "One process alone fills the GPU: sharing adds no throughput and costs some 8 %.",
+            "One process alone fills the GPU: sharing adds no throughput and costs some"
+            f" {SATURATED_LOSS} %.",
             "Share by time-slicing only to let several wait for one GPU fairly.",
         ]
     if workload == "short_steps":
@@ -260,7 +268,10 @@ def _limit_memory(gpu: Gpu) -> tuple[str, list[str]]:
 
 
 def _run_short_steps(gpu: Gpu) -> tuple[str, list[str]]:
-    lost = "Short steps that are waited for lose half of their throughput to the switching of"
+    lost = (
+        f"Short steps that are waited for lose {SHORT_STEPS_LOSS} % of their throughput to the"
+        " switching of"
+    )
     if gpu.mig_device:
         return "mig", [
             f"{lost} time-slicing; MIG devices run side by side, and MPS takes none of them.",

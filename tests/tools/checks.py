@@ -117,6 +117,7 @@ STEPS = (
             f"{NAMED}/tests/differential",
             f"{NAMED}/tests/browser",
             f"{NAMED}/tests/benchmark",
+            f"{NAMED}/tests/realnode/cost",
             *(f"{NAMED}/tests/realnode/{name}.py" for name in REALNODE),
         ),
         needs=("plugins", "tests/unit", "tests/integration"),
@@ -156,12 +157,16 @@ STEPS = (
     # Skips, with a line, where there is no Chromium; -rP shows how fast it was
     pytest("browser", "browser", "tests/browser", "-rP"),
     pytest("benchmark-parts", "unit", "tests/benchmark"),
+    pytest("cost-parts", "unit", "tests/realnode/cost"),
     Step("sanity", "sanity", tool("sanity.py"), in_copy=True, minutes=20),
     *longest_first(
         on_lab(pytest("differential", "differential", "tests/differential"), minutes=15),
         on_lab(pytest("lab", "lab", "tests/lab/tests"), minutes=15),
         # Its programs are built in it, once. Skips, with a line, where the node cannot be.
-        on_lab(pytest("realnode", "realnode", "tests/realnode"), minutes=60),
+        on_lab(
+            pytest("realnode", "realnode", "tests/realnode", "--ignore=tests/realnode/cost"),
+            minutes=60,
+        ),
         on_lab(Step("benchmark", "benchmark", BENCHMARK, needs=("tests/benchmark",)), minutes=15),
         *integration(),
         on_lab(pytest("molecule", "molecule", "tests/molecule", *MOLECULE), minutes=20),

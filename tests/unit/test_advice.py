@@ -5,12 +5,21 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _advice
+from ansible_collections.gpufleet.sharing.plugins.module_utils import _advice, _measured
+
+ROOT = Path(__file__).resolve().parents[2]
+LEAST = _measured.DRIVER_MIB + _measured.CONTEXT_MIB + _advice.LEAST_MIB
+
+
+def most_slots(memory: int) -> int:
+    """The greatest number of slots."""
+    return (memory - _measured.DRIVER_MIB) // (_measured.CONTEXT_MIB + _advice.LEAST_MIB)
 
 
 @pytest.mark.parametrize(
@@ -29,14 +38,46 @@ def test_recommended_replicas_refuses(kind: object) -> None:
 
 
 def test_memory_budget() -> None:
-    """The H100 of the measurements: 81,559 MiB, 8 slots lose 5 GiB before anyone allocates."""
+    """The H100 of the measurements: 81,559 MiB, of which 8 slots do not get all."""
     budget = _advice.memory_budget("81559", 8)
-    assert (budget.per_slot, budget.fraction, budget.vllm_fraction) == (9510, 0.1166, 0.1125)
+    per_slot = (81559 - _measured.DRIVER_MIB) // 8 - _measured.CONTEXT_MIB
+    share = f"{per_slot / 81559 - 0.00005:.4f}"
+    assert (budget.per_slot, budget.vllm_fraction) == (per_slot, 0.1125)
+    assert f"{budget.fraction:.4f}" == share
     told = budget.as_dict()
-    assert told["pytorch"] == {"env": {"PYTORCH_ALLOC_CONF": "per_process_memory_fraction:0.1166"}}
-    assert told["jax"] == {"env": {"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.1166"}}
+    setting = f"per_process_memory_fraction:{share}"
+    assert told["pytorch"] == {"env": {"PYTORCH_ALLOC_CONF": setting}}
+    assert told["jax"] == {"env": {"XLA_PYTHON_CLIENT_MEM_FRACTION": share}}
     assert told["vllm"] == {"args": ["--gpu-memory-utilization=0.1125"]}
-    assert "memory_limit=9510" in str(told["tensorflow"])
+    assert f"memory_limit={per_slot}" in str(told["tensorflow"])
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("plugins/filter/memory_budget.yml", ("{CONTEXT_MIB} MiB", "{DRIVER_MIB} MiB")),
+        ("plugins/filter/memory_budget.yml", ("{MEASURED_ON}", "from {LEAST} to")),
+        (
+            "plugins/filter/recommended_replicas.yml",
+            ("{SATURATED_LOSS} %", "{SHORT_STEPS_LOSS} %", "{WAIT_MS} ms", "{MEASURED_ON}"),
+        ),
+        (
+            "docs/profiles.md",
+            ("{SATURATED_LOSS} %", "{SHORT_STEPS_LOSS} %", "{WAIT_MS} ms", "{MEASURED_ON}"),
+        ),
+        ("docs/profiles.md", ("context takes {CONTEXT_MIB} MiB", "keeps {DRIVER_MIB} MiB")),
+        ("docs/sharing-cost.md", ("{MEASURED_ON}",)),
+        *(
+            ("docs/sharing-cost.md", (f"`{name}` | {{{name}}} |",))
+            for name in vars(_measured)
+            if name.isupper() and name != "MEASURED_ON"
+        ),
+    ],
+)
+def test_documentation_quotes_what_is_reckoned_with(file: str, told: tuple[str, ...]) -> None:
+    text = " ".join((ROOT / file).read_text(encoding="utf-8").split())
+    for each in told:
+        assert each.format(**vars(_measured), LEAST=LEAST) in text
 
 
 def test_memory_budget_of_the_measured_gpu_fits_into_what_programs_see() -> None:
@@ -44,8 +85,8 @@ def test_memory_budget_of_the_measured_gpu_fits_into_what_programs_see() -> None
     seen = 79.18 * 1024
     for replicas in range(1, 49):
         budget = _advice.memory_budget(81559, replicas)
-        assert replicas * (budget.per_slot + _advice.CONTEXT_MIB) <= seen
-        assert replicas * (budget.fraction * seen + _advice.CONTEXT_MIB) <= seen
+        assert replicas * (budget.per_slot + _measured.CONTEXT_MIB) <= seen
+        assert replicas * (budget.fraction * seen + _measured.CONTEXT_MIB) <= seen
 
 
 @pytest.mark.parametrize(("replicas", "fraction"), [(1, 0.9), (2, 0.45), (4, 0.225), (16, 0.0545)])
@@ -59,12 +100,12 @@ def test_memory_budget_never_promises_more_than_there_is(memory: int, replicas: 
     try:
         budget = _advice.memory_budget(memory, replicas)
     except _advice.AdviceError:
-        least = _advice.CONTEXT_MIB + _advice.LEAST_MIB
-        assert replicas * least + _advice.DRIVER_MIB > memory
+        least = _measured.CONTEXT_MIB + _advice.LEAST_MIB
+        assert replicas * least + _measured.DRIVER_MIB > memory
         return
     assert budget.per_slot >= _advice.LEAST_MIB
-    assert replicas * (budget.per_slot + _advice.CONTEXT_MIB) <= memory - _advice.DRIVER_MIB
-    assert replicas * budget.fraction * memory <= memory - replicas * _advice.CONTEXT_MIB
+    assert replicas * (budget.per_slot + _measured.CONTEXT_MIB) <= memory - _measured.DRIVER_MIB
+    assert replicas * budget.fraction * memory <= memory - replicas * _measured.CONTEXT_MIB
     assert 0 < budget.vllm_fraction <= budget.fraction
     assert "e" not in f"{budget.fraction:g}{budget.vllm_fraction:g}"
 
@@ -85,16 +126,16 @@ def test_the_greatest_replicas_allowed_are_allowed(memory: int) -> None:
 @pytest.mark.parametrize(
     ("memory", "replicas", "message"),
     [
-        ("80 GiB", 4, "The GPU's memory is '80 GiB'; allowed: a whole number of MiB from 1260 to"),
+        ("80 GiB", 4, f"memory is '80 GiB'; allowed: a whole number of MiB from {LEAST} to"),
         (0, 4, "The GPU's memory is 0; allowed"),
         (None, 4, "The GPU's memory is null; allowed"),
         (85520809984, 4, "The GPU's memory is 85520809984; allowed: .* to 1000000, as the node"),
-        (81559, 0, "replicas is 0; allowed: a whole number from 1 to 108"),
+        (81559, 0, f"replicas is 0; allowed: a whole number from 1 to {most_slots(81559)}"),
         (81559, "four", "replicas is 'four'; allowed"),
         (81559, True, "replicas is true; allowed"),
-        (16384, 48, "replicas is 48; allowed: a whole number from 1 to 21"),
-        (600, 1, "600 MiB, too little for a single slot: .* allowed: 1260 MiB or more"),
-        (1259, 1, "too little for a single slot"),
+        (16384, 48, f"replicas is 48; allowed: a whole number from 1 to {most_slots(16384)}"),
+        (600, 1, f"600 MiB, too little for a single slot: .* allowed: {LEAST} MiB or more"),
+        (LEAST - 1, 1, "too little for a single slot"),
     ],
 )
 def test_memory_budget_refuses(memory: object, replicas: object, message: str) -> None:
@@ -147,7 +188,7 @@ def test_sharing_strategy(product: str, isolation: str, workload: str, strategy:
         ("NVIDIA-R100", "faults", "bursty", "'NVIDIA-R100' is no product known here, so it counts"),
         ("NVIDIA-R100", "memory", "bursty", "(compute_capability) would tell"),
         ("NVIDIA-R100", "none", "short_steps", "'NVIDIA-R100' is no product known here"),
-        ("Quadro-P4000", "none", "short_steps", "Short steps that are waited for lose half"),
+        ("Quadro-P4000", "none", "short_steps", "Short steps that are waited for lose"),
         ("Quadro-GP100", "memory", "bursty", "from Volta on, and this GPU is older (Pascal)"),
         ("Orin", "memory", "bursty", "the device plugin has no MPS for Jetson modules"),
         ("NVIDIA-A100-40C", "faults", "bursty", "a vGPU is cut by its hypervisor"),
