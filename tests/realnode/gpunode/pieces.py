@@ -34,7 +34,6 @@ _SCRIPTS = {
     "ansible-playbook": "ansible.cli.playbook",
     "pytest": "pytest",
 }
-_CALLS = {"pytest": "console_main"}
 
 
 def pack(bin_dir: Path, key: str, folder: Path) -> None:
@@ -158,8 +157,7 @@ def _finish_python(venv: Path) -> None:
     python = venv / "bin" / "python"
     python.symlink_to(real)
     for name, module in _SCRIPTS.items():
-        main = _CALLS.get(name, "main")
         script = venv / "bin" / name
-        text = f"#!{python}\nimport sys\nfrom {module} import {main}\nsys.exit({main}())\n"
+        text = f"#!{python}\nimport sys\nfrom {module} import main\nsys.exit(main())\n"
         script.write_text(text, encoding="utf-8")
         script.chmod(0o755)
