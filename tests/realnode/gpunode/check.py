@@ -28,5 +28,6 @@ def run(*, gpu: bool, stable: int) -> int:
         "REALNODE_GPU": "1" if gpu else "",
         "REALNODE_STABLE": str(stable),
     }
-    command = [sys.executable, "-m", "pytest", "-q", "--maxfail=3", "-rs", str(HERE)]
+    tests = HERE / "test_realnode.py"
+    command = [sys.executable, "-m", "pytest", "-q", "--maxfail=3", "-rs", str(tests)]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
