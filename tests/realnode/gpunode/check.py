@@ -28,6 +28,13 @@ def run(*, gpu: bool, stable: int) -> int:
         "REALNODE_GPU": "1" if gpu else "",
         "REALNODE_STABLE": str(stable),
     }
-    tests = HERE / "test_realnode.py"
-    command = [sys.executable, "-m", "pytest", "-q", "--maxfail=3", "-rs", str(tests)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--maxfail=3",
+        "-rs",
+        str(HERE / "test_realnode.py"),
+    ]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode

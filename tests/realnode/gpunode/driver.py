@@ -45,7 +45,7 @@ class Driver:
 
 def find() -> Driver | None:
     """The driver of this machine, when there is a GPU."""
-    if not Path("/dev/nvidia0").exists():
+    if physical_gpus() == 0:
         return None
     libraries = next((p for p in map(Path, _PLACES) if (p / "libnvidia-ml.so.1").exists()), None)
     programs = next((p for p in map(Path, _PROGRAMS) if (p / "nvidia-smi").exists()), None)

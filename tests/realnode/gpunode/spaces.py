@@ -65,14 +65,28 @@ def undo(record: Record) -> list[str]:
         for folder in _cgroup_folders(record.cgroup)
         if not wait_for(functools.partial(_remove_cgroup, folder), 10, poll=0.1)
     ]
+    mounted = _mount_points() if record.made else set()
     for path in map(Path, reversed(record.made)):
+        # Removing it would take the mount of another node away from under it.
+        if not path.exists() or str(path) in mounted:
+            continue
         try:
             path.rmdir()
-        except FileNotFoundError:
-            continue
         except OSError as err:
             left.append(f"{path} ({err.strerror})")
     return left
+
+
+def _mount_points() -> set[str]:
+    """Of all mount namespaces of this machine."""
+    found: dict[Path, str] = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            space = (process / "ns/mnt").readlink()
+            if space not in found:
+                found[space] = (process / "mountinfo").read_text(encoding="utf-8")
+    lines = (line.split() for text in found.values() for line in text.splitlines())
+    return {fields[4] for fields in lines}
 
 
 def _cgroup_folders(name: str) -> list[Path]:
