@@ -179,14 +179,16 @@ def _count(chain: Chain, view: NodeView) -> dict[str, str] | None:
 
 
 def _unhealthy(chain: Chain, view: NodeView) -> dict[str, str] | None:
-    """Unhealthy GPUs lower allocatable and not capacity. So does a plugin that is away."""
+    """Unhealthy GPUs lower allocatable and not capacity. So does a plugin that is away.
+
+    v0.19.3 takes one slot of such a GPU away and leaves the others.
+    """
     verdict = chain.verdict
     expected, resource = verdict.expected or 0, verdict.resource
-    whole = verdict.actual % chain.target.profile.replicas == 0
     fewer = verdict.actual < expected == view.capacity.get(resource, 0)
-    if not (chain.serves and fewer and whole):
+    if not (chain.serves and fewer):
         return None
-    lost = (expected - verdict.actual) // chain.target.profile.replicas
+    lost = expected - verdict.actual
     return {"lost": str(lost), "actual": str(verdict.actual), "expected": str(expected)}
 
 
@@ -388,9 +390,10 @@ KINDS = (
         code="GS033",
         severity=Severity.ERROR,
         title="GPUs are unhealthy",
-        cause="{lost} GPUs unhealthy",
+        cause="{lost} slots unhealthy",
         seen="{node}: {actual} of {expected} slots are left; capacity has all of them.",
-        why="The plugin takes the slots of a GPU with a hardware error away. Pods on it fail.",
+        why="The plugin takes slots of a GPU with a hardware error away, v0.19.3 a single one for the"
+        " whole GPU: its other slots go on being given to pods, which fail.",
         fix="See the plugin's log and dmesg of the node for Xid errors; reset the GPU or reboot the"
         " node: kubectl drain {node} first.",
         find=each(_unhealthy),

@@ -156,7 +156,7 @@ def test_gs032_gpu_missing(gallery: Gallery) -> None:
 def test_gs033_unhealthy(gallery: Gallery) -> None:
     annotate(gallery, "prod-gpu-01", "lab.gpufleet.sharing/unhealthy=1")
     found = gallery.fires("GS033", settled=["GS043"])
-    assert found.cause == "1 GPUs unhealthy"
+    assert found.cause == "4 slots unhealthy"
     annotate(gallery, "prod-gpu-01", "lab.gpufleet.sharing/unhealthy-")
 
 

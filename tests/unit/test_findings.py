@@ -336,6 +336,12 @@ def _unhealthy(fleet: Fleet) -> None:
     fleet.slots("prod-1", 4)
 
 
+@case("GS033", "GS043")
+def _unhealthy_by_one_slot(fleet: Fleet) -> None:
+    """As plugin v0.19.3 tells of a GPU."""
+    fleet.slots("prod-1", 7)
+
+
 @case("GS034")
 def _hami_registered(fleet: Fleet) -> None:
     fleet.node("dev-1")["metadata"]["annotations"]["hami.io/node-nvidia-register"] = "[]"
