@@ -181,14 +181,16 @@ def _count(chain: Chain, view: NodeView) -> dict[str, str] | None:
 def _unhealthy(chain: Chain, view: NodeView) -> dict[str, str] | None:
     """Unhealthy GPUs lower allocatable and not capacity. So does a plugin that is away.
 
-    v0.19.3 takes one slot of such a GPU away and leaves the others.
+    v0.19.3 takes one slot of such a GPU away and leaves the others; other numbers have other
+    reasons.
     """
     verdict = chain.verdict
     expected, resource = verdict.expected or 0, verdict.resource
-    fewer = verdict.actual < expected == view.capacity.get(resource, 0)
-    if not (chain.serves and fewer):
-        return None
     lost = expected - verdict.actual
+    likely = lost % chain.target.profile.replicas == 0 or lost <= (verdict.physical or 0)
+    fewer = lost > 0 and expected == view.capacity.get(resource, 0)
+    if not (chain.serves and fewer and likely):
+        return None
     return {"lost": str(lost), "actual": str(verdict.actual), "expected": str(expected)}
 
 
@@ -392,7 +394,7 @@ KINDS = (
         title="GPUs are unhealthy",
         cause="{lost} slots unhealthy",
         seen="{node}: {actual} of {expected} slots are left; capacity has all of them.",
-        why="The plugin takes slots of a GPU with a hardware error away, v0.19.3 a single one for the"
+        why="The plugin takes slots of a GPU with a hardware error away, v0.19.3 a single one for a"
         " whole GPU: its other slots go on being given to pods, which fail.",
         fix="See the plugin's log and dmesg of the node for Xid errors; reset the GPU or reboot the"
         " node: kubectl drain {node} first.",
