@@ -50,7 +50,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._table import cut
 REFRESH_ANNOTATION = (
     "gpufleet.sharing/refreshed"  # of pods: the kubelet then reads their files anew
 )
-REFRESH = 2.0  # seconds; a kubelet takes 0.1 to 0.5, and nothing tells when it has
+REFRESH = 2.0  # seconds; a kubelet takes 0.1 to 0.9, and nothing tells when it has
 ONE_BY_ONE = 200  # nodes whose pods are asked for node by node; of more, all pods are listed
 MOST_LINES = 20
 REFUSE, EVICT, IGNORE = DRAINS = ("refuse", "evict", "ignore")
