@@ -20,6 +20,7 @@ from ansible_collections.gpufleet.sharing.tests.benchmark.ratios import growth  
 from ansible_collections.gpufleet.sharing.tests.benchmark.results import (  # noqa: E402
     LABEL_ALL,
     NOTHING,
+    SITE_SMALL,
     Results,
     load,
 )
@@ -37,8 +38,10 @@ def draw(results: Sequence[Results], path: Path) -> None:
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "gpufleet", "font.size": 9})
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, len(PANELS), figsize=(11, 5.2))
+    figure, panels = pyplot.subplots(1, len(PANELS), figsize=(11, 6.2))
     names = list(dict.fromkeys(row.name for each in results for row in each.rows))
+    names.remove(SITE_SMALL)  # the same at every size
+    lines = {}
     for panel, column in zip(panels, PANELS, strict=True):
         for number, name in enumerate(names):
             points = [
@@ -47,13 +50,13 @@ def draw(results: Sequence[Results], path: Path) -> None:
             if points:
                 nodes, seconds = zip(*points, strict=True)
                 style = f"C{number}" + ("--" if "this collection" not in name else "-") + "o"
-                panel.plot(nodes, seconds, style, label=name, markersize=4)
+                (lines[name],) = panel.plot(nodes, seconds, style, label=name, markersize=4)
         panel.set(title=column, xlabel="GPU nodes", ylabel="seconds", xscale="log", yscale="log")
         panel.set_xticks([each.nodes for each in results], [str(each.nodes) for each in results])
         panel.minorticks_off()
         panel.grid(alpha=0.3)
-        panel.legend(fontsize=7, frameon=False)
-    figure.tight_layout()
+    figure.legend(handles=list(lines.values()), loc="lower center", ncols=3, frameon=False)
+    figure.tight_layout(rect=(0, 0.12, 1, 1))
     figure.savefig(path, metadata={"Date": None})
 
 
