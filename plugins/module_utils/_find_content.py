@@ -158,8 +158,8 @@ KINDS = (
         severity=Severity.ERROR,
         title="The label names a key that is missing",
         cause="key {key} is missing",
-        seen="{count} nodes have the label {key}, and ConfigMap {config_map} in {namespace} has no"
-        " such key.",
+        seen="{nodes}: the label is {key}, and ConfigMap {config_map} in {namespace} has no such"
+        " key.",
         why="config-manager crash-loops. Until the plugin restarts the node keeps what it had; then"
         " it serves the default profile, silently.",
         fix=_SITE + " writes the key of every profile, and sets the labels.",

@@ -201,7 +201,7 @@ KINDS = (
         severity=Severity.ERROR,
         title="The device plugin fails",
         cause="the plugin's pod is {state}",
-        seen="{node}: pod {pod} is {state}, after {crashes} crashes.",
+        seen="{node}: pod {pod} is {state} (restarts: {crashes}).",
         why="A plugin that does not run serves no GPUs; one whose side-car fails does not follow"
         " the label.",
         fix="kubectl logs -n {namespace} {pod} --all-containers --previous; once the cause is"
