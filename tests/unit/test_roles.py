@@ -84,10 +84,10 @@ def test_every_default_is_described_and_nothing_else(role: str) -> None:
 
 
 def told_in_words(option: dict[str, Any], default: object) -> bool:
-    """antsibull-docs refuses a template as the default of a dict or number: there the description
+    """antsibull-docs refuses a template as the default of a dict, number or boolean: there the text
     names its input.
     """
-    if option["type"] not in ("dict", "int") or not isinstance(default, str):
+    if option["type"] not in ("dict", "int", "bool") or not isinstance(default, str):
         return False
     shared = [name for name in NAME.findall(default) if name.startswith(SHARED)]
     return "default" not in option and all(f"O({name})" in str(option) for name in shared)
