@@ -310,10 +310,12 @@ def examine(node: Node, inventory: Path, *codes: str) -> None:
 
 
 def test_doctor_on_a_healthy_node(node: Node, place: Callable[..., Path]) -> None:
-    """All that it finds is what the rename has left behind, for as long as the kubelet lives."""
+    """All that it may find is what the rename has left, which the kubelet forgets in time."""
     with node.journal.step("doctor: nothing but an old name"):
         run = node.play("doctor", place("dev", dev=6)).succeeded()
-    assert [each["code"] for each in stats(run, "gpu_sharing_doctor")["findings"]] == ["GS044"]
+    found = {each["code"] for each in stats(run, "gpu_sharing_doctor")["findings"]}
+    node.journal.fact("doctor on a healthy node", sorted(found))
+    assert found <= {"GS044"}
 
 
 def test_doctor_on_a_refused_file(node: Node, place: Callable[..., Path]) -> None:

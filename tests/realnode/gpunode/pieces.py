@@ -129,7 +129,10 @@ def unpack(folder: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     with _joined(pieces) as source, tarfile.open(fileobj=source, mode="r|") as archive:
-        archive.extractall(target, filter="tar")
+        # Python before 3.11.4 knows no filters; the pieces are our own.
+        if hasattr(tarfile, "tar_filter"):
+            archive.extraction_filter = tarfile.tar_filter
+        archive.extractall(target)
     _finish_python(target / "python")
     print(f"unpacked into {target}")
 
