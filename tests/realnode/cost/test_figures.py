@@ -61,7 +61,7 @@ def one(of: str, repetition: int, *rates: float, **told: object) -> Round:
 
 def latency(replicas: int, p50: float) -> Round:
     small = sample(load=SMALL, unit="steps", p50=p50, p95=2 * p50, p99=3 * p50, longest=9 * p50)
-    return Round(replicas, LATENCY, 1, (small, *(sample() for _ in range(replicas - 1))))
+    return Round(replicas, LATENCY, 1, (small, *(sample() for _pod in range(replicas - 1))))
 
 
 def results() -> Results:

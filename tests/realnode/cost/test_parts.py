@@ -187,13 +187,13 @@ def test_hog_has_let_go_before_the_last_pod_asks() -> None:
     assert times(OUT_OF_MEMORY["holder"][-1])[1] > after[0]
 
 
-LDD = """	linux-vdso.so.1 (0x00007ffe)
-	libm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x00007f)
-	libcuda.so.1 => /usr/local/nvidia/lib64/libcuda.so.1 (0x00007f)
-	libcudart.so.13 => /usr/local/cuda/lib64/libcudart.so.13 (0x00007f)
-	libnvidia-ml.so.1 => /lib/x86_64-linux-gnu/libnvidia-ml.so.1 (0x00007f)
-	libgone.so => not found
-	/lib64/ld-linux-x86-64.so.2 (0x00007f)
+LDD = """\tlinux-vdso.so.1 (0x00007ffe)
+\tlibm.so.6 => /lib/x86_64-linux-gnu/libm.so.6 (0x00007f)
+\tlibcuda.so.1 => /usr/local/nvidia/lib64/libcuda.so.1 (0x00007f)
+\tlibcudart.so.13 => /usr/local/cuda/lib64/libcudart.so.13 (0x00007f)
+\tlibnvidia-ml.so.1 => /lib/x86_64-linux-gnu/libnvidia-ml.so.1 (0x00007f)
+\tlibgone.so => not found
+\t/lib64/ld-linux-x86-64.so.2 (0x00007f)
 """
 
 
