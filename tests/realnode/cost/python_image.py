@@ -239,7 +239,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--packages", type=Path, default=Path("/opt/torch"), help="stays outside")
     parser.add_argument("--file", action="append", default=[], metavar="FROM=TO")
     options = parser.parse_args(arguments)
-    files = {to: Path(source) for source, _sign, to in (each.partition("=") for each in options.file)}
+    pairs = (each.partition("=") for each in options.file)
+    files = {to: Path(source) for source, _sign, to in pairs}
     size = build(options.out, options.name, options.python, options.packages, files)
     print(f"{options.out}: {options.name}, {size >> 20} MiB")
     return 0
