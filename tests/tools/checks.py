@@ -90,6 +90,15 @@ def integration() -> Iterator[Step]:
         yield on_lab(step, minutes=90 if long else 20)
 
 
+def real_node() -> Iterator[Step]:
+    """Where it is asked for. Its programs are built in it, once; it skips, with a line, where the
+    node cannot be.
+    """
+    if os.environ.get("REALNODE"):
+        others = "--ignore=tests/realnode/cost"
+        yield on_lab(pytest("realnode", "realnode", "tests/realnode", others), minutes=60)
+
+
 def tool(script: str) -> tuple[str, ...]:
     return (PYTHON, str(ROOT / "tests" / "tools" / script))
 
@@ -162,11 +171,7 @@ STEPS = (
     *longest_first(
         on_lab(pytest("differential", "differential", "tests/differential"), minutes=15),
         on_lab(pytest("lab", "lab", "tests/lab/tests"), minutes=15),
-        # Its programs are built in it, once. Skips, with a line, where the node cannot be.
-        on_lab(
-            pytest("realnode", "realnode", "tests/realnode", "--ignore=tests/realnode/cost"),
-            minutes=60,
-        ),
+        *real_node(),
         on_lab(Step("benchmark", "benchmark", BENCHMARK, needs=("tests/benchmark",)), minutes=15),
         *integration(),
         on_lab(pytest("molecule", "molecule", "tests/molecule", *MOLECULE), minutes=20),
