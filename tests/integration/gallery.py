@@ -34,7 +34,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
 )
 from ansible_collections.gpufleet.sharing.tests.integration.modules import Wanted, converge
 
-PATIENCE = 400.0  # a DaemonSet of the lab has been seen to leave a node without a pod for minutes
+PATIENCE = 45.0
 STEADY = 0.7  # seconds that it has to hold, so that no state on the way is taken for the end
 WORK = "work"
 

@@ -30,7 +30,10 @@ import (
 
 const operatorName = "gpu-operator"
 
-var policies = schema.GroupVersionResource{Group: "nvidia.com", Version: "v1", Resource: "clusterpolicies"}
+var (
+	policies        = schema.GroupVersionResource{Group: "nvidia.com", Version: "v1", Resource: "clusterpolicies"}
+	serviceAccounts = corev1.SchemeGroupVersion.WithResource("serviceaccounts")
+)
 
 // operator is the GPU Operator as far as sharing is concerned: labels on nodes, DaemonSets from
 // the ClusterPolicy, and its status.
@@ -242,7 +245,20 @@ func (o *operator) account(ctx context.Context, name, namespace string, owner me
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace,
 		OwnerReferences: []metav1.OwnerReference{owner}}}
 	_, err := o.client.CoreV1().ServiceAccounts(namespace).Create(ctx, account, metav1.CreateOptions{})
-	return ignoreExists(err)
+	return o.own(ctx, serviceAccounts, account, err)
+}
+
+// own takes an object over that could not be created because it is there: where it is of a
+// ClusterPolicy that was deleted, the garbage collector would take it away later.
+func (o *operator) own(ctx context.Context, kind schema.GroupVersionResource, object metav1.Object, created error) error {
+	if !apierrors.IsAlreadyExists(created) {
+		return created
+	}
+	owners := map[string]any{"ownerReferences": object.GetOwnerReferences()}
+	patch, _ := json.Marshal(map[string]any{"metadata": owners})
+	_, err := o.dynamic.Resource(kind).Namespace(object.GetNamespace()).Patch(ctx, object.GetName(),
+		types.MergePatchType, patch, metav1.PatchOptions{})
+	return err
 }
 
 func rolledOut(d *appsv1.DaemonSet) bool {

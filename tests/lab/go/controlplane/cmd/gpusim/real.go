@@ -28,6 +28,12 @@ const (
 	entrypointFile = "entrypoint.sh"
 )
 
+var (
+	clusterRoles        = rbacv1.SchemeGroupVersion.WithResource("clusterroles")
+	clusterRoleBindings = rbacv1.SchemeGroupVersion.WithResource("clusterrolebindings")
+	configMaps          = corev1.SchemeGroupVersion.WithResource("configmaps")
+)
+
 // startPlugin waits for the driver and takes its settings over, as the operator's script does.
 const startPlugin = `#!/bin/sh
 until [ -f ` + validations + `/driver-ready ]; do
@@ -159,13 +165,15 @@ func (o *operator) permit(ctx context.Context, each operand, namespace string, o
 	meta := metav1.ObjectMeta{Name: each.account, OwnerReferences: []metav1.OwnerReference{owner}}
 	role := &rbacv1.ClusterRole{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{
 		{APIGroups: []string{""}, Resources: []string{"nodes"}, Verbs: []string{"get", "list", "watch"}}}}
-	if _, err := o.client.RbacV1().ClusterRoles().Create(ctx, role, metav1.CreateOptions{}); ignoreExists(err) != nil {
+	_, err := o.client.RbacV1().ClusterRoles().Create(ctx, role, metav1.CreateOptions{})
+	if err = o.own(ctx, clusterRoles, role, err); err != nil {
 		return err
 	}
 	binding := &rbacv1.ClusterRoleBinding{ObjectMeta: meta,
 		RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: each.account},
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: each.account, Namespace: namespace}}}
-	if _, err := o.client.RbacV1().ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{}); ignoreExists(err) != nil {
+	_, err = o.client.RbacV1().ClusterRoleBindings().Create(ctx, binding, metav1.CreateOptions{})
+	if err = o.own(ctx, clusterRoleBindings, binding, err); err != nil {
 		return err
 	}
 	if each.app != pluginApp {
@@ -173,6 +181,6 @@ func (o *operator) permit(ctx context.Context, each operand, namespace string, o
 	}
 	meta.Name, meta.Namespace = entrypoint, namespace
 	script := &corev1.ConfigMap{ObjectMeta: meta, Data: map[string]string{entrypointFile: startPlugin}}
-	_, err := o.client.CoreV1().ConfigMaps(namespace).Create(ctx, script, metav1.CreateOptions{})
-	return ignoreExists(err)
+	_, err = o.client.CoreV1().ConfigMaps(namespace).Create(ctx, script, metav1.CreateOptions{})
+	return o.own(ctx, configMaps, script, err)
 }
