@@ -26,7 +26,7 @@ def facts() -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "versions": {
-            "collection": _commit(),
+            "collection": commit(),
             "ansible-core": version("ansible-core"),
             "kubernetes.core": _kubernetes_core(),
             "kubernetes (Python)": version("kubernetes"),
@@ -54,9 +54,13 @@ def lines(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def _commit() -> str:
+def commit() -> str:
+    """That of the tree, as git names it; unknown where git does not tell."""
     command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    done = subprocess.run(command, check=False, text=True, capture_output=True)
+    try:
+        done = subprocess.run(command, check=False, text=True, capture_output=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
     return done.stdout.strip() or "unknown"
 
 

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
-_ROOT = _HERE.parents[1]
 _NEEDED = ("yaml", "cryptography")
 _WITHOUT_PACKAGES = ("unpack",)
 
@@ -37,10 +36,10 @@ def main() -> int:
 
 
 def _change_python() -> None:
-    """Go on with the Python that has the packages: that of make venv, else the one unpacked."""
-    from gpunode.paths import unpacked_dir
+    """Go on with the Python that has the packages."""
+    from gpunode.paths import venvs
 
-    for venv in (_ROOT / ".venv", unpacked_dir() / "python"):
+    for venv in venvs():
         python = venv / "bin" / "python"
         if python.exists():
             if Path(sys.prefix).resolve() != venv.resolve():

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from . import build as programs
+from . import command
 from .build import go_check
 from .cluster import down, restart_apiserver, stop_simulator, up
 from .errors import LabError
@@ -21,16 +22,7 @@ from .state import Lab, lab_names, read_lab
 
 
 def run(arguments: list[str]) -> int:
-    options = _parser().parse_args(arguments)
-    try:
-        code: int = options.command(options)
-        return code
-    except LabError as err:
-        print(f"lab: {err}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("lab: interrupted", file=sys.stderr)
-        return 130
+    return command.run(_parser().parse_args(arguments), "lab")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from . import programs
 from .api import Api
-from .errors import LabError
+from .errors import LabError, ProgramFailed
 from .fleet import Fleet
-from .kubeconfig import Server, write_kubeconfig
+from .kubeconfig import API_NAMES, Server, issue
 from .nodes import is_ready, node_object
 from .paths import LAB_DIR
 from .pki import Authority, Pair
@@ -28,7 +28,6 @@ from .state import Lab, create_lab, port_is_free, read_lab, remove_lab
 _PORTS = ["etcd", "etcd-peer", "apiserver"]
 _BOOT_SECONDS = 120.0
 _POLL = 0.03
-_LINES_OF_LOG = 20
 _KUBELET = "v1.37.2"
 _MASTERS = "system:masters"
 #: Certificate -> user and group. Each program has a name of its own, for the audit log.
@@ -47,16 +46,6 @@ omitStages: [RequestReceived, ResponseStarted]
 omitManagedFields: true
 rules: [{level: Metadata}]
 """
-
-
-class ProgramFailed(LabError):
-    """A program of the lab that did not come up, with the end of its log."""
-
-    def __init__(self, lab: Lab, program: str, what: str) -> None:
-        log = lab.log_of(program)
-        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-        tail = "\n".join(f"  {line}" for line in lines[-_LINES_OF_LOG:])
-        super().__init__(f"{program} {what}; the end of its log:\n{tail}")
 
 
 def up(name: str, fleet: Fleet, bin_dir: Path) -> tuple[Lab, bool]:
@@ -172,15 +161,9 @@ class _Boot:
 
     def _files(self) -> Files:
         authority = Authority(self.lab.folder / "pki")
-        names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
-        authority.server("apiserver", names, ["127.0.0.1", "10.202.0.1"])
+        authority.server("apiserver", list(API_NAMES), ["127.0.0.1", "10.202.0.1"])
         server = Server(self.lab.name, self.lab.url, authority.cert)
-        for name, (user, group) in _USERS.items():
-            self.users[name] = authority.client(name, user, group)
-            path = self.lab.folder / f"{name}.kubeconfig"
-            if name == "admin":
-                path = self.lab.kubeconfig
-            write_kubeconfig(path, server, user, self.users[name])
+        self.users = issue(authority, server, _USERS, self.lab.folder)
         (self.lab.folder / "audit-policy.yaml").write_text(AUDIT_POLICY, encoding="utf-8")
         authority.service_account_key()
         return _files_of(self.lab, self.bin_dir)
@@ -229,9 +212,10 @@ def _wait(
     """Until the condition holds; a program that ends meanwhile is the better message."""
     wait_for(lambda: bool(lab.dead) or condition(), _BOOT_SECONDS, poll)
     if lab.dead:
-        raise ProgramFailed(lab, lab.dead[0], "ended")
+        raise ProgramFailed(lab.log_of(lab.dead[0]), lab.dead[0], "ended")
     if not condition():
-        raise ProgramFailed(lab, program, f"{failure} within {_BOOT_SECONDS:.0f} s")
+        late = f"{failure} within {_BOOT_SECONDS:.0f} s"
+        raise ProgramFailed(lab.log_of(program), program, late)
 
 
 def _now() -> str:

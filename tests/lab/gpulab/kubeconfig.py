@@ -1,17 +1,21 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Kubeconfig files: one cluster, one user with a client certificate."""
+"""Users of a cluster, each with a client certificate and a kubeconfig file."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
-from .pki import Pair
+from .pki import Authority, Pair
+
+#: Host names of every API server, in its certificate.
+API_NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,21 @@ class Server:
     ca: Path
 
 
-def write_kubeconfig(path: Path, server: Server, user: str, pair: Pair) -> None:
+def issue(
+    authority: Authority, server: Server, users: Mapping[str, tuple[str, str]], folder: Path
+) -> dict[str, Pair]:
+    """Make the certificate and the kubeconfig of each user, given as certificate -> user and group.
+    That of admin is called kubeconfig, those of others after their certificates.
+    """
+    pairs = {}
+    for name, (user, group) in users.items():
+        pairs[name] = authority.client(name, user, group)
+        path = folder / ("kubeconfig" if name == "admin" else f"{name}.kubeconfig")
+        _write(path, server, user, pairs[name])
+    return pairs
+
+
+def _write(path: Path, server: Server, user: str, pair: Pair) -> None:
     """For the owner's eyes only: the key is in it."""
     document = {
         "apiVersion": "v1",

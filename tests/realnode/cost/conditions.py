@@ -7,11 +7,10 @@ from __future__ import annotations
 import datetime
 import os
 import re
-import subprocess
-from pathlib import Path
 
+from ansible_collections.gpufleet.sharing.tests.benchmark.machine import commit
 from ansible_collections.gpufleet.sharing.tests.realnode.cost.cluster import Cluster
-from ansible_collections.gpufleet.sharing.tests.realnode.cost.measure import ask_driver
+from ansible_collections.gpufleet.sharing.tests.realnode.cost.measure import ask_driver, run_tool
 from ansible_collections.gpufleet.sharing.tests.realnode.cost.schedule import COOL, WARM
 
 STAND_IN = "none: a stand-in without a GPU; no figure means anything"
@@ -55,26 +54,8 @@ def plugin_version(cluster: Cluster) -> str:
 
 
 def first_version(command: list[str], pattern: str) -> str:
-    folders = [os.environ.get("PATH", ""), "/usr/local/cuda/bin"]
-    try:
-        said = subprocess.run(
-            command,
-            check=False,
-            text=True,
-            capture_output=True,
-            timeout=20,
-            env={**os.environ, "PATH": ":".join(folders)},
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired):
+    done = run_tool(command, f"{os.environ.get('PATH', '')}:/usr/local/cuda/bin")
+    if done is None:
         return "none"
-    match = re.search(pattern, said)
+    match = re.search(pattern, done.stdout)
     return match[1] if match else "unknown"
-
-
-def commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        done = subprocess.run(command, check=False, text=True, capture_output=True, timeout=20)
-    except OSError:
-        return "unknown"
-    return done.stdout.strip() or "unknown"

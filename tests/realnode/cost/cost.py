@@ -27,12 +27,11 @@ def enter() -> None:
 
 
 def find_python() -> str:
-    """The Python of make venv, else the one that `realnode unpack` has left, else this one."""
-    sys.path.insert(0, str(ROOT / "tests" / "lab"))
-    from gpulab.paths import cache_dir  # type: ignore[import-not-found]
+    """The Python with the packages, else this one."""
+    sys.path[:0] = [str(ROOT / "tests" / "realnode"), str(ROOT / "tests" / "lab")]
+    from gpunode.paths import venvs  # type: ignore[import-not-found]
 
-    homes = (ROOT / ".venv", cache_dir() / "realnode-unpacked" / "python")
-    found = (home / "bin" / "python" for home in homes)
+    found = (venv / "bin" / "python" for venv in venvs())
     return str(next((python for python in found if python.exists()), sys.executable))
 
 

@@ -163,17 +163,23 @@ def process_memory() -> tuple[float, ...]:
 
 def ask_driver(*words: str) -> str:
     """What nvidia-smi says, as values without heads and units; empty where there is none."""
-    folders = ["/usr/local/nvidia/bin", os.environ.get("PATH", "")]
     command = ["nvidia-smi", *words, "--format=csv,noheader,nounits"]
+    done = run_tool(command, f"/usr/local/nvidia/bin:{os.environ.get('PATH', '')}")
+    return done.stdout.strip() if done and done.returncode == 0 else ""
+
+
+def run_tool(command: list[str], path: str) -> subprocess.CompletedProcess[str] | None:
+    """Run a program of the machine, looked for in the folders of a path. None: there is none, or it
+    does not end.
+    """
     try:
-        done = subprocess.run(
+        return subprocess.run(
             command,
             check=False,
             text=True,
             capture_output=True,
             timeout=20,
-            env={**os.environ, "PATH": ":".join(folders)},
+            env={**os.environ, "PATH": path},
         )
     except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+        return None

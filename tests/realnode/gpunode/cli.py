@@ -12,6 +12,7 @@ import sys
 import time
 from pathlib import Path
 
+from gpulab import command
 from gpulab.errors import LabError
 from gpulab.paths import CHART_DIR
 
@@ -25,16 +26,8 @@ MISSING = 2
 
 
 def run(arguments: list[str]) -> int:
-    options = _parser().parse_args(arguments)
-    try:
-        code: int = options.command(options)
-        return code
-    except (LabError, subprocess.CalledProcessError) as err:
-        print(f"realnode: {err}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("realnode: interrupted", file=sys.stderr)
-        return 130
+    wrong = (LabError, subprocess.CalledProcessError)
+    return command.run(_parser().parse_args(arguments), "realnode", wrong)
 
 
 def _parser() -> argparse.ArgumentParser:

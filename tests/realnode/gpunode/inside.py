@@ -21,7 +21,7 @@ from types import FrameType
 import yaml
 from gpulab import programs
 from gpulab.api import Api
-from gpulab.errors import LabError
+from gpulab.errors import LabError, ProgramFailed
 from gpulab.process import Process, end, start, wait_for
 
 from . import driver, keys, operator, settings, spaces
@@ -34,7 +34,6 @@ from .shell import call
 READY, FAILED = "ready", "failed"
 IMAGE = "image.tar"
 _SECONDS = 120.0
-_LINES_OF_LOG = 20
 _LOOK = 0.5
 
 
@@ -168,16 +167,9 @@ class _Node:
         wait_for(over, _SECONDS, poll=0.05)
         ended = [process.name for process in self.processes if not process.alive]
         if ended:
-            raise LabError(_with_log(ended[0], "ended"))
+            raise ProgramFailed(log_of(ended[0]), ended[0], "ended")
         if not condition():
-            raise LabError(_with_log(program, f"{failure} within {_SECONDS:.0f} s"))
+            raise ProgramFailed(log_of(program), program, f"{failure} within {_SECONDS:.0f} s")
 
     def _say(self, what: str) -> None:
         print(f"{time.monotonic() - self.since:6.1f} s  {what}", file=sys.stderr, flush=True)
-
-
-def _with_log(program: str, what: str) -> str:
-    log = log_of(program)
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    tail = "\n".join(f"  {line}" for line in lines[-_LINES_OF_LOG:])
-    return f"{program} {what}; the end of its log:\n{tail}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gpulab.cluster import AUDIT_POLICY
-from gpulab.kubeconfig import Server, write_kubeconfig
+from gpulab.kubeconfig import API_NAMES, Server, issue
 from gpulab.pki import Authority, Pair
 from gpulab.programs import Files
 
@@ -17,7 +17,6 @@ from .settings import NODE, PORTS
 from .spaces import NODE_ADDRESS, SERVICE_ADDRESS
 
 _MASTERS = "system:masters"
-_NAMES = ("localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 #: Certificate -> user and group. Each has a name of its own, for the audit log.
 _USERS: Mapping[str, tuple[str, str]] = {
     "admin": ("lab-admin", _MASTERS),
@@ -35,12 +34,9 @@ def create(folder: Path, bin_dir: Path) -> Files:
     """Write them into the folder and return what the control plane needs to know."""
     authority = Authority(folder / "pki")
     addresses = ["127.0.0.1", SERVICE_ADDRESS, NODE_ADDRESS]
-    authority.server("apiserver", list(_NAMES), addresses)
+    authority.server("apiserver", list(API_NAMES), addresses)
     server = Server("realnode", f"https://127.0.0.1:{PORTS['apiserver']}", authority.cert)
-    for name, (user, group) in _USERS.items():
-        pair = authority.client(name, user, group)
-        path = folder / ("kubeconfig" if name == "admin" else f"{name}.kubeconfig")
-        write_kubeconfig(path, server, user, pair)
+    issue(authority, server, _USERS, folder)
     authority.server("kubelet-server", [NODE], [NODE_ADDRESS])
     authority.service_account_key()
     (folder / "audit-policy.yaml").write_text(AUDIT_POLICY, encoding="utf-8")

@@ -23,3 +23,8 @@ def state_dir() -> Path:
 def unpacked_dir() -> Path:
     """What `realnode unpack` has put in place: programs in bin, Python's packages in python."""
     return cache_dir() / "realnode-unpacked"
+
+
+def venvs() -> tuple[Path, Path]:
+    """Where the Python with the packages is: that of make venv, else the one unpacked."""
+    return ROOT / ".venv", unpacked_dir() / "python"
