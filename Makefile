@@ -38,8 +38,8 @@ test: venv ## every check and test there is; the last line counts them
 
 test-all: export FAULTS := all
 test-all: export KILLS := 25
-test-all: export REALNODE := 1
-test-all: venv ## make test with every fault, 25 kills and the real node: an hour more
+test-all: export REALNODE := must
+test-all: venv ## make test with every fault, 25 kills and no excuse for the real node: an hour more
 	@$(CHECKS)
 
 lint: venv ## ruff, mypy, yamllint, ansible-lint, reuse, changelog, docs, importer
@@ -60,7 +60,7 @@ integration: venv ## tests of modules, roles and playbooks on labs
 molecule: venv ## the molecule scenarios, on a lab
 	@$(CHECKS) molecule
 
-realnode: export REALNODE := 1
+realnode: export REALNODE := must
 realnode: venv ## the collection on a real kubelet and NVIDIA's plugin, with a stand-in for GPUs (root)
 	@$(CHECKS) realnode
 

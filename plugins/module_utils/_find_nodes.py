@@ -191,7 +191,8 @@ def _unhealthy(chain: Chain, view: NodeView) -> dict[str, str] | None:
     fewer = lost > 0 and expected == view.capacity.get(resource, 0)
     if not (chain.serves and fewer and likely):
         return None
-    return {"lost": str(lost), "actual": str(verdict.actual), "expected": str(expected)}
+    slots = "one slot" if lost == 1 else f"{lost} slots"
+    return {"lost": slots, "actual": str(verdict.actual), "expected": str(expected)}
 
 
 def _hami(scene: Scene) -> Iterator[Hit]:
@@ -392,12 +393,14 @@ KINDS = (
         code="GS033",
         severity=Severity.ERROR,
         title="GPUs are unhealthy",
-        cause="{lost} slots unhealthy",
+        cause="{lost} unhealthy",
         seen="{node}: {actual} of {expected} slots are left; capacity has all of them.",
         why="The plugin takes slots of a GPU with a hardware error away, v0.19.3 a single one for a"
-        " whole GPU: its other slots go on being given to pods, which fail.",
+        " whole GPU: its other slots go on being given to pods, which fail. It does not see that a"
+        " GPU is well again, and gives the slot back when it starts anew or changes its profile,"
+        " whether the GPU is well or not.",
         fix="See the plugin's log and dmesg of the node for Xid errors; reset the GPU or reboot the"
-        " node: kubectl drain {node} first.",
+        " node: kubectl drain {node} first; then delete the plugin's pod there.",
         find=each(_unhealthy),
         follows=("GS018", "GS024", "GS039", "GS031", "GS032", "GS041"),
         reads=(PODS,),

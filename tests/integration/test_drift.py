@@ -76,7 +76,7 @@ def test_each_kind_is_told_where_it_is(lab: Lab, inventory: Path) -> None:
     lab.kubectl("label", "node", "dev-gpu-02", f"{LABEL}=default", "--overwrite")
     patch_key(lab, "no-sharing", config_map(lab)["default"])
     lab.kubectl("annotate", "node", "prod-gpu-01", f"{UNHEALTHY}=1")
-    off = slots | {"dev-gpu-02": "4", "prod-gpu-01": "4"}
+    off = slots | {"dev-gpu-02": "4", "prod-gpu-01": "7"}
     lab.wait_for(lambda: lab.allocatable() == off)
     found = drift(lab, inventory)
     assert found.places == {

@@ -184,7 +184,7 @@ def test_check_mode_writes_nothing_and_says_what_would_be_done(lab: Lab) -> None
 def test_node_that_lies_fails(lab: Lab) -> None:
     """It advertises fewer slots than promised, or more; or has loaded another file."""
     lab.kubectl("annotate", "node", "four-gpu-01", "lab.gpufleet.sharing/unhealthy=1")
-    lab.wait_for(lambda: lab.allocatable()["four-gpu-01"] == "6")
+    lab.wait_for(lambda: lab.allocatable()["four-gpu-01"] == "7")
     wrong = PROFILES | {
         "default": {"replicas": 6},
         "eight": {"replicas": 4},
@@ -199,7 +199,7 @@ def test_node_that_lies_fails(lab: Lab) -> None:
     more = "one pod more got a slot, though none should be left"
     assert failing["one-gpu-01"] == f"{more}: {GPU} is 8, expected 4"
     assert "a request of two slots was admitted, and profile lax" in failing["two-gpu-03"]
-    assert "only 6 of 8 pods ran" in failing["four-gpu-01"]  # an unhealthy GPU
+    assert "only 7 of 8 pods ran" in failing["four-gpu-01"]  # an unhealthy GPU
     assert rows(result)["two-gpu-02"]["result"] == "passed"
     assert remains(lab) == []
 

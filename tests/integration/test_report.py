@@ -155,7 +155,7 @@ def test_node_that_differs_and_how_busy_nodes_are(
 ) -> None:
     page = tmp_path / "gpus.html"
     lab.kubectl("annotate", "node", "prod-gpu-01", "lab.gpufleet.sharing/unhealthy=1")
-    lab.wait_for(lambda: lab.allocatable()["prod-gpu-01"] == "4")
+    lab.wait_for(lambda: lab.allocatable()["prod-gpu-01"] == "7")
     lab.apply(*ACCOUNT)
     usage = {"dev-gpu-01": {"gpu_utilisation": 97.5}}
     run = report(

@@ -34,6 +34,7 @@ NODES = ["prod-gpu-01", "prod-gpu-02"]
 SLOTS = {"dev-gpu-01": "4", "dev-gpu-02": "4", "prod-gpu-01": "8", "prod-gpu-02": "8"} | {
     "train-gpu-01": "16"
 }
+DEPLOY = "nvidia.com/gpu.deploy.device-plugin"
 FILE = "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}"
 
 
@@ -108,9 +109,9 @@ def test_sampler_sees_short_darkness_and_what_pods_go_through(lab: Lab) -> None:
 def test_sampler_goes_on_after_a_restart_of_the_server(lab: Lab) -> None:
     with Sampler(lab) as sampler:
         lab.restart_apiserver()
-        lab.kubectl("annotate", "node", NODES[0], "lab.gpufleet.sharing/unhealthy=2")
+        lab.kubectl("label", "node", NODES[0], f"{DEPLOY}=false", "--overwrite")
         lab.wait_for(lambda: NODES[0] in sampler.ever_dark)
-        lab.kubectl("annotate", "node", NODES[0], "lab.gpufleet.sharing/unhealthy-")
+        lab.kubectl("label", "node", NODES[0], f"{DEPLOY}=true", "--overwrite")
         lab.wait_for(lambda: lab.allocatable() == SLOTS)
     assert sampler.gaps >= 2
     assert sampler.changed == {NODES[0]}

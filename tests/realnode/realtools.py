@@ -36,7 +36,7 @@ GPU, SHARED = "nvidia.com/gpu", "nvidia.com/gpu.shared"
 #: The operator is somebody else's; the rest is for a kubelet that publishes every 10 s.
 SETTINGS = {
     "gpu_operator_manage": "existing",
-    "gpu_nodes_stable": int(os.environ.get("REALNODE_STABLE", "20")),
+    "gpu_nodes_stable": int(os.environ.get("REALNODE_STABLE", "12")),
     "gpu_nodes_timeout": 300,
     "gpu_operator_timeout": 300,
 }
@@ -184,6 +184,9 @@ def booted() -> Iterator[Node]:
     up = subprocess.run([REALNODE, "up", *kind], check=False, text=True, capture_output=True)
     if up.returncode == _NOT_HERE:
         raise NotHere(up.stderr.strip())
+    if up.returncode != 0 and os.environ.get("REALNODE") != "must":
+        last = (up.stderr.strip() or up.stdout.strip() or "no word").splitlines()[-1]
+        raise NotHere(f"the node does not boot here ({last}); make realnode tells more")
     assert up.returncode == 0, up.stdout + up.stderr
     outside = os.open("/proc/self/ns/net", os.O_RDONLY)
     try:

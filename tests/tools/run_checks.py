@@ -131,6 +131,15 @@ def count_tests(report: Path) -> Counts:
     return total
 
 
+def why_skipped(report: Path) -> list[str]:
+    """The reasons of the tests that were skipped, each once."""
+    try:
+        skips = ElementTree.parse(report).getroot().iter("skipped")
+    except (OSError, ElementTree.ParseError):
+        return []
+    return sorted({skipped.get("message", "") for skipped in skips})
+
+
 def judge(step: Step, status: int, report: Path) -> Counts:
     """Return what the step counts for; a pytest that fails without a failed test is a failure."""
     if not step.junit:
@@ -179,6 +188,8 @@ def conclude(job: Job) -> Result:
     note = f"stopped after {job.step.minutes} minutes" if job.late else ""
     if not counts.failed:
         print(f"  ok       {name}  {job.seconds:.0f} s", flush=True)
+        for reason in why_skipped(LOGS / f"{name}.xml") if job.step.junit else []:
+            print(f"           | skipped: {reason}", flush=True)
         return Result(job.step, "ok", counts, job.seconds)
     log = LOGS / f"{name}.log"
     print(f"  FAILED   {name}  {job.seconds:.0f} s  {note} {log.relative_to(ROOT)}", flush=True)

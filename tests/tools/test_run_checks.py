@@ -20,6 +20,7 @@ from run_checks import (
     judge,
     next_step,
     select,
+    why_skipped,
     with_before,
 )
 
@@ -74,6 +75,15 @@ def test_count_tests(tmp_path: Path) -> None:
     report.write_text("<testsuites>")
     assert count_tests(report) == Counts()
     assert count_tests(tmp_path / "absent.xml") == Counts()
+
+
+def test_why_skipped(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    case = '<testcase><skipped type="pytest.skip" message="{}">f.py:1</skipped></testcase>'
+    cases = [case.format(reason) for reason in ("no gcc", "no root", "no gcc")]
+    report.write_text(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>")
+    assert why_skipped(report) == ["no gcc", "no root"]
+    assert why_skipped(tmp_path / "absent.xml") == []
 
 
 def test_judge_pytest_that_collects_nothing_or_dies_is_a_failure(tmp_path: Path) -> None:

@@ -16,9 +16,10 @@ from . import command
 from .build import go_check
 from .cluster import down, restart_apiserver, stop_simulator, up
 from .errors import LabError
-from .fleet import SETTINGS, load_fleet
+from .fleet import load_fleet
 from .paths import CHART_DIR, DEFAULT_FLEET
 from .state import Lab, lab_names, read_lab
+from .timing import SETTINGS, TIMINGS
 
 
 def run(arguments: list[str]) -> int:
@@ -35,6 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     boot = commands.add_parser("up", help="boot a lab")
     _name(boot)
     boot.add_argument("--fleet", type=Path, default=DEFAULT_FLEET, metavar="FILE")
+    boot.add_argument(
+        "--timing", choices=list(TIMINGS), help="delays: short, or as seen on real nodes"
+    )
     boot.add_argument(
         "--set",
         action="append",
@@ -79,7 +83,7 @@ def _build(_options: argparse.Namespace) -> int:
 
 
 def _up(options: argparse.Namespace) -> int:
-    fleet = load_fleet(options.fleet, _overrides(options.set))
+    fleet = load_fleet(options.fleet, _overrides(options.set), options.timing)
     bin_dir = programs.bin_dir() or programs.build()
     started = time.monotonic()
     lab, booted = up(options.name, fleet, bin_dir)

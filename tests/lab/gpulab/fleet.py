@@ -16,20 +16,7 @@ import yaml
 from .errors import LabError
 from .mig import Mig, read_mig
 from .padding import LARGEST, SMALLEST
-
-#: Setting -> default. Durations as the simulator (Go) writes them.
-SETTINGS: Mapping[str, str] = {
-    "label_lag": "300ms",  # GFD labels follow allocatable by this much
-    "file_propagation": "2s",  # kubelet: an edited ConfigMap reaches the mounted files
-    "restart": "300ms",  # pod seen on the node -> its containers start
-    "publish": "200ms",  # plugin has loaded a file -> node status shows it
-    "switch_delay": "300ms",  # default profile loaded -> the side-car reads the label
-    "crash_backoff": "1s",  # pause before a crashed container is started again
-    "status_lag": "500ms",  # ClusterPolicy stays "ready" this long after a change
-    "label_expiry": "3s",  # DaemonSet of GFD gone -> its labels go
-    "mps_retry": "1s",  # plugin finds no MPS daemon -> it tries again
-    "mig_apply": "1s",  # mig-manager has stopped its clients -> the layout is changed
-}
+from .timing import SETTINGS, check_setting, timing_named
 
 _GROUP_KEYS = {
     *("nodes", "gpus", "product", "memory", "mig", "labels", "taints", "prefix", "start"),
@@ -37,7 +24,6 @@ _GROUP_KEYS = {
 }
 _EFFECTS = {"NoSchedule", "PreferNoSchedule", "NoExecute"}
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-_DURATION = re.compile(r"(\d+(\.\d+)?(ms|s|m|h))+")
 _SIZE = re.compile(r"(\d+(\.\d+)?)KB")
 #: The node for operator pods; every fleet has exactly this one beside its groups.
 CPU_NODE = "cpu-01"
@@ -138,29 +124,36 @@ def _mig(node: Node) -> list[str]:
     return [node.mig.annotation] if node.mig else []
 
 
-def load_fleet(path: Path, overrides: Mapping[str, str]) -> Fleet:
-    """Read a fleet file; `overrides` are `--set` settings. Raises LabError."""
+def load_fleet(path: Path, overrides: Mapping[str, str], timing: str | None = None) -> Fleet:
+    """Read a fleet file; `overrides` are `--set` settings. A timing that is named here, and not in
+    the file, counts more than the settings of the file. Raises LabError.
+    """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as err:
         raise LabError(f"cannot read the fleet file {path}: {err.strerror}") from err
     except yaml.YAMLError as err:
         raise LabError(f"{path} is not YAML: {' '.join(str(err).split())}") from err
-    return parse_fleet(data, overrides, str(path))
+    return parse_fleet(data, overrides, str(path), timing)
 
 
-def parse_fleet(data: object, overrides: Mapping[str, str], where: str) -> Fleet:
+def parse_fleet(
+    data: object, overrides: Mapping[str, str], where: str, timing: str | None = None
+) -> Fleet:
     """Check the content of a fleet file. Raises LabError naming group, key and value."""
     top = _mapping(data, where)
-    _known(top, {"groups", "settings", "fairness"}, where)
+    _known(top, {"groups", "settings", "timing", "fairness"}, where)
     groups = _mapping(top.get("groups"), f"{where}: groups")
     if not groups:
         raise LabError(f"{where}: groups is empty; name at least one group of nodes")
+    base = timing_named(top.get("timing", "fast"), f"{where}: timing")
     settings = _settings(_mapping(top.get("settings") or {}, f"{where}: settings"), where)
+    if timing is not None:
+        settings.update(timing_named(timing, "--timing"))
     settings.update(_settings(overrides, "--set"))
     fleet = Fleet(
         tuple(_group(str(name), body, f"{where}: groups.{name}") for name, body in groups.items()),
-        {**SETTINGS, **settings},
+        {**base, **settings},
         _boolean(top, "fairness", where),
     )
     _unique(fleet, where)
@@ -210,8 +203,7 @@ def _size(raw: object, where: str) -> int:
 def _settings(raw: Mapping[str, object], where: str) -> dict[str, str]:
     _known(raw, set(SETTINGS), f"{where}: settings")
     for key, value in raw.items():
-        if not isinstance(value, str) or not _DURATION.fullmatch(value):
-            raise LabError(f"{where}: {key} must be a duration like 300ms or 2s, not {value!r}")
+        check_setting(key, value, where)
     return {key: str(value) for key, value in raw.items()}
 
 

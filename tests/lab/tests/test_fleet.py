@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from gpulab.errors import LabError
-from gpulab.fleet import CPU_NODE, SETTINGS, Taint, load_fleet, parse_fleet
+from gpulab.fleet import CPU_NODE, Taint, load_fleet, parse_fleet
 from gpulab.mig import Mig
 from gpulab.nodes import node_object
 from gpulab.padding import served_size
+from gpulab.timing import MEASURED, SETTINGS
 
 FLEETS = Path(__file__).resolve().parents[1] / "fleets"
 
@@ -51,6 +52,37 @@ def test_settings_are_overridden() -> None:
     data = {"groups": {"a": {"nodes": 1}}, "settings": {"publish": "1s", "restart": "2s"}}
     fleet = parse_fleet(data, {"publish": "10ms"}, "f")
     assert (fleet.settings["publish"], fleet.settings["restart"]) == ("10ms", "2s")
+
+
+def test_timings() -> None:
+    data = {"groups": {"a": {"nodes": 1}}, "timing": "measured", "settings": {"restart": "2s"}}
+    assert parse_fleet(data, {}, "f").settings == {**MEASURED, "restart": "2s"}
+    assert parse_fleet(data, {"refresh": "1s..2s"}, "f", "fast").settings == {
+        **SETTINGS,
+        "refresh": "1s..2s",
+    }
+    assert set(MEASURED) == set(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"timing": "real"}, "f: timing must be one of fast, measured, not 'real'"),
+        ({"timing": ["fast"]}, "f: timing must be one of fast, measured, not ['fast']"),
+        (
+            {"settings": {"forget": "1s..2s"}},
+            "f: forget must be a duration like 300ms or 2s, not '1s..2s'",
+        ),
+        (
+            {"settings": {"restart": "1s.."}},
+            "f: restart must be a duration like 300ms, 2s or 1s..3s, not '1s..'",
+        ),
+    ],
+)
+def test_timings_that_are_none(body: dict[str, object], problem: str) -> None:
+    with pytest.raises(LabError) as error:
+        parse_fleet({"groups": {"a": {"nodes": 1}}, **body}, {}, "f")
+    assert str(error.value) == problem
 
 
 def test_group_values() -> None:

@@ -167,10 +167,14 @@ def test_operands_label_removes_every_operand_and_removing_it_restores_them(clie
     client.settle(NODE, 8)
 
 
-def test_unhealthy_devices_lower_allocatable_not_capacity(client: Client) -> None:
+def test_unhealthy_gpu_costs_one_slot_until_the_plugin_starts_again(client: Client) -> None:
     client.annotate(NODE, "lab.gpufleet.sharing/unhealthy", "1")
-    client.settle(NODE, 4)
+    client.settle(NODE, 7)
     assert client.capacity(NODE) == 8
+    client.restart(NODE)
+    client.settle(NODE, 8)
+    client.annotate(NODE, "lab.gpufleet.sharing/unhealthy", "2")
+    client.settle(NODE, 7)
     client.annotate(NODE, "lab.gpufleet.sharing/unhealthy", None)
     client.settle(NODE, 8)
 

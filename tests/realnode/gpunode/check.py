@@ -27,6 +27,7 @@ def run(*, gpu: bool, stable: int) -> int:
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build" / "collections"),
         "REALNODE_GPU": "1" if gpu else "",
         "REALNODE_STABLE": str(stable),
+        "REALNODE": "must",
     }
     command = [
         sys.executable,

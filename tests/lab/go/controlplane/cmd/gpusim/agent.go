@@ -24,7 +24,9 @@ type container struct {
 	startedAt, endedAt time.Time
 	restarts           int
 	failure            string    // why it ended last; it stays known after a restart
-	retryAt            time.Time // while it waits in back-off
+	retryAt            time.Time // while it waits to be started again
+	backoff            time.Duration
+	backingOff         bool // it waits longer than a first crash makes it
 }
 
 func (c *container) due(now time.Time) bool { return !c.running && !now.Before(c.retryAt) }
@@ -36,17 +38,26 @@ func (c *container) start(now time.Time) {
 	c.running, c.startedAt, c.retryAt = true, now, time.Time{}
 }
 
-func (c *container) crash(now time.Time, backoff time.Duration, why error) {
-	c.running, c.endedAt, c.failure, c.retryAt = false, now, why.Error(), now.Add(backoff)
+// crash ends a container, and the kubelet starts it again: at once the first time, then after a pause
+// that doubles up to a limit. One that has run for twice that limit starts from the beginning.
+func (c *container) crash(now time.Time, s settings, why error) {
+	c.running, c.endedAt, c.failure = false, now, why.Error()
+	c.backingOff = c.backoff > 0 && now.Sub(c.startedAt) <= 2*s.crashBackoffMax
+	if !c.backingOff {
+		c.retryAt, c.backoff = now.Add(s.restart.take()), s.crashBackoff
+		return
+	}
+	c.retryAt, c.backoff = now.Add(c.backoff), min(2*c.backoff, max(s.crashBackoff, s.crashBackoffMax))
 }
 
-// loaded is the file that a main container works with, and how MIG had cut the GPUs by then.
+// loaded is the file that a main container works with, and what its GPUs were like by then.
 type loaded struct {
-	key    string
-	sha256 string
-	since  time.Time
-	config parsed
-	mig    []layout
+	key       string
+	sha256    string
+	since     time.Time
+	config    parsed
+	mig       []layout
+	unhealthy int // errors of before do not count: who starts finds every GPU healthy
 }
 
 // world is what an agent can look at.
@@ -79,7 +90,9 @@ type agent struct {
 	mountFailed bool
 	reported    bool // the event about it has been written
 	mounted     bool
-	refreshed   time.Time // last moment at which the kubelet brought the files up to date
+	propagation time.Duration // edited files reach it so much later, when nothing else happens to it
+	refreshed   time.Time     // last moment at which the kubelet brought the files up to date
+	refreshAt   time.Time     // and the next, when something has made it look
 
 	init, main, side container
 	initDone         bool
@@ -92,8 +105,9 @@ type agent struct {
 	again            time.Time // then it reads its file again
 }
 
-func newAgent(pod *corev1.Pod, now time.Time, restart time.Duration) *agent {
-	a := &agent{uid: pod.UID, name: pod.Name, annotations: pod.Annotations, startAt: now.Add(restart)}
+func newAgent(pod *corev1.Pod, now time.Time, s settings) *agent {
+	a := &agent{uid: pod.UID, name: pod.Name, annotations: pod.Annotations, startAt: now.Add(s.restart.take()),
+		propagation: s.filePropagation.take()}
 	for _, c := range pod.Spec.Containers {
 		if c.Name == sidecarName {
 			a.managed, a.defaultKey, a.deaf = true, envOf(c, "DEFAULT_CONFIG"), missesRemoval(c.Image)
@@ -131,16 +145,25 @@ func envOf(c corev1.Container, name string) string {
 }
 
 // annotate notes the annotations of the pod; a change makes the kubelet refresh its files.
-func (a *agent) annotate(annotations map[string]string, now time.Time) {
+func (a *agent) annotate(annotations map[string]string, now time.Time, s settings) {
 	if !maps.Equal(a.annotations, annotations) {
-		a.annotations, a.refreshed = annotations, now
+		a.annotations, a.refreshAt = annotations, now.Add(s.refresh.take())
 	}
+}
+
+// crash is the end of a container, which makes the kubelet refresh the pod's files as well.
+func (a *agent) crash(c *container, now time.Time, w world, why error) {
+	c.crash(now, w.settings, why)
+	a.refreshAt = now.Add(w.refresh.take())
 }
 
 // step does everything that is due.
 func (a *agent) step(now time.Time, w world) {
 	if !a.mounted && !a.mount(now, w) {
 		return
+	}
+	if !a.refreshAt.IsZero() && !now.Before(a.refreshAt) {
+		a.refreshed, a.refreshAt = a.refreshAt, time.Time{}
 	}
 	if a.managed && !a.initDone {
 		if !a.init.due(now) {
@@ -158,12 +181,15 @@ func (a *agent) step(now time.Time, w world) {
 	if a.main.running && a.outdated(now, w) {
 		a.load(now, w)
 	}
+	if a.loaded != nil {
+		a.loaded.unhealthy = min(a.loaded.unhealthy, w.hardware.unhealthy)
+	}
 	if !a.managed {
 		return
 	}
 	if a.side.due(now) {
 		a.side.start(now)
-		a.heard, a.labelAt, a.settled = "", now.Add(w.switchDelay), false
+		a.heard, a.labelAt, a.settled = "", now.Add(w.switchDelay.take()), false
 		a.choose("", now, w)
 	}
 	if a.side.running && !now.Before(a.labelAt) {
@@ -183,9 +209,10 @@ func (a *agent) next(w world) time.Time {
 	case !a.mounted:
 		return a.startAt
 	case a.managed && !a.initDone:
-		return a.init.retryAt
+		return earliest(a.init.retryAt, a.refreshAt)
 	}
 	soonest := earliest(earliest(a.main.retryAt, a.side.retryAt), a.again)
+	soonest = earliest(soonest, a.refreshAt)
 	if a.side.running && !a.settled {
 		soonest = earliest(soonest, a.labelAt)
 	}
@@ -201,7 +228,7 @@ func (a *agent) mount(now time.Time, w world) bool {
 		return false
 	}
 	if a.mountFailed { // the ConfigMap has come: the kubelet mounts it and starts the pod
-		a.mountFailed, a.startAt = false, now.Add(w.restart)
+		a.mountFailed, a.startAt = false, now.Add(w.restart.take())
 		return false
 	}
 	a.mounted, a.refreshed = true, now
@@ -212,7 +239,7 @@ func (a *agent) runInit(now time.Time, w world) {
 	a.init.start(now)
 	key, err := a.resolve("", a.files(now, w))
 	if err != nil {
-		a.init.crash(now, w.crashBackoff, err)
+		a.crash(&a.init, now, w, err)
 		return
 	}
 	a.init.running, a.init.endedAt = false, now
@@ -220,7 +247,7 @@ func (a *agent) runInit(now time.Time, w world) {
 }
 
 func (a *agent) files(now time.Time, w world) map[string]string {
-	return w.history.mounted(a.configMap, a.refreshed, now)
+	return w.history.mounted(a.configMap, a.refreshed, now.Add(-a.propagation))
 }
 
 // resolve is the key for a label value, out of the files that are mounted.
@@ -255,7 +282,7 @@ func (a *agent) choose(label string, now time.Time, w world) {
 		}
 	}
 	if err != nil {
-		a.side.crash(now, w.crashBackoff, err)
+		a.crash(&a.side, now, w, err)
 		return
 	}
 	a.load(now, w)
@@ -269,12 +296,12 @@ func (a *agent) load(now time.Time, w world) {
 		content, there = a.files(now, w)[a.link]
 	}
 	if !there {
-		a.main.crash(now, w.crashBackoff, fmt.Errorf("error opening config file: %s: no such file", a.link))
+		a.crash(&a.main, now, w, fmt.Errorf("error opening config file: %s: no such file", a.link))
 		return
 	}
 	config := w.parser.parse(content, a.env)
 	if !config.OK {
-		a.main.crash(now, w.crashBackoff, errors.New(config.Error))
+		a.crash(&a.main, now, w, errors.New(config.Error))
 		return
 	}
 	err := checkNode(a.env.starts, config, w.hardware)
@@ -282,12 +309,13 @@ func (a *agent) load(now time.Time, w world) {
 		err = checkInjected(a.env.starts, config, content, w.hardware.refuse)
 	}
 	if err != nil {
-		a.main.crash(now, w.crashBackoff, err)
+		a.crash(&a.main, now, w, err)
 		return
 	}
-	a.loaded = &loaded{a.link, fmt.Sprintf("%x", sha256.Sum256([]byte(content))), now, config, w.hardware.mig}
+	a.loaded = &loaded{a.link, fmt.Sprintf("%x", sha256.Sum256([]byte(content))), now, config, w.hardware.mig,
+		w.hardware.unhealthy}
 	if a.idle = a.waitsFor(config, w); a.idle != "" {
-		a.again = now.Add(w.mpsRetry)
+		a.again = now.Add(w.mpsRetry.take())
 	}
 }
 
@@ -312,6 +340,15 @@ func (a *agent) outdated(now time.Time, w world) bool {
 		return true
 	}
 	return a.loaded != nil && !reflect.DeepEqual(a.loaded.mig, w.hardware.mig)
+}
+
+// serves is what the plugin offers, an error of a GPU since its start having cost a slot.
+func (a *agent) serves(h hardware) map[string]slots {
+	if a == nil || a.loaded == nil || a.idle != "" {
+		return nil
+	}
+	h.unhealthy = max(h.unhealthy-a.loaded.unhealthy, 0)
+	return advertised(a.loaded.config, h)
 }
 
 // ready: every container runs.

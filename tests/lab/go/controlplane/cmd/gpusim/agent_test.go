@@ -30,8 +30,9 @@ func newStage(t *testing.T, defaultKey string, files map[string]string) *stage {
 	t.Helper()
 	s := &stage{T: t, now: time.Unix(1000, 0)}
 	s.world = world{
-		settings: settings{filePropagation: 2 * time.Second, restart: 300 * time.Millisecond,
-			switchDelay: 300 * time.Millisecond, crashBackoff: time.Second, mpsRetry: 30 * time.Second},
+		settings: settings{filePropagation: exactly(2 * time.Second), restart: exactly(300 * time.Millisecond),
+			refresh: exactly(100 * time.Millisecond), switchDelay: exactly(300 * time.Millisecond),
+			crashBackoff: time.Second, crashBackoffMax: time.Second, mpsRetry: exactly(30 * time.Second)},
 		hardware: hardware{gpus: 1, product: "NVIDIA-A10"},
 		history:  newHistory(2 * time.Second), parser: newParser(),
 	}
@@ -49,7 +50,7 @@ func (s *stage) pod(defaultKey string) {
 	}{"profiles", defaultKey}
 	set := daemonSet(operands()[0], policy, "gpu-operator", metav1.OwnerReference{})
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "gpu-operator"}, Spec: set.Spec.Template.Spec}
-	s.agent = newAgent(pod, s.now, s.restart)
+	s.agent = newAgent(pod, s.now, s.settings)
 }
 
 func (s *stage) edit(files map[string]string) { s.history.record(configMap, files, s.now) }
@@ -58,7 +59,7 @@ func (s *stage) edit(files map[string]string) { s.history.record(configMap, file
 func (s *stage) pass(d time.Duration) {
 	end := s.now.Add(d)
 	s.step(s.now, s.world)
-	for {
+	for range 10_000 {
 		at := s.next(s.world)
 		if at.IsZero() || at.After(end) {
 			break
@@ -127,7 +128,8 @@ func TestEditedFilesArriveLateUnlessAnnotated(t *testing.T) {
 		s.edit(map[string]string{"default": slicing(4), "dev": slicing(9)})
 		s.pass(time.Second)
 		if annotated {
-			s.annotate(map[string]string{"touched": "now"}, s.now)
+			s.annotate(map[string]string{"touched": "now"}, s.now, s.settings)
+			s.pass(100 * time.Millisecond)
 		}
 		s.label = "dev"
 		s.pass(0)
@@ -255,7 +257,7 @@ func TestNoDefaultMeansNoSharing(t *testing.T) {
 func TestWithoutConfigManagerLabelsDoNothing(t *testing.T) {
 	s := newStage(t, "", map[string]string{"dev": slicing(8)})
 	set := daemonSet(operands()[0], policySpec{}, "gpu-operator", metav1.OwnerReference{})
-	s.agent = newAgent(&corev1.Pod{Spec: set.Spec.Template.Spec}, s.now, s.restart)
+	s.agent = newAgent(&corev1.Pod{Spec: set.Spec.Template.Spec}, s.now, s.settings)
 	s.label = "dev"
 	s.pass(time.Second)
 	s.expect("no config-manager", 1, true)

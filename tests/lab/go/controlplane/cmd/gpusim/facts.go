@@ -56,7 +56,9 @@ func hardwareOf(node *corev1.Node) hardware {
 	return h
 }
 
-// slots of one resource: what is there and what is healthy.
+// slots of one resource: what is there and what is healthy. An error of a GPU (Xid) costs one device
+// of each of its resources, however many replicas share it (plugin v0.19.3: of all devices with the
+// GPU's UUID the health check knows one).
 type slots struct{ total, healthy int }
 
 // advertised is what the plugin offers with a loaded file: resource name -> slots. Of several
@@ -73,7 +75,7 @@ func advertised(config parsed, h hardware) map[string]slots {
 	for _, r := range config.Resources {
 		d, name := devices[r.Name], r.advertised()
 		if d.total > 0 && offered[name].total < d.total*r.Replicas {
-			offered[name] = slots{d.total * r.Replicas, d.healthy * r.Replicas}
+			offered[name] = slots{d.total * r.Replicas, d.total*r.Replicas - (d.total - d.healthy)}
 		}
 	}
 	return offered

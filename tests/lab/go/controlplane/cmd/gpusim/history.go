@@ -12,9 +12,9 @@ import (
 // history remembers recent contents of ConfigMaps, so that every pod can see the one that its
 // kubelet would have mounted.
 type history struct {
-	mu          sync.Mutex
-	propagation time.Duration
-	versions    map[string][]version // by namespace/name, oldest first
+	mu       sync.Mutex
+	longest  time.Duration        // no pod is further behind
+	versions map[string][]version // by namespace/name, oldest first
 }
 
 // version is the content from a moment on; nil files mean that the ConfigMap does not exist.
@@ -23,8 +23,8 @@ type version struct {
 	files map[string]string
 }
 
-func newHistory(propagation time.Duration) *history {
-	return &history{propagation: propagation, versions: map[string][]version{}}
+func newHistory(longest time.Duration) *history {
+	return &history{longest: longest, versions: map[string][]version{}}
 }
 
 // record notes the content of a ConfigMap; it says whether that is news.
@@ -36,7 +36,7 @@ func (h *history) record(name string, files map[string]string, now time.Time) bo
 		return false
 	}
 	known = append(known, version{now, files})
-	for len(known) > 1 && known[1].since.Before(now.Add(-2*h.propagation)) {
+	for len(known) > 1 && known[1].since.Before(now.Add(-2*h.longest)) {
 		known = known[1:]
 	}
 	h.versions[name] = known
@@ -53,12 +53,11 @@ func (h *history) current(name string) map[string]string {
 	return nil
 }
 
-// mounted is the content that a running pod sees: edits arrive after the propagation delay, or
-// at the last moment when the kubelet looked (refreshed); a deletion never arrives.
-func (h *history) mounted(name string, refreshed, now time.Time) map[string]string {
+// mounted is the content that a running pod sees: that of a moment in the past (bound), or of the
+// last one when the kubelet looked (refreshed); a deletion never arrives.
+func (h *history) mounted(name string, refreshed, bound time.Time) map[string]string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	bound := now.Add(-h.propagation)
 	if refreshed.After(bound) {
 		bound = refreshed
 	}

@@ -125,7 +125,7 @@ func (k *nodeAgents) reconfigure(ctx context.Context, node *corev1.Node, st *nod
 		if err != nil {
 			return time.Time{}, err
 		}
-		m.act(node.Labels, hardwareOf(node), clients, now, k.migApply)
+		m.act(node.Labels, hardwareOf(node), clients, now, k.migApply.take())
 	}
 	if m.write != nil && len(m.write.labels)+len(m.write.annotations) > 0 {
 		metadata := map[string]any{"labels": m.write.labels, "annotations": m.write.annotations}

@@ -103,10 +103,10 @@ func TestMIG(t *testing.T) {
 	}
 }
 
-func TestUnhealthyGPUTakesItsMIGDevices(t *testing.T) {
+func TestUnhealthyGPUTakesOneSlotOfEachResource(t *testing.T) {
 	h := cutInto(t, `{"1g.10gb":7}`)
 	h.unhealthy = 1
-	if got := advertised(parse(shared4, asOperator), h)[gpuResource]; got != (slots{56, 28}) {
+	if got := advertised(parse(shared4, asOperator), h)[gpuResource]; got != (slots{56, 55}) {
 		t.Errorf("%v", got)
 	}
 }

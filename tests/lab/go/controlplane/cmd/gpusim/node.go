@@ -49,6 +49,7 @@ type nodeAgents struct {
 type nodeState struct {
 	agents   map[string]*agent // by the app label of their pods
 	offered  delayed[map[string]slots]
+	gone     map[string]time.Time // resources that are no longer served: since when
 	labelled delayed[map[string]string]
 	mig      migManager
 	sent     map[string]string // kind of patch -> version of the node and the last patch for it
@@ -92,8 +93,8 @@ func (k *nodeAgents) sync(ctx context.Context, name string) error {
 		return err
 	}
 	h := hardwareOf(node)
-	st.plan(h, now, k.settings, k.gfdInstalled())
-	for _, at := range []time.Time{st.offered.at, st.labelled.at, migDue} {
+	st.plan(node.Name, h, now, k.settings, k.gfdInstalled())
+	for _, at := range append(st.forgetting(node.Name, k.settings), st.offered.at, st.labelled.at, migDue) {
 		if at.After(now) {
 			soonest = earliest(soonest, at)
 		}
@@ -115,7 +116,7 @@ func (k *nodeAgents) play(ctx context.Context, node *corev1.Node, st *nodeState,
 	if err != nil {
 		return soonest, err
 	}
-	st.refresh(pods, now, k.restart)
+	st.refresh(pods, now, k.settings)
 	h := hardwareOf(node)
 	w := world{k.settings, node.Labels[labelConfig], h, nil, k.history, k.parser}
 	for _, app := range []string{mpsApp, pluginApp, gfdApp} {
@@ -140,7 +141,7 @@ func (k *nodeAgents) stateOf(name string) *nodeState {
 	defer k.mu.Unlock()
 	st, ok := k.state[name]
 	if !ok {
-		st = &nodeState{agents: map[string]*agent{}, sent: map[string]string{}}
+		st = &nodeState{agents: map[string]*agent{}, sent: map[string]string{}, gone: map[string]time.Time{}}
 		k.state[name] = st
 	}
 	return st
@@ -167,7 +168,7 @@ func (k *nodeAgents) operands(node string) (map[string]*corev1.Pod, error) {
 }
 
 // refresh makes an agent for every new pod and drops those whose pod has gone.
-func (st *nodeState) refresh(pods map[string]*corev1.Pod, now time.Time, restart time.Duration) {
+func (st *nodeState) refresh(pods map[string]*corev1.Pod, now time.Time, s settings) {
 	for app, a := range st.agents {
 		if pod, ok := pods[app]; !ok || pod.UID != a.uid {
 			delete(st.agents, app)
@@ -175,29 +176,43 @@ func (st *nodeState) refresh(pods map[string]*corev1.Pod, now time.Time, restart
 	}
 	for app, pod := range pods {
 		if a, ok := st.agents[app]; ok {
-			a.annotate(pod.Annotations, now)
+			a.annotate(pod.Annotations, now, s)
 		} else {
-			st.agents[app] = newAgent(pod, now, restart)
+			st.agents[app] = newAgent(pod, now, s)
 		}
 	}
 }
 
 // plan works out what is to be published, and when. Labels of GFD stay as they are while it is not
 // there, until its DaemonSet goes.
-func (st *nodeState) plan(h hardware, now time.Time, s settings, gfdInstalled bool) {
-	var offered map[string]slots
-	if a := st.agents[pluginApp]; a != nil && a.loaded != nil && a.idle == "" {
-		offered = advertised(a.loaded.config, h)
+func (st *nodeState) plan(name string, h hardware, now time.Time, s settings, gfdInstalled bool) {
+	offered := st.agents[pluginApp].serves(h)
+	for resource := range st.offered.value {
+		if _, still := offered[resource]; !still && st.gone[resource].IsZero() {
+			st.gone[resource] = now
+		}
 	}
-	st.offered.set(offered, now.Add(s.publish))
+	for resource := range offered {
+		delete(st.gone, resource)
+	}
+	st.offered.set(offered, s.written(name, now.Add(s.publish.take())))
 	a := st.agents[gfdApp]
 	switch {
 	case a == nil && !gfdInstalled:
-		st.labelled.set(nil, now.Add(s.expiry))
+		st.labelled.set(nil, now.Add(s.expiry.take()))
 	case a != nil && a.loaded != nil:
 		labels := gfdLabels(a.loaded.config, h, a.loaded.since.Unix())
-		st.labelled.set(labels, now.Add(s.publish+s.labelLag))
+		st.labelled.set(labels, now.Add(s.publish.take()+s.labelLag.take()))
 	}
+}
+
+// forgetting are the moments at which the kubelet gives up resources that nobody serves any more.
+func (st *nodeState) forgetting(name string, s settings) []time.Time {
+	var at []time.Time
+	for _, since := range st.gone {
+		at = append(at, s.written(name, since.Add(s.forget)))
+	}
+	return at
 }
 
 func (k *nodeAgents) writePod(ctx context.Context, pod *corev1.Pod, a *agent) error {
@@ -250,7 +265,8 @@ func (k *nodeAgents) reportMount(ctx context.Context, pod *corev1.Pod, a *agent)
 	_, _ = k.client.CoreV1().Events(pod.Namespace).Create(ctx, event, metav1.CreateOptions{})
 }
 
-// writeStatus publishes slots: allocatable follows the plugin, capacity keeps what has been.
+// writeStatus publishes slots: allocatable follows the plugin, capacity keeps what has been until the
+// kubelet forgets it.
 func (k *nodeAgents) writeStatus(ctx context.Context, node *corev1.Node, st *nodeState, now time.Time) error {
 	if now.Before(st.offered.at) {
 		return nil
@@ -263,6 +279,11 @@ func (k *nodeAgents) writeStatus(ctx context.Context, node *corev1.Node, st *nod
 	for name := range node.Status.Allocatable {
 		if _, offered := st.offered.value[string(name)]; !offered && strings.HasPrefix(string(name), resourcePrefix) {
 			setIfNew(allocatable, node.Status.Allocatable, string(name), 0)
+		}
+	}
+	for name, since := range st.gone {
+		if !now.Before(k.written(node.Name, since.Add(k.forget))) {
+			setIfNew(capacity, node.Status.Capacity, name, 0)
 		}
 	}
 	if len(capacity)+len(allocatable) == 0 {

@@ -44,18 +44,18 @@ type operator struct {
 	deployments appslisters.DeploymentLister
 	daemonSets  appslisters.DaemonSetLister
 	policies    func() cache.Store // nil while the CRD does not exist
-	statusLag   time.Duration
+	statusLag   span
 	real        bool // the pods of its DaemonSets are started
 	wake        func(after time.Duration)
 	wakeNode    func(name string)
 
 	known bool // the kind ClusterPolicy has been there
 
-	mu        sync.Mutex
-	active    *policySpec // what the operator acts on; nil while it does not run
-	labelled  string      // policy and generation for which all nodes have been looked at
-	changed   string      // policy and generation seen last
-	changedAt time.Time
+	mu         sync.Mutex
+	active     *policySpec // what the operator acts on; nil while it does not run
+	labelled   string      // policy and generation for which all nodes have been looked at
+	changed    string      // policy and generation seen last
+	staleUntil time.Time
 }
 
 // sync brings the DaemonSets and the status of the ClusterPolicy up to date.
@@ -181,9 +181,9 @@ func (o *operator) activate(policy *unstructured.Unstructured, spec *policySpec)
 	news := o.labelled != generation
 	o.labelled = generation
 	if o.changed != generation {
-		o.changed, o.changedAt = generation, time.Now()
+		o.changed, o.staleUntil = generation, time.Now().Add(o.statusLag.take())
 	}
-	ends := o.changedAt.Add(o.statusLag)
+	ends := o.staleUntil
 	o.mu.Unlock()
 	if news {
 		nodes, _ := o.nodes.List(labels.Everything())

@@ -62,15 +62,22 @@ func containerStatus(c corev1.Container, state *container, initialized bool) cor
 		status.State.Running = &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(state.startedAt)}
 	case !initialized || state.startedAt.IsZero():
 		status.State.Waiting = &corev1.ContainerStateWaiting{Reason: "PodInitializing"}
+	case !state.backingOff:
+		status.State.Terminated = ended(state) // about to be started again
+		return status
 	default:
 		status.State.Waiting = &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff",
 			Message: "back-off restarting failed container=" + c.Name}
 	}
 	if state.failure != "" {
-		status.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{ExitCode: 1, Reason: "Error",
-			StartedAt: metav1.NewTime(state.endedAt), FinishedAt: metav1.NewTime(state.endedAt)}
+		status.LastTerminationState.Terminated = ended(state)
 	}
 	return status
+}
+
+func ended(state *container) *corev1.ContainerStateTerminated {
+	return &corev1.ContainerStateTerminated{ExitCode: 1, Reason: "Error",
+		StartedAt: metav1.NewTime(state.endedAt), FinishedAt: metav1.NewTime(state.endedAt)}
 }
 
 // conditions keeps those of others (PodScheduled) and sets the kubelet's.

@@ -160,7 +160,7 @@ func (sim *simulator) watch(ctx context.Context, s settings) error {
 	}
 	sim.agents = &nodeAgents{
 		client: sim.client, nodes: nodes.Lister(), pods: pods.GetIndexer(), asking: asking.GetIndexer(),
-		history: newHistory(s.filePropagation), parser: newParser(), settings: s,
+		history: newHistory(s.filePropagation.most), parser: newParser(), settings: s,
 		wake:         sim.nodeQueue.AddAfter,
 		migManaged:   func() bool { return sim.operator.migManaged() },
 		gfdInstalled: func() bool { return installed(sets.Lister(), gfdApp) },

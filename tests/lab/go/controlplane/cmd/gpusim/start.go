@@ -74,9 +74,9 @@ func devicesOf(h hardware, strategy string) (map[string]slots, error) {
 	for gpu := range h.gpus {
 		for name, count := range devicesOn(h.cut(gpu), strategy) {
 			s := found[name]
-			s.total += count
-			if gpu >= h.unhealthy {
-				s.healthy += count
+			s.total, s.healthy = s.total+count, s.healthy+count
+			if gpu < h.unhealthy && count > 0 {
+				s.healthy--
 			}
 			found[name] = s
 		}

@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The recipe with the delays of real nodes (`lab up --timing measured`) and the waits that users
+have: node status every 10 s, labels of GFD up to a minute late, back-off that grows.
+
+In the order of the file; most of the time is waiting.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
+    REFUSE,
+    follow,
+    replicas,
+    state,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    FLEET,
+    ROOT,
+    Lab,
+    boot,
+    shut_down,
+    write_inventory,
+)
+from ansible_collections.gpufleet.sharing.tests.integration.sampler import Sampler
+
+SLOTS = {"dev-gpu-01": "8", "dev-gpu-02": "8", "prod-gpu-01": "8", "prod-gpu-02": "8"} | {
+    "train-gpu-01": "4"
+}
+
+
+def waits() -> dict[str, Any]:
+    """The waits of the roles' defaults, which other tests make shorter."""
+    found: dict[str, Any] = {}
+    for role, names in {
+        "gpu_nodes": ("gpu_nodes_stable", "gpu_nodes_timeout"),
+        "gpu_operator": ("gpu_operator_timeout",),
+    }.items():
+        defaults = yaml.safe_load((ROOT / "roles" / role / "defaults" / "main.yml").read_text())
+        found |= {name: defaults[name] for name in names}
+    return found
+
+
+WAITS = waits()
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    booted = boot(f"measured-{os.getpid()}", FLEET, timing="measured")
+    yield booted
+    shut_down(booted)
+
+
+@pytest.fixture(scope="module")
+def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_inventory(tmp_path_factory.mktemp("measured") / "inventory")
+
+
+def test_first_run(lab: Lab, inventory: Path) -> None:
+    timed = follow(lab, "site", inventory, **WAITS)
+    timed.run.succeeded()
+    print(f"first site: {timed.took:.0f} s")
+    assert lab.allocatable() == SLOTS
+
+
+def test_second_run_changes_nothing(lab: Lab, inventory: Path) -> None:
+    lab.forget_requests()
+    timed = follow(lab, "site", inventory, **WAITS)
+    assert timed.run.succeeded().changed == {"localhost": 0}
+    print(f"nothing to do: {timed.took:.0f} s")
+    assert lab.writes() == []
+
+
+def test_content(lab: Lab, inventory: Path) -> None:
+    with Sampler(lab) as sampler:
+        timed = follow(lab, "site", inventory, **WAITS, **replicas(dev=6))
+    timed.run.succeeded()
+    print(f"dev 8 -> 6: {timed.took:.0f} s; seen {sampler.changes}")
+    assert lab.allocatable() == SLOTS | {"dev-gpu-01": "6", "dev-gpu-02": "6"}
+    assert sampler.changed <= {"dev-gpu-01", "dev-gpu-02"}
+
+
+def test_content_that_the_plugin_refuses_is_taken_back(lab: Lab, inventory: Path) -> None:
+    """The canary's plugin crashes with growing pauses; nobody else is touched."""
+    before = state(lab)
+    lab.kubectl("annotate", "nodes", "--all", f"{REFUSE}=5")
+    with Sampler(lab) as sampler:
+        timed = follow(lab, "site", inventory, **WAITS, **replicas(dev=5))
+    output = timed.run.failed().output
+    print(f"refused, and taken back: {timed.took:.0f} s; seen {sampler.changes}")
+    assert "Back on the profiles of before" in output
+    lab.kubectl("annotate", "nodes", "--all", f"{REFUSE}-")
+    after = state(lab)
+    assert (after.data, after.labels, after.allocatable) == (
+        before.data,
+        before.labels,
+        before.allocatable,
+    )
+    assert sampler.changed <= {"dev-gpu-01"}
+    assert timed.took < WAITS["gpu_nodes_timeout"]  # a crash is not waited out
+
+
+def test_no_drift_is_left(lab: Lab, inventory: Path) -> None:
+    lab.playbook("drift", inventory, variables=WAITS | replicas(dev=6)).succeeded()
