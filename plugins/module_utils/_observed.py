@@ -9,7 +9,7 @@ an empty one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from sys import intern
 from typing import TypedDict
@@ -120,7 +120,11 @@ class OperandPod:
     )  # when its longest-running container started; None while one is not running
     has_config_manager: bool
     crashes: int = 0  # of the container that waits to be started again; 0 where none does
-    waits_for: str = ""  # why a container is not started, in Kubernetes' words
+    crashing: str = ""  # its name
+    waits_for: str = ""  # why it is not started, in Kubernetes' words
+    restarts: Mapping[str, int] = field(
+        default_factory=dict
+    )  # by container, whether it runs or not
 
 
 def operand_pods(documents: Iterable[object]) -> list[OperandPod]:
@@ -148,7 +152,9 @@ def operand_pod(document: object) -> OperandPod:
 
 class _Waiting(TypedDict):
     crashes: int
+    crashing: str
     waits_for: str
+    restarts: Mapping[str, int]
 
 
 def _waiting(document: object) -> _Waiting:
@@ -157,12 +163,14 @@ def _waiting(document: object) -> _Waiting:
         status
         for kind in ("initContainerStatuses", "containerStatuses")
         for status in list_at(document, "status", kind)
-        if text_at(status, "state", "waiting", "reason")
     ]
-    worst = max(statuses, key=_restarts, default=None)
+    waiting = [status for status in statuses if text_at(status, "state", "waiting", "reason")]
+    worst = max(waiting, key=_restarts, default=None)
     return {
         "crashes": _restarts(worst),
+        "crashing": text_at(worst, "name"),
         "waits_for": text_at(worst, "state", "waiting", "reason"),
+        "restarts": {text_at(status, "name"): _restarts(status) for status in statuses},
     }
 
 

@@ -49,7 +49,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import 
     to_plugin_config,
 )
 
-HOPELESS_CRASHES = 5  # with the kubelet's back-off some five minutes: no file comes later
+# The third restart comes half a minute after the first crash: the kubelet's pauses are 0, 10, 20 and
+# 40 s. A file that was late is there by then, since a crash brings files up to date within a second.
+# Each crash more would leave the node twice as long without GPUs.
+HOPELESS_CRASHES = 3
 LONGEST_SILENCE = 10.0  # seconds between two words on progress
 
 
@@ -60,7 +63,7 @@ class Step(Enum):
     RECORD = "record"  # it has loaded the content already: only the annotation is missing
     WAIT = "wait"  # its label or its pods have just changed: it will get there by itself
     FLIP = "flip"  # its label names another key, which the plugin then loads
-    RESTART = "restart"  # its plugin runs on older content; its label may change too
+    RESTART = "restart"  # its plugin runs on older content, or crashes; its label may change too
     SKIP = "skip"  # it is NotReady, or not in the cluster
 
 
@@ -211,7 +214,8 @@ def _step(target: Target, observed: Observation) -> Step:
         return Step.RESTART if pods and not current else Step.NOTHING
     if flip:
         certain = not pods or current or new
-        return Step.FLIP if certain else Step.RESTART
+        crashing = any(pod.crashes for pod in pods)  # the kubelet's pauses would come first
+        return Step.FLIP if certain and not crashing else Step.RESTART
     if not pods:
         return Step.WAIT
     settled = unsettled(target, node, pods) is None
@@ -420,7 +424,8 @@ def wait_until_settled(
     said: Callable[[int], None] = lambda _settled: None,
 ) -> dict[str, Lack]:
     """Watch nodes until each has had its profile for patience.stable seconds. Returns what is
-    wrong with those that have not.
+    wrong with those that have not. The labels of GPU feature discovery come up to a minute after
+    the slots, and need not be there for as long.
 
     old_pods are uids of pods that were deleted: a node still showing one of them is not settled,
     however right it looks. said is told now and then how many are settled.
@@ -428,42 +433,43 @@ def wait_until_settled(
     wanted = {target.node: target for target in targets}
     good_since: dict[str, float] = {}
     lacks: dict[str, Lack] = {}
+    almost = Lack("stable", f"looks right, but not yet for {patience.stable:g} s")
     deadline = watch.now() + patience.timeout
     changed: Collection[str] = list(wanted)
     pods = watch.observe().pods
-    crashes = {pod.uid: pod.crashes for node in wanted for pod in pods.get(node, ())}
+    restarts = {pod.uid: pod.restarts for node in wanted for pod in pods.get(node, ())}
     while True:
         observed = watch.observe()
         now = watch.now()
         for node in wanted.keys() & changed:
-            lack = _look(wanted[node], observed, old_pods, crashes)
-            if lack:
+            lack = _look(wanted[node], observed, old_pods, restarts)
+            if lack is None or lack.stage == "labels":
+                good_since.setdefault(node, now)
+            else:
                 good_since.pop(node, None)
-                lacks[node] = lack
-            elif node not in good_since:
-                good_since[node] = now
-                lacks[node] = Lack("stable", f"looks right, but not yet for {patience.stable:g} s")
-        for node, since in good_since.items():
-            if now - since >= patience.stable:
-                lacks.pop(node, None)
+            lacks[node] = lack or almost
+        moments = {
+            n: good_since[n] + patience.stable for n, lack in lacks.items() if lack is almost
+        }
+        lacks = {n: lack for n, lack in lacks.items() if lack is not almost or now < moments[n]}
         said(len(wanted) - len(lacks))
         if now >= deadline or all(lack.hopeless for lack in lacks.values()):
             return lacks
-        moments = [since + patience.stable for node, since in good_since.items() if node in lacks]
-        changed = watch.wait(min(deadline, *moments, now + LONGEST_SILENCE) - now)
+        coming = [moment for node, moment in moments.items() if node in lacks]
+        changed = watch.wait(min(deadline, *coming, now + LONGEST_SILENCE) - now)
 
 
 def _look(
     target: Target,
     observed: Observation,
     old_pods: Collection[str],
-    crashes: Mapping[str, int],
+    restarts: Mapping[str, Mapping[str, int]],
 ) -> Lack | None:
-    """What a node lacks. crashes are those of pods when the waiting began: they were of what the
+    """What a node lacks. restarts are those of pods when the waiting began: they were of what the
     node had before, and tell nothing of what it gets.
     """
     pods = [
-        replace(pod, crashes=pod.crashes - crashes.get(pod.uid, 0))
+        replace(pod, crashes=pod.crashes - restarts.get(pod.uid, {}).get(pod.crashing, 0))
         for pod in observed.pods.get(target.node, ())
     ]
     lack = unsettled(target, observed.nodes.get(target.node), pods)

@@ -50,6 +50,7 @@ def waits() -> dict[str, Any]:
 
 
 WAITS = waits()
+VERSIONED = {"gpu_sharing_rollout_mode": "versioned"}
 
 
 @pytest.fixture(scope="module")
@@ -108,5 +109,22 @@ def test_content_that_the_plugin_refuses_is_taken_back(lab: Lab, inventory: Path
     assert timed.took < WAITS["gpu_nodes_timeout"]  # a crash is not waited out
 
 
+def test_label_that_leads_to_a_refused_file_is_taken_back(lab: Lab, inventory: Path) -> None:
+    """Where the plugin crashes, the label alone would wait for the kubelet's pauses."""
+    lab.playbook("site", inventory, variables=WAITS | replicas(dev=6) | VERSIONED).succeeded()
+    before = state(lab)
+    lab.kubectl("annotate", "nodes", "--all", f"{REFUSE}=5")
+    with Sampler(lab) as sampler:
+        timed = follow(lab, "site", inventory, **WAITS, **replicas(dev=5), **VERSIONED)
+    timed.run.failed()
+    lab.kubectl("annotate", "nodes", "--all", f"{REFUSE}-")
+    print(f"refused label, and taken back: {timed.took:.0f} s; seen {sampler.changes}")
+    assert (state(lab).labels, state(lab).allocatable) == (before.labels, before.allocatable)
+    assert sampler.changed == {"dev-gpu-01"}
+    assert timed.took < WAITS["gpu_nodes_timeout"]
+
+
 def test_no_drift_is_left(lab: Lab, inventory: Path) -> None:
-    lab.playbook("drift", inventory, variables=WAITS | replicas(dev=6)).succeeded()
+    lab.playbook("site", inventory, variables=WAITS | replicas(dev=6) | VERSIONED).succeeded()
+    variables = WAITS | replicas(dev=6) | VERSIONED
+    lab.playbook("drift", inventory, variables=variables).succeeded()

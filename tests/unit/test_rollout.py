@@ -36,6 +36,7 @@ AFTER, BEFORE = WRITTEN + timedelta(seconds=5), WRITTEN - timedelta(seconds=1)
 NOTED = _config_map.Written(TARGET.hash, "2026-01-01T00:00:00Z")
 MAP = _config_map.ConfigMap({"p": TEXT}, {"p": NOTED})
 NEW_KEY = replace(MAP, written={"p": replace(NOTED, replaced=False)})
+OLD_LABELS = {"nvidia.com/gpu.count": "2", "nvidia.com/gpu.replicas": "1"}
 GOOD = _capacity.NodeState(
     "n1",
     {
@@ -48,7 +49,7 @@ GOOD = _capacity.NodeState(
 )
 UNSHARED = replace(
     GOOD,
-    labels={"nvidia.com/gpu.count": "2", "nvidia.com/gpu.replicas": "1"},
+    labels=OLD_LABELS,
     allocatable={GPU: 2},
 )
 DONE = replace(GOOD, annotations={HASH: TARGET.hash})
@@ -167,6 +168,12 @@ def test_plan_rollout_step(observed: _rollout.Observation, step: str) -> None:
         ),
         pytest.param(
             observation(labelled("q"), PODS, NEW_KEY), "flip", False, id="it has the new key"
+        ),
+        pytest.param(
+            observation(labelled("q"), [replace(PLUGIN, ready=False, crashes=1), GFD], NEW_KEY),
+            "restart",
+            False,
+            id="it waits to be started again",
         ),
         pytest.param(
             observation(labelled("q"), OLD_PODS, None), "flip", True, id="no ConfigMap yet"
@@ -379,8 +386,8 @@ def test_desired_target_of_an_undefined_profile() -> None:
         (
             TARGET,
             GOOD,
-            [PLUGIN, replace(GFD, ready=False, waits_for="CrashLoopBackOff", crashes=4)],
-            ("pods", "pod gfd is not ready (CrashLoopBackOff, crashed 4 times: see its log)"),
+            [PLUGIN, replace(GFD, ready=False, waits_for="CrashLoopBackOff", crashes=2)],
+            ("pods", "pod gfd is not ready (CrashLoopBackOff, crashed 2 times: see its log)"),
         ),
         (
             replace(
@@ -401,7 +408,7 @@ def test_desired_target_of_an_undefined_profile() -> None:
         ),
         (
             TARGET,
-            replace(GOOD, labels={"nvidia.com/gpu.count": "2", "nvidia.com/gpu.replicas": "1"}),
+            replace(GOOD, labels=OLD_LABELS),
             PODS,
             ("labels", "labels of GPU feature discovery do not show the profile yet"),
         ),
@@ -557,6 +564,34 @@ def test_wait_until_settled_counts_again_where_a_blink_was_missed_between_two_lo
     assert until == pytest.approx(3)
 
 
+@pytest.mark.parametrize(("labels", "until"), [(2, 3), (3, 3), (15, 15)])
+def test_wait_until_settled_for_labels_beside_the_slots(labels: float, until: float) -> None:
+    """Labels come late; slots have to stay meanwhile, not once more after them."""
+
+    def see(seconds: float) -> _rollout.Observation:
+        return observation(GOOD if seconds >= labels else replace(GOOD, labels=OLD_LABELS))
+
+    lacks, seconds = watch(see, [labels])
+    assert not lacks
+    assert seconds == pytest.approx(until)
+
+
+def test_wait_until_settled_tells_of_labels_that_do_not_come() -> None:
+    lacks, seconds = watch(lambda _: observation(replace(GOOD, labels=OLD_LABELS)), [1, 2])
+    assert lacks["n1"].stage == "labels"
+    assert seconds == pytest.approx(20)
+
+
+def test_wait_until_settled_counts_again_where_slots_went_before_labels_came() -> None:
+    def see(seconds: float) -> _rollout.Observation:
+        now = GOOD if seconds >= 10 else replace(GOOD, labels=OLD_LABELS)
+        return observation(UNSHARED if 8 <= seconds < 9 else now)
+
+    lacks, seconds = watch(see, [8, 9, 10])
+    assert not lacks
+    assert seconds == pytest.approx(9 + 3)
+
+
 def test_wait_until_settled_flapping_for_ever() -> None:
     def see(seconds: float) -> _rollout.Observation:
         return observation(UNSHARED if seconds % 3 < 1 else GOOD)
@@ -575,20 +610,23 @@ def test_wait_until_settled_gives_up_with_reason() -> None:
 @pytest.mark.parametrize(
     ("at_first", "crashes", "leaving", "until"),
     [
-        (0, 5, False, 4),
-        (0, 4, False, 20),
-        (0, 5, True, 20),
-        (5, 5, False, 20),  # of what the node had before, such as what is now taken back
-        (5, 10, False, 4),
+        (0, 3, False, 4),
+        (0, 2, False, 20),
+        (0, 3, True, 20),
+        (3, 3, False, 20),  # of what the node had before, such as what is now taken back
+        (3, 6, False, 4),
+        (9, 10, False, 20),
     ],
 )
 def test_wait_until_settled_does_not_wait_for_a_plugin_that_crashes_and_crashes(
     at_first: int, crashes: int, leaving: bool, until: float
 ) -> None:
     def see(seconds: float) -> _rollout.Observation:
-        count = at_first if seconds < 4 else crashes
-        crashing = replace(PLUGIN, ready=False, leaving=leaving, crashes=count)
-        return observation(pods=[replace(crashing, waits_for="CrashLoopBackOff"), GFD])
+        pod = replace(PLUGIN, ready=False, leaving=leaving)
+        if seconds < 4:
+            return observation(pods=[replace(pod, restarts={"main": at_first, "side": 99}), GFD])
+        waiting = replace(pod, waits_for="CrashLoopBackOff", crashes=crashes, crashing="main")
+        return observation(pods=[waiting, GFD])
 
     lacks, seconds = watch(see, [4])
     assert lacks["n1"].hopeless is (until == 4)
