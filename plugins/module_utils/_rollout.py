@@ -49,9 +49,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import 
     to_plugin_config,
 )
 
-# The third restart comes half a minute after the first crash: the kubelet's pauses are 0, 10, 20 and
-# 40 s. A file that was late is there by then, since a crash brings files up to date within a second.
-# Each crash more would leave the node twice as long without GPUs.
+# The third restart comes half a minute after the first crash: the kubelet's pauses are 0, 10, 20
+# and 40 s. A file that was late is there by then, since a crash brings files up to date within a
+# second. Each crash more would leave the node twice as long without GPUs.
 HOPELESS_CRASHES = 3
 LONGEST_SILENCE = 10.0  # seconds between two words on progress
 
