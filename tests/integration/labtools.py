@@ -227,7 +227,7 @@ class Lab:
         return {name: value for name, value in merged.items() if value is not None}
 
 
-def boot(name: str, fleet: Path = FLEET, *settings: str, timing: str = "") -> Lab:
+def boot(name: str, fleet: Path = FLEET, *settings: str) -> Lab:
     environ = {
         **{key: value for key, value in os.environ.items() if not key.startswith("K8S_AUTH_")},
         "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS),
@@ -239,7 +239,6 @@ def boot(name: str, fleet: Path = FLEET, *settings: str, timing: str = "") -> La
         "ANSIBLE_INJECT_FACT_VARS": "false",  # as it will be in ansible-core 2.24
     }
     options = [option for setting in settings for option in ("--set", setting)]
-    options += ["--timing", timing] if timing else []
     subprocess.run([LAB, "up", "--name", name, "--fleet", fleet, *options], check=True, env=environ)
     printed = subprocess.run(
         [LAB, "env", "--name", name], check=True, text=True, capture_output=True
