@@ -45,7 +45,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.sampler import Sampl
 from ansible_collections.gpufleet.sharing.tests.integration.workloads import Workload, start
 
 # As in ROLLOUT: nobody can wait for an edited file to arrive by itself.
-SLOW = ("restart=600ms", "switch_delay=600ms", "file_propagation=60s")
+SLOW = ("restart=600ms", "switch_delay=600ms", "file_propagation=180s")
 VERSIONED = {"gpu_sharing_rollout_mode": "versioned", "gpu_sharing_rollout_batches": [1]}
 PRUNE = {"gpu_profiles_prune": True}
 NODES = ["dev-gpu-01", "dev-gpu-02", "prod-gpu-01", "prod-gpu-02", "train-gpu-01"]
@@ -127,7 +127,7 @@ def test_change_is_a_new_key_and_a_label_that_does_not_wait_for_the_kubelet(
     timed.run.succeeded()
     begun = timed.at("batch 1 of 2: 1 node,")
     print(f"two nodes, one by one: {timed.at('Remove keys that') - begun:.1f} s")
-    assert timed.took < 60  # less than the kubelet takes by itself for one node
+    assert timed.took < 180  # less than the kubelet takes by itself for one node
     assert lab.labels() == labels_of(dev=6)
     data = config_map(lab)
     expected = {key("dev", 8), *labels_of(dev=6).values(), "default"}

@@ -34,15 +34,22 @@ class Api:
     ) -> tuple[int, bytes]:
         """Status and body. Raises OSError or http.client.HTTPException when nothing answers."""
         connection = self._connection()
+        used = connection.sock is not None
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": content} if data else {}
         try:
             connection.request(method, path, data, headers)
             response = connection.getresponse()
             return response.status, response.read()
+        except http.client.RemoteDisconnected:
+            connection.close()
+            if not used:
+                raise
         except (OSError, http.client.HTTPException):
             connection.close()
             raise
+        # The server ends connections that nobody has used for a minute and a half.
+        return self.request(method, path, body, content)
 
     def get(self, path: str) -> dict[str, Any] | None:
         """The object at `path`, or None when the server does not (yet) serve it."""

@@ -37,8 +37,8 @@ _SINGLE = frozenset({"publish_period", "crash_backoff", "crash_backoff_max", "fo
 #: The same as real nodes have them: on an H100 and on the stand-in (tests/realnode/README.md), with
 #: kubelet v1.37.2 and plugin v0.19.3; where it says "source", as their source has it.
 MEASURED: Mapping[str, str] = MappingProxyType(
-    SETTINGS
-    | {
+    {
+        **SETTINGS,
         "label_lag": "0s..60s",  # source: Node Feature Discovery looks once a minute
         "file_propagation": "30s..90s",  # seen: 31 and 67 s
         "refresh": "130ms..930ms",  # seen
