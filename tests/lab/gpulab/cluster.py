@@ -146,7 +146,9 @@ class _Boot:
         self._start("kube-scheduler", programs.scheduler(files))
         self._create_nodes(api)
         self._start("kwok", programs.kwok(files, LAB_DIR / "kwok.conf"))
-        self._start("gpusim", programs.gpusim(files, self.fleet.settings))
+        self._start(
+            "gpusim", programs.gpusim(files, self.fleet.settings, operator=self.fleet.operator)
+        )
         self._wait("gpusim", "did not fill its caches", files.ready_file.exists)
         self._wait(
             "kube-controller-manager",

@@ -70,11 +70,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Fleet:
-    """What a fleet file says. With `fairness` the API server keeps its own limits."""
+    """What a fleet file says. With `fairness` the API server keeps its own limits; without
+    `operator` gpusim does not play that.
+    """
 
     groups: tuple[Group, ...]
     settings: Mapping[str, str]
     fairness: bool = False
+    operator: bool = True
 
     def nodes(self) -> list[Node]:
         """Every node of the fleet, the CPU node first."""
@@ -101,6 +104,7 @@ class Fleet:
             ],
             "settings": dict(sorted(self.settings.items())),
             "fairness": self.fairness,
+            "operator": self.operator,
         }
 
 
@@ -142,7 +146,7 @@ def parse_fleet(
 ) -> Fleet:
     """Check the content of a fleet file. Raises LabError naming group, key and value."""
     top = _mapping(data, where)
-    _known(top, {"groups", "settings", "timing", "fairness"}, where)
+    _known(top, {"groups", "settings", "timing", "fairness", "operator"}, where)
     groups = _mapping(top.get("groups"), f"{where}: groups")
     if not groups:
         raise LabError(f"{where}: groups is empty; name at least one group of nodes")
@@ -154,7 +158,8 @@ def parse_fleet(
     fleet = Fleet(
         tuple(_group(str(name), body, f"{where}: groups.{name}") for name, body in groups.items()),
         {**base, **settings},
-        _boolean(top, "fairness", where),
+        _boolean(top, "fairness", where, default=False),
+        _boolean(top, "operator", where, default=True),
     )
     _unique(fleet, where)
     return fleet
@@ -263,8 +268,8 @@ def _integer(
     return value
 
 
-def _boolean(raw: Mapping[str, object], key: str, where: str) -> bool:
-    value = raw.get(key, False)
+def _boolean(raw: Mapping[str, object], key: str, where: str, *, default: bool) -> bool:
+    value = raw.get(key, default)
     if not isinstance(value, bool):
         raise LabError(f"{where}: {key} must be true or false, not {value!r}")
     return value

@@ -74,6 +74,8 @@ def _labels(node: Node) -> dict[str, str]:
         "beta.kubernetes.io/os": "linux",
         "beta.kubernetes.io/arch": "amd64",
         "feature.node.kubernetes.io/kernel-version.full": "6.8.0-lab",
+        "feature.node.kubernetes.io/system-os_release.ID": "ubuntu",
+        "feature.node.kubernetes.io/system-os_release.VERSION_ID": "24.04",
         "lab.gpufleet.sharing/group": node.group,
     }
     if node.gpus:

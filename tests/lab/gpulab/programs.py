@@ -128,7 +128,8 @@ def kwok(files: Files, stages: Path) -> list[str]:
     ]
 
 
-def gpusim(files: Files, settings: Mapping[str, str]) -> list[str]:
+def gpusim(files: Files, settings: Mapping[str, str], *, operator: bool = True) -> list[str]:
+    """Without operator somebody else plays that, such as the real one."""
     options = [f"--{key.replace('_', '-')}={value}" for key, value in sorted(settings.items())]
     return [
         files.program("gpusim"),
@@ -136,4 +137,5 @@ def gpusim(files: Files, settings: Mapping[str, str]) -> list[str]:
         f"--kubeconfig={files.kubeconfig_of('gpusim')}",
         f"--ready-file={files.ready_file}",
         *options,
+        *([] if operator else ["--nodes-only"]),
     ]

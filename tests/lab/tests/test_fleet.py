@@ -14,6 +14,8 @@ from gpulab.fleet import CPU_NODE, Taint, load_fleet, parse_fleet
 from gpulab.mig import Mig
 from gpulab.nodes import node_object
 from gpulab.padding import served_size
+from gpulab.pki import Pair
+from gpulab.programs import Files, gpusim
 from gpulab.timing import MEASURED, SETTINGS
 
 FLEETS = Path(__file__).resolve().parents[1] / "fleets"
@@ -156,6 +158,16 @@ def test_equal_fleets_have_equal_dicts() -> None:
     assert parse_fleet(one, {}, "f").as_dict() == parse_fleet(two, {}, "g").as_dict()
 
 
+@pytest.mark.parametrize(("data", "played"), [({}, True), ({"operator": False}, False)])
+def test_the_operator_is_played_unless_told_otherwise(
+    data: dict[str, object], played: bool, tmp_path: Path
+) -> None:
+    fleet = parse_fleet({"groups": {"a": {"nodes": 1}}, **data}, {}, "f")
+    files = Files(tmp_path, tmp_path, {}, tmp_path, Pair(tmp_path, tmp_path), tmp_path)
+    command = gpusim(files, fleet.settings, operator=fleet.operator)
+    assert ("--nodes-only" not in command) is played is fleet.as_dict()["operator"]
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -163,7 +175,7 @@ def test_equal_fleets_have_equal_dicts() -> None:
         ({"groups": {}}, "groups is empty"),
         (
             {"groups": {"a": {"nodes": 1}}, "nodes": 3},
-            "unknown key 'nodes'; known: fairness, groups, settings",
+            "unknown key 'nodes'; known: fairness, groups, operator, settings",
         ),
         ({"groups": {"a": {"nodes": 1, "gpu": 3}}}, "groups.a: unknown key 'gpu'"),
         ({"groups": {"a": {}}}, "groups.a: nodes must be a whole number >= 1, not None"),
@@ -183,6 +195,7 @@ def test_equal_fleets_have_equal_dicts() -> None:
         ({"groups": {"a": {"nodes": 1}}, "settings": {"publish": 3}}, "publish must be a duration"),
         ({"groups": {"a": {"nodes": 1}}, "settings": {"speed": "3s"}}, "unknown key 'speed'"),
         ({"groups": {"a": {"nodes": 1}}, "fairness": "yes"}, "fairness must be true or false"),
+        ({"groups": {"a": {"nodes": 1}}, "operator": "real"}, "operator must be true or false"),
         ({"groups": {"a": {"nodes": 1, "object_size": 15}}}, "between 11KB and 19KB, not 15"),
         ({"groups": {"a": {"nodes": 1, "object_size": "15"}}}, "not '15'"),
         ({"groups": {"a": {"nodes": 1, "object_size": "1MB"}}}, "not '1MB'"),

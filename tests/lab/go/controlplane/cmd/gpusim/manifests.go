@@ -14,14 +14,15 @@ import (
 )
 
 const (
-	pluginApp   = "nvidia-device-plugin-daemonset"
-	gfdApp      = "gpu-feature-discovery"
-	mpsApp      = "nvidia-device-plugin-mps-control-daemon"
-	pluginName  = "nvidia-device-plugin"   // container
-	mpsName     = "mps-control-daemon-ctr" // container
-	sidecarName = "config-manager"
-	initName    = "config-manager-init"
-	hashKey     = "nvidia.com/last-applied-hash"
+	pluginApp     = "nvidia-device-plugin-daemonset"
+	gfdApp        = "gpu-feature-discovery"
+	mpsApp        = "nvidia-device-plugin-mps-control-daemon"
+	migManagerApp = "nvidia-mig-manager"
+	pluginName    = "nvidia-device-plugin"   // container
+	mpsName       = "mps-control-daemon-ctr" // container
+	sidecarName   = "config-manager"
+	initName      = "config-manager-init"
+	hashKey       = "nvidia.com/last-applied-hash"
 )
 
 // policySpec is the part of ClusterPolicy that the simulation acts on.

@@ -87,8 +87,10 @@ func run(ctx context.Context, kubeconfig, readyFile string, s settings) error {
 	if !s.operatorOnly {
 		start(workers, sim.nodeQueue, sim.agents.sync)
 	}
-	start(workers, sim.labelQueue, sim.operator.syncNode)
-	start(1, sim.operatorQueue, func(ctx context.Context, _ string) error { return sim.operator.sync(ctx) })
+	if !s.nodesOnly {
+		start(workers, sim.labelQueue, sim.operator.syncNode)
+		start(1, sim.operatorQueue, func(ctx context.Context, _ string) error { return sim.operator.sync(ctx) })
+	}
 	<-ctx.Done()
 	for _, q := range []queue{sim.nodeQueue, sim.labelQueue, sim.operatorQueue} {
 		q.ShutDown()
@@ -161,8 +163,13 @@ func (sim *simulator) watch(ctx context.Context, s settings) error {
 	sim.agents = &nodeAgents{
 		client: sim.client, nodes: nodes.Lister(), pods: pods.GetIndexer(), asking: asking.GetIndexer(),
 		history: newHistory(s.filePropagation.most), parser: newParser(), settings: s,
-		wake:         sim.nodeQueue.AddAfter,
-		migManaged:   func() bool { return sim.operator.migManaged() },
+		wake: sim.nodeQueue.AddAfter,
+		migManaged: func() bool {
+			if s.nodesOnly {
+				return installed(sets.Lister(), migManagerApp)
+			}
+			return sim.operator.migManaged()
+		},
 		gfdInstalled: func() bool { return installed(sets.Lister(), gfdApp) },
 		state:        map[string]*nodeState{},
 	}

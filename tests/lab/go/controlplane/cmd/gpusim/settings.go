@@ -59,7 +59,7 @@ type settings struct {
 	labelLag, filePropagation, refresh, restart, publish span
 	switchDelay, statusLag, expiry, mpsRetry, migApply   span
 	publishPeriod, crashBackoff, crashBackoffMax, forget time.Duration
-	operatorOnly                                         bool
+	operatorOnly, nodesOnly                              bool
 }
 
 func (s *settings) register(flags *flag.FlagSet) {
@@ -81,6 +81,7 @@ func (s *settings) register(flags *flag.FlagSet) {
 	delay(&s.mpsRetry, "mps-retry", time.Second, "plugin finds no MPS daemon until it tries again")
 	delay(&s.migApply, "mig-apply", time.Second, "mig-manager changes the layout, its clients being gone")
 	flags.BoolVar(&s.operatorOnly, "operator-only", false, "nodes, plugin and GFD are real: play the operator alone")
+	flags.BoolVar(&s.nodesOnly, "nodes-only", false, "the operator is real: play nodes, plugin and GFD alone")
 	delay(&s.expiry, "label-expiry", 3*time.Second, "DaemonSet of GFD gone until its labels go")
 }
 
