@@ -9,10 +9,12 @@ change in it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
     mapping_at,
     read_time,
@@ -26,6 +28,33 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "gpufleet.sharing"
 PROFILES_ANNOTATION = "gpufleet.sharing/profiles"
+_VOLUME_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+# Volumes that the operator's DaemonSets of plugin, GFD and MPS daemon have (gpu-operator v1.11.0 to
+# v26.7.0), and the one that it adds beside the ConfigMap's.
+_VOLUMES = frozenset(
+    {
+        *("config", "device-plugin", "nvidia-device-plugin-entrypoint", "output-dir"),
+        *("run-nvidia", "run-nvidia-validations", "driver-install-dir", "cdi-root"),
+        *("host-root", "host-sys", "mps-root", "mps-shm", "dmi-info-dir", "dmi-product-name"),
+    }
+)
+
+
+def check_name(name: str) -> None:
+    """Raise SharingError for a ConfigMap that the operator could not mount: it names the volume
+    like the ConfigMap, and the API server refuses the DaemonSets with it.
+    """
+    said = f"gpu_profiles_name '{name}' cannot be mounted: the operator names the volume like the"
+    if not _VOLUME_NAME.fullmatch(name):
+        raise SharingError(
+            f"{said} ConfigMap, and a volume's name has at most 63 characters of a-z 0-9 - and"
+            " starts and ends with a letter or a digit. Choose such a name."
+        )
+    if name in _VOLUMES:
+        raise SharingError(
+            f"{said} ConfigMap, and its DaemonSets have a volume of that name already. Choose"
+            " another name, such as device-plugin-config."
+        )
 
 
 @dataclass(frozen=True)

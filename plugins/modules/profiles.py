@@ -28,7 +28,9 @@ options:
     choices: [present, absent]
     default: present
   name:
-    description: Name of the ConfigMap.
+    description:
+      - Name of the ConfigMap. The operator names the volume like it, so it has to be a volume's
+        name, and none that the operator's DaemonSets have.
     type: str
     default: device-plugin-config
   namespace:
@@ -259,6 +261,8 @@ def run(module: AnsibleModule) -> dict[str, object]:
     given = module.params
     wanted = given["state"] == "present"
     definitions = given["profiles"] or {}
+    if wanted:
+        _config_map.check_name(given["name"])
     if wanted and not _profiles.ask_the_plugin(definitions):
         _profiles.parse_profiles(definitions)  # what is wrong by itself is told without a cluster
     cluster = _kube.connect(module)

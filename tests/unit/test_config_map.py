@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _config_map, _profiles
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)
 ROUNDED = "2026-01-02T03:04:06Z"
@@ -39,6 +40,31 @@ def applied(plan: _config_map.ConfigMapPlan) -> _config_map.ConfigMap:
     kept = {key: text for key, text in data.items() if text is not None}
     metadata = {**patch["metadata"], "creationTimestamp": CREATED}
     return _config_map.read_config_map({"metadata": metadata, "data": kept})
+
+
+@pytest.mark.parametrize("name", ["device-plugin-config", "a", "9", "time-slicing-9", "a" * 63])
+def test_names_that_can_be_mounted(name: str) -> None:
+    _config_map.check_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("my.profiles", "at most 63 characters of a-z 0-9 -"),
+        ("a" * 64, "at most 63 characters of a-z 0-9 -"),
+        ("-a", "at most 63 characters of a-z 0-9 -"),
+        ("a-", "at most 63 characters of a-z 0-9 -"),
+        ("", "at most 63 characters of a-z 0-9 -"),
+        ("a\n", "at most 63 characters of a-z 0-9 -"),
+        ("device-plugin", "have a volume of that name already"),
+        ("config", "have a volume of that name already"),
+        ("host-root", "have a volume of that name already"),
+    ],
+)
+def test_names_that_the_operator_cannot_mount(name: str, reason: str) -> None:
+    with pytest.raises(SharingError, match=reason) as caught:
+        _config_map.check_name(name)
+    assert f"gpu_profiles_name '{name}'" in str(caught.value)
 
 
 @pytest.mark.parametrize(
