@@ -51,10 +51,10 @@ def _no_policy(scene: Scene) -> Iterator[Hit]:
 
 
 def _ignored(scene: Scene) -> Iterator[Hit]:
-    if text_at(scene.policy, "status", "state") == "ignored":
-        name = scene.place.cluster_policy
-        others = ", ".join(other for other in scene.policies if other != name)
-        yield Hit(scene.names, {"policy": name, "others": others})
+    """The operator does not tell: it writes no status into a ClusterPolicy that it ignores."""
+    name = scene.place.cluster_policy
+    if scene.policy is not None and scene.policies[0] != name:
+        yield Hit(scene.names, {"policy": name, "active": scene.policies[0]})
 
 
 def _namespace(scene: Scene) -> Iterator[Hit]:
@@ -166,11 +166,11 @@ KINDS = (
         severity=Severity.ERROR,
         title="The ClusterPolicy is ignored",
         cause="ClusterPolicy {policy} is ignored",
-        seen="ClusterPolicy {policy} has state ignored. The others: {others}.",
-        why="The operator goes by the oldest ClusterPolicy alone. What is set in this one has no"
-        " effect.",
-        fix="Set gpu_operator_cluster_policy to the one that counts, or delete that:"
-        " kubectl delete clusterpolicy {others}",
+        seen="ClusterPolicy {active} is older than {policy}.",
+        why="The operator goes by the oldest ClusterPolicy alone. What is set in another one has no"
+        " effect, and it has no status.",
+        fix="Set gpu_operator_cluster_policy: {active}, or delete that one: kubectl delete"
+        " clusterpolicy {active}",
         find=_ignored,
         reads=(POLICY,),
     ),

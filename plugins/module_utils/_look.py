@@ -20,6 +20,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._config_map impor
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import name_of, text_at
+from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import by_age
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Desired
 from ansible_collections.gpufleet.sharing.plugins.module_utils._scene import (
     CONFIG_MAP,
@@ -118,7 +119,8 @@ class _Look:
         return tuple(sorted(text_at(item, "metadata", "namespace") for item in found))
 
     def policies(self) -> dict[str, object]:
-        return {name_of(item): item for item in self.cluster.items(_kube.CLUSTER_POLICIES)}
+        found = self.cluster.items(_kube.CLUSTER_POLICIES)
+        return {name_of(item): item for item in by_age(found)}
 
     def daemon_sets(self) -> tuple[object, ...]:
         path = _kube.namespaced("daemonsets", self.operator, "apis/apps/v1")

@@ -50,6 +50,26 @@ def read_pointer(policy: object) -> Pointer:
     return Pointer(text_at(config, "name"), text_at(config, "default"))
 
 
+def by_age(policies: Iterable[object]) -> list[object]:
+    """ClusterPolicies, the one that the operator goes by first: the oldest, of equally old ones the
+    first by name. It writes nothing into the others, no status either.
+    """
+    return sorted(
+        policies, key=lambda one: (text_at(one, "metadata", "creationTimestamp"), name_of(one))
+    )
+
+
+def ignored(name: str, policies: Iterable[object]) -> str:
+    """Why the operator does not go by a ClusterPolicy, in words; empty where it does."""
+    active = next((name_of(one) for one in by_age(policies)), name)
+    if active == name:
+        return ""
+    return (
+        f"ClusterPolicy {name} has no effect: there is an older one, {active}, and the GPU Operator"
+        f" goes by the oldest alone. Set gpu_operator_cluster_policy: {active}, or delete {active}."
+    )
+
+
 def pointer_patch(policy: object, wanted: Pointer) -> dict[str, object]:
     """The merge patch that sets the pointer, and remembers the one before for undo."""
     patch: dict[str, object] = {"spec": {"devicePlugin": {"config": vars(wanted)}}}

@@ -198,7 +198,7 @@ class Scene:
     config_map: ConfigMap | None = None
     elsewhere: tuple[str, ...] = ()  # namespaces that have a ConfigMap of the same name
     policy: object | None = None
-    policies: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()  # the operator goes by the first
     gpu_clusters: tuple[str, ...] = ()
     daemon_sets: tuple[object, ...] = ()
     quotas: tuple[Quota, ...] = ()

@@ -146,6 +146,9 @@ def run(module: AnsibleModule) -> dict[str, object]:
             _operator.Pointer(), _operator.Pointer(), changed=False
         )  # Helm would create it
     policy = wait_for_policy(cluster, path, 0 if params["state"] == "present" else deadline)
+    policies = cluster.items(_kube.CLUSTER_POLICIES, metadata_only=True)
+    if said := _operator.ignored(params["name"], policies):
+        raise ClusterError(said)
     before = _operator.read_pointer(policy)
     wanted = _operator.Pointer(params["config_map"], params["default_profile"])
     if params["state"] == "present" and before != wanted and not module.check_mode:

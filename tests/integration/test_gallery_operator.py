@@ -73,7 +73,8 @@ def test_gs003_ignored_cluster_policy(gallery: Gallery) -> None:
     gallery.lab.apply({**document, "metadata": {"name": "second"}})
     second = gallery.given(place=Place(cluster_policy="second"))
     found = second.fires("GS003", "GS006", "GS011")
-    assert "gpu_operator_cluster_policy" in found.fix
+    assert "status" not in gallery.lab.json("clusterpolicy", "second")
+    assert "gpu_operator_cluster_policy: cluster-policy" in found.fix
     gallery.is_well()
     gallery.lab.kubectl("delete", "clusterpolicy", "second")
 

@@ -74,8 +74,11 @@ def _no_operator(fleet: Fleet) -> None:
 
 @case("GS003")
 def _ignored(fleet: Fleet) -> None:
-    fleet.objects[POLICY]["status"]["state"] = "ignored"
-    fleet.objects[POLICY + "-2"] = {"metadata": {"name": "older"}}
+    """The operator has written no status into it."""
+    fleet.objects[POLICY]["metadata"]["creationTimestamp"] = "2026-01-02T00:00:00Z"
+    fleet.objects[POLICY]["status"] = {}
+    metadata = {"name": "older", "creationTimestamp": "2026-01-01T00:00:00Z"}
+    fleet.objects[POLICY + "-2"] = {"metadata": metadata}
 
 
 @case("GS004", "GS011")

@@ -119,6 +119,23 @@ def test_not_stored_says_both() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("ages", "active"),
+    [
+        ({}, "cluster-policy"),
+        ({"cluster-policy": "2026-01-02T00:00:00Z"}, "cluster-policy"),
+        ({"cluster-policy": "2026-01-02T00:00:00Z", "b": "2026-01-01T23:59:59Z"}, "b"),
+        ({"cluster-policy": "2026-01-02T00:00:00Z", "b": "2026-01-03T00:00:00Z"}, "cluster-policy"),
+        ({"cluster-policy": "2026-01-02T00:00:00Z", "a": "2026-01-02T00:00:00Z"}, "a"),
+    ],
+)
+def test_the_operator_goes_by_the_oldest(ages: dict[str, str], active: str) -> None:
+    found = [{"metadata": {"name": name, "creationTimestamp": at}} for name, at in ages.items()]
+    said = _operator.ignored("cluster-policy", found)
+    assert bool(said) is (active != "cluster-policy")
+    assert not said or f"Set gpu_operator_cluster_policy: {active}, or delete {active}." in said
+
+
 def daemonset(app: str, **changes: Any) -> dict[str, Any]:
     """One that has taken our pointer over and reached its 3 nodes."""
     given: dict[str, Any] = {"config_map": OURS.name, "default": OURS.default, "in_init": False}

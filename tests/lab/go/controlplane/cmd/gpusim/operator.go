@@ -64,17 +64,12 @@ func (o *operator) sync(ctx context.Context) error {
 		return err
 	}
 	namespace := o.namespace()
-	policy, ignored := o.singleton()
+	policy := o.singleton()
 	if namespace == "" || policy == nil {
 		o.mu.Lock()
 		o.active, o.labelled = nil, ""
 		o.mu.Unlock()
 		return nil
-	}
-	for _, other := range ignored {
-		if err := o.writeState(ctx, other, "ignored", namespace); err != nil {
-			return err
-		}
 	}
 	spec, err := specOf(policy)
 	if err != nil {
@@ -141,11 +136,12 @@ func (o *operator) namespace() string {
 	return ""
 }
 
-// singleton is the oldest ClusterPolicy; the operator ignores all others.
-func (o *operator) singleton() (*unstructured.Unstructured, []*unstructured.Unstructured) {
+// singleton is the oldest ClusterPolicy; the operator ignores all others, and writes no status into them
+// (v26.7.0 sets "ignored" on its own copy alone).
+func (o *operator) singleton() *unstructured.Unstructured {
 	store := o.policies()
 	if store == nil {
-		return nil, nil
+		return nil
 	}
 	var all []*unstructured.Unstructured
 	for _, object := range store.List() {
@@ -158,9 +154,9 @@ func (o *operator) singleton() (*unstructured.Unstructured, []*unstructured.Unst
 		return a.Before(&b) || (a.Equal(&b) && all[i].GetName() < all[j].GetName())
 	})
 	if len(all) == 0 {
-		return nil, nil
+		return nil
 	}
-	return all[0], all[1:]
+	return all[0]
 }
 
 func specOf(policy *unstructured.Unstructured) (*policySpec, error) {
