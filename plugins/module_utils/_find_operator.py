@@ -23,6 +23,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import 
     app_of,
     has_config_manager,
     not_taken_over,
+    sees_no_gpus,
+    with_words,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._scene import (
     DAEMON_SETS,
@@ -119,17 +121,19 @@ def _no_side_car(scene: Scene) -> Iterator[Hit]:
 
 
 def _lags(scene: Scene) -> Iterator[Hit]:
-    """A DaemonSet without the side-car has a finding of its own."""
-    if scene.policy is None:
+    """A DaemonSet without the side-car has a finding of its own. Where no node has a GPU, as the
+    operator sees it, it leaves them all as they are.
+    """
+    if scene.policy is None or sees_no_gpus(scene.policy):
         return
     sets = {app_of(item): item for item in scene.daemon_sets}
     for app in _enabled(scene):
         item = sets.get(app)
-        if item is None or not scene.pointer.name or has_config_manager(item):
-            said = not_taken_over(item, scene.pointer)
-            if said:
-                namespace = scene.operator
-                yield Hit(scene.names, {"said": said, "app": app, "namespace": namespace})
+        bare = item is not None and scene.pointer.name and not has_config_manager(item)
+        said = "" if bare else not_taken_over(item, scene.policy)
+        if said:
+            values = {"said": with_words(said, scene.policy), "namespace": scene.operator}
+            yield Hit(scene.names, {**values, "app": app})
 
 
 KINDS = (

@@ -32,6 +32,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file impo
 
 PLUGIN_CONTAINER = "nvidia-device-plugin"
 PREVIOUS_ANNOTATION = "gpufleet.sharing/previous-config"
+# Reasons of its conditions: pods are not ready, which others tell better; and there is nothing for
+# its DaemonSets to run on, so that it neither makes nor changes any.
+_NOT_READY = "OperandNotReady"
+_NO_GPUS = ("NoGPUNodes", "NFDLabelsMissing")
+# Labels of DaemonSets' pods that stay as they are, whatever the ClusterPolicy says.
+_KEPT_LABELS = ("app", "app.kubernetes.io/part-of")
 CHART_MIG_STRATEGY = "single"  # mig.strategy of the chart's own values
 
 
@@ -115,27 +121,58 @@ def not_stored(policy: object, wanted: Pointer) -> str:
     )
 
 
-def lagging(daemonsets: Iterable[object], pointer: Pointer) -> str:
-    """What the operator still has to do before the pointer is in force, in words; empty when it
-    is.
+def lagging(daemonsets: Iterable[object], policy: object) -> str:
+    """What the operator still has to do before the ClusterPolicy is in force, in words; empty when
+    it is.
     """
     found = {app_of(item): item for item in daemonsets}
     for app in (PLUGIN_APP, GFD_APP):
-        if said := not_taken_over(found.get(app), pointer):
+        if said := not_taken_over(found.get(app), policy):
             return f"DaemonSet {app} {said}"
     return ""
 
 
-def not_taken_over(daemonset: object, pointer: Pointer) -> str:
+def not_taken_over(daemonset: object, policy: object) -> str:
     """The same for one DaemonSet, None where there is none. A pointer that is not set is none to
     take over.
+
+    Labels tell of more than the pointer: the chart puts its version there, so that a new chart,
+    which restarts every plugin, is waited for too.
     """
     if daemonset is None:
         return "does not exist yet"
+    pointer = read_pointer(policy)
     pointed = pointer.name in _config_maps(daemonset) and pointer.default in _defaults(daemonset)
     if pointer.name and not pointed:
         return f"is not pointed at ConfigMap {pointer.name} and default {pointer.default} yet"
+    has = mapping_at(daemonset, "spec", "template", "metadata", "labels")
+    for key, value in mapping_at(policy, "spec", "daemonsets", "labels").items():
+        if key not in _KEPT_LABELS and has.get(key) != value:
+            return f"does not have the label {key}={value} of the ClusterPolicy yet"
     return _not_rolled_out(daemonset)
+
+
+def sees_no_gpus(policy: object) -> bool:
+    """Whether the operator says that no node has a GPU. It leaves its DaemonSets alone then."""
+    return any(_idle(condition) for condition in list_at(policy, "status", "conditions"))
+
+
+def with_words(said: str, policy: object) -> str:
+    """What is wrong, with what the operator says why, where it does."""
+    for condition in list_at(policy, "status", "conditions"):
+        refused = _holds(condition, "Error") and dig(condition, "reason") != _NOT_READY
+        message = text_at(condition, "message").rstrip(".")
+        if (refused or _idle(condition)) and message:
+            return f"{said}; the operator says: {message}"
+    return said
+
+
+def _idle(condition: object) -> bool:
+    return _holds(condition, "Ready") and dig(condition, "reason") in _NO_GPUS
+
+
+def _holds(condition: object, kind: str) -> bool:
+    return dig(condition, "type") == kind and dig(condition, "status") == "True"
 
 
 def app_of(daemonset: object) -> str:
@@ -208,4 +245,11 @@ def _not_rolled_out(daemonset: object) -> str:
         return "has changed and its controller has not seen it yet"
     wanted = text_at(daemonset, "status", "desiredNumberScheduled") or "0"
     updated = text_at(daemonset, "status", "updatedNumberScheduled") or "0"
-    return "" if wanted == updated else f"has reached {updated} of {wanted} nodes"
+    if wanted == updated:
+        return ""
+    said = f"has reached {updated} of {wanted} nodes"
+    if text_at(daemonset, "spec", "updateStrategy", "type") == "OnDelete":
+        said += (
+            ", and its update strategy OnDelete leaves it to you to delete the pods of the others"
+        )
+    return said

@@ -88,6 +88,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _lease, _operator
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import name_of
 from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
 if TYPE_CHECKING:
@@ -121,15 +122,19 @@ def wait_for_policy(cluster: _kube.Cluster, path: str, deadline: float) -> _kube
 
 
 def wait_for_daemonsets(
-    cluster: _kube.Cluster, namespace: str, pointer: _operator.Pointer, deadline: float
+    cluster: _kube.Cluster, namespace: str, policy: object, deadline: float
 ) -> None:
-    """Wait until the operator's DaemonSets carry the pointer and have reached their nodes."""
+    """Wait until the operator's DaemonSets are as the ClusterPolicy says and have reached their
+    nodes.
+    """
     path = _kube.namespaced("daemonsets", namespace, "apis/apps/v1")
     pause = pauses()
-    while lagging := _operator.lagging(list(cluster.items(path)), pointer):
+    while lagging := _operator.lagging(list(cluster.items(path)), policy):
         if time.monotonic() >= deadline:
+            newest = cluster.find(_kube.object_path(_kube.CLUSTER_POLICIES, name_of(policy)))
             raise ClusterError(
-                f"The GPU Operator in {namespace} has not taken the profiles over: {lagging}."
+                f"The GPU Operator in {namespace} has not taken the profiles over:"
+                f" {_operator.with_words(lagging, newest)}."
             )
         time.sleep(next(pause))
 
@@ -178,7 +183,7 @@ def check(
     """Wait until the operator has taken the pointer over; raise where it was not stored."""
     if _operator.read_pointer(policy) != wanted:
         raise ClusterError(_operator.not_stored(policy, wanted))
-    wait_for_daemonsets(cluster, namespace, wanted, deadline)
+    wait_for_daemonsets(cluster, namespace, policy, deadline)
 
 
 def undo(module: AnsibleModule, cluster: _kube.Cluster, path: str) -> dict[str, object]:

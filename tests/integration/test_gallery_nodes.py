@@ -72,6 +72,23 @@ def test_gs023_nfd_sees_no_gpu(gallery: Gallery) -> None:
     label(gallery, "dev-gpu-01", *(f"{each}=true" for each in features))
 
 
+def test_gs023_no_node_has_gpus(gallery: Gallery) -> None:
+    """The operator leaves its DaemonSets as they are then: that they lag follows from it."""
+    features = [NFD, NFD.replace("pci-10de", "pci-0302_10de")]
+    nodes = sorted(gallery.desired.assignments)
+    for node in nodes:
+        label(gallery, node, *(f"{each}-" for each in features))
+    gallery.lab.wait_for(
+        lambda: set(gallery.lab.labels("nvidia.com/gpu.present").values()) == {"false"}
+    )
+    labels = {"spec": {"daemonsets": {"labels": {"team": "ml"}}}}
+    gallery.patch("clusterpolicy", "cluster-policy", labels)
+    found = gallery.fires("GS023", *AFTER, settled=["GS037", "GS043"])
+    assert found.count == len(nodes)
+    for node in nodes:
+        label(gallery, node, *(f"{each}=true" for each in features))
+
+
 @pytest.mark.parametrize(
     ("switch", "after"),
     [

@@ -72,6 +72,19 @@ def _no_operator(fleet: Fleet) -> None:
             del fleet.labels(name)[f"nvidia.com/{label}"]
 
 
+@case("GS023", "GS037", "GS042", "GS043")
+def _no_gpu_nodes(fleet: Fleet) -> None:
+    """The operator leaves its DaemonSets as they are then: that it lags is no news."""
+    said = {"type": "Ready", "status": "True", "reason": "NoGPUNodes", "message": "none"}
+    fleet.objects[POLICY]["status"]["conditions"] = [said]
+    fleet.policy["config"]["default"] = fleet.default = "dev"
+    for name in fleet.assignments:
+        for app in (PLUGIN_APP, GFD_APP):
+            fleet.drop(pod_path(app, name))
+        fleet.labels(name)["nvidia.com/gpu.present"] = "false"
+        fleet.slots(name, 0)
+
+
 @case("GS003")
 def _ignored(fleet: Fleet) -> None:
     """The operator has written no status into it."""

@@ -194,4 +194,69 @@ GONE: dict[str, Any] = {"updatedNumberScheduled": None, "desiredNumberScheduled"
     ],
 )
 def test_lagging(daemonsets: list[object], expected: str) -> None:
-    assert _operator.lagging(daemonsets, OURS) == expected
+    assert _operator.lagging(daemonsets, policy(config_of(OURS))) == expected
+
+
+def test_rollout_that_is_left_to_the_user() -> None:
+    """updateStrategy OnDelete of the chart: pods stay as they are until somebody deletes them."""
+    stuck = daemonset(PLUGIN, status={"updatedNumberScheduled": 0})
+    stuck["spec"]["updateStrategy"] = {"type": "OnDelete"}
+    said = _operator.lagging([stuck], policy(config_of(OURS)))
+    assert said.startswith(f"DaemonSet {PLUGIN} has reached 0 of 3 nodes, and its update strategy")
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        ({"helm.sh/chart": "gpu-operator-v26.7.0"}, ""),
+        ({"app": "else", "app.kubernetes.io/part-of": "else"}, ""),  # the operator keeps its own
+        (
+            {"helm.sh/chart": "gpu-operator-v26.7.1"},
+            f"DaemonSet {PLUGIN} does not have the label helm.sh/chart=gpu-operator-v26.7.1 of the"
+            " ClusterPolicy yet",
+        ),
+    ],
+)
+def test_a_new_chart_is_taken_over_too(labels: dict[str, str], expected: str) -> None:
+    """Its version is a label of every operand, so that it restarts all plugins."""
+    new = policy(config_of(OURS))
+    new["spec"]["daemonsets"] = {"labels": labels}
+    sets = [daemonset(PLUGIN), daemonset(GFD)]
+    for item in sets:
+        template = item["spec"]["template"]
+        template["metadata"]["labels"]["helm.sh/chart"] = "gpu-operator-v26.7.0"
+    assert _operator.lagging(sets, new) == expected
+
+
+def condition(kind: str, reason: str, message: str = "", status: str = "True") -> dict[str, str]:
+    return {"type": kind, "status": status, "reason": reason, "message": message}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "words", "no_gpus"),
+    [
+        ([], "", False),
+        ([condition("Ready", "Reconciled", "all is well")], "", False),
+        ([condition("Ready", "NoGPUNodes", "No GPU node found.")], "No GPU node found", True),
+        (
+            [condition("Ready", "NFDLabelsMissing", "No NFD labels found")],
+            "No NFD labels found",
+            True,
+        ),
+        ([condition("Ready", "NoGPUNodes", "old", "False")], "", False),
+        (
+            [
+                condition("Ready", "Error", "", "False"),
+                condition("Error", "ReconcileFailed", 'Duplicate value: "device-plugin"'),
+            ],
+            'Duplicate value: "device-plugin"',
+            False,
+        ),
+        ([condition("Error", "OperandNotReady", "states not ready: [state-driver]")], "", False),
+    ],
+)
+def test_words_of_the_operator(conditions: list[dict[str, str]], words: str, no_gpus: bool) -> None:
+    document = {**policy(), "status": {"conditions": conditions}}
+    told = f"it lags; the operator says: {words}" if words else "it lags"
+    assert _operator.with_words("it lags", document) == told
+    assert _operator.sees_no_gpus(document) is no_gpus

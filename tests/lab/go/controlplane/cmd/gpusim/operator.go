@@ -76,6 +76,9 @@ func (o *operator) sync(ctx context.Context) error {
 		return err
 	}
 	lagEnds := o.activate(policy, spec)
+	if !o.hasGPUs() { // then it neither makes nor changes DaemonSets
+		return o.writeState(ctx, policy, "ready", "NoGPUNodes", namespace)
+	}
 	ready := true
 	for _, each := range operands() {
 		done, err := o.apply(ctx, each, *spec, namespace, policy)
@@ -84,9 +87,9 @@ func (o *operator) sync(ctx context.Context) error {
 		}
 		ready = ready && done
 	}
-	state := "notReady"
+	state, reason := "notReady", "OperandNotReady"
 	if ready {
-		state = "ready"
+		state, reason = "ready", "Reconciled"
 	}
 	if current, _, _ := unstructured.NestedString(policy.Object, "status", "state"); current == "ready" && !ready {
 		if left := time.Until(lagEnds); left > 0 {
@@ -94,7 +97,13 @@ func (o *operator) sync(ctx context.Context) error {
 			return nil
 		}
 	}
-	return o.writeState(ctx, policy, state, namespace)
+	return o.writeState(ctx, policy, state, reason, namespace)
+}
+
+// hasGPUs: a node has been labelled as one with GPUs.
+func (o *operator) hasGPUs() bool {
+	found, _ := o.nodes.List(labels.SelectorFromSet(labels.Set{labelPresent: "true"}))
+	return len(found) > 0
 }
 
 // collect removes DaemonSets whose ClusterPolicy has gone. The garbage collector does so too, but
@@ -268,17 +277,24 @@ func hashOf(d *appsv1.DaemonSet) string {
 	return fmt.Sprintf("%x", sha256.Sum256(data))[:16]
 }
 
-func (o *operator) writeState(ctx context.Context, policy *unstructured.Unstructured, state, namespace string) error {
-	if current, _, _ := unstructured.NestedString(policy.Object, "status", "state"); current == state {
-		return nil
-	}
-	status, reason := "False", "OperandNotReady"
+// writeState writes the status; a condition tells the reason, and what is not right.
+func (o *operator) writeState(ctx context.Context, policy *unstructured.Unstructured, state, reason, namespace string) error {
+	status, message := "False", ""
 	if state == "ready" {
-		status, reason = "True", "Reconciled"
+		status = "True"
+	}
+	if reason == "NoGPUNodes" {
+		message = "No GPU node found, watching for new nodes to join the cluster."
+	}
+	current, _, _ := unstructured.NestedString(policy.Object, "status", "state")
+	if known, _, _ := unstructured.NestedSlice(policy.Object, "status", "conditions"); current == state && len(known) > 0 {
+		if condition, ok := known[0].(map[string]any); ok && condition["reason"] == reason {
+			return nil
+		}
 	}
 	patch, _ := json.Marshal(map[string]any{"status": map[string]any{
 		"state": state, "namespace": namespace,
-		"conditions": []any{map[string]any{"type": "Ready", "status": status, "reason": reason, "message": "",
+		"conditions": []any{map[string]any{"type": "Ready", "status": status, "reason": reason, "message": message,
 			"lastTransitionTime": time.Now().UTC().Format(time.RFC3339)}},
 	}})
 	_, err := o.dynamic.Resource(policies).Patch(ctx, policy.GetName(), types.MergePatchType, patch,

@@ -230,6 +230,7 @@ func (sim *simulator) onNode() cache.ResourceEventHandler {
 		AddFunc: func(object any) {
 			sim.nodeQueue.Add(object.(*corev1.Node).Name)
 			sim.labelQueue.Add(object.(*corev1.Node).Name)
+			sim.wakeOperator(object)
 		},
 		UpdateFunc: func(before, after any) {
 			node := after.(*corev1.Node)
@@ -237,11 +238,17 @@ func (sim *simulator) onNode() cache.ResourceEventHandler {
 				sim.agents.migCleared.Store(node.Name, true)
 			}
 			sim.nodeQueue.Add(node.Name)
+			if before.(*corev1.Node).Labels[labelPresent] != node.Labels[labelPresent] {
+				sim.wakeOperator(node)
+			}
 			if needsLabels(before.(*corev1.Node), node) {
 				sim.labelQueue.Add(node.Name)
 			}
 		},
-		DeleteFunc: func(object any) { sim.nodeQueue.Add(unwrap(object).(*corev1.Node).Name) },
+		DeleteFunc: func(object any) {
+			sim.nodeQueue.Add(unwrap(object).(*corev1.Node).Name)
+			sim.wakeOperator(object)
+		},
 	}
 }
 
