@@ -275,8 +275,9 @@ KINDS = (
         cause="DaemonSet {app} without KUBERNETES_VIRTUAL_GPUS",
         seen="DaemonSet {app} runs without KUBERNETES_VIRTUAL_GPUS=true.",
         why="One pod of those on a GPU gets all its metrics, picked by chance.",
-        fix="gpu_operator_values: dcgmExporter.env with name KUBERNETES_VIRTUAL_GPUS, value"
-        " true; in queries take max by (UUID), since values then repeat for each pod.",
+        fix="gpu_operator_values: dcgmExporter.env with name KUBERNETES_VIRTUAL_GPUS and value"
+        ' "true", in quotes, since the chart takes texts alone; in queries take max by (UUID),'
+        " since values then repeat for each pod.",
         find=_metrics,
         reads=(DAEMON_SETS,),
     ),

@@ -133,7 +133,7 @@ def test_gs052_metrics(gallery: Gallery) -> None:
 
     gallery.lab.apply(exporter())
     found = gallery.fires("GS052")
-    assert "name KUBERNETES_VIRTUAL_GPUS, value true" in found.fix
+    assert 'name KUBERNETES_VIRTUAL_GPUS and value "true", in quotes' in found.fix
     gallery.lab.apply(exporter({"name": "KUBERNETES_VIRTUAL_GPUS", "value": "true"}))
 
 
