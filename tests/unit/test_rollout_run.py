@@ -7,11 +7,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import (
+    _drain,
     _errors,
     _history,
     _lease,
@@ -384,6 +385,17 @@ def test_hurt_is_refused_before_any_write(done: Scene) -> None:
     with pytest.raises(_errors.RefusedError):
         done.look(done.request(NEW, explain=True))
     assert done.writes() == []
+
+
+def test_plan_of_many_nodes_does_not_ask_for_pods_node_by_node(
+    done: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy(done)
+    monkeypatch.setattr(_drain, "ONE_BY_ONE", 1)
+    done.fleet.api.requests.clear()
+    result = done.look(done.request(NEW, planning=True, explain=True)).result()
+    assert len(cast("list[object]", result["nodes"])) > 2
+    assert done.fleet.api.requests.count("GET /api/v1/pods") == 2
 
 
 def test_hurt_is_explained_in_a_plan(done: Scene) -> None:
