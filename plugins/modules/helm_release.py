@@ -138,6 +138,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _helm, _kube
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
+from ansible_collections.gpufleet.sharing.plugins.module_utils._given import check_least
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -163,6 +164,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     """Look at the release's revisions and take a stuck one away. The action plugin of the same
     name does the rest.
     """
+    check_least(module.params, {"timeout": 1})
     name, namespace = module.params["name"], module.params["namespace"]
     cluster = _kube.connect(module)
     if module.params["forget"]:

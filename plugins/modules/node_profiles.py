@@ -143,6 +143,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import (
     plan_labels,
     undefined_profiles,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._given import read_texts
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import node_state
 from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_info import plugin_of
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import known_profiles
@@ -167,10 +168,12 @@ SPEC: Spec = {
 
 def run(module: AnsibleModule) -> dict[str, object]:
     remove = module.params["state"] == "absent"
-    desired = {
-        node: None if remove else profile or None
-        for node, profile in module.params["assignments"].items()
-    }
+    assigned = module.params["assignments"]
+    desired = (
+        dict.fromkeys(map(str, assigned))
+        if remove
+        else read_texts("the profile", assigned, "the name of one, or null")
+    )
     profiles = known_profiles(module.params["profiles"]) if module.params["profiles"] else {}
     default = module.params["default_profile"]
     if profiles and (found := list(undefined_profiles(desired, list(profiles), default))):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -321,6 +322,21 @@ def asked(**given: object) -> Request:
     required = {"assignments": {"n1": "dev"}, "profiles": OLD, "default_profile": "default"}
     module: Any = SimpleNamespace(params={**defaults, **required, **given}, check_mode=False)
     return rollout.read_request(module)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"max_failures": -1}, "max_failures is -1; allowed: 0 or more."),
+        ({"timeout": 0}, "timeout is 0; allowed: 1 or more."),
+        ({"stable": -1}, "stable is -1; allowed: 0 or more."),
+        ({"assignments": {"n1": ["dev"]}}, "the profile of n1 is ['dev'] (a list); allowed"),
+    ],
+)
+def test_options_that_nobody_can_mean_are_refused(given: dict[str, Any], message: str) -> None:
+    """With -1 failures allowed, a rollout without any was taken back."""
+    with pytest.raises(_errors.FleetError, match=re.escape(message)):
+        asked(**given)
 
 
 def test_options_are_read() -> None:
