@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import merge_hash
@@ -139,12 +140,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "differs": bool(deployed.get("changed")),
         }
 
-    def _remove(self, options: Mapping[str, object], values: Result, seen: Result) -> Result:
+    def _remove(self, options: Result, values: Result, seen: Result) -> Result:
         """Uninstall what we installed; give back what was there before."""
-        if not seen["exists"]:
-            return {"changed": False, "recovered": seen["recovered"], "left": False}
         noted = seen["note"]
         note = Note(**noted) if isinstance(noted, dict) and noted else None
+        others = bool(seen["others"])
+        if not seen["exists"]:
+            if note:  # by a run that was killed after Helm had done it
+                self._module(MODULE, options | {"forget": True})
+            changed = bool(note or seen["recovered"])
+            return {"changed": changed, "recovered": seen["recovered"], "left": others}
         if note is None:
             return {
                 "changed": False,
@@ -159,12 +164,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 removed = self._deploy(options, values, with_pointer(values, note.pointer))
         if removed.get("failed"):
             return removed
-        self._module(MODULE, dict(options) | {"forget": True})
+        self._module(MODULE, options | {"forget": True})
         shown = removed.get("diff", {})
         return {
             "changed": True,
             "recovered": seen["recovered"],
-            "left": not note.installed,
+            "left": others or not note.installed,
             "diff": shown,
         }
 
@@ -218,10 +223,10 @@ class _Options:
 
 def merge_values(current: Mapping[str, object], options: Mapping[str, object]) -> Result:
     """The release's values, over them the user's, over these the pointer."""
-    asked = options.get("values") or {}
+    asked = check_type_dict(options.get("values") or {})  # a text of JSON, as surveys give it
     base = {} if boolean(options.get("values_exact") or False, strict=False) else current
-    merged = merge_hash(dict(base), dict(asked), recursive=True, list_merge="replace")  # type: ignore[call-overload]
-    return with_pointer(merged, options.get("pointer") or {})  # type: ignore[arg-type]
+    merged = merge_hash(dict(base), asked, recursive=True, list_merge="replace")
+    return with_pointer(merged, check_type_dict(options.get("pointer") or {}))
 
 
 def with_pointer(values: Mapping[str, object], pointer: Mapping[str, object]) -> Result:

@@ -182,17 +182,21 @@ def beyond_limit(
 
 
 @_clear_errors
-def as_in_revision(nodes: object, assignments: object) -> list[dict[str, object]]:
-    """Nodes with the profiles of a revision; those that it does not know are not selected."""
+def as_in_revision(nodes: object, assignments: object, profiles: object) -> list[dict[str, object]]:
+    """Nodes with the profiles of a revision. Those that came after it keep theirs where it is one
+    of its profiles, or the default; others are not selected.
+    """
     allowed = "{node: profile or null}, as the module history_info gives it"
     known = {
         name: _arguments.text_or_null(f"assignments.{name}", profile)
         for name, profile in _arguments.mapping("assignments", assignments, allowed).items()
     }
+    defined = _arguments.mapping("profiles", profiles, PROFILES)
     found = []
     for at, node in enumerate(_arguments.nodes(nodes)):
-        name, _profile, selected = _arguments.assigned(f"nodes[{at}]", node)
-        there = {"profile": known.get(name), "selected": selected and name in known}
+        name, profile, selected = _arguments.assigned(f"nodes[{at}]", node)
+        has_one = name in known or profile is None or profile in defined
+        there = {"profile": known.get(name, profile), "selected": selected and has_one}
         found.append({str(key): value for key, value in node.items()} | there)
     return found
 

@@ -40,6 +40,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._table import cut
 from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
 PODS = "/api/v1/pods"
+ONE_BY_ONE = 200  # nodes whose pods are asked for node by node; of more, all pods are listed
 COLUMNS = ("node", "namespace", "pod", "why")
 MOST_LINES = 20
 TRIES = 6  # writes to a node; kubelet and controllers write to it too
@@ -162,6 +163,11 @@ class Drainer:
 
     def look(self, nodes: Sequence[str]) -> list[GpuPod]:
         """The GPU pods of nodes."""
+        if len(nodes) > ONE_BY_ONE:
+            running = "status.phase!=Succeeded,status.phase!=Failed,spec.nodeName!="
+            wanted = set(nodes)
+            pods = gpu_pods(self.cluster.items(PODS, fields=running))
+            return [pod for pod in pods if pod.node in wanted]
         found: dict[str, list[GpuPod]] = {}
 
         def read(node: str) -> None:

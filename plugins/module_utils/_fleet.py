@@ -208,6 +208,25 @@ def _profile_conflicts(inventory: Inventory) -> Iterable[str]:
                 f"{host}: belongs to groups with different profiles: {named}."
                 " Take it out of one of them, or set gpu_sharing_profile on the host itself."
             )
+        elif overruled := _overruled(inventory, host, settings, rivals[0]):
+            yield overruled
+
+
+def _overruled(
+    inventory: Inventory, host: str, settings: Sequence[GroupProfile], meant: GroupProfile
+) -> str:
+    """Where Ansible takes the profile of another group than is meant, in words; else empty."""
+    taken = inventory.variables.get(host, {}).get(PROFILE_VARIABLE)
+    others = [setting.group for setting in settings if setting.profile == taken]
+    if taken == meant.profile or not others:
+        return ""
+    return (
+        f"{host}: gets the profile {taken} of group {some(others)} from Ansible, and not"
+        f" {meant.profile} of {meant.group}: to Ansible, variables in group_vars stand above those"
+        " in the inventory's files, and groups of a lower level above others, whatever their"
+        f" ansible_group_priority. Set gpu_sharing_profile of {meant.group} in group_vars too, take"
+        f" it out of {some(others)}, or set it on the host itself."
+    )
 
 
 def _variable_problems(host: str, variables: Mapping[str, object]) -> Iterable[str]:

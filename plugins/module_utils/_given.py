@@ -11,6 +11,7 @@ from datetime import date
 from itertools import islice
 from typing import TypeGuard
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError, joined
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import cut
 
 _MOST_ENTRIES = 10
@@ -35,6 +36,31 @@ def shown(value: object) -> str:
 def is_list(value: object) -> TypeGuard[Collection[object]]:
     """Whether a value is several values in a row; a text and a mapping are not."""
     return isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
+
+
+def read_texts(where: str, values: Mapping[object, object], allowed: str) -> dict[str, str | None]:
+    """A mapping of texts, None for null and for an empty text. Raises FleetError with all values
+    that are something else.
+    """
+    wrong = [
+        f"{where} of {name} is {given(value)}; allowed: {allowed}."
+        for name, value in values.items()
+        if not isinstance(value, str | None)
+    ]
+    if wrong:
+        raise joined(FleetError, wrong)
+    return {str(name): str(value) if value else None for name, value in values.items()}
+
+
+def check_least(options: Mapping[str, int], least: Mapping[str, int]) -> None:
+    """Raises FleetError with all options that are less than they have to be at least."""
+    wrong = [
+        f"{name} is {options[name]}; allowed: {low} or more."
+        for name, low in least.items()
+        if options[name] < low
+    ]
+    if wrong:
+        raise joined(FleetError, wrong)
 
 
 def _kind(value: object) -> str:

@@ -28,6 +28,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import 
 WITHOUT_HELM = (
     "or set gpu_operator_manage to existing for an operator that is there, which needs no Helm."
 )
+_HELM = "meta.helm.sh/"  # its annotations of what it keeps
 _SECRET_DRIVERS = ("", "secret", "secrets")
 
 
@@ -115,6 +116,16 @@ def pending_revision(revisions: Sequence[Revision]) -> Revision | None:
 def seconds_left(pending: Revision | None, now: datetime, timeout: int) -> int:
     """How long Helm may still be at work on a pending revision, at most; 0 where it is not."""
     return max(0, timeout - pending.age(now)) if pending else 0
+
+
+def foreign_policies(policies: Iterable[object], release: str, namespace: str) -> list[str]:
+    """Names of the ClusterPolicies that Helm does not keep for a release: other operators'."""
+    ours = {f"{_HELM}release-name": release, f"{_HELM}release-namespace": namespace}
+    return sorted(
+        name_of(policy)
+        for policy in policies
+        if not ours.items() <= mapping_at(policy, "metadata", "annotations").items()
+    )
 
 
 @dataclass(frozen=True)

@@ -339,12 +339,16 @@ class Cluster:
         )
 
     def _answer(self, method: str, path: str, status: int, data: bytes) -> Json:
-        try:
-            document = json.loads(data) if data else {}
-        except ValueError:
-            document = {"message": data[:200].decode(errors="replace")}
-        if status < 400:
-            return cast("Json", document)
+        document = _read_object(data)
+        if status < 400 and document is not None:
+            return document
+        text = " ".join(data[:200].decode(errors="replace").split())
+        if status < 400:  # taken for an object, a page would be a list of nothing
+            raise ClusterError(
+                f"{self.server} answers {method} {path} with what is no object of Kubernetes:"
+                f" '{text}'. Is it the API server, or something in front of it?"
+            )
+        document = {"message": text} if document is None else document
         said = str(document.get("message") or f"HTTP status {status}")
         if status == 401:
             raise ClusterError(
@@ -462,6 +466,15 @@ def _encode(body: Mapping[str, object]) -> str:
     for character in "<>&":  # only texts hold them
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+def _read_object(data: bytes) -> Json | None:
+    """The object in an answer, empty where there is no text; None for a text that holds none."""
+    try:
+        document = json.loads(data) if data else {}
+    except ValueError:
+        return None
+    return document if isinstance(document, dict) else None
 
 
 def _read_date(text: str) -> datetime | None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import secrets
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -125,12 +126,14 @@ def taken(
 
 
 def default_holder() -> str:
-    """Who is running: user, host and process."""
+    """Who is running: user, host and process; and a word of chance, since all three may be alike in
+    containers.
+    """
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # an arbitrary user id in a container
         user = f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()} pid {os.getpid()}"
+    return f"{user}@{socket.gethostname()} pid {os.getpid()} ({secrets.token_hex(2)})"
 
 
 def clean_holder(text: str) -> str:

@@ -217,6 +217,10 @@ def _unschedulable(target: Target, pods: Sequence[ProbePod], pod: ProbePod, now:
         return Blame(f"no room for the probe's pods: {pod.why}", busy=True)
     if changed := meanwhile(target, now, fewer=True):
         return Blame(changed, busy=True)
+    if now.allocatable >= target.expected:  # the scheduler tries anew some seconds later
+        return Blame(
+            f"others held slots of {target.resource} meanwhile, and have given them back", busy=True
+        )
     running = sum(each.stage is Stage.RUNNING for each in pods)
     return Blame(
         f"only {running} of {len(pods)} pods ran, though {target.free} slots should be free:"

@@ -21,6 +21,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
 )
 
 _PORTS = {"https": 443, "http": 80}
+# Neither the URL nor what Python says of it: a part of a password may be in both
+_WRONG_PROXY = (
+    "The URL of the proxy is wrong, in its port or brackets. It has to be http://HOST:PORT or"
+    " https://HOST:PORT, without a user and password."
+)
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,8 @@ def _usable(proxy: str) -> str:
     try:
         parts = urlsplit(proxy)
         _port = parts.port  # read to have it checked
-    except ValueError as error:
-        raise ConnectionSettingsError(f"The URL of the proxy is wrong: {error}.") from error
+    except ValueError:
+        raise ConnectionSettingsError(_WRONG_PROXY) from None
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     if proxy and (parts.scheme not in _PORTS or not parts.hostname):
         raise ConnectionSettingsError(

@@ -8,6 +8,7 @@ taken back where it fails.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,7 +19,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import 
     physical_devices,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._drain import (
-    PODS,
     Drainer,
     DrainError,
 )
@@ -51,7 +51,6 @@ REFRESH_ANNOTATION = (
     "gpufleet.sharing/refreshed"  # of pods: the kubelet then reads their files anew
 )
 REFRESH = 2.0  # seconds; a kubelet takes 0.1 to 0.9, and nothing tells when it has
-ONE_BY_ONE = 200  # nodes whose pods are asked for node by node; of more, all pods are listed
 MOST_LINES = 20
 REFUSE, EVICT, IGNORE = DRAINS = ("refuse", "evict", "ignore")
 ROLLBACK, STOP = ON_FAILURE = ("rollback", "stop")
@@ -98,27 +97,24 @@ class Guard:
         suspects = [state for state in states if self._shrinks(state)]
         if not suspects:
             return []
-        return self.of(suspects, self._pods([state.name for state in suspects]))
+        drainer = Drainer(self._cluster, 0, lambda _line: None)
+        return self.of(suspects, drainer.look([state.name for state in suspects]))
 
-    def of(self, states: Iterable[NodeState], pods: Sequence[_guard.GpuPod]) -> list[_guard.Hurt]:
+    def of(self, states: Iterable[NodeState], pods: Iterable[_guard.GpuPod]) -> list[_guard.Hurt]:
+        by_node: dict[str, list[_guard.GpuPod]] = defaultdict(list)
+        for pod in pods:
+            by_node[pod.node].append(pod)
         found: list[_guard.Hurt] = []
         for state in states:
             target = self._targets[state.name]
             devices = physical_devices(state, target.gpus)
-            found += _guard.hurt_pods(state, None, target.profile, devices, pods)
+            here = by_node.get(state.name, ())
+            found += _guard.hurt_pods(state, None, target.profile, devices, here)
         return found
 
     def _shrinks(self, state: NodeState) -> bool:
         target = self._targets[state.name]
         return _guard.shrinks(state, target.profile, physical_devices(state, target.gpus))
-
-    def _pods(self, nodes: list[str]) -> list[_guard.GpuPod]:
-        if len(nodes) <= ONE_BY_ONE:
-            return Drainer(self._cluster, 0, lambda _line: None).look(nodes)
-        running = "status.phase!=Succeeded,status.phase!=Failed,spec.nodeName!="
-        wanted = set(nodes)
-        pods = _guard.gpu_pods(self._cluster.items(PODS, fields=running))
-        return [pod for pod in pods if pod.node in wanted]
 
 
 @dataclass

@@ -88,7 +88,7 @@ run:
   description: The name of this run, for the Lease and the history of the modules that write.
   type: str
   returned: always
-  sample: alice@controller pid 4711, AWX job 42 of bob
+  sample: alice@controller pid 4711 (8f3a), AWX job 42 of bob
 server:
   description: URL of the API server.
   type: str

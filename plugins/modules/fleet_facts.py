@@ -18,6 +18,8 @@ description:
     P(gpufleet.sharing.cluster_nodes#filter) take apart.
   - To be run once in a play over all hosts, since Ansible's own resolution of the limit is taken
     from that play.
+  - The fact is as large as the inventory. Delegated to one host, as in the example, it is kept
+    once. Otherwise Ansible gives it to every host, and a fact cache stores it with each of them.
   - Runs on the controller. No connection is made.
 author:
   - gpufleet.sharing contributors (@gpufleet)
@@ -40,6 +42,15 @@ EXAMPLES = r"""
   tasks:
     - name: Read the fleet
       gpufleet.sharing.fleet_facts:
+      run_once: true
+      delegate_to: localhost
+      delegate_facts: true
+
+    - name: Show the nodes of a cluster
+      ansible.builtin.debug:
+        msg: "{{ fleet | gpufleet.sharing.cluster_nodes('prod-eu') }}"
+      vars:
+        fleet: "{{ hostvars.localhost.ansible_facts.gpu_sharing_fleet }}"
       run_once: true
 """
 

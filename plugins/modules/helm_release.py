@@ -21,9 +21,9 @@ description:
 options:
   state:
     description:
-      - With V(absent) a release that this module installed is uninstalled. One that was there
-        before keeps running, and
-        gets back the O(pointer) values that it had.
+      - With V(absent) a release that this module installed is uninstalled, also one that is
+        pending. One that was there before keeps running, and gets back the O(pointer) values that
+        it had.
     type: str
     choices: [present, absent]
     default: present
@@ -124,7 +124,7 @@ differs:
   type: bool
   returned: always
 left:
-  description: Whether a release that is not ours stays.
+  description: Whether an operator that is not ours stays, by its release or its ClusterPolicy.
   type: bool
   returned: with O(state=absent)
 release_values:
@@ -138,6 +138,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _helm, _kube
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
+from ansible_collections.gpufleet.sharing.plugins.module_utils._given import check_least
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -163,6 +164,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     """Look at the release's revisions and take a stuck one away. The action plugin of the same
     name does the rest.
     """
+    check_least(module.params, {"timeout": 1})
     name, namespace = module.params["name"], module.params["namespace"]
     cluster = _kube.connect(module)
     if module.params["forget"]:
@@ -175,12 +177,15 @@ def run(module: AnsibleModule) -> dict[str, object]:
     if stuck and left and not module.check_mode:
         pending = stuck.as_dict(cluster.now())
         return {"changed": False, "recovered": {}, "pending": pending, "seconds_left": left}
-    exists = any(revision != stuck for revision in revisions)
     place = cluster.find(_kube.object_path(_kube.NAMESPACES, namespace))
     note = _helm.read_note(place, name)
+    present = module.params["state"] == "present"
+    if not present and (note is None or note.installed):
+        stuck = None  # Helm uninstalls a pending release too; one that is not ours is left alone
+    exists = any(revision != stuck for revision in revisions)
     wanted = _helm.note_for(note, module.params["previous_pointer"], exists=bool(revisions))
     if not module.check_mode:
-        if module.params["state"] == "present" and wanted != note:
+        if present and wanted != note:
             write_note(module, cluster, wanted)
         if stuck:
             cluster.delete(_kube.object_path(secrets, stuck.secret), uid=stuck.uid)
@@ -190,19 +195,30 @@ def run(module: AnsibleModule) -> dict[str, object]:
         "exists": exists,
         "namespace_exists": place is not None,
         "note": vars(note) if note else {},
+        "others": [] if present else foreign_policies(module, cluster),
     }
+
+
+def foreign_policies(module: AnsibleModule, cluster: _kube.Cluster) -> list[str]:
+    policies = cluster.items(_kube.CLUSTER_POLICIES, metadata_only=True)
+    return _helm.foreign_policies(policies, module.params["name"], module.params["namespace"])
 
 
 def write_note(
     module: AnsibleModule, cluster: _kube.Cluster, note: _helm.Note | None
 ) -> dict[str, object]:
-    """Write on the namespace what uninstalling has to know, or take it away."""
-    path = _kube.object_path(_kube.NAMESPACES, module.params["namespace"])
+    """Write on the namespace what uninstalling has to know, or take it away. A namespace that is
+    not there yet is made for it, so that it is known before Helm begins.
+    """
+    name = module.params["namespace"]
+    path = _kube.object_path(_kube.NAMESPACES, name)
     value = json.dumps(vars(note)) if note else None
-    if not module.check_mode and cluster.find(path) is not None:
-        cluster.patch(
-            path, {"metadata": {"annotations": {_helm.note_key(module.params["name"]): value}}}
-        )
+    metadata = {"annotations": {_helm.note_key(module.params["name"]): value}}
+    if not module.check_mode:
+        if cluster.find(path) is not None:
+            cluster.patch(path, {"metadata": metadata})
+        elif note:
+            cluster.create(_kube.NAMESPACES, {"metadata": {"name": name, **metadata}})
     return {"changed": True}
 
 

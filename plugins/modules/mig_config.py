@@ -22,7 +22,8 @@ options:
   nodes:
     description:
       - The nodes to act on, each a Kubernetes node name and the name of a configuration of the MIG
-        manager, such as V(all-1g.10gb). The filter P(gpufleet.sharing.mig_configs#filter) gives it.
+        manager, such as V(all-1g.10gb). V(null) leaves the node alone. The filter
+        P(gpufleet.sharing.mig_configs#filter) gives it.
       - Nodes that the cluster does not have, or that are NotReady, are left out.
     type: dict
     required: true
@@ -114,6 +115,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     joined,
     some,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._given import (
+    check_least,
+    read_texts,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import node_state
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rolling import (
     DRAINS,
@@ -201,7 +206,9 @@ class Cutter:
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
-    wanted = {str(node): str(config) for node, config in module.params["nodes"].items()}
+    check_least(module.params, {"timeout": 1, "drain_timeout": 1})
+    named = read_texts("the configuration", module.params["nodes"], "the name of one, or null")
+    wanted = {node: config for node, config in named.items() if config}
     cluster = _kube.connect(module)
     drainer = Drainer(cluster, module.params["drain_timeout"], lambda _line: None)
     cutter = Cutter(cluster, wanted, module.params["timeout"], drainer)
@@ -210,6 +217,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     if problems := [f"{node}: {reason}." for node, reason in sorted(reasons.items()) if reason]:
         raise joined(FleetError, problems)
     changes, waiting = _mig.plan_mig(wanted, states)
+    batches = cut([change.node for change in changes], module.params["batches"])
     busy = [change.node for change in changes if _mig.is_busy(states[change.node])]
     if busy:
         raise RefusedError(
@@ -223,7 +231,8 @@ def run(module: AnsibleModule) -> dict[str, object]:
         namespace = module.params["namespace"]
         name, said = module.params["run"], module.warn
         with _lease.held(cutter.cluster, namespace, name, keep=True, said=said) as lease:
-            carry_out(module, replace(cutter, check=lease.check), by_node, waiting)
+            ready = replace(cutter, check=lease.check)
+            carry_out(module, ready, by_node, batches, waiting)
     return {
         "changed": bool(changes),
         "differs": bool(changes or waiting),
@@ -240,12 +249,12 @@ def carry_out(
     module: AnsibleModule,
     cutter: Cutter,
     changes: dict[str, _mig.MigChange],
+    batches: list[list[str]],
     waiting: list[str],
 ) -> None:
     """Wait for what others have begun; then free, cut and wait, batch by batch."""
     if waiting:
         cutter.wait(waiting, "that were being cut")
-    batches = cut(list(changes), module.params["batches"])
     for number, batch in enumerate(batches, start=1):
         cordoned = cutter.free(batch, module.params["drain"])
         try:

@@ -116,6 +116,7 @@ missing:
   returned: always
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _lease, _mig
@@ -134,6 +135,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spe
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     FleetError,
     joined,
+    some,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import (
     PROFILE_LABEL,
@@ -141,6 +143,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import (
     plan_labels,
     undefined_profiles,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._given import read_texts
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import node_state
 from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_info import plugin_of
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import known_profiles
@@ -165,10 +168,12 @@ SPEC: Spec = {
 
 def run(module: AnsibleModule) -> dict[str, object]:
     remove = module.params["state"] == "absent"
-    desired = {
-        node: None if remove else profile or None
-        for node, profile in module.params["assignments"].items()
-    }
+    assigned = module.params["assignments"]
+    desired = (
+        dict.fromkeys(map(str, assigned))
+        if remove
+        else read_texts("the profile", assigned, "the name of one, or null")
+    )
     profiles = known_profiles(module.params["profiles"]) if module.params["profiles"] else {}
     default = module.params["default_profile"]
     if profiles and (found := list(undefined_profiles(desired, list(profiles), default))):
@@ -192,9 +197,12 @@ def run(module: AnsibleModule) -> dict[str, object]:
     else:
         check_nodes(gpu_nodes, meant, changing, planning=module.check_mode)
     held = set() if remove or module.check_mode else uncut(gpu_nodes, meant)
-    patches: Patches = {
-        c.node: {"labels": {PROFILE_LABEL: c.after}} for c in plan.changes if c.node not in held
-    }
+    if held:
+        module.warn(
+            f"Not cut by MIG as their profiles say, so their labels wait: {some(sorted(held))}."
+        )
+        plan = replace(plan, changes=tuple(c for c in plan.changes if c.node not in held))
+    patches: Patches = {c.node: {"labels": {PROFILE_LABEL: c.after}} for c in plan.changes}
     cordoned = leftover(states) if remove and is_whole(module) else []
     if remove:
         forget(patches, [gpu_nodes[name] for name in desired if name in gpu_nodes])

@@ -251,6 +251,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _pr
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError, some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import NODE_OPTIONS
+from ansible_collections.gpufleet.sharing.plugins.module_utils._given import check_least
 from ansible_collections.gpufleet.sharing.plugins.module_utils._guard import gpu_pods
 from ansible_collections.gpufleet.sharing.plugins.module_utils._interrupt import interruptible
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import name_of
@@ -300,6 +301,7 @@ Chosen = list[_probe.Target]
 
 def refuse_nonsense(module: AnsibleModule) -> None:
     params = module.params
+    check_least(params, {"timeout": 1, "run_as_user": 0})
     if not 1 <= params["most"] <= MOST:
         raise FleetError(f"most is {params['most']}; allowed: 1 to {MOST} pods on a node.")
     if params["per_profile"] < 0:
@@ -347,7 +349,8 @@ def look_around(
         hindrance = _probe.obstacle(place, params["tolerations"])
         slots = used.get(candidate.name, Counter())
         by_node[candidate.name] = _probe.targets(candidate, place, slots, params["most"], hindrance)
-    return _probe.choose(by_node, params["names"], params["per_profile"])
+    names_given = [name for name in params["names"] if name]  # an empty survey answer is ['']
+    return _probe.choose(by_node, names_given, params["per_profile"])
 
 
 def recounter(room: Room) -> Callable[[_probe.Target], Count]:

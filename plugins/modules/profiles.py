@@ -313,8 +313,11 @@ def keep_profiles(
         },
     }
     planned.append(result)
-    if not module.check_mode:
-        write(module, cluster, plan, labels, document, new=namespace is None)
+    if not module.check_mode and not write(
+        module, cluster, plan, labels, document, new=namespace is None
+    ):
+        planned.pop()
+        keep_profiles(module, cluster, profiles, planned)
 
 
 def files_of(
@@ -403,8 +406,10 @@ def write(
     document: object,
     *,
     new: bool,
-) -> None:
-    """Write what differs, as the one run that may."""
+) -> bool:
+    """Write what differs, as the one run that may. False where another run has moved a label to a
+    key that is to go, after the plan was made and before the Lease was ours.
+    """
     given = module.params
     namespace_path = _kube.object_path(_kube.NAMESPACES, given["namespace"])
     if labels:
@@ -412,6 +417,8 @@ def write(
     if plan:
         keep, said = given["keep_lease"], module.warn
         with _lease.held(cluster, given["namespace"], given["run"], keep=keep, said=said) as lease:
+            if plan.remove and keys_in_use(cluster, given["name"]) & set(plan.remove):
+                return False
             if plan.before is not None and given["state"] == "present":
                 note_found(module, cluster, plan.before)
             lease.check()
@@ -420,6 +427,7 @@ def write(
     if given["state"] == "absent":
         history_of(module, cluster).remove()
         _lease.remove_lease(cluster, given["namespace"], given["run"])
+    return True
 
 
 def show(

@@ -334,10 +334,12 @@ SPEC: Spec = {
     "run": {"type": "str", "default": ""},
     "progress": {"type": "path"},
 }
+LEAST = {"timeout": 1, "drain_timeout": 1, "stable": 0, "pause": 0, "max_failures": 0}
 
 
 def read_request(module: AnsibleModule) -> Request:
     given = module.params
+    _given.check_least(given, LEAST)
     versioned = given["mode"] == _profiles.VERSIONED
     profiles = _profiles.known_profiles(given["profiles"])
     if versioned:
@@ -345,7 +347,9 @@ def read_request(module: AnsibleModule) -> Request:
     desired = Desired(
         profiles=profiles,
         default_profile=given["default_profile"],
-        assignments={str(node): name or None for node, name in given["assignments"].items()},
+        assignments=_given.read_texts(
+            "the profile", given["assignments"], "the name of one, or null"
+        ),
         versioned=versioned,
         gpus=read_gpus(given["gpus"]),
         groups={str(node): str(group) for node, group in given["groups"].items()},

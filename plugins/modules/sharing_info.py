@@ -356,14 +356,15 @@ def explain(scene: Scene, accept: Collection[str]) -> dict[str, object]:
 def run(module: AnsibleModule) -> dict[str, object]:
     params = module.params
     desired = read_desired(module)
-    _doctor.check_codes(params["accept"])
+    accept = [code for code in params["accept"] if code]  # an empty survey answer is ['']
+    _doctor.check_codes(accept)
     cluster = _kube.connect(module)
     if not params["findings"]:
         return compare(cluster, desired, params["node"] or "")
     place = Place(params["namespace"], params["config_map"], params["cluster_policy"])
     known = frozenset(entry["name"] for entry in params["nodes"])
     scene = _look.look(cluster, place, desired, known, params["node"] or "")
-    return explain(scene, params["accept"])
+    return explain(scene, accept)
 
 
 def main() -> None:

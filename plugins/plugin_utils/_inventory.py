@@ -66,10 +66,11 @@ def read_inventory(groups: Mapping[str, Sequence[str]], hostvars: HostVars) -> I
         and PROFILE_VARIABLE in (own := _own_variables(manager, loader, manager.groups[name]))
     ]
     contested = _contested(groups, setters)
+    by_hand = PROFILE_VARIABLE in hostvars._variable_manager.extra_vars  # -e stands above all
     own_profile = {
         host
         for host in contested
-        if PROFILE_VARIABLE in _own_variables(manager, loader, manager.hosts[host])
+        if by_hand or PROFILE_VARIABLE in _own_variables(manager, loader, manager.hosts[host])
     }
     return Inventory(groups, variables, setters, own_profile)
 

@@ -19,6 +19,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     Lab,
     Run,
     lease_holder,
+    module_result,
     remains,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.modules import call
@@ -83,6 +84,18 @@ def descendants(pid: int) -> list[int]:
     pairs = [(int(child), int(parent)) for child, parent in map(str.split, listed.splitlines())]
     children = [child for child, parent in pairs if parent == pid]
     return [*children, *(below for child in children for below in descendants(child))]
+
+
+def test_uninstall_takes_what_a_killed_install_has_left(lab: Lab, inventory: Path) -> None:
+    """Of an install that was killed nothing but its pending revision tells what Helm has made."""
+    kill_site_in_mid_wait(lab, inventory)
+    assert status(lab) == "pending-install"
+    young = {"gpu_operator_timeout": 5}
+    lab.playbook("uninstall", inventory, variables=young).succeeded()
+    assert status(lab) == "none"
+    assert lab.json("clusterpolicies")["items"] == []
+    assert lab.json("deployments", "-n", "gpu-operator")["items"] == []
+    assert remains(lab) == []
 
 
 def test_release_left_pending_by_a_kill_is_waited_for_and_then_recovered(
@@ -308,3 +321,49 @@ def test_no_operator_to_point(lab: Lab, inventory: Path) -> None:
     assert lab.json("clusterpolicies")["items"] == []
     run = lab.playbook("site", inventory, variables={"gpu_operator_manage": "existing"}).failed()
     run.says("There is no ClusterPolicy cluster-policy", "is the GPU Operator installed there?")
+
+
+def test_note_of_a_release_that_has_gone_is_taken_away(lab: Lab, inventory: Path) -> None:
+    """As by an uninstall that was killed after Helm had done it."""
+    note = json.dumps({"installed": True, "pointer": {}})
+    key = "gpufleet.sharing/helm-gpu-operator"
+    lab.kubectl("annotate", "namespace", "gpu-operator", f"{key}={note}")
+    run = lab.playbook("uninstall", inventory).succeeded()
+    assert run.changed["localhost"] > 0
+    assert remains(lab) == []
+
+
+def test_crds_stay_while_another_operator_needs_them(lab: Lab, inventory: Path) -> None:
+    chart = lab.environ["GPULAB_CHART"]
+    helm(lab, "install", "theirs", chart, "-n", "gpu-operator", "--create-namespace", "--wait")
+    lab.forget_requests()
+    crds = {"gpu_operator_remove_crds": True}
+    lab.playbook("uninstall", inventory, variables=crds).succeeded()
+    assert [item["metadata"]["name"] for item in lab.json("clusterpolicies")["items"]] == [
+        "cluster-policy"
+    ]
+    assert not [write for write in lab.writes() if "customresourcedefinitions" in write]
+    helm(lab, "uninstall", "theirs", "-n", "gpu-operator", "--wait")
+
+
+def test_release_of_others_that_is_pending_is_left_alone(lab: Lab, inventory: Path) -> None:
+    by_hand(lab, "install")
+    (secret,) = lab.kubectl("get", "secrets", "-o", "name", *HELM_SECRETS).split()
+    stale = ("status=pending-upgrade", "modifiedAt=1")
+    lab.kubectl("label", secret, "-n", "gpu-operator", *stale, "--overwrite")
+    lab.forget_requests()
+    run = lab.playbook("uninstall", inventory).succeeded()
+    assert run.changed == {"localhost": 0}
+    assert not [write for write in lab.writes() if "secrets" in write]
+    helm(lab, "uninstall", *RELEASE, "--wait")
+
+
+def test_release_in_a_namespace_of_its_own_is_known_as_ours(lab: Lab) -> None:
+    """Of the task alone, without the role that makes the namespace before it."""
+    task = {"chart_ref": lab.environ["GPULAB_CHART"], "namespace": "fresh", "timeout": 60}
+    made = module_result(lab, "helm_release", task)
+    assert made["changed"], made
+    gone = module_result(lab, "helm_release", {**task, "state": "absent"})
+    assert (gone["changed"], gone["left"]) == (True, False), gone
+    assert json.loads(helm(lab, "list", "-n", "fresh", "-a", "-o", "json")) == []
+    assert "namespaces/fresh" not in remains(lab)

@@ -103,8 +103,9 @@ def test_cluster_that_is_not_reached_is_shown_and_fails_the_run(
     lab: Lab, inventory: Path, tmp_path: Path
 ) -> None:
     page = tmp_path / "new folder" / "gpus.html"
-    refused = {"gpu_sharing_prometheus_url": "http://127.0.0.1:9/"}
-    run = report(lab, inventory, page, **refused).failed()
+    refused = {"gpu_sharing_prometheus_url": f"http://me:{TOKEN}@127.0.0.1:9/"}
+    run = report(lab, inventory, page, "-vvv", **refused).failed()
+    assert TOKEN not in run.output
     run.says("1 of 2 clusters not reached", "west was not read", f"{NOWHERE} does not exist")
     data = data_of(page)
     assert {node["node"] for node in data["nodes"]} == NODES
@@ -116,6 +117,7 @@ def test_cluster_that_is_not_reached_is_shown_and_fails_the_run(
         text = file.read_text(encoding="utf-8")
         assert "train-gpu-01" in text or file.suffix == ".md"
         assert f"The kubeconfig {NOWHERE} does not exist" in text
+        assert TOKEN not in text
     assert {file.name for file in page.parent.iterdir()} == {"gpus.html", "gpus.json", "gpus.md"}
 
 

@@ -156,3 +156,15 @@ def test_rollback_that_is_killed_is_finished_by_the_next(lab: Lab, six: Path) ->
     run.says("not renewed")
     assert dev_slots(lab) == ["8", "8"]
     assert states(lab)[-1] == "good"
+
+
+def test_rollback_takes_nodes_along_that_came_with_the_change(lab: Lab, six: Path) -> None:
+    """The revision to go back to does not know dev-gpu-02, whose key gets other content too."""
+    fewer: dict[str, Any] = json.loads(json.dumps(GROUPS))
+    del fewer["dev_gpus"]["hosts"]["dev-gpu-02"]
+    lab.kubectl("label", "node", "dev-gpu-02", f"{LABEL}-")
+    converge(lab, Wanted(fewer))
+    converge(lab, Wanted(profiles=profiles(dev=6)))
+    assert dev_slots(lab) == ["6", "6"]
+    lab.playbook("rollback", six).succeeded()
+    assert dev_slots(lab) == ["8", "8"]

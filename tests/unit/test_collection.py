@@ -28,6 +28,16 @@ def test_action_group_holds_every_module_and_nothing_else() -> None:
     assert sorted(members) == [name for name in MODULES if name not in without_connection]
 
 
+def test_plays_are_linear_whatever_the_configuration_says() -> None:
+    """With the strategy free, run_once is done for each host: the guard for every node."""
+    plays = [
+        play for path in sorted((ROOT / "playbooks").glob("*.yml")) for play in load(str(path))
+    ]
+    ours = [play for play in plays if "hosts" in play]
+    assert len(ours) == 11
+    assert {play.get("strategy") for play in ours} == {"linear"}
+
+
 def test_galaxy_tags_are_legal() -> None:
     tags = load("galaxy.yml")["tags"]
     assert len(tags) == len(set(tags)) <= 20

@@ -43,7 +43,7 @@ VALID: dict[str, list[Any]] = {
     "cluster_nodes": [FLEET, "c"],
     "node_assignments": [FLEET, "c"],
     "beyond_limit": [[{"name": "n1", "profile": None, "selected": False}], ["dev"], True, "dev"],
-    "as_in_revision": [[NODE], {"n1": None}],
+    "as_in_revision": [[NODE], {"n1": None}, PROFILES],
     "drift": [
         {"written": ["dev"], "rewritten": ["dev"], "differs": True},
         True,
@@ -192,27 +192,27 @@ def test_filters_refuse_enormous_numbers(name: str) -> None:
         ),
         (
             "as_in_revision",
-            [["n1"], {}],
+            [["n1"], {}, {}],
             "nodes[0] is 'n1' (a text); allowed: a mapping.",
         ),
         (
             "as_in_revision",
-            [[{"name": ["n1"], "profile": None, "selected": True}], {}],
+            [[{"name": ["n1"], "profile": None, "selected": True}], {}, {}],
             "nodes[0].name is ['n1'] (a list); allowed: a text.",
         ),
         (
             "as_in_revision",
-            [[{"name": "n1"}], {}],
+            [[{"name": "n1"}], {}, {}],
             "nodes[0] is {'name': 'n1'}; it has to have profile.",
         ),
         (
             "as_in_revision",
-            [[], {"n1": 4}],
+            [[], {"n1": 4}, {}],
             "assignments.n1 is 4 (a number); allowed: a text, or null.",
         ),
         (
             "as_in_revision",
-            [[], ["n1"]],
+            [[], ["n1"], {}],
             "assignments is ['n1'] (a list); allowed: {node: profile or null}, as the module",
         ),
         (
@@ -281,9 +281,10 @@ def test_beyond_limit_reads_truth_values(value: object, reached: int) -> None:
     [
         (True, {"n1": "prod"}, "prod", True),
         ("yes", {"n1": None}, None, True),
-        (True, {"n2": "prod"}, None, False),
         (False, {"n1": "prod"}, "prod", False),
         ("no", {"n1": "prod"}, "prod", False),
+        (True, {"n2": "prod"}, "dev", True),
+        (False, {"n2": "prod"}, "dev", False),
     ],
 )
 def test_as_in_revision(
@@ -291,7 +292,15 @@ def test_as_in_revision(
 ) -> None:
     node = {**NODE, "selected": selected, "gpus": 8}
     expected = {**node, "profile": profile, "selected": chosen}
-    assert FILTERS["as_in_revision"]([node], assignments) == [expected]
+    assert FILTERS["as_in_revision"]([node], assignments, PROFILES) == [expected]
+
+
+@pytest.mark.parametrize(("profile", "chosen"), [("dev", True), (None, True), ("new", False)])
+def test_as_in_revision_of_a_node_that_came_later(profile: str | None, chosen: bool) -> None:
+    """It keeps its profile, and is left out where the revision has none of that name."""
+    node = {**NODE, "profile": profile}
+    found = FILTERS["as_in_revision"]([node], {}, PROFILES)
+    assert found == [{**node, "selected": chosen}]
 
 
 @pytest.mark.parametrize("content", [None, b"\xff"])

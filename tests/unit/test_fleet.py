@@ -161,6 +161,26 @@ def test_read_fleet_refuses_conflicting_groups() -> None:
 
 
 @pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param([setting("a", "x"), setting("b", "y", "a")], id="parent in group_vars"),
+        pytest.param([setting("a", "x"), setting("b", "y", priority=2)], id="deeper group"),
+    ],
+)
+def test_read_fleet_refuses_what_ansible_takes_from_another_group(
+    settings: Sequence[_fleet.GroupProfile],
+) -> None:
+    taken = {"n1": {"gpu_sharing_profile": "x"}}
+    with pytest.raises(_errors.FleetError) as caught:
+        _fleet.read_fleet(inventory(RIVALS, taken, settings=settings), ALL)
+    assert str(caught.value).startswith(
+        "n1: gets the profile x of group a from Ansible, and not y of b: to Ansible, variables in"
+    )
+    meant = {"n1": {"gpu_sharing_profile": "y"}}
+    assert _fleet.read_fleet(inventory(RIVALS, meant, settings=settings), ALL).nodes
+
+
+@pytest.mark.parametrize(
     ("settings", "own"),
     [
         pytest.param([setting("a", "x"), setting("b", "y")], ["n1"], id="set on the host"),

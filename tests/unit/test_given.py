@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a user gave is told in YAML's terms."""
+"""What a user gave is told in YAML's terms, and refused where it is nothing that can be meant."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._given import given, shown
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._given import (
+    check_least,
+    given,
+    read_texts,
+    shown,
+)
 
 ENDLESS: list[Any] = []
 ENDLESS.append(ENDLESS)
@@ -43,3 +49,27 @@ def test_given(value: object, said: str) -> None:
 def test_shown_is_cut() -> None:
     assert len(shown("x" * 10**6)) == len(shown(["y" * 50] * 9)) == 80
     assert shown({"a": {"b": {"c": {"d": 1}}}}) == "{'a': {'b': {'c': {...}}}}"
+
+
+def test_read_texts() -> None:
+    assert read_texts("x", {"a": "b", "c": None, "d": "", 5: "e"}, "y") == {
+        "a": "b",
+        "c": None,
+        "d": None,
+        "5": "e",
+    }
+
+
+@pytest.mark.parametrize("value", [4, 0, False, ["dev"], [], {"a": 1}])
+def test_read_texts_refuses(value: object) -> None:
+    with pytest.raises(FleetError) as caught:
+        read_texts("the profile", {"n1": value, "n2": "dev"}, "a name, or null")
+    told = f"the profile of n1 is {given(value)}; allowed: a name, or null."
+    assert str(caught.value) == told
+
+
+def test_check_least() -> None:
+    check_least({"a": 1, "b": 0, "c": -1}, {"a": 1, "b": 0})
+    with pytest.raises(FleetError) as caught:
+        check_least({"a": 0, "b": -1, "c": 0}, {"a": 1, "b": 0, "c": 0})
+    assert caught.value.problems == ("a is 0; allowed: 1 or more.", "b is -1; allowed: 0 or more.")

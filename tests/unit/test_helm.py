@@ -173,3 +173,19 @@ def test_note_is_of_one_release() -> None:
 )
 def test_note_for(note: _helm.Note | None, exists: bool, expected: _helm.Note) -> None:
     assert _helm.note_for(note, {"name": "seen"}, exists=exists) == expected
+
+
+def test_foreign_policies_are_those_that_helm_keeps_for_no_release_of_ours() -> None:
+    def policy(name: str, release: str, namespace: str) -> dict[str, Any]:
+        helm = {"release-name": release, "release-namespace": namespace}
+        annotations = {f"meta.helm.sh/{key}": value for key, value in helm.items()}
+        return {"metadata": {"name": name, "annotations": annotations}}
+
+    policies = [
+        policy("ours", "gpu-operator", "gpu"),
+        policy("theirs", "nvidia", "gpu"),
+        policy("elsewhere", "gpu-operator", "nvidia"),
+        {"metadata": {"name": "by-olm"}},
+    ]
+    found = _helm.foreign_policies(policies, "gpu-operator", "gpu")
+    assert found == ["by-olm", "elsewhere", "theirs"]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
 import time
 from collections.abc import Callable
@@ -158,13 +159,13 @@ def test_lease_of_less_than_a_second_says_one() -> None:
 
 
 def test_default_holder(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert re.fullmatch(r"\S+@\S+ pid \d+", _lease.default_holder())
+    assert re.fullmatch(r"\S+@\S+ pid \d+ \([0-9a-f]{4}\)", _lease.default_holder())
 
     def nobody() -> str:
         raise KeyError("uid not found")
 
     monkeypatch.setattr(getpass, "getuser", nobody)
-    assert re.fullmatch(r"uid \d+@\S+ pid \d+", _lease.default_holder())
+    assert re.fullmatch(r"uid \d+@\S+ pid \d+ \([0-9a-f]{4}\)", _lease.default_holder())
 
 
 @pytest.mark.parametrize(
@@ -445,7 +446,16 @@ def test_held_releases_after_an_exception_also_with_keep(api: FakeApi) -> None:
 
 def test_held_by_default_names_the_process(api: FakeApi) -> None:
     with _lease.held(api.cluster, NAMESPACE, " "):
-        assert spec_of(api)["holderIdentity"] == _lease.default_holder()
+        assert f"pid {os.getpid()} (" in spec_of(api)["holderIdentity"]
+
+
+def test_runs_whose_user_host_and_process_are_alike_are_two(api: FakeApi, clock: FakeClock) -> None:
+    """As in two containers that were given the same hostname."""
+    first, second = (Lease(api.cluster, NAMESPACE, "", clock.pace) for _run in range(2))
+    first.take(print)
+    clock.events = [(clock.time + 5, first.renew)]
+    with pytest.raises(_errors.LeaseError, match="Another run is at work"):
+        second.take(print)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ UUID = "GPU-5f8c1d1a-0000-1111-2222-333344445555"
 MIG = "MIG-5f8c1d1a-0000-1111-2222-333344445556"
 SHORT = f"0/6 nodes are available: 1 Insufficient {GPU}, 5 node(s) didn't satisfy plugin(s)."
 TARGET = Target("n", "p", expected=8, allocatable=8, used=2, pods=6, two=Two.REFUSED)
+FEWER = replace(TARGET, allocatable=7)
 SAME = Count(8, 2)
 
 
@@ -164,10 +166,15 @@ def test_what_the_scheduler_is_short_of(why: str, resources: list[str]) -> None:
 
 
 def blamed(
-    stage: Stage, why: str = "", cause: str = "", now: Count = SAME, told: str = ""
+    stage: Stage,
+    why: str = "",
+    cause: str = "",
+    now: Count = SAME,
+    told: str = "",
+    target: Target = TARGET,
 ) -> Blame:
     pods = [ProbePod("a", "a", Stage.RUNNING), ProbePod("b", "b", stage, why, cause)]
-    return _probe_pods.blame(TARGET, pods, now, told, 30)
+    return _probe_pods.blame(target, pods, now, told, 30)
 
 
 @pytest.mark.parametrize(
@@ -193,9 +200,14 @@ def blamed(
             "the image cannot be pulled: ErrImagePull: not found. Name one",
         ),
         (
-            blamed(Stage.UNSCHEDULABLE, SHORT),
+            blamed(Stage.UNSCHEDULABLE, SHORT, now=Count(7, 2), target=FEWER),
             False,
-            "only 1 of 2 pods ran, though 6 slots should be free: nvidia.com/gpu is 8, expected 8",
+            "only 1 of 2 pods ran, though 6 slots should be free: nvidia.com/gpu is 7, expected 8",
+        ),
+        (
+            blamed(Stage.UNSCHEDULABLE, SHORT),
+            True,
+            "others held slots of nvidia.com/gpu meanwhile, and have given them back",
         ),
         (
             blamed(Stage.UNSCHEDULABLE, SHORT, now=Count(8, 4)),

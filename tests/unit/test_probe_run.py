@@ -148,7 +148,6 @@ def test_trouble_that_passes_is_none(first: Stage) -> None:
 @pytest.mark.parametrize(
     ("fates", "ran", "seconds", "text"),
     [
-        ({"slot4": at_once(Stage.UNSCHEDULABLE, SHORT)}, 3, 5, "only 3 of 4 pods ran"),
         ({"slot4": at_once(Stage.STUCK, "no CDI")}, 3, 5, "no container starts: "),
         ({"slot4": at_once(Stage.ENDED, "exit code 1")}, 3, 0, "a container ended"),
         ({"slot4": at_once(Stage.REFUSED, "no")}, 3, 0, "the node turned a pod down"),
@@ -168,10 +167,19 @@ def test_failures(fates: dict[str, Fate], ran: int, seconds: float, text: str) -
     assert seconds <= script.time <= seconds + 1
 
 
+def test_fewer_slots_than_promised() -> None:
+    script = Script({"slot4": at_once(Stage.UNSCHEDULABLE, SHORT)})
+    report = probe(script, replace(TARGET, allocatable=3))
+    assert (report.outcome, report.ran) == (Outcome.FAILED, 3)
+    assert "only 3 of 4 pods ran" in report.reason
+    assert 5 <= script.time <= 6
+
+
 @pytest.mark.parametrize(
     ("fates", "now", "text"),
     [
         ({"slot4": at_once(Stage.UNSCHEDULABLE, SHORT)}, Count(4, 1), "others took 1 slots"),
+        ({"slot4": at_once(Stage.UNSCHEDULABLE, SHORT)}, None, "and have given them back"),
         ({"two": at_once(Stage.UNSCHEDULABLE, SHORT)}, Count(4, 3), "others took 3 slots"),
         ({"slot4": at_once(Stage.GONE)}, None, "removed by somebody else"),
         (

@@ -150,6 +150,7 @@ def test_choose_proxy(proxy: str, exemptions: str, environ: dict[str, str], expe
         ("", "", {"HTTPS_PROXY": "me:sesame@proxy:3128"}, "The proxy http://proxy:3128 is given"),
         ("http://[proxy", "", {}, "The URL of the proxy is wrong"),
         ("http://proxy:many", "", {}, "The URL of the proxy is wrong"),
+        ("http://me:sesame/x@proxy:3128", "", {}, "The URL of the proxy is wrong"),
     ],
 )
 def test_choose_proxy_refuses(

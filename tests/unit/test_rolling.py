@@ -18,7 +18,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import (
+    _drain,
     _errors,
+    _guard,
     _profiles,
     _rolling,
     _rollout,
@@ -773,7 +775,7 @@ def test_work_is_left_at_its_own_risk() -> None:
 
 
 def test_guard_lists_all_pods_where_there_are_many_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_rolling, "ONE_BY_ONE", 2)
+    monkeypatch.setattr(_drain, "ONE_BY_ONE", 2)
     found = scene()
     found.fleet.workload("busy", "n2", 14)
     found.fleet.workload("elsewhere", "n9", 14)
@@ -781,6 +783,22 @@ def test_guard_lists_all_pods_where_there_are_many_nodes(monkeypatch: pytest.Mon
     hurts = guard.hurts([*FOUR, "gone"], found.fleet.observe())
     assert [hurt.pod.name for hurt in hurts] == ["busy"]
     assert guard.hurts(["gone"], found.fleet.observe()) == []
+
+
+def test_guard_looks_at_each_pod_once_however_many_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+
+    def hurt_pods(*arguments: Any) -> list[_guard.Hurt]:
+        looked.extend(pod.name for pod in arguments[-1])
+        return []
+
+    monkeypatch.setattr(_guard, "hurt_pods", hurt_pods)
+    found = scene()
+    for node in FOUR:
+        found.fleet.workload(f"on-{node}", node, 14)
+    guard = _rolling.Guard(fake_fleet.cluster(found.fleet), found.targets)
+    guard.hurts(FOUR, found.fleet.observe())
+    assert sorted(looked) == [f"on-{node}" for node in FOUR]
 
 
 # ---- words

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import (
+    _drain,
     _errors,
     _history,
     _lease,
@@ -322,6 +324,21 @@ def asked(**given: object) -> Request:
     return rollout.read_request(module)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"max_failures": -1}, "max_failures is -1; allowed: 0 or more."),
+        ({"timeout": 0}, "timeout is 0; allowed: 1 or more."),
+        ({"stable": -1}, "stable is -1; allowed: 0 or more."),
+        ({"assignments": {"n1": ["dev"]}}, "the profile of n1 is ['dev'] (a list); allowed"),
+    ],
+)
+def test_options_that_nobody_can_mean_are_refused(given: dict[str, Any], message: str) -> None:
+    """With -1 failures allowed, a rollout without any was taken back."""
+    with pytest.raises(_errors.FleetError, match=re.escape(message)):
+        asked(**given)
+
+
 def test_options_are_read() -> None:
     request = asked(
         assignments={"n1": "dev", "n2": "", "n3": None},
@@ -384,6 +401,17 @@ def test_hurt_is_refused_before_any_write(done: Scene) -> None:
     with pytest.raises(_errors.RefusedError):
         done.look(done.request(NEW, explain=True))
     assert done.writes() == []
+
+
+def test_plan_of_many_nodes_does_not_ask_for_pods_node_by_node(
+    done: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy(done)
+    monkeypatch.setattr(_drain, "ONE_BY_ONE", 1)
+    done.fleet.api.requests.clear()
+    result = done.look(done.request(NEW, planning=True, explain=True)).result()
+    assert len(cast("list[object]", result["nodes"])) > 2
+    assert done.fleet.api.requests.count("GET /api/v1/pods") == 2
 
 
 def test_hurt_is_explained_in_a_plan(done: Scene) -> None:
