@@ -307,7 +307,9 @@ def _node_lacking(target: Target, node: NodeState) -> str:
     if not node.ready:
         return "node is NotReady"
     label = _label(node)
-    return "" if label == target.label else f"its label is {label}, not {target.label}"
+    if label == target.label:
+        return ""
+    return f"its label is {label or 'none'}, not {target.label or 'none'}"
 
 
 def _pods_lacking(pods: Sequence[OperandPod], *, mps: bool) -> str:

@@ -349,7 +349,7 @@ def test_desired_target_of_an_undefined_profile() -> None:
         (TARGET, GOOD, PODS, None),
         (TARGET, None, PODS, ("node", "the node has left the cluster")),
         (TARGET, replace(GOOD, ready=False), PODS, ("node", "node is NotReady")),
-        (TARGET, labelled("q"), PODS, ("node", "its label is q, not None")),
+        (TARGET, labelled("q"), PODS, ("node", "its label is q, not none")),
         (LABELLED, labelled("q"), PODS, ("node", "its label is q, not p")),
         (LABELLED, labelled("p"), PODS, None),
         (
