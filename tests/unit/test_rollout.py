@@ -616,6 +616,7 @@ def test_wait_until_settled_gives_up_with_reason() -> None:
         (3, 3, False, 20),  # of what the node had before, such as what is now taken back
         (3, 6, False, 4),
         (9, 10, False, 20),
+        (9, 3, False, 4),  # counted anew since
     ],
 )
 def test_wait_until_settled_does_not_wait_for_a_plugin_that_crashes_and_crashes(
