@@ -151,9 +151,11 @@ class Cluster:
             for chunk in response.stream():
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    event = cast("Json", json.loads(line))
+                    event = _read_object(line) or {}
+                    told = event.get("object")
+                    if not isinstance(told, dict):
+                        raise ValueError(f"'{_one_line(line)}' is no event")
                     if event.get("type") == "ERROR":
-                        told = cast("Json", event.get("object") or {})
                         status = int(str(told.get("code") or 500))
                         raise ClusterError(f"The watch of {path} ended: {told}", status)
                     yield event
@@ -342,7 +344,7 @@ class Cluster:
         document = _read_object(data)
         if status < 400 and document is not None:
             return document
-        text = " ".join(data[:200].decode(errors="replace").split())
+        text = _one_line(data)
         if status < 400:  # taken for an object, a page would be a list of nothing
             raise ClusterError(
                 f"{self.server} answers {method} {path} with what is no object of Kubernetes:"
@@ -475,6 +477,11 @@ def _read_object(data: bytes) -> Json | None:
     except ValueError:
         return None
     return document if isinstance(document, dict) else None
+
+
+def _one_line(data: bytes) -> str:
+    """The beginning of what was answered, to be quoted."""
+    return " ".join(data[:200].decode(errors="replace").split())
 
 
 def _read_date(text: str) -> datetime | None:
