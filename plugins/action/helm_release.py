@@ -84,6 +84,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 values = _values(current)
                 wanted = merge_values(values, options)
             deployed = self._deploy(options, values, wanted, create_namespace=create)
+            if not seen["exists"] and not deployed.get("failed"):
+                self._module(MODULE, options)  # notes by what the new release is known
         if stuck := seen["recovered"]:
             add_warnings(deployed, [RECOVERED.format(**stuck)])  # type: ignore[arg-type]
         return result | deployed | {"recovered": stuck}
@@ -152,7 +154,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return {"changed": changed, "recovered": seen["recovered"], "left": others}
         if note is None:
             return {
-                "changed": False,
+                "changed": bool(seen["changed"]),  # a note of one that has gone
                 "recovered": {},
                 "left": True,
                 "msg": "This release was not touched by gpufleet.sharing.",

@@ -38,7 +38,7 @@ class ClusterError(SharingError):
     """The API server cannot be reached, or said no.
 
     said are its own words without ours, empty where there are none; retry_after is when it wants to
-    be asked again, in seconds.
+    be asked again, in seconds; rest is where a list that it has forgotten (410) can go on.
     """
 
     def __init__(
@@ -48,11 +48,13 @@ class ClusterError(SharingError):
         said: str = "",
         retry_after: float = 0.0,
         problems: Sequence[str] = (),
+        rest: str = "",
     ) -> None:
         super().__init__(message, problems)
         self.status = status
         self.said = said
         self.retry_after = retry_after
+        self.rest = rest
 
 
 class NotAllowedError(SharingError):

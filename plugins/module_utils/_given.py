@@ -12,7 +12,6 @@ from itertools import islice
 from typing import TypeGuard
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError, joined
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import cut
 
 _MOST_ENTRIES = 10
 _MOST_DEPTH = 3
@@ -31,6 +30,10 @@ def given(value: object) -> str:
 def shown(value: object) -> str:
     """A value as YAML writes it in one line, cut to a readable length."""
     return cut(_flow(value, _MOST_DEPTH))
+
+
+def cut(text: str) -> str:
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def is_list(value: object) -> TypeGuard[Collection[object]]:

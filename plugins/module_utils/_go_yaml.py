@@ -18,11 +18,11 @@ import re
 from dataclasses import dataclass, field
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ProfileError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._given import shown
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import (
     Reader,
     Rule,
     path,
-    quoted,
 )
 
 try:
@@ -185,7 +185,7 @@ class _Composer(BASE):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if tag := getattr(event, "tag", None):
-            self.note(Rule.TAG, f"uses the tag {quoted(str(tag))}; write it without")
+            self.note(Rule.TAG, f"uses the tag {shown(str(tag))}; write it without")
         if isinstance(event, yaml.AliasEvent):
             self.aliases += 1
             if self.aliases == _MOST_ALIASES + 1:

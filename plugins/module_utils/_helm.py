@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
@@ -130,10 +130,13 @@ def foreign_policies(policies: Iterable[object], release: str, namespace: str) -
 
 @dataclass(frozen=True)
 class Note:
-    """Whose release it is: installed by us, or there before with this pointer in its values."""
+    """Whose release it is: installed by us, or there before with this pointer in its values; and
+    the uid of the Secret of its first revision, by which it is known. Empty: not known yet.
+    """
 
     installed: bool
     pointer: Mapping[str, object]
+    first: str = ""
 
 
 def note_key(release: str) -> str:
@@ -144,13 +147,27 @@ def read_note(namespace: object, release: str) -> Note | None:
     text = mapping_at(namespace, "metadata", "annotations").get(note_key(release))
     try:
         noted = json.loads(text or "null")
-        return Note(bool(noted["installed"]), dict(noted["pointer"]))
+        return Note(bool(noted["installed"]), dict(noted["pointer"]), str(noted.get("first") or ""))
     except (ValueError, TypeError, KeyError):
         return None
 
 
-def note_for(note: Note | None, pointer: Mapping[str, object], *, exists: bool) -> Note:
+def first_secret(revisions: Iterable[Revision]) -> str:
+    """The uid of the Secret of the first revision; empty where Helm has dropped it."""
+    return next((revision.uid for revision in revisions if revision.number == 1), "")
+
+
+def if_of(first: str, note: Note | None) -> Note | None:
+    """The note, if it is of the release with this first Secret: ours may have gone, and somebody
+    have installed another one under its name.
+    """
+    return None if note and note.first and first and note.first != first else note
+
+
+def note_for(note: Note | None, pointer: Mapping[str, object], *, exists: bool, first: str) -> Note:
     """The note to keep: the first one stays as long as the release does."""
     if not exists:
         return Note(installed=True, pointer={})
-    return note or Note(installed=False, pointer=dict(pointer))
+    if note is None:
+        return Note(installed=False, pointer=dict(pointer), first=first)
+    return replace(note, first=note.first or first)

@@ -51,6 +51,7 @@ AGENT = "gpufleet.sharing"
 PAGE = 500
 CONCURRENCY = 16
 CONFLICTS = 4  # with others, after which a write is tried again
+FORGOTTEN = 2  # lists that the API server has forgotten, after which one is begun anew
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 _METADATA = _METADATA_LIST.replace("List;", ";")
 _CONNECT_TIMEOUT = 10.0
@@ -94,7 +95,8 @@ class Cluster:
         self, path: str, *, labels: str = "", fields: str = "", metadata_only: bool = False
     ) -> Iterator[Json]:
         """The objects of a list, page by page; with metadata_only just their metadata. A missing
-        kind has none.
+        kind has none. Where the API server forgets the list before its end, as it does after
+        minutes, the rest is as it is then.
         """
         accept = _METADATA_LIST if metadata_only else "application/json"
         selectors = {"labelSelector": labels, "fieldSelector": fields}
@@ -109,24 +111,47 @@ class Cluster:
         self, path: str, read: Callable[[Json], T], *, labels: str = "", fields: str = ""
     ) -> tuple[list[T], str]:
         """The objects of a list at one moment, each read as its page arrives, so that thousands of
-        whole objects are never held; and that moment, for a watch to begin at.
+        whole objects are never held; and that moment, for a watch to begin at. A list that the API
+        server forgets before its end is begun anew, a few times.
         """
-        found: list[T] = []
-        moment = ""
-        for page in self._pages(path, {"labelSelector": labels, "fieldSelector": fields}):
-            found.extend(read(item) for item in cast("list[Json]", page.get("items") or []))
-            moment = version_of(page)
-        return found, moment
+        selectors = {"labelSelector": labels, "fieldSelector": fields}
+
+        def attempt() -> tuple[list[T], str]:
+            found: list[T] = []
+            moment = ""
+            for page in self._pages(path, selectors, at_once=True):
+                found.extend(read(item) for item in cast("list[Json]", page.get("items") or []))
+                moment = version_of(page)
+            return found, moment
+
+        for _time in range(FORGOTTEN):
+            try:
+                return attempt()
+            except ClusterError as error:
+                if error.status != 410:
+                    raise
+        return attempt()
 
     def _pages(
-        self, path: str, selectors: Mapping[str, str], accept: str = "application/json"
+        self,
+        path: str,
+        selectors: Mapping[str, str],
+        accept: str = "application/json",
+        *,
+        at_once: bool = False,
     ) -> Iterator[Json]:
-        """The pages of a list, as they arrive."""
+        """The pages of a list, as they arrive; with at_once all of one moment."""
         query = {"limit": str(PAGE), **selectors, "continue": ""}
         while True:
-            page = self._request("GET", path, query=query, accept=accept)
+            try:
+                page = self._request("GET", path, query=query, accept=accept)
+            except ClusterError as error:
+                if at_once or error.rest in ("", query["continue"]):
+                    raise
+                query["continue"] = error.rest
+                continue
             yield page
-            query["continue"] = str(cast("Json", page.get("metadata") or {}).get("continue") or "")
+            query["continue"] = _continue(page)
             if not query["continue"]:
                 return
 
@@ -151,9 +176,11 @@ class Cluster:
             for chunk in response.stream():
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    event = cast("Json", json.loads(line))
+                    event = _read_object(line) or {}
+                    told = event.get("object")
+                    if not isinstance(told, dict):
+                        raise ValueError(f"'{_one_line(line)}' is no event")
                     if event.get("type") == "ERROR":
-                        told = cast("Json", event.get("object") or {})
                         status = int(str(told.get("code") or 500))
                         raise ClusterError(f"The watch of {path} ended: {told}", status)
                     yield event
@@ -342,7 +369,7 @@ class Cluster:
         document = _read_object(data)
         if status < 400 and document is not None:
             return document
-        text = " ".join(data[:200].decode(errors="replace").split())
+        text = _one_line(data)
         if status < 400:  # taken for an object, a page would be a list of nothing
             raise ClusterError(
                 f"{self.server} answers {method} {path} with what is no object of Kubernetes:"
@@ -360,7 +387,8 @@ class Cluster:
             raise ClusterError(f"No permission on {self.server}: {said}", status, said)
         said = " ".join([said, *_budgets(document)])
         text = f"{method} {path} on {self.server} failed ({status}): {said}"
-        raise ClusterError(text, status, said, _retry_after(document))
+        rest = _continue(document) if status == 410 else ""
+        raise ClusterError(text, status, said, _retry_after(document), rest=rest)
 
 
 class _Retry(Retry):  # type: ignore[misc]
@@ -477,6 +505,11 @@ def _read_object(data: bytes) -> Json | None:
     return document if isinstance(document, dict) else None
 
 
+def _one_line(data: bytes) -> str:
+    """The beginning of what was answered, to be quoted."""
+    return " ".join(data[:200].decode(errors="replace").split())
+
+
 def _read_date(text: str) -> datetime | None:
     """A Date header; None for one that is none. Without a zone, as where a proxy has added another
     one, it is UTC all the same.
@@ -500,6 +533,12 @@ def _retry_after(status: Json) -> float:
     """Seconds until the API server wants to be asked again; 0 where it does not say."""
     seconds = _details(status).get("retryAfterSeconds")
     return float(seconds) if isinstance(seconds, int) else 0.0
+
+
+def _continue(document: Json) -> str:
+    """Where a list goes on; empty where it does not."""
+    metadata = document.get("metadata")
+    return str(metadata.get("continue") or "") if isinstance(metadata, dict) else ""
 
 
 def _details(status: Json) -> Json:

@@ -93,8 +93,9 @@ def unfinished(state: NodeState | None, config: str) -> str:
     """Why a node is not cut as configured yet, in words; empty when it is."""
     if state is None:
         return "the node has left the cluster"
-    if state.labels.get(MIG_LABEL) != config:
-        return f"{MIG_LABEL} is {state.labels.get(MIG_LABEL)}, not {config}: somebody changed it"
+    label = state.labels.get(MIG_LABEL)
+    if label != config:
+        return f"{MIG_LABEL} is {label or 'none'}, not {config}: somebody changed it"
     told = state.labels.get(STATE_LABEL)
     return "" if told == "success" else f"{STATE_LABEL} is {told or 'not there'}"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from sys import intern
 from typing import TypedDict
 
@@ -60,11 +60,12 @@ def name_of(document: object) -> str:
 
 
 def read_time(text: str) -> datetime | None:
-    """A time of the API (RFC 3339, UTC)."""
+    """A time of the API (RFC 3339, UTC). One without a zone, as written by hand, is UTC too."""
     try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00"))
+        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def node_state(document: object) -> NodeState:

@@ -16,12 +16,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._given import shown
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import (
     Reader,
     Rule,
     either,
     path,
-    quoted,
     to_whole_number,
 )
 
@@ -196,7 +196,7 @@ def read_resources(
     found = [resource for resource in read if resource is not None]
     names = [resource.name for resource in found]
     for name in sorted({name for name in names if names.count(name) > 1}):
-        said = f"names {quoted(name)} more than once; allowed: one entry for each resource"
+        said = f"names {shown(name)} more than once; allowed: one entry for each resource"
         reader.problem(Rule.DUPLICATE_RESOURCE, where, said)
     return tuple(found)
 
@@ -211,7 +211,7 @@ def _read_resource(reader: Reader, where: str, entry: object) -> SharedResource 
         )
         reader.problem(Rule.RENAME, f"{where}.rename", said)
     if "devices" in settings and settings["devices"] != "all":
-        said = f"is {quoted(settings['devices'])}; allowed: all. Sharing covers all GPUs of a node"
+        said = f"is {shown(settings['devices'])}; allowed: all. Sharing covers all GPUs of a node"
         reader.problem(Rule.DEVICES, f"{where}.devices", said)
     name = _read_resource_name(reader, where, settings)
     replicas = read_replicas(reader, where, settings, least=2)
@@ -282,7 +282,7 @@ def check_devices(reader: Reader, where: str, content: Content, plugin: Plugin) 
     names = [resource.name for resource in content.resources if resource.name != GPU_RESOURCE]
     if names and strategy in ("", "none", "single"):
         said = f"shares {names[0]}, which only MIG strategy mixed advertises; the operator's"
-        reader.problem(Rule.MIG_STRATEGY, where, f"{said} mig.strategy is {quoted(strategy)}")
+        reader.problem(Rule.MIG_STRATEGY, where, f"{said} mig.strategy is {shown(strategy)}")
     if content.mps and content.resources:
         _check_mps(reader, where, content, plugin, mixed=strategy == "mixed")
 
@@ -364,7 +364,7 @@ class _Flags:
         where = f"flags.{name}"
         if variable := self.plugin.shadowed.get(name):
             said = (
-                f"(value {quoted(value)}) is ignored: the operator sets {variable} in the plugin's"
+                f"(value {shown(value)}) is ignored: the operator sets {variable} in the plugin's"
                 f" environment, which wins; {_SET_INSTEAD.get(name, 'leave it out')}"
             )
             self.reader.problem(Rule.SHADOWED_FLAG, where, said)

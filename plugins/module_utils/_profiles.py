@@ -20,6 +20,7 @@ from functools import lru_cache
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _go_yaml
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ProfileError, joined
+from ansible_collections.gpufleet.sharing.plugins.module_utils._given import given, shown
 from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file import (
     ANY_PLUGIN,
     GPU_RESOURCE,
@@ -43,7 +44,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import (
     Reader,
     Rule,
     either,
-    quoted,
 )
 
 try:
@@ -113,7 +113,7 @@ def parse_profiles(definitions: object, plugin: Plugin | None = None) -> dict[st
     """
     if not isinstance(definitions, Mapping) or not definitions:
         raise ProfileError(
-            f"gpu_sharing_profiles is {quoted(definitions)}; it must map at least one profile"
+            f"gpu_sharing_profiles is {shown(definitions)}; it must map at least one profile"
             " name to its settings,"
             " for example {default: {replicas: 4}}."
         )
@@ -122,7 +122,7 @@ def parse_profiles(definitions: object, plugin: Plugin | None = None) -> dict[st
     for name, definition in definitions.items():
         profile, found = read_profile(name, definition, plugin)
         if str(name) in profiles:
-            said = f"profile {quoted(str(name))} is there twice, as a text and as a number or such"
+            said = f"profile {shown(str(name))} is there twice, as a text and as a number or such"
             problems.append(Problem(Rule.NAME, f"{said}; allowed: each name once."))
         profiles[str(name)] = profile
         problems.extend(found)
@@ -157,7 +157,7 @@ def read_profile(
 
     plugin is what is known of the plugin that will read the file; by default the operator's.
     """
-    reader = Reader(f"profile {quoted(name)}")
+    reader = Reader(f"profile {shown(name)}")
     _check_name(reader, name)
     known = plugin or operator_plugin()
     if isinstance(definition, str):
@@ -195,7 +195,7 @@ def _read_mapping(
     else:
         content = _read_short(reader, definition, plugin)
     if content.mps and content.resources and mig not in (None, NO_MIG):
-        said = f"is {quoted(mig)} beside MPS, which takes no MIG devices; allowed: {NO_MIG}"
+        said = f"is {shown(mig)} beside MPS, which takes no MIG devices; allowed: {NO_MIG}"
         reader.problem(Rule.MPS_WITH_MIG, "mig", said)
     return content, mig
 
@@ -275,7 +275,7 @@ def _check_name(reader: Reader, name: object) -> None:
     )
     said = ""
     if not isinstance(name, str):
-        said = f"has a name of type {type(name).__name__}; allowed: {allowed}. Put it in quotes"
+        said = f"has the name {given(name)}; allowed: {allowed}. Put it in quotes"
     elif len(name) > MAX_NAME_LENGTH:
         said = f"has a name of {len(name)} characters; allowed: {allowed}"
     elif not _LABEL_VALUE.fullmatch(name):
@@ -300,7 +300,7 @@ def to_plugin_config(profile: Profile) -> str:
         )
     )
     if _content(text) != profile.content:  # a file that the plugin misreads takes the GPUs away
-        raise ProfileError(f"profile {quoted(profile.name)} cannot be written as a file: {text}")
+        raise ProfileError(f"profile {shown(profile.name)} cannot be written as a file: {text}")
     return text
 
 
@@ -354,7 +354,7 @@ def check_versioned_names(names: Iterable[str]) -> None:
     """Raise ProfileError where a name leaves no room for its version in a key."""
     said = f"has at most {MAX_VERSIONED_NAME_LENGTH} characters with gpu_sharing_rollout_mode"
     problems = [
-        f"profile {quoted(name)}: a name {said} versioned, and this one has {len(name)}."
+        f"profile {shown(name)}: a name {said} versioned, and this one has {len(name)}."
         for name in names
         if len(name) > MAX_VERSIONED_NAME_LENGTH
     ]

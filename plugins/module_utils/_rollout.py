@@ -307,7 +307,9 @@ def _node_lacking(target: Target, node: NodeState) -> str:
     if not node.ready:
         return "node is NotReady"
     label = _label(node)
-    return "" if label == target.label else f"its label is {label}, not {target.label}"
+    if label == target.label:
+        return ""
+    return f"its label is {label or 'none'}, not {target.label or 'none'}"
 
 
 def _pods_lacking(pods: Sequence[OperandPod], *, mps: bool) -> str:
@@ -469,10 +471,16 @@ def _look(
     node had before, and tell nothing of what it gets.
     """
     pods = [
-        replace(pod, crashes=pod.crashes - restarts.get(pod.uid, {}).get(pod.crashing, 0))
+        replace(pod, crashes=_crashes_since(pod, restarts.get(pod.uid, {})))
         for pod in observed.pods.get(target.node, ())
     ]
     lack = unsettled(target, observed.nodes.get(target.node), pods)
     if lack is None and any(pod.uid in old_pods for pod in pods):
         return Lack("pods", "its old pods have not gone yet")
     return lack
+
+
+def _crashes_since(pod: OperandPod, restarts: Mapping[str, int]) -> int:
+    """Crashes beyond those of before; all of them where the kubelet has begun to count anew."""
+    before = restarts.get(pod.crashing, 0)
+    return pod.crashes - before if pod.crashes >= before else pod.crashes

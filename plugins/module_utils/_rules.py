@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._given import cut, shown
+
 _WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
 _INT64 = 2**63
@@ -120,7 +122,7 @@ class Reader:
         self.problems.append(Problem(rule, said))
 
     def refuse(self, rule: Rule, where: str, value: object, allowed: str) -> None:
-        self.problem(rule, where, f"is {quoted(value)}; allowed: {allowed}")
+        self.problem(rule, where, f"is {shown(value)}; allowed: {allowed}")
 
     def unknown_key(
         self, where: str, key: object, value: object, known: Sequence[str], place: str = ""
@@ -132,7 +134,7 @@ class Reader:
             hints = [f" In the plugin's own keys it belongs at {place}."]
         below = f" in {where}" if where else ""
         said = (
-            f"{self.subject}: {path(where, cut(str(key)))} (value {quoted(value)}) is not a setting"
+            f"{self.subject}: {path(where, cut(str(key)))} (value {shown(value)}) is not a setting"
             f" of a profile; allowed{below}: {', '.join(known)}.{''.join(hints)}"
         )
         self.problems.append(Problem(Rule.UNKNOWN_KEY, said))
@@ -190,15 +192,6 @@ def to_whole_number(value: object, *, lenient: bool) -> int | None:
 
 def path(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
-
-
-def quoted(value: object) -> str:
-    """A value as the user wrote it, cut to a readable length."""
-    return cut(f"'{value}'" if isinstance(value, str) else str(value))
-
-
-def cut(text: str) -> str:
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def either(names: Collection[str]) -> str:

@@ -178,19 +178,27 @@ def run(module: AnsibleModule) -> dict[str, object]:
         pending = stuck.as_dict(cluster.now())
         return {"changed": False, "recovered": {}, "pending": pending, "seconds_left": left}
     place = cluster.find(_kube.object_path(_kube.NAMESPACES, namespace))
-    note = _helm.read_note(place, name)
+    noted, first = _helm.read_note(place, name), _helm.first_secret(revisions)
+    note = _helm.if_of(first, noted)
     present = module.params["state"] == "present"
     if not present and (note is None or note.installed):
         stuck = None  # Helm uninstalls a pending release too; one that is not ours is left alone
     exists = any(revision != stuck for revision in revisions)
-    wanted = _helm.note_for(note, module.params["previous_pointer"], exists=bool(revisions))
+    wanted = note
+    if present:
+        wanted = _helm.note_for(
+            note,
+            module.params["previous_pointer"],
+            exists=bool(revisions),
+            first="" if stuck else first,
+        )
     if not module.check_mode:
-        if present and wanted != note:
+        if wanted != noted:
             write_note(module, cluster, wanted)
         if stuck:
             cluster.delete(_kube.object_path(secrets, stuck.secret), uid=stuck.uid)
     return {
-        "changed": bool(stuck),
+        "changed": bool(stuck) or wanted != noted,
         "recovered": stuck.as_dict(cluster.now()) if stuck else {},
         "exists": exists,
         "namespace_exists": place is not None,

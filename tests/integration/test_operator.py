@@ -367,3 +367,18 @@ def test_release_in_a_namespace_of_its_own_is_known_as_ours(lab: Lab) -> None:
     assert (gone["changed"], gone["left"]) == (True, False), gone
     assert json.loads(helm(lab, "list", "-n", "fresh", "-a", "-o", "json")) == []
     assert "namespaces/fresh" not in remains(lab)
+
+
+def test_release_that_somebody_has_installed_in_the_place_of_ours_is_theirs(lab: Lab) -> None:
+    task = {"chart_ref": lab.environ["GPULAB_CHART"], "namespace": "fresh", "timeout": 60}
+    assert module_result(lab, "helm_release", task)["changed"]
+    place = ("gpu-operator", "-n", "fresh")
+    helm(lab, "uninstall", *place, "--wait")
+    helm(lab, "install", *place, lab.environ["GPULAB_CHART"], "--wait")
+    gone = module_result(lab, "helm_release", {**task, "state": "absent"})
+    assert (gone["changed"], gone["left"]) == (True, True), gone  # the note of ours is taken away
+    again = module_result(lab, "helm_release", {**task, "state": "absent"})
+    assert (again["changed"], again["left"]) == (False, True), again
+    (theirs,) = json.loads(helm(lab, "list", "-n", "fresh", "-o", "json"))
+    assert (theirs["status"], theirs["revision"]) == ("deployed", "1")
+    helm(lab, "uninstall", *place, "--wait")

@@ -43,7 +43,7 @@ def test_profiles_with_mistakes_stop_before_any_write(lab: Lab, tmp_path: Path) 
     run.says(
         "profile 'zero': replicas is 0; allowed: a whole number from 1 on (1 means no sharing)",
         "profile 'text': replicas is 'four'; allowed: a whole number from 1 on",
-        "profile 'typo': renameByDefault (value True) is not a setting of a profile; allowed:",
+        "profile 'typo': renameByDefault (value true) is not a setting of a profile; allowed:",
         "Did you mean rename_by_default?",
         "profile 'twice': resources names 'nvidia.com/gpu' more than once; allowed: one entry",
         "has a name of 64 characters; allowed: a text of 1 to 63 characters",

@@ -33,7 +33,8 @@ class FakeApi:
     version: int = 0
     date: str = DATE
     events: list[tuple[int, str, str, dict[str, Any]]] = field(default_factory=list)
-    oldest: int = 0  # what a watch may begin at
+    oldest: int = 0  # what a watch, or the next page of a list, may begin at
+    page: int = 0  # most objects of a page, whatever is asked for; 0 for all
     connection: int = 0  # of watches: the next number breaks them off
     breakage: Exception | None = None  # how; None for an end in good order
     lock: Any = field(default_factory=Condition)
@@ -114,7 +115,22 @@ class FakeApi:
             return 404, {"message": f"{path} not found"}
         with self.lock:
             found = [item for at, item in self.objects.items() if is_in(at, item, path, query)]
-            return 200, {"items": found, "metadata": {"resourceVersion": str(self.version)}}
+            return self._page(found, query.get("continue", ["0/0"])[0])
+
+    def _page(self, found: list[dict[str, Any]], token: str) -> tuple[int, dict[str, Any]]:
+        """A page, from a place in the list on, of a moment (0 for now). The moment is only looked
+        at for being too old: what was changed since is seen.
+        """
+        start, moment = map(int, token.split("/"))
+        if 0 < moment < self.oldest:
+            message = "The provided continue parameter is too old"
+            return 410, {"message": message, "metadata": {"continue": f"{start}/0"}}
+        version = moment or self.version
+        metadata = {"resourceVersion": str(version)}
+        end = start + (self.page or len(found))
+        if end < len(found):
+            metadata["continue"] = f"{end}/{version}"
+        return 200, {"items": found[start:end], "metadata": metadata}
 
     def post(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if path.endswith("/eviction"):

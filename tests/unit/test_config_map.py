@@ -98,6 +98,11 @@ def test_read_config_map_owner(owner: str, ours: bool) -> None:
         pytest.param(
             {"a": written(A, ROUNDED)}, datetime(2026, 1, 2, 3, 4, 6, tzinfo=UTC), id="noted"
         ),
+        pytest.param(
+            {"a": written(A, "2026-01-02 03:04:06")},
+            datetime(2026, 1, 2, 3, 4, 6, tzinfo=UTC),
+            id="edited by hand",
+        ),
         pytest.param({"a": written(B, ROUNDED)}, None, id="edited since by somebody"),
         pytest.param({"a": written(A, "")}, None, id="unreadable time"),
     ],

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -142,9 +143,10 @@ def namespace(note: str | None) -> dict[str, Any]:
 
 OURS = _helm.Note(installed=True, pointer={})
 THEIRS = _helm.Note(installed=False, pointer={"name": "theirs"})
+KNOWN = _helm.Note(installed=True, pointer={}, first="uid-1")
 
 
-@pytest.mark.parametrize("note", [OURS, THEIRS])
+@pytest.mark.parametrize("note", [OURS, THEIRS, KNOWN])
 def test_note_is_read_as_it_was_written(note: _helm.Note) -> None:
     assert _helm.read_note(namespace(json.dumps(vars(note))), "gpu-operator") == note
 
@@ -162,17 +164,40 @@ def test_note_is_of_one_release() -> None:
 
 
 @pytest.mark.parametrize(
-    ("note", "exists", "expected"),
+    ("note", "exists", "first", "expected"),
     [
-        (None, False, OURS),
-        (THEIRS, False, OURS),  # it is gone, so the one to come is ours
-        (None, True, _helm.Note(installed=False, pointer={"name": "seen"})),
-        (OURS, True, OURS),
-        (THEIRS, True, THEIRS),
+        (None, False, "", OURS),
+        (THEIRS, False, "", OURS),  # it is gone, so the one to come is ours
+        (KNOWN, False, "", OURS),
+        (None, True, "", _helm.Note(installed=False, pointer={"name": "seen"})),
+        (None, True, "u", _helm.Note(installed=False, pointer={"name": "seen"}, first="u")),
+        (OURS, True, "uid-1", KNOWN),
+        (OURS, True, "", OURS),
+        (KNOWN, True, "", KNOWN),  # Helm keeps ten revisions
+        (THEIRS, True, "", THEIRS),
     ],
 )
-def test_note_for(note: _helm.Note | None, exists: bool, expected: _helm.Note) -> None:
-    assert _helm.note_for(note, {"name": "seen"}, exists=exists) == expected
+def test_note_for(note: _helm.Note | None, exists: bool, first: str, expected: _helm.Note) -> None:
+    assert _helm.note_for(note, {"name": "seen"}, exists=exists, first=first) == expected
+
+
+@pytest.mark.parametrize(
+    ("note", "numbers", "expected"),
+    [
+        (None, (1,), None),
+        (KNOWN, (1, 2), KNOWN),
+        (KNOWN, (), KNOWN),
+        (KNOWN, (5, 6), KNOWN),
+        (OURS, (1,), OURS),
+        (replace(KNOWN, first="gone"), (1, 2), None),  # somebody has installed another one
+        (replace(KNOWN, first="gone"), (2,), replace(KNOWN, first="gone")),
+    ],
+)
+def test_note_is_of_the_release_that_is_there(
+    note: _helm.Note | None, numbers: tuple[int, ...], expected: _helm.Note | None
+) -> None:
+    first = _helm.first_secret(_helm.read_revisions(map(secret, numbers)))
+    assert _helm.if_of(first, note) == expected
 
 
 def test_foreign_policies_are_those_that_helm_keeps_for_no_release_of_ours() -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The JSON that is sent, as Go lays it out; and answers that are none."""
+"""The JSON that is sent, as Go lays it out; answers that are none; and lists in pages."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import name_of, text_at
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import SERVER, FakeApi
 
 
@@ -60,3 +61,51 @@ def test_failure_in_other_words_than_those_of_kubernetes(data: bytes, said: str)
         FakeApi().cluster._answer("GET", _kube.NODES, 503, data)
     assert caught.value.status == 503
     assert caught.value.said == said
+
+
+def forgetful(times: int) -> FakeApi:
+    """Five nodes in pages of two. So many times the server forgets, between two pages, the moment
+    that was listed, and a node has changed.
+    """
+    api = FakeApi(page=2)
+    left = [times]
+    for number in range(5):
+        api.put(f"{_kube.NODES}/n{number}", {})
+
+    def forget(_method: str, path: str) -> int:
+        if len(api.requests) > 1 and left[0]:
+            left[0] -= 1
+            api.put(f"{path}/n0", {"metadata": {"uid": "new"}})
+            api.oldest = api.version
+        return 0
+
+    api.fault = forget
+    return api
+
+
+@pytest.mark.parametrize("times", [0, 1, 9])
+def test_items_of_a_list_that_the_server_forgets_go_on(times: int) -> None:
+    """Where they were, with what is there now: some may be of another moment than others."""
+    found = list(forgetful(times).cluster.items(_kube.NODES))
+    assert [name_of(item) for item in found] == ["n0", "n1", "n2", "n3", "n4"]
+
+
+def test_items_of_a_list_that_cannot_go_on() -> None:
+    api = FakeApi(fault=lambda _method, _path: 410)
+    with pytest.raises(ClusterError, match="injected 410"):
+        list(api.cluster.items(_kube.NODES))
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_snapshot_that_the_server_forgets_is_begun_anew(times: int) -> None:
+    """What it has is of one moment, which a watch may begin at."""
+    api = forgetful(times)
+    found, moment = api.cluster.snapshot(_kube.NODES, lambda item: text_at(item, "metadata", "uid"))
+    assert found == ["new", "", "", "", ""]
+    assert moment == str(api.version)
+
+
+def test_snapshot_that_the_server_forgets_again_and_again() -> None:
+    with pytest.raises(ClusterError, match="is too old") as caught:
+        forgetful(99).cluster.snapshot(_kube.NODES, name_of)
+    assert caught.value.status == 410

@@ -65,6 +65,7 @@ def test_plan_mig_asks_nothing_of_a_card_without_mig() -> None:
         (node("a", "pending"), f"{STATE} is pending"),
         (node("a"), f"{STATE} is not there"),
         (node("b", "success"), f"{CONFIG} is b, not a: somebody changed it"),
+        (node(), f"{CONFIG} is none, not a: somebody changed it"),
         (node("a", "success", ready=False), ""),
         (None, "the node has left the cluster"),
     ],

@@ -13,7 +13,7 @@ import urllib3
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _observed
 from ansible_collections.gpufleet.sharing.plugins.module_utils._mirror import Mirror
-from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
+from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi, FakeStream
 
 NODES = "/api/v1/nodes"
 Change = tuple[str | None, str | None]
@@ -168,6 +168,45 @@ def test_mirror_lists_again_after_a_broken_connection(scene: Scene, breakage: Ex
     down.clear()
     eventually(lambda: len(scene.changes) == 3)
     assert set(scene.changes) == {("a=red", None), ("b=red", "b=blue"), (None, "c=red")}
+    eventually(lambda: not mirror.trouble)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "said"),
+    [
+        (b"null\n", "'null' is no event"),
+        (b"[]\n", "'[]' is no event"),
+        (b"\n", "'' is no event"),
+        (b'{"type": "ADDED"}\n', '\'{"type": "ADDED"}\' is no event'),
+        (b'{"type": "ERROR", "object": "gone"}\n', "is no event"),
+        (b'{"type": "ERROR", "object": {"code": "x"}}\n', "invalid literal"),
+        (b'{"type": "MOD\n', "is no event"),
+        (b"\xff\n", "is no event"),
+        (b'{"type": "MOD', ""),  # cut off where the server ended it: the next watch has all of it
+    ],
+)
+def test_mirror_goes_on_after_a_line_that_is_no_event(
+    scene: Scene, chunk: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chunks = [chunk]
+    whole = FakeStream.stream
+    monkeypatch.setattr(
+        FakeStream, "stream", lambda here: iter([chunks.pop()]) if chunks else whole(here)
+    )
+    scene.put("a", "red")
+    mirror = scene.mirror()
+    scene.put("a", "blue")
+    troubles: list[str] = []
+
+    def note(_method: str, _path: str) -> int:
+        troubles.append(mirror.trouble)
+        return 0
+
+    scene.api.fault = note
+    mirror.start()
+    scene.told((None, "a=red"), ("a=red", "a=blue"))
+    assert said in "".join(troubles)
+    assert bool(said) is any(troubles)
     eventually(lambda: not mirror.trouble)
 
 

@@ -97,7 +97,7 @@ def test_parse_profile_accepts(definition: object, expected: _profiles.Profile) 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        (1, "profile 1 has a name of type int; allowed: a text of 1 to 63 characters"),
+        (1, "profile 1 has the name 1 (a number); allowed: a text of 1 to 63 characters"),
         ("a" * 64, "has a name of 64 characters; allowed: a text of 1 to 63"),
         ("", "profile '' has a name that cannot be used"),
         ("-a", "profile '-a' has a name that cannot be used"),

@@ -349,7 +349,7 @@ def test_desired_target_of_an_undefined_profile() -> None:
         (TARGET, GOOD, PODS, None),
         (TARGET, None, PODS, ("node", "the node has left the cluster")),
         (TARGET, replace(GOOD, ready=False), PODS, ("node", "node is NotReady")),
-        (TARGET, labelled("q"), PODS, ("node", "its label is q, not None")),
+        (TARGET, labelled("q"), PODS, ("node", "its label is q, not none")),
         (LABELLED, labelled("q"), PODS, ("node", "its label is q, not p")),
         (LABELLED, labelled("p"), PODS, None),
         (
@@ -616,6 +616,7 @@ def test_wait_until_settled_gives_up_with_reason() -> None:
         (3, 3, False, 20),  # of what the node had before, such as what is now taken back
         (3, 6, False, 4),
         (9, 10, False, 20),
+        (9, 3, False, 4),  # counted anew since
     ],
 )
 def test_wait_until_settled_does_not_wait_for_a_plugin_that_crashes_and_crashes(

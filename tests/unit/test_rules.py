@@ -46,7 +46,7 @@ CASES: list[tuple[Rule, object, str]] = [
     ),
     (Rule.DUPLICATE_KEY, {"version": "v1", "Version": "v1"}, "version is there twice (in other"),
     (Rule.EMPTY_FILE, "# nothing\n", "is a text that says nothing"),
-    (Rule.FORM, None, "is None; allowed: a mapping with replicas or resources, for example"),
+    (Rule.FORM, None, "is null; allowed: a mapping with replicas or resources, for example"),
     (Rule.FORM, ["replicas"], "is ['replicas']; allowed: a mapping"),
     (Rule.FORM, {"strategy": "time-slicing", "replicas": 2}, "strategy is 'time-slicing'; allowed"),
     (Rule.FORM, {"strategy": "none", "replicas": 2}, "replicas is 2 beside strategy none"),
@@ -57,10 +57,10 @@ CASES: list[tuple[Rule, object, str]] = [
     (Rule.VERSION, "version: 1", "version is 1; allowed: v1"),
     (Rule.VERSION, "version: .nan", "version is nan; allowed: v1"),
     (Rule.TYPE, {"replicas": 4.5}, "replicas is 4.5; allowed: a whole number from 1 on (1 means"),
-    (Rule.TYPE, {"replicas": True}, "replicas is True; allowed: a whole number"),
+    (Rule.TYPE, {"replicas": True}, "replicas is true; allowed: a whole number"),
     (Rule.TYPE, {"replicas": "four"}, "replicas is 'four'; allowed: a whole number"),
     (Rule.TYPE, {"replicas": 2**63}, "replicas is 9223372036854775808; allowed: a whole number"),
-    (Rule.TYPE, {"replicas": None}, "replicas is None; allowed: a whole number"),
+    (Rule.TYPE, {"replicas": None}, "replicas is null; allowed: a whole number"),
     (
         Rule.TYPE,
         {"replicas": 2, "rename_by_default": 1},
@@ -89,7 +89,7 @@ CASES: list[tuple[Rule, object, str]] = [
     (
         Rule.TYPE,
         {"flags": {"gfd": {"sleepInterval": True}}},
-        "is True; allowed: a duration such as",
+        "is true; allowed: a duration such as",
     ),
     (Rule.TYPE, {"flags": {"mpsRoot": []}}, "flags.mpsRoot is []; allowed: a text"),
     (Rule.TYPE, {"sharing": {"timeSlicing": {"resources": "gpu"}}}, "resources is 'gpu'; allowed"),
@@ -110,7 +110,7 @@ CASES: list[tuple[Rule, object, str]] = [
     (
         Rule.NO_RESOURCES,
         {"sharing": {"timeSlicing": {}}},
-        "resources is None; allowed: a list with",
+        "resources is null; allowed: a list with",
     ),
     (Rule.NO_RESOURCES, {"sharing": {"mps": {"resources": []}}}, "to share nothing, leave sharing"),
     (
@@ -164,7 +164,7 @@ CASES: list[tuple[Rule, object, str]] = [
     (
         Rule.UNKNOWN_KEY,
         {"replicas": 2, "renameByDefault": True},
-        "renameByDefault (value True) is not a setting of a profile; allowed: strategy, replicas,"
+        "renameByDefault (value true) is not a setting of a profile; allowed: strategy, replicas,"
         " rename_by_default, fail_requests_greater_than_one, resources, mig."
         " Did you mean rename_by_default?",
     ),
