@@ -217,7 +217,7 @@ def test_helm_is_killed_too_or_goes_on(
     killed = kill(lab, command, at_write(4), spare_helm=spare_helm, environ=environ)
     assert killed.in_time
     assert "create /api/v1/namespaces/default/secrets" in killed.written[3]
-    assert any("helm upgrade" in line for line in killed.processes) is not spare_helm
+    assert any("helm upgrade" in line for line in killed.processes) is not spare_helm, killed
     assert len(killed.left) == int(spare_helm)
     wait_for_end(lab, killed.left)
     assert helm_status(lab) == then
