@@ -123,9 +123,7 @@ class OperandPod:
     crashes: int = 0  # of the container that waits to be started again; 0 where none does
     crashing: str = ""  # its name
     waits_for: str = ""  # why it is not started, in Kubernetes' words
-    restarts: Mapping[str, int] = field(
-        default_factory=dict
-    )  # by container, whether it runs or not
+    restarts: Mapping[str, int] = field(default_factory=dict)  # of all containers, by name
 
 
 def operand_pods(documents: Iterable[object]) -> list[OperandPod]:

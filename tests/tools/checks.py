@@ -92,12 +92,6 @@ def integration() -> Iterator[Step]:
         yield on_lab(step, minutes=90 if long else 20)
 
 
-def real_node() -> Iterator[Step]:
-    """Its programs are built in it, once; it skips, with a line, where the node cannot be."""
-    others = "--ignore=tests/realnode/cost"
-    yield on_lab(pytest("realnode", "realnode", "tests/realnode", others), minutes=60)
-
-
 def tool(script: str) -> tuple[str, ...]:
     return (PYTHON, str(ROOT / "tests" / "tools" / script))
 
@@ -106,6 +100,7 @@ BENCHMARK = (PYTHON, str(ROOT / "tests" / "benchmark" / "bench.py"), "--smoke", 
 COPY = f".build/tree/{NAMED}"
 MYPY = ("mypy", "--config-file", str(ROOT / "pyproject.toml"))
 REALNODE = ("conftest", "realtools", "test_realnode")  # the rest is a package of its own
+NO_COST = "--ignore=tests/realnode/cost"  # cost-parts has that
 # pyproject.toml turns pytest-ansible off; in its plain mode it leaves a tree of links in the root.
 MOLECULE = ("-p", "pytest-ansible", "--ansible-unit-inject-only")
 
@@ -170,7 +165,8 @@ STEPS = (
     *longest_first(
         on_lab(pytest("differential", "differential", "tests/differential"), minutes=15),
         on_lab(pytest("lab", "lab", "tests/lab/tests"), minutes=15),
-        *real_node(),
+        # Its programs are built in it, once; it skips, with a line, where the node cannot be
+        on_lab(pytest("realnode", "realnode", "tests/realnode", NO_COST), minutes=60),
         on_lab(Step("benchmark", "benchmark", BENCHMARK, needs=("tests/benchmark",)), minutes=15),
         *integration(),
         on_lab(pytest("molecule", "molecule", "tests/molecule", *MOLECULE), minutes=20),

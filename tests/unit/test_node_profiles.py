@@ -33,13 +33,12 @@ def test_label_that_waits_for_mig_is_not_told_as_changed(monkeypatch: pytest.Mon
     api = FakeApi()
     api.put(f"{_kube.NODES}/cut", {"metadata": {"labels": {**GPU_NODE, STATE: "success"}}})
     api.put(f"{_kube.NODES}/whole", {"metadata": {"labels": {**GPU_NODE, STATE: "failed"}}})
-    found = run(
-        monkeypatch,
-        api,
-        assignments={"cut": "sliced", "whole": "sliced"},
-        profiles={"sliced": {"replicas": 2, "mig": "all-1g.10gb"}},
-        default_profile="sliced",
-    )
+    given = {
+        "assignments": {"cut": "sliced", "whole": "sliced"},
+        "profiles": {"sliced": {"replicas": 2, "mig": "all-1g.10gb"}},
+        "default_profile": "sliced",
+    }
+    found = run(monkeypatch, api, **given)
     assert [change["node"] for change in found["changes"]] == ["cut"]
     assert found["diff"] == {"before": {"cut": None}, "after": {"cut": "sliced"}}
     assert found["warned"] == ["Not cut by MIG as their profiles say, so their labels wait: whole."]
@@ -48,11 +47,5 @@ def test_label_that_waits_for_mig_is_not_told_as_changed(monkeypatch: pytest.Mon
         "cut": "sliced",
         "whole": None,
     }
-    again = run(
-        monkeypatch,
-        api,
-        assignments={"cut": "sliced", "whole": "sliced"},
-        profiles={"sliced": {"replicas": 2, "mig": "all-1g.10gb"}},
-        default_profile="sliced",
-    )
+    again = run(monkeypatch, api, **given)
     assert (again["changed"], again["changes"]) == (False, [])
