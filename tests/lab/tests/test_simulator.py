@@ -139,13 +139,14 @@ def test_edit_reaches_a_label_flip_late_unless_the_pod_is_annotated(client: Clie
 def test_key_deleted_in_use_blocks_later_flips(client: Client) -> None:
     client.label(NODE, "dev")
     client.settle(NODE, 16)
-    client.profiles({key: value for key, value in PROFILES.items() if key != "dev"})
+    files = {key: value for key, value in PROFILES.items() if key != "dev"}
+    client.profiles({**files, "late": slices(3)})
     client.annotate_pods(NODE)
-    client.label(NODE, "no-sharing")
+    client.label(NODE, "late")  # if it overtakes the files, the side-car crashes and meets them
     until(lambda: "file exists" in client.loaded(NODE).get("error", ""), "the link in the way")
     client.keeps(NODE, 16)
     client.restart(NODE)
-    client.settle(NODE, 2)
+    client.settle(NODE, 6)
 
 
 def test_deploy_label_removes_the_plugin_but_not_gfd(client: Client) -> None:
