@@ -41,6 +41,10 @@ OWN_CONFIG_MAP = (
     " another ConfigMap name"
     " (gpu_profiles_name), so that the one of the release is not touched."
 )
+SWITCHED_OFF = (
+    "The release's values have devicePlugin.enabled: false, so that no device plugin would run and"
+    " no node would have GPUs to share. Set gpu_operator_values: {devicePlugin: {enabled: true}}."
+)
 PENDING = (
     "Revision {revision} of the Helm release is {status} for {age} s: another run may still be at"
     " work on it. Waiting for it to end, {left} s at most (gpu_operator_timeout)."
@@ -75,6 +79,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         wanted = merge_values(values, options)
         if boolean(_pointer(wanted).get("create") or False, strict=False):
             raise AnsibleActionFail(OWN_CONFIG_MAP)
+        if not boolean(_plugin(wanted).get("enabled", True), strict=False):
+            raise AnsibleActionFail(SWITCHED_OFF)
         create = not seen["namespace_exists"]
         with self._lease(options) as waited:
             if waited:  # another run may have changed the values since
@@ -257,9 +263,13 @@ def _values(release: Mapping[str, object]) -> Result:
     return dict(found) if isinstance(found, dict) else {}
 
 
-def _pointer(values: Mapping[str, object]) -> dict[str, object]:
+def _plugin(values: Mapping[str, object]) -> dict[str, object]:
     plugin = values.get("devicePlugin")
-    config = plugin.get("config") if isinstance(plugin, dict) else None
+    return plugin if isinstance(plugin, dict) else {}
+
+
+def _pointer(values: Mapping[str, object]) -> dict[str, object]:
+    config = _plugin(values).get("config")
     return (
         {name: config.get(name) for name in ("name", "default", "create")}
         if isinstance(config, dict)

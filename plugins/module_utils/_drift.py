@@ -8,7 +8,7 @@ found.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
@@ -49,7 +49,7 @@ def find_drift(planned: Planned) -> list[Finding]:
         *_content(planned.profiles),
         *_operator(planned),
         *_labels(planned.rollout),
-        *_nodes(planned.rollout),
+        *_nodes(planned.rollout, mapping_at(planned.verified, "unavailable")),
         *_allocatable(planned.verified),
     ]
 
@@ -88,7 +88,8 @@ def _labels(rollout: Mapping[str, object]) -> Iterator[Finding]:
         yield Finding("label", text_at(change, "node"), f"its label is {has}, not {wanted}")
 
 
-def _nodes(rollout: Mapping[str, object]) -> Iterator[Finding]:
+def _nodes(rollout: Mapping[str, object], let_pass: Container[str]) -> Iterator[Finding]:
+    """let_pass: nodes that need not be there."""
     moved = {text_at(change, "node") for change in list_at(rollout, "changes")}
     for node in map(str, list_at(rollout, "restarted")):
         if node not in moved:
@@ -105,7 +106,7 @@ def _nodes(rollout: Mapping[str, object]) -> Iterator[Finding]:
     ):
         missing = set(map(str, list_at(rollout, "missing"))) if name == "unavailable" else set()
         for node in map(str, list_at(rollout, name)):
-            if node not in missing:
+            if node not in missing and not (kind == "node" and node in let_pass):
                 yield Finding(kind, node, what)
 
 

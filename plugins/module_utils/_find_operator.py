@@ -14,13 +14,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._findings import 
     Severity,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
-    GFD_APP,
-    PLUGIN_APP,
     dig,
     text_at,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import (
     app_of,
+    enabled,
     has_config_manager,
     not_taken_over,
     sees_no_gpus,
@@ -104,19 +103,11 @@ def _other_default(scene: Scene) -> Iterator[Hit]:
         yield Hit(tuple(nodes), _pointer(scene))
 
 
-def _enabled(scene: Scene) -> list[str]:
-    """The apps whose DaemonSets there should be."""
-    apps = {PLUGIN_APP: "devicePlugin", GFD_APP: "gfd"}
-    return [
-        app for app, part in apps.items() if dig(scene.policy, "spec", part, "enabled") is not False
-    ]
-
-
 def _no_side_car(scene: Scene) -> Iterator[Hit]:
     if scene.pointer.name:
         for item in scene.daemon_sets:
             app = app_of(item)
-            if app in _enabled(scene) and not has_config_manager(item):
+            if app in enabled(scene.policy) and not has_config_manager(item):
                 yield Hit(scene.names, {"app": app, "namespace": scene.operator})
 
 
@@ -127,7 +118,7 @@ def _lags(scene: Scene) -> Iterator[Hit]:
     if scene.policy is None or sees_no_gpus(scene.policy):
         return
     sets = {app_of(item): item for item in scene.daemon_sets}
-    for app in _enabled(scene):
+    for app in enabled(scene.policy):
         item = sets.get(app)
         bare = item is not None and scene.pointer.name and not has_config_manager(item)
         said = "" if bare else not_taken_over(item, scene.policy)

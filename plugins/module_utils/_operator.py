@@ -38,6 +38,10 @@ _NOT_READY = "OperandNotReady"
 _NO_GPUS = ("NoGPUNodes", "NFDLabelsMissing")
 # Labels of DaemonSets' pods that stay as they are, whatever the ClusterPolicy says.
 _KEPT_LABELS = ("app", "app.kubernetes.io/part-of")
+# App of a DaemonSet -> what the ClusterPolicy calls it.
+_PARTS = {PLUGIN_APP: "devicePlugin", GFD_APP: "gfd"}
+# Variables that the operator may set whatever env of the ClusterPolicy says.
+_SET_ANYWAY = ("CONFIG_FILE", "NVIDIA_MIG_MONITOR_DEVICES")
 CHART_MIG_STRATEGY = "single"  # mig.strategy of the chart's own values
 
 
@@ -121,12 +125,29 @@ def not_stored(policy: object, wanted: Pointer) -> str:
     )
 
 
+def enabled(policy: object) -> list[str]:
+    """The apps whose DaemonSets there should be."""
+    parts = _PARTS.items()
+    return [app for app, part in parts if dig(policy, "spec", part, "enabled") is not False]
+
+
+def switched_off(policy: object) -> str:
+    """Why no node will ever serve GPUs, in words; empty where they will."""
+    if PLUGIN_APP in enabled(policy):
+        return ""
+    return (
+        f"ClusterPolicy {name_of(policy)} has devicePlugin.enabled: false, so that no device plugin"
+        " runs and no node has GPUs to share. Set it to true, for Helm by gpu_operator_values:"
+        " {devicePlugin: {enabled: true}}."
+    )
+
+
 def lagging(daemonsets: Iterable[object], policy: object) -> str:
     """What the operator still has to do before the ClusterPolicy is in force, in words; empty when
     it is.
     """
     found = {app_of(item): item for item in daemonsets}
-    for app in (PLUGIN_APP, GFD_APP):
+    for app in enabled(policy):
         if said := not_taken_over(found.get(app), policy):
             return f"DaemonSet {app} {said}"
     return ""
@@ -136,8 +157,8 @@ def not_taken_over(daemonset: object, policy: object) -> str:
     """The same for one DaemonSet, None where there is none. A pointer that is not set is none to
     take over.
 
-    Labels tell of more than the pointer: the chart puts its version there, so that a new chart,
-    which restarts every plugin, is waited for too.
+    More than the pointer restarts every plugin, and so it is waited for too: a new chart, which
+    puts its version among the labels, and new values for image, arguments or variables.
     """
     if daemonset is None:
         return "does not exist yet"
@@ -149,7 +170,7 @@ def not_taken_over(daemonset: object, policy: object) -> str:
     for key, value in mapping_at(policy, "spec", "daemonsets", "labels").items():
         if key not in _KEPT_LABELS and has.get(key) != value:
             return f"does not have the label {key}={value} of the ClusterPolicy yet"
-    return _not_rolled_out(daemonset)
+    return _other_container(daemonset, policy) or _not_rolled_out(daemonset)
 
 
 def sees_no_gpus(policy: object) -> bool:
@@ -234,6 +255,50 @@ def _defaults(daemonset: object) -> set[str]:
     return {
         text_at(entry, "value") for entry in variables if dig(entry, "name") == "DEFAULT_CONFIG"
     }
+
+
+def _other_container(daemonset: object, policy: object) -> str:
+    """What the main container does not have yet of what the ClusterPolicy says of it; source:
+    TransformDevicePlugin and TransformGPUDiscoveryPlugin of the operator (v26.7).
+    """
+    app = app_of(daemonset)
+    part = dig(policy, "spec", _PARTS.get(app, ""))
+    container = _main_container(daemonset, app)
+    image = image_of(part)
+    if image and text_at(container, "image") != image:
+        return f"does not have the image {image} of the ClusterPolicy yet"
+    arguments = list_at(part, "args")
+    if arguments and list_at(container, "args") != arguments:
+        return "does not have the arguments of the ClusterPolicy yet"
+    has = _variables(list_at(container, "env"))
+    wanted = _variables(list_at(part, "env"))
+    strategy = text_at(policy, "spec", "mig", "strategy")
+    if wanted.pop("MIG_STRATEGY", None) is None and strategy:  # else which one wins depends
+        wanted["MIG_STRATEGY"] = strategy
+    for name, value in wanted.items():
+        if name not in _SET_ANYWAY and has.get(name) != value:
+            return f"does not have the variable {name} of the ClusterPolicy yet"
+    return ""
+
+
+def image_of(part: object) -> str:
+    """The image that a part of a ClusterPolicy names; empty where the operator decides."""
+    repository, image, version = (text_at(part, key) for key in ("repository", "image", "version"))
+    if not (repository and image and version):
+        return "" if repository or version else image
+    return f"{repository}/{image}{'@' if version.startswith('sha256:') else ':'}{version}"
+
+
+def _main_container(daemonset: object, app: str) -> object:
+    """The one that is not config-manager."""
+    containers = list_at(daemonset, "spec", "template", "spec", "containers")
+    name = PLUGIN_CONTAINER if app == PLUGIN_APP else app
+    return next((one for one in containers if text_at(one, "name") == name), None)
+
+
+def _variables(entries: Iterable[object]) -> dict[str, str]:
+    """Of two with the same name the last one counts."""
+    return {text_at(entry, "name"): text_at(entry, "value") for entry in entries}
 
 
 def _not_rolled_out(daemonset: object) -> str:

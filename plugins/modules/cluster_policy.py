@@ -41,6 +41,12 @@ options:
     description: Namespace of the GPU Operator.
     type: str
     default: gpu-operator
+  without_gpus:
+    description:
+      - Whether an operator that says that no node has a GPU is done. It makes no DaemonSets then,
+        and takes the pointer over when the first such node joins. Otherwise it is waited for.
+    type: bool
+    default: false
   timeout:
     description: How long to wait, in seconds.
     type: int
@@ -92,7 +98,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from contextlib import AbstractContextManager
+    from typing import Any
 
     from ansible.module_utils.basic import AnsibleModule
 
@@ -102,6 +110,7 @@ SPEC: Spec = {
     "config_map": {"type": "str", "default": "device-plugin-config"},
     "default_profile": {"type": "str"},
     "namespace": {"type": "str", "default": "gpu-operator"},
+    "without_gpus": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 600},
     "run": {"type": "str", "default": ""},
 }
@@ -122,16 +131,25 @@ def wait_for_policy(cluster: _kube.Cluster, path: str, deadline: float) -> _kube
 
 
 def wait_for_daemonsets(
-    cluster: _kube.Cluster, namespace: str, policy: object, deadline: float
+    cluster: _kube.Cluster,
+    namespace: str,
+    policy: object,
+    deadline: float,
+    *,
+    without_gpus: bool = False,
 ) -> None:
     """Wait until the operator's DaemonSets are as the ClusterPolicy says and have reached their
-    nodes.
+    nodes; without_gpus: or until it says that there is no node for them.
     """
+    own = _kube.object_path(_kube.CLUSTER_POLICIES, name_of(policy))
     path = _kube.namespaced("daemonsets", namespace, "apis/apps/v1")
     pause = pauses()
     while lagging := _operator.lagging(list(cluster.items(path)), policy):
-        if time.monotonic() >= deadline:
-            newest = cluster.find(_kube.object_path(_kube.CLUSTER_POLICIES, name_of(policy)))
+        given_up = time.monotonic() >= deadline
+        newest = cluster.find(own) if given_up or without_gpus else None
+        if without_gpus and _operator.sees_no_gpus(newest):
+            return
+        if given_up:
             raise ClusterError(
                 f"The GPU Operator in {namespace} has not taken the profiles over:"
                 f" {_operator.with_words(lagging, newest)}."
@@ -154,14 +172,17 @@ def run(module: AnsibleModule) -> dict[str, object]:
     policies = cluster.items(_kube.CLUSTER_POLICIES, metadata_only=True)
     if said := _operator.ignored(params["name"], policies):
         raise ClusterError(said)
+    only_looks = module.check_mode and params["state"] == "checked"  # Helm would switch it on
+    if not only_looks and (said := _operator.switched_off(policy)):
+        raise ClusterError(said)
     before = _operator.read_pointer(policy)
     wanted = _operator.Pointer(params["config_map"], params["default_profile"])
     if params["state"] == "present" and before != wanted and not module.check_mode:
         with held(module, cluster):
             policy = _kube.again_after_conflict(lambda: put(cluster, path, wanted))
-            check(cluster, policy, wanted, deadline, params["namespace"])
+            check(cluster, policy, wanted, deadline, params)
     elif not module.check_mode:
-        check(cluster, policy, wanted, deadline, params["namespace"])
+        check(cluster, policy, wanted, deadline, params)
     changed = params["state"] == "present" and before != wanted
     after = wanted if params["state"] == "present" else before
     return result(before, after, changed=changed)
@@ -178,12 +199,13 @@ def check(
     policy: object,
     wanted: _operator.Pointer,
     deadline: float,
-    namespace: str,
+    params: Mapping[str, Any],
 ) -> None:
     """Wait until the operator has taken the pointer over; raise where it was not stored."""
     if _operator.read_pointer(policy) != wanted:
         raise ClusterError(_operator.not_stored(policy, wanted))
-    wait_for_daemonsets(cluster, namespace, policy, deadline)
+    without = params["without_gpus"]
+    wait_for_daemonsets(cluster, params["namespace"], policy, deadline, without_gpus=without)
 
 
 def undo(module: AnsibleModule, cluster: _kube.Cluster, path: str) -> dict[str, object]:

@@ -55,6 +55,13 @@ options:
     description: The profile of nodes without one of their own.
     type: str
     required: true
+  unavailable_nodes:
+    description:
+      - What becomes of nodes that the cluster does not have or that are NotReady. With V(fail) they
+        are in RV(differing), with V(report) in RV(unavailable).
+    type: str
+    choices: [fail, report]
+    default: fail
   findings:
     description:
       - Whether the doctor looks. It lists pods and quotas of all namespaces, and DaemonSets,
@@ -160,8 +167,13 @@ differing:
   description: Nodes that do not have what they should have, each with the reason.
   type: dict
   returned: always
+unavailable:
+  description:
+    - Nodes that O(unavailable_nodes=report) lets pass, each with the reason. Empty with V(fail).
+  type: dict
+  returned: always
 totals:
-  description: Physical GPUs, expected and actual slots of all nodes.
+  description: Physical GPUs, expected and actual slots of all nodes but those in RV(unavailable).
   type: dict
   returned: always
 table:
@@ -247,6 +259,7 @@ SPEC: Spec = {
     "nodes": {"type": "list", "elements": "dict", "required": True, "options": NODE_OPTIONS},
     "profiles": {"type": "dict", "required": True},
     "default_profile": {"type": "str", "required": True},
+    "unavailable_nodes": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
     "findings": {"type": "bool", "default": False},
     "accept": {"type": "list", "elements": "str", "default": []},
     "node": {"type": "str"},
@@ -308,18 +321,23 @@ def row(
     }
 
 
-def result(rows: list[dict[str, object]]) -> dict[str, object]:
+def result(rows: list[dict[str, object]], *, all_needed: bool) -> dict[str, object]:
+    """all_needed: a node that is not in the cluster, or NotReady, counts as one that differs."""
+    problems = {str(entry["node"]): entry["problem"] for entry in rows if entry["problem"]}
+    let_pass = set() if all_needed else {entry["node"] for entry in rows if not entry["ready"]}
+    judged = [entry for entry in rows if entry["node"] not in let_pass]
     return {
         "changed": False,
         "nodes": rows,
-        "differing": {str(entry["node"]): entry["problem"] for entry in rows if entry["problem"]},
-        "totals": {column: total(rows, column) for column in ("physical", "expected", "actual")},
+        "differing": {node: said for node, said in problems.items() if node not in let_pass},
+        "unavailable": {node: said for node, said in problems.items() if node in let_pass},
+        "totals": {column: total(judged, column) for column in ("physical", "expected", "actual")},
         "table": verdict_table(rows),
     }
 
 
-def compare(cluster: _kube.Cluster, desired: Desired, node: str) -> dict[str, object]:
-    """The slots alone, out of one list of nodes."""
+def compare(cluster: _kube.Cluster, desired: Desired, node: str) -> list[dict[str, object]]:
+    """A row for each node, of the slots alone, out of one list of nodes."""
     items = cluster.items(_kube.NODES, fields=f"metadata.name={node}" if node else "")
     wanted = desired.assignments
     states = {state.name: state for item in items if (state := node_state(item)).name in wanted}
@@ -327,7 +345,7 @@ def compare(cluster: _kube.Cluster, desired: Desired, node: str) -> dict[str, ob
     for name in sorted(wanted):
         target, found = desired.target(name), states.get(name)
         rows.append(row(desired, target, found, verdict_of(target, found)))
-    return result(rows)
+    return rows
 
 
 def full_row(scene: Scene, chain: Chain) -> dict[str, object]:
@@ -341,10 +359,9 @@ def full_row(scene: Scene, chain: Chain) -> dict[str, object]:
 
 
 def explain(scene: Scene, accept: Collection[str]) -> dict[str, object]:
-    """The slots, and what the doctor finds."""
+    """What the doctor finds."""
     found, accepted = _doctor.split(_doctor.find_all(scene), accept)
     return {
-        **result([full_row(scene, chain) for chain in scene.chains.values()]),
         "findings": [finding.row() for finding in found],
         "accepted": [finding.row() for finding in accepted],
         "counts": _doctor.counts(found),
@@ -359,12 +376,14 @@ def run(module: AnsibleModule) -> dict[str, object]:
     accept = [code for code in params["accept"] if code]  # an empty survey answer is ['']
     _doctor.check_codes(accept)
     cluster = _kube.connect(module)
+    all_needed = params["unavailable_nodes"] == "fail"
     if not params["findings"]:
-        return compare(cluster, desired, params["node"] or "")
+        return result(compare(cluster, desired, params["node"] or ""), all_needed=all_needed)
     place = Place(params["namespace"], params["config_map"], params["cluster_policy"])
     known = frozenset(entry["name"] for entry in params["nodes"])
     scene = _look.look(cluster, place, desired, known, params["node"] or "")
-    return explain(scene, accept)
+    rows = [full_row(scene, chain) for chain in scene.chains.values()]
+    return result(rows, all_needed=all_needed) | explain(scene, accept)
 
 
 def main() -> None:

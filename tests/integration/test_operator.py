@@ -25,6 +25,8 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
 from ansible_collections.gpufleet.sharing.tests.integration.modules import call
 
 HELM_SECRETS = ("-n", "gpu-operator", "-l", "owner=helm")
+OPERATOR = ("-n", "gpu-operator", "-l", "app=gpu-operator")
+PLUGIN = ("-n", "gpu-operator", "nvidia-device-plugin-daemonset")
 RELEASE = ("-n", "gpu-operator", "gpu-operator")
 
 
@@ -182,6 +184,32 @@ def test_pointer_patched_away_by_hand_is_an_error_that_says_so(lab: Lab, invento
     run.says("somebody patched the ClusterPolicy, which a Helm upgrade does not undo")
     patch["spec"]["devicePlugin"]["config"]["default"] = "default"
     lab.kubectl("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p", json.dumps(patch))
+
+
+def test_new_value_that_restarts_plugins_is_waited_for(lab: Lab) -> None:
+    """The pointer is as it was, and the operator has not got to the value yet: it is stopped."""
+
+    def put(*variables: dict[str, str]) -> None:
+        patch = json.dumps({"spec": {"devicePlugin": {"env": variables}}})
+        lab.kubectl("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p", patch)
+
+    def scale(replicas: int) -> None:
+        command = ("scale", "deployment", "gpu-operator", "-n", "gpu-operator")
+        lab.kubectl(*command, f"--replicas={replicas}")
+
+    def check(timeout: int) -> str:
+        arguments = {"state": "checked", "default_profile": "default", "timeout": timeout}
+        return str(call(lab, "cluster_policy", arguments).get("msg", ""))
+
+    scale(0)
+    lab.wait_for(lambda: not lab.json("pods", *OPERATOR)["items"])
+    put({"name": "SEEN", "value": "yes"})
+    assert "does not have the variable SEEN of the ClusterPolicy yet" in check(2)
+    scale(1)
+    assert check(60) == ""
+    assert "name: SEEN" in lab.kubectl("get", "daemonset", *PLUGIN, "-o", "yaml")
+    put()
+    assert check(60) == ""
 
 
 def test_existing_operator_is_adopted_without_a_restart_and_given_back(

@@ -252,6 +252,14 @@ def test_chart_that_would_own_the_config_map(lab: Lab, inventory: Path) -> None:
     assert lab.writes() == []
 
 
+def test_plugin_that_would_be_switched_off(lab: Lab, inventory: Path) -> None:
+    lab.forget_requests()
+    values = {"devicePlugin": {"enabled": False}}
+    run = lab.playbook("site", inventory, variables={"gpu_operator_values": values}).failed()
+    run.says("The release's values have devicePlugin.enabled: false")
+    assert lab.writes() == []
+
+
 def test_missing_nodes_can_be_reported_instead(lab: Lab, tmp_path: Path) -> None:
     hosts: dict[str, object] = {"dev-gpu-01": {}, "ghost-gpu-01": {}}
     nodes = {"dev_gpus": {"hosts": hosts}}

@@ -32,6 +32,7 @@ class Step:
     junit: bool = False
     in_copy: bool = False  # wants the copy of the tree, see collection_tree.py
     minutes: int = 10
+    waits: bool = False  # most of its time; it runs beside the others, and takes no slot
 
 
 def pytest(name: str, group: str, folder: str, *arguments: str) -> Step:
@@ -89,7 +90,8 @@ def integration() -> Iterator[Step]:
     for file in sorted((ROOT / "tests" / "integration").glob("test_*.py")):
         name = f"integration-{file.stem.removeprefix('test_')}"
         step = pytest(name, "integration", str(file.relative_to(ROOT)))
-        yield on_lab(step, minutes=90 if long else 20)
+        step = on_lab(step, minutes=90 if long else 20)
+        yield replace(step, waits=name == "integration-measured")
 
 
 def tool(script: str) -> tuple[str, ...]:
@@ -166,7 +168,10 @@ STEPS = (
         on_lab(pytest("differential", "differential", "tests/differential"), minutes=15),
         on_lab(pytest("lab", "lab", "tests/lab/tests"), minutes=15),
         # Its programs are built in it, once; it skips, with a line, where the node cannot be
-        on_lab(pytest("realnode", "realnode", "tests/realnode", NO_COST), minutes=60),
+        replace(
+            on_lab(pytest("realnode", "realnode", "tests/realnode", NO_COST), minutes=60),
+            waits=True,
+        ),
         on_lab(Step("benchmark", "benchmark", BENCHMARK, needs=("tests/benchmark",)), minutes=15),
         *integration(),
         on_lab(pytest("molecule", "molecule", "tests/molecule", *MOLECULE), minutes=20),

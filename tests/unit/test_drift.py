@@ -160,6 +160,17 @@ def test_find_drift(found: Planned, expected: list[Finding]) -> None:
     assert _drift.find_drift(found) == expected
 
 
+def test_nodes_that_need_not_be_there_are_no_drift() -> None:
+    found = Planned(
+        CLEAN_PROFILES,
+        False,
+        CLEAN_POINTER,
+        {**CLEAN_ROLLOUT, "missing": ["n1"], "unavailable": ["n1", "n2"], "waited": ["n2"]},
+        {"differing": {}, "unavailable": {"n1": "not in the cluster", "n2": "node is NotReady"}},
+    )
+    assert _drift.find_drift(found) == [Finding("plugin", "n2", "its plugin has not got there yet")]
+
+
 def test_drift_tells_causes_first() -> None:
     found = planned(
         {"differs": True, "written": ["dev"]},

@@ -228,6 +228,92 @@ def test_a_new_chart_is_taken_over_too(labels: dict[str, str], expected: str) ->
     assert _operator.lagging(sets, new) == expected
 
 
+IMAGE = {"repository": "nvcr.io/nvidia", "image": "k8s-device-plugin", "version": "v0.19.3"}
+
+
+@pytest.mark.parametrize(
+    ("part", "container", "lacks"),
+    [
+        ({}, {}, ""),
+        (IMAGE, {"image": "nvcr.io/nvidia/k8s-device-plugin:v0.19.3"}, ""),
+        (
+            IMAGE,
+            {"image": "nvcr.io/nvidia/k8s-device-plugin:v0.19.2"},
+            "image nvcr.io/nvidia/k8s-device-plugin:v0.19.3",
+        ),
+        (
+            {**IMAGE, "version": "sha256:ab"},
+            {"image": "nvcr.io/nvidia/k8s-device-plugin:v0.19.2"},
+            "image nvcr.io/nvidia/k8s-device-plugin@sha256:ab",
+        ),
+        ({"image": "mirror/plugin@sha256:ab"}, {"image": "other"}, "image mirror/plugin@sha256:ab"),
+        ({"image": "plugin", "version": "v1"}, {"image": "other"}, ""),  # the operator refuses it
+        ({"args": ["--x"]}, {"args": ["--x"]}, ""),
+        ({"args": ["--x"]}, {}, "arguments"),
+        ({"env": [{"name": "A", "value": "1"}]}, {"env": [{"name": "A", "value": "1"}]}, ""),
+        ({"env": [{"name": "A", "value": "1"}]}, {"env": []}, "variable A"),
+        (
+            {"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]},
+            {"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]},
+            "",
+        ),
+        ({"env": [{"name": "CONFIG_FILE", "value": "/mine"}]}, {}, ""),
+    ],
+)
+def test_new_image_arguments_and_variables_are_taken_over_too(
+    part: dict[str, Any], container: dict[str, Any], lacks: str
+) -> None:
+    """They restart every plugin."""
+    document = policy(config_of(OURS))
+    document["spec"]["devicePlugin"].update(part)
+    plugin = daemonset(PLUGIN)
+    plugin["spec"]["template"]["spec"]["containers"].append(
+        {"name": "nvidia-device-plugin", **container}
+    )
+    said = f"DaemonSet {PLUGIN} does not have the {lacks} of the ClusterPolicy yet" if lacks else ""
+    assert _operator.lagging([plugin, daemonset(GFD)], document) == said
+
+
+@pytest.mark.parametrize(
+    ("strategy", "variables", "lacks"),
+    [
+        ("mixed", {"MIG_STRATEGY": "mixed"}, False),
+        ("mixed", {"MIG_STRATEGY": "single"}, True),
+        ("mixed", {}, True),
+        ("", {}, False),
+    ],
+)
+def test_new_mig_strategy_is_taken_over_too(
+    strategy: str, variables: dict[str, str], lacks: bool
+) -> None:
+    document = policy(config_of(OURS))
+    document["spec"]["mig"] = {"strategy": strategy}
+    sets = [daemonset(PLUGIN), daemonset(GFD)]
+    names = ("nvidia-device-plugin", GFD)
+    for item, name in zip(sets, names, strict=True):
+        env = [{"name": key, "value": value} for key, value in variables.items()]
+        item["spec"]["template"]["spec"]["containers"].append({"name": name, "env": env})
+    said = _operator.lagging(sets, document)
+    assert said == (
+        f"DaemonSet {PLUGIN} does not have the variable MIG_STRATEGY of the ClusterPolicy yet"
+        if lacks
+        else ""
+    )
+
+
+def test_gfd_that_is_switched_off_is_not_waited_for() -> None:
+    document = policy(config_of(OURS))
+    document["spec"]["gfd"] = {"enabled": False}
+    assert _operator.lagging([daemonset(PLUGIN)], document) == ""
+    assert _operator.switched_off(document) == ""
+
+
+def test_plugin_that_is_switched_off() -> None:
+    document = policy(config_of(OURS))
+    document["spec"]["devicePlugin"]["enabled"] = False
+    assert "devicePlugin.enabled: false" in _operator.switched_off(document)
+
+
 def condition(kind: str, reason: str, message: str = "", status: str = "True") -> dict[str, str]:
     return {"type": kind, "status": status, "reason": reason, "message": message}
 

@@ -136,10 +136,8 @@ func (o *operator) collect(ctx context.Context) error {
 func (o *operator) namespace() string {
 	deployments, _ := o.deployments.List(labels.Everything())
 	for _, d := range deployments {
-		for _, c := range d.Status.Conditions {
-			if d.Name == operatorName && c.Type == appsv1.DeploymentAvailable && c.Status == corev1.ConditionTrue {
-				return d.Namespace
-			}
+		if d.Name == operatorName && d.Status.AvailableReplicas > 0 {
+			return d.Namespace
 		}
 	}
 	return ""
