@@ -23,6 +23,7 @@ from ansible.utils.vars import merge_hash
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _lease
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._helm import Note
+from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import switched_off
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._helm_program import require_helm
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._results import (
     add_warnings,
@@ -40,10 +41,6 @@ OWN_CONFIG_MAP = (
     " delete it later. Set gpu_operator_values: {devicePlugin: {config: {create: false}}} and"
     " another ConfigMap name"
     " (gpu_profiles_name), so that the one of the release is not touched."
-)
-SWITCHED_OFF = (
-    "The release's values have devicePlugin.enabled: false, so that no device plugin would run and"
-    " no node would have GPUs to share. Set gpu_operator_values: {devicePlugin: {enabled: true}}."
 )
 PENDING = (
     "Revision {revision} of the Helm release is {status} for {age} s: another run may still be at"
@@ -79,8 +76,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         wanted = merge_values(values, options)
         if boolean(_pointer(wanted).get("create") or False, strict=False):
             raise AnsibleActionFail(OWN_CONFIG_MAP)
-        if not boolean(_plugin(wanted).get("enabled", True), strict=False):
-            raise AnsibleActionFail(SWITCHED_OFF)
+        if said := switched_off(wanted):
+            raise AnsibleActionFail(f"In the release's values {said}")
         create = not seen["namespace_exists"]
         with self._lease(options) as waited:
             if waited:  # another run may have changed the values since
@@ -263,13 +260,9 @@ def _values(release: Mapping[str, object]) -> Result:
     return dict(found) if isinstance(found, dict) else {}
 
 
-def _plugin(values: Mapping[str, object]) -> dict[str, object]:
-    plugin = values.get("devicePlugin")
-    return plugin if isinstance(plugin, dict) else {}
-
-
 def _pointer(values: Mapping[str, object]) -> dict[str, object]:
-    config = _plugin(values).get("config")
+    plugin = values.get("devicePlugin")
+    config = plugin.get("config") if isinstance(plugin, dict) else None
     return (
         {name: config.get(name) for name in ("name", "default", "create")}
         if isinstance(config, dict)

@@ -40,6 +40,10 @@ _NO_GPUS = ("NoGPUNodes", "NFDLabelsMissing")
 _KEPT_LABELS = ("app", "app.kubernetes.io/part-of")
 # App of a DaemonSet -> what the ClusterPolicy calls it.
 _PARTS = {PLUGIN_APP: "devicePlugin", GFD_APP: "gfd"}
+_NEEDED = {
+    "devicePlugin": "no device plugin runs, and no node has GPUs to share",
+    "gfd": "nothing counts GPUs, and nothing tells which profile a node has loaded",
+}
 # Variables that the operator may set whatever env of the ClusterPolicy says.
 _SET_ANYWAY = ("CONFIG_FILE", "NVIDIA_MIG_MONITOR_DEVICES")
 CHART_MIG_STRATEGY = "single"  # mig.strategy of the chart's own values
@@ -131,15 +135,17 @@ def enabled(policy: object) -> list[str]:
     return [app for app, part in parts if dig(policy, "spec", part, "enabled") is not False]
 
 
-def switched_off(policy: object) -> str:
-    """Why no node will ever serve GPUs, in words; empty where they will."""
-    if PLUGIN_APP in enabled(policy):
-        return ""
-    return (
-        f"ClusterPolicy {name_of(policy)} has devicePlugin.enabled: false, so that no device plugin"
-        " runs and no node has GPUs to share. Set it to true, for Helm by gpu_operator_values:"
-        " {devicePlugin: {enabled: true}}."
-    )
+def switched_off(parts: object) -> str:
+    """What is off in a ClusterPolicy's spec, or in a chart's values, without which no node gets its
+    profile, and what to do; empty where nothing is.
+    """
+    for part, why in _NEEDED.items():
+        if str(dig(parts, part, "enabled")).lower() in ("false", "no", "off", "0"):
+            return (
+                f"{part}.enabled is false, so that {why}. Set it to true, for Helm by"
+                f" gpu_operator_values: {{{part}: {{enabled: true}}}}."
+            )
+    return ""
 
 
 def lagging(daemonsets: Iterable[object], policy: object) -> str:
@@ -147,7 +153,7 @@ def lagging(daemonsets: Iterable[object], policy: object) -> str:
     it is.
     """
     found = {app_of(item): item for item in daemonsets}
-    for app in enabled(policy):
+    for app in _PARTS:
         if said := not_taken_over(found.get(app), policy):
             return f"DaemonSet {app} {said}"
     return ""

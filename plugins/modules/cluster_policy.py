@@ -94,7 +94,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _lease, _operator
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import name_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import dig, name_of
 from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
 if TYPE_CHECKING:
@@ -173,8 +173,8 @@ def run(module: AnsibleModule) -> dict[str, object]:
     if said := _operator.ignored(params["name"], policies):
         raise ClusterError(said)
     only_looks = module.check_mode and params["state"] == "checked"  # Helm would switch it on
-    if not only_looks and (said := _operator.switched_off(policy)):
-        raise ClusterError(said)
+    if not only_looks and (said := _operator.switched_off(dig(policy, "spec"))):
+        raise ClusterError(f"ClusterPolicy {params['name']}: {said}")
     before = _operator.read_pointer(policy)
     wanted = _operator.Pointer(params["config_map"], params["default_profile"])
     if params["state"] == "present" and before != wanted and not module.check_mode:

@@ -252,11 +252,14 @@ def test_chart_that_would_own_the_config_map(lab: Lab, inventory: Path) -> None:
     assert lab.writes() == []
 
 
-def test_plugin_that_would_be_switched_off(lab: Lab, inventory: Path) -> None:
+@pytest.mark.parametrize("part", ["devicePlugin", "gfd"])
+def test_what_no_node_can_do_without_is_not_switched_off(
+    lab: Lab, inventory: Path, part: str
+) -> None:
     lab.forget_requests()
-    values = {"devicePlugin": {"enabled": False}}
+    values = {part: {"enabled": False}}
     run = lab.playbook("site", inventory, variables={"gpu_operator_values": values}).failed()
-    run.says("The release's values have devicePlugin.enabled: false")
+    run.says(f"In the release's values {part}.enabled is false")
     assert lab.writes() == []
 
 

@@ -301,17 +301,18 @@ def test_new_mig_strategy_is_taken_over_too(
     )
 
 
-def test_gfd_that_is_switched_off_is_not_waited_for() -> None:
-    document = policy(config_of(OURS))
-    document["spec"]["gfd"] = {"enabled": False}
-    assert _operator.lagging([daemonset(PLUGIN)], document) == ""
-    assert _operator.switched_off(document) == ""
-
-
-def test_plugin_that_is_switched_off() -> None:
-    document = policy(config_of(OURS))
-    document["spec"]["devicePlugin"]["enabled"] = False
-    assert "devicePlugin.enabled: false" in _operator.switched_off(document)
+@pytest.mark.parametrize(
+    ("parts", "off"),
+    [
+        ({}, ""),
+        ({"devicePlugin": {"enabled": True}, "gfd": None}, ""),
+        ({"gfd": {"enabled": False}}, "gfd"),
+        ({"devicePlugin": {"enabled": "no"}, "gfd": {"enabled": False}}, "devicePlugin"),
+    ],
+)
+def test_switched_off(parts: object, off: str) -> None:
+    said = _operator.switched_off(parts)
+    assert said.startswith(f"{off}.enabled is false, so that") if off else not said
 
 
 def condition(kind: str, reason: str, message: str = "", status: str = "True") -> dict[str, str]:
