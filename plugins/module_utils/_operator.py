@@ -44,8 +44,7 @@ _NEEDED = {
     "devicePlugin": "no device plugin runs, and no node has GPUs to share",
     "gfd": "nothing counts GPUs, and nothing tells which profile a node has loaded",
 }
-# Variables that the operator may set whatever env of the ClusterPolicy says.
-_SET_ANYWAY = ("CONFIG_FILE", "NVIDIA_MIG_MONITOR_DEVICES")
+_MIG_STRATEGY = "MIG_STRATEGY"
 CHART_MIG_STRATEGY = "single"  # mig.strategy of the chart's own values
 
 
@@ -164,7 +163,7 @@ def not_taken_over(daemonset: object, policy: object) -> str:
     take over.
 
     More than the pointer restarts every plugin, and so it is waited for too: a new chart, which
-    puts its version among the labels, and new values for image, arguments or variables.
+    puts its version among the labels, and a new image, MIG strategy or arguments.
     """
     if daemonset is None:
         return "does not exist yet"
@@ -239,7 +238,7 @@ def read_plugin(
     if not variables:
         default = CHART_MIG_STRATEGY if mig_strategy is None else mig_strategy
         return operator_plugin(default, version_to_be)
-    told = variables.pop("MIG_STRATEGY", "")  # operator_plugin adds it where there is a strategy
+    told = variables.pop(_MIG_STRATEGY, "")  # operator_plugin adds it where there is a strategy
     strategy = told if mig_strategy is None else mig_strategy
     shadowed = {flag: name for flag, name in FLAG_VARIABLES.items() if name in variables}
     assumed = operator_plugin(strategy)  # some variables come from the plugin's entry script
@@ -265,25 +264,25 @@ def _defaults(daemonset: object) -> set[str]:
 
 def _other_container(daemonset: object, policy: object) -> str:
     """What the main container does not have yet of what the ClusterPolicy says of it; source:
-    TransformDevicePlugin and TransformGPUDiscoveryPlugin of the operator (v26.7).
+    TransformDevicePlugin and TransformGPUDiscoveryPlugin of the operator, v22.9 to v26.7. Of its
+    variables the strategy alone is sure to come: older versions lay their own over many others.
     """
     app = app_of(daemonset)
     part = dig(policy, "spec", _PARTS.get(app, ""))
     container = _main_container(daemonset, app)
+    if container is None:
+        return ""
     image = image_of(part)
     if image and text_at(container, "image") != image:
         return f"does not have the image {image} of the ClusterPolicy yet"
     arguments = list_at(part, "args")
     if arguments and list_at(container, "args") != arguments:
         return "does not have the arguments of the ClusterPolicy yet"
-    has = _variables(list_at(container, "env"))
-    wanted = _variables(list_at(part, "env"))
     strategy = text_at(policy, "spec", "mig", "strategy")
-    if wanted.pop("MIG_STRATEGY", None) is None and strategy:  # else which one wins depends
-        wanted["MIG_STRATEGY"] = strategy
-    for name, value in wanted.items():
-        if name not in _SET_ANYWAY and has.get(name) != value:
-            return f"does not have the variable {name} of the ClusterPolicy yet"
+    named = _MIG_STRATEGY in _variables(list_at(part, "env"))  # which one wins, then depends
+    has = _variables(list_at(container, "env")).get(_MIG_STRATEGY)
+    if strategy and not named and has != strategy:
+        return f"does not have the MIG strategy {strategy} of the ClusterPolicy yet"
     return ""
 
 

@@ -189,8 +189,8 @@ def test_pointer_patched_away_by_hand_is_an_error_that_says_so(lab: Lab, invento
 def test_new_value_that_restarts_plugins_is_waited_for(lab: Lab) -> None:
     """The pointer is as it was, and the operator has not got to the value yet: it is stopped."""
 
-    def put(*variables: dict[str, str]) -> None:
-        patch = json.dumps({"spec": {"devicePlugin": {"env": variables}}})
+    def put(version: str) -> None:
+        patch = json.dumps({"spec": {"devicePlugin": {"version": version}}})
         lab.kubectl("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p", patch)
 
     def scale(replicas: int) -> None:
@@ -203,12 +203,13 @@ def test_new_value_that_restarts_plugins_is_waited_for(lab: Lab) -> None:
 
     scale(0)
     lab.wait_for(lambda: not lab.json("pods", *OPERATOR)["items"])
-    put({"name": "SEEN", "value": "yes"})
-    assert "does not have the variable SEEN of the ClusterPolicy yet" in check(2)
+    before = lab.json("clusterpolicy", "cluster-policy")["spec"]["devicePlugin"]["version"]
+    put("v0.19.99")
+    assert "k8s-device-plugin:v0.19.99 of the ClusterPolicy yet" in check(2)
     scale(1)
     assert check(60) == ""
-    assert "name: SEEN" in lab.kubectl("get", "daemonset", *PLUGIN, "-o", "yaml")
-    put()
+    assert ":v0.19.99" in lab.kubectl("get", "daemonset", *PLUGIN, "-o", "yaml")
+    put(before)
     assert check(60) == ""
 
 
