@@ -13,7 +13,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import read_fleet
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import misspelt, read_fleet
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._inventory import (
     read_inventory,
     read_selection,
@@ -48,6 +48,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             fleet = as_text(read_fleet(inventory, selection).as_dict())
         except SharingError as error:
             raise AnsibleActionFail(str(error)) from None
+        for said in misspelt(inventory):
+            self._display.warning(said)
         return result | {"changed": False, "ansible_facts": {"gpu_sharing_fleet": fleet}}
 
 

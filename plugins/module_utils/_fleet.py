@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
     FleetError,
@@ -32,6 +33,43 @@ CLUSTER_VARIABLE = "gpu_sharing_cluster"
 NAME_VARIABLE = "gpu_sharing_node_name"
 GPUS_VARIABLE = "gpu_sharing_gpus"
 NODE_VARIABLES = (PROFILE_VARIABLE, CLUSTER_VARIABLE, NAME_VARIABLE, GPUS_VARIABLE)
+VARIABLE_PREFIX = "gpu_sharing_"
+#: What is read of clusters, without the prefix. On nodes alone it would have no effect.
+CLUSTER_VARIABLES = frozenset(
+    VARIABLE_PREFIX + name
+    for name in (
+        "api_key",
+        "ca_cert",
+        "client_cert",
+        "client_key",
+        "context",
+        "default_profile",
+        "doctor_accept",
+        "doctor_fail_on",
+        "drain",
+        "drain_timeout",
+        "host",
+        "impersonate_groups",
+        "impersonate_user",
+        "kubeconfig",
+        "max_failures",
+        "on_failure",
+        "profiles",
+        "prometheus_ca_cert",
+        "prometheus_token",
+        "prometheus_url",
+        "prometheus_validate_certs",
+        "proxy",
+        "report",
+        "report_usage",
+        "rollout_batches",
+        "rollout_mode",
+        "rollout_pause",
+        "unavailable_nodes",
+        "validate_certs",
+    )
+)
+_ALIKE = 0.85  # two names are taken for a name and its misspelling
 #: Suboptions of a node in every module that takes nodes: a FleetNode without its cluster.
 NODE_OPTIONS: Mapping[str, Mapping[str, object]] = {
     "name": {"type": "str", "required": True},
@@ -73,13 +111,15 @@ class Inventory:
     groups maps group names to host names; variables maps GPU node hosts to NODE_VARIABLES;
     group_profiles lists the groups
     that set a profile themselves; own_profile holds the hosts that set one in their own variables,
-    above any group.
+    above any group; named maps hosts, nodes and clusters, to the names of all their variables that
+    begin with ours.
     """
 
     groups: Mapping[str, Sequence[str]]
     variables: Mapping[str, Mapping[str, object]]
     group_profiles: Sequence[GroupProfile] = ()
     own_profile: Collection[str] = ()
+    named: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     @property
     def clusters(self) -> list[str]:
@@ -142,6 +182,7 @@ def read_fleet(inventory: Inventory, selection: Selection) -> Fleet:
             )
         )
     problems.extend(_duplicates(nodes))
+    problems.extend(_misplaced(inventory, nodes))
     if problems:
         raise joined(FleetError, problems)
     chosen = _selected_nodes(inventory, nodes, selection)
@@ -251,6 +292,38 @@ def _duplicates(nodes: Iterable[FleetNode]) -> Iterable[str]:
             yield (
                 f"Node {name} of cluster {cluster} is described by several inventory hosts:"
                 f" {some(same)}."
+            )
+
+
+def _misplaced(inventory: Inventory, nodes: Iterable[FleetNode]) -> Iterable[str]:
+    """Variables of clusters that only nodes have."""
+    lost: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for node in nodes:
+        there = inventory.named.get(node.cluster, ())
+        for name in CLUSTER_VARIABLES.intersection(inventory.named.get(node.host, ())):
+            if name not in there:
+                lost[name, node.cluster].append(node.host)
+    for (name, cluster), hosts in sorted(lost.items()):
+        yield (
+            f"{name} is set on nodes ({some(hosts)}), where it has no effect, and not on their"
+            f" cluster. Set it in group_vars/all, or in host_vars/{cluster}."
+        )
+
+
+def misspelt(inventory: Inventory) -> Iterable[str]:
+    """Variables that look like ours and are none of ours, in words."""
+    known = CLUSTER_VARIABLES.union(NODE_VARIABLES)
+    endings = sorted(name.removeprefix(VARIABLE_PREFIX) for name in known)
+    found: dict[str, list[str]] = defaultdict(list)
+    for host, names in inventory.named.items():
+        for name in names:
+            if name not in known:
+                found[name].append(host)
+    for name, hosts in sorted(found.items()):
+        for alike in get_close_matches(name.removeprefix(VARIABLE_PREFIX), endings, 1, _ALIKE):
+            yield (
+                f"{name}, set on {some(hosts)}, is no variable of this collection and has no"
+                f" effect. Is {VARIABLE_PREFIX}{alike} meant?"
             )
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from sys import intern
 from typing import TYPE_CHECKING
 
 from ansible.inventory.manager import split_host_pattern
@@ -24,6 +25,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import (
     NODE_VARIABLES,
     NODES_GROUP,
     PROFILE_VARIABLE,
+    VARIABLE_PREFIX,
     GroupProfile,
     Inventory,
     Selection,
@@ -44,6 +46,7 @@ def read_inventory(groups: Mapping[str, Sequence[str]], hostvars: HostVars) -> I
     nodes = groups.get(NODES_GROUP, ())
     manager, loader = _manager(hostvars), _loader(hostvars)
     variables = {}
+    named = {}
     for host in nodes:
         of_host = hostvars.get(host)
         if not isinstance(of_host, Mapping):
@@ -52,8 +55,11 @@ def read_inventory(groups: Mapping[str, Sequence[str]], hostvars: HostVars) -> I
                 " and hostvars have to be those of one play."
             )
         variables[host] = {name: of_host[name] for name in NODE_VARIABLES if name in of_host}
+        named[host] = _ours(of_host)
+    clusters = Inventory(groups, variables).clusters
+    named |= {host: _ours(of_host) for host in clusters if (of_host := hostvars.get(host))}
     if manager is None or loader is None:
-        return Inventory(groups, variables)
+        return Inventory(groups, variables, named=named)
     setters = [
         GroupProfile(
             group=name,
@@ -72,7 +78,12 @@ def read_inventory(groups: Mapping[str, Sequence[str]], hostvars: HostVars) -> I
         for host in contested
         if by_hand or PROFILE_VARIABLE in _own_variables(manager, loader, manager.hosts[host])
     }
-    return Inventory(groups, variables, setters, own_profile)
+    return Inventory(groups, variables, setters, own_profile, named)
+
+
+def _ours(of_host: Mapping[str, object]) -> list[str]:
+    """Names of variables that begin as ours do."""
+    return [intern(str(name)) for name in of_host if str(name).startswith(VARIABLE_PREFIX)]
 
 
 def read_selection(

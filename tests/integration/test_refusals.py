@@ -81,8 +81,14 @@ def test_profiles_with_mistakes_stop_before_any_write(lab: Lab, tmp_path: Path) 
             {},
             "Nodes of the inventory (1) are not in the cluster",
         ),
+        (
+            {"dev_gpus": {"hosts": {"dev-gpu-01": {}}, "vars": {"gpu_sharing_drain": "evict"}}},
+            {},
+            "gpu_sharing_drain is set on nodes (dev-gpu-01), where it has no effect, and not on"
+            " their cluster. Set it in group_vars/all, or in host_vars/localhost.",
+        ),
     ],
-    ids=["unknown-profile", "unknown-default", "two-groups", "missing-node"],
+    ids=["unknown-profile", "unknown-default", "two-groups", "missing-node", "misplaced"],
 )
 def test_inventory_with_mistakes_stops_before_any_write(
     lab: Lab,
@@ -96,6 +102,14 @@ def test_inventory_with_mistakes_stops_before_any_write(
     run = lab.playbook("site", inventory).failed()
     assert lab.writes(dry_run=True) == []
     run.says(message)
+
+
+def test_variable_that_is_misspelt_is_warned_of(lab: Lab, tmp_path: Path) -> None:
+    groups = {"dev_gpus": {"hosts": {"dev-gpu-01": {}}, "vars": {"gpu_sharing_profil": "dev"}}}
+    inventory = write_inventory(tmp_path / "inventory", groups=groups)
+    run = lab.playbook("validate", inventory).succeeded()
+    run.says("gpu_sharing_profil, set on dev-gpu-01, is no variable of this collection")
+    run.says("Is gpu_sharing_profile meant?")
 
 
 def test_batches_with_a_mistake_stop_before_any_write(lab: Lab, inventory: Path) -> None:

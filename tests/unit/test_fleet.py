@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +15,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _errors, _fleet
 
+ROOT = Path(__file__).resolve().parents[2]
 ONE_CLUSTER = {"gpu_clusters": ["c1"], "gpu_nodes": ["n1", "n2"], "rack": ["n1"]}
 TWO_CLUSTERS = {"gpu_clusters": ["c1", "c2"], "gpu_nodes": ["n1", "n2", "n3"], "web": ["w1"]}
 IN_TWO = {
@@ -54,6 +58,79 @@ def test_read_fleet_reads_variables() -> None:
             _fleet.FleetNode("n2", "n2", "c1", "gpu_nodes", None, None, True),
         ),
     )
+
+
+PROFILES_VARIABLE = {"gpu_sharing_profiles", "gpu_sharing_profile"}
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ({}, ""),
+        ({"c1": PROFILES_VARIABLE}, ""),
+        ({"c1": PROFILES_VARIABLE, "n1": PROFILES_VARIABLE}, ""),  # of group all
+        ({"n1": {"gpu_sharing_profile", "gpu_sharing_owner"}}, ""),
+        (
+            {"n1": PROFILES_VARIABLE, "n2": PROFILES_VARIABLE, "c1": {"gpu_sharing_context"}},
+            "gpu_sharing_profiles is set on nodes (n1, n2), where it has no effect, and not on"
+            " their cluster. Set it in group_vars/all, or in host_vars/c1.",
+        ),
+        (
+            {"n3": {"gpu_sharing_drain"}, "c1": {"gpu_sharing_drain"}},
+            "gpu_sharing_drain is set on nodes (n3), where it has no effect, and not on"
+            " their cluster. Set it in group_vars/all, or in host_vars/c2.",
+        ),
+    ],
+)
+def test_variables_of_clusters_on_nodes_alone(named: dict[str, set[str]], said: str) -> None:
+    read = replace(inventory(TWO_CLUSTERS, IN_TWO), named=named)
+    if not said:
+        assert _fleet.read_fleet(read, ALL).nodes
+        return
+    with pytest.raises(_errors.FleetError) as raised:
+        _fleet.read_fleet(read, ALL)
+    assert str(raised.value) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("profil", "profile"),
+        ("profile", ""),
+        ("rollout_batch", "rollout_batches"),
+        ("unavailable_node", "unavailable_nodes"),
+        ("max_failure", "max_failures"),
+        ("drift", ""),  # what drift hands on to the next job of a workflow
+        ("fleet", ""),
+        ("doctor", ""),
+        ("planning", ""),
+        ("report_summary", ""),
+        ("owner", ""),
+    ],
+)
+def test_misspelt_variables(name: str, meant: str) -> None:
+    read = replace(inventory(ONE_CLUSTER), named={"n1": {f"gpu_sharing_{name}"}, "c1": ()})
+    said = list(_fleet.misspelt(read))
+    assert said == (
+        [
+            f"gpu_sharing_{name}, set on n1, is no variable of this collection and has no effect."
+            f" Is gpu_sharing_{meant} meant?"
+        ]
+        if meant
+        else []
+    )
+
+
+def test_every_variable_that_is_documented_is_known() -> None:
+    """Of clusters and nodes, in the roles and in docs; what playbooks set themselves aside."""
+    texts = [*ROOT.glob("roles/*/meta/argument_specs.yml"), ROOT / "docs" / "inventory.md"]
+    found = {name for file in texts for name in re.findall(r"gpu_sharing_\w+", file.read_text())}
+    handed_on = {f"gpu_sharing_{name}" for name in ("doctor", "drift", "fleet", "planning")}
+    known = _fleet.CLUSTER_VARIABLES.union(_fleet.NODE_VARIABLES)
+    assert found - handed_on - {"gpu_sharing_report_summary"} <= known
+    playbooks = (*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("roles/*/defaults/*.yml"))
+    read = {name for file in playbooks for name in re.findall(r"gpu_sharing_\w+", file.read_text())}
+    assert read >= _fleet.CLUSTER_VARIABLES
 
 
 def test_read_fleet_without_clusters_group() -> None:
