@@ -14,6 +14,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._findings import 
     Severity,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
+    OperandPod,
     dig,
     text_at,
 )
@@ -21,6 +22,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import 
     app_of,
     enabled,
     has_config_manager,
+    held_up,
     not_taken_over,
     sees_no_gpus,
     with_words,
@@ -123,8 +125,24 @@ def _lags(scene: Scene) -> Iterator[Hit]:
         bare = item is not None and scene.pointer.name and not has_config_manager(item)
         said = "" if bare else not_taken_over(item, scene.policy)
         if said:
-            values = {"said": with_words(said, scene.policy), "namespace": scene.operator}
-            yield Hit(scene.names, {**values, "app": app})
+            told = with_words(said, scene.policy)
+            if stuck := _cannot_go(scene, app):
+                told += f"; {held_up(stuck)}"
+            yield Hit(scene.names, {"said": told, "namespace": scene.operator, "app": app})
+
+
+def _cannot_go(scene: Scene, app: str) -> list[OperandPod]:
+    """Pods that are being deleted on nodes that are not Ready."""
+    return [
+        found.pod
+        for node, operands in sorted(scene.operands.items())
+        for found in operands
+        if found.pod.leaving and found.pod.app == app and not _is_ready(scene, node)
+    ]
+
+
+def _is_ready(scene: Scene, node: str) -> bool:
+    return node in scene.nodes and scene.nodes[node].state.ready
 
 
 KINDS = (

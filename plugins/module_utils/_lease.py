@@ -352,10 +352,26 @@ def let_go(cluster: _kube.Cluster, namespace: str, holder: str) -> None:
             raise
 
 
-def remove_lease(cluster: _kube.Cluster, namespace: str, holder: str = "") -> None:
-    """Remove the Lease, unless another run than holder has it."""
+def remove_lease(
+    cluster: _kube.Cluster,
+    namespace: str,
+    holder: str = "",
+    *,
+    said: Callable[[str], None] = lambda _text: None,
+    pace: Pace = Pace(),
+) -> None:
+    """Remove the Lease, unless another run than holder is at work. That of a run that was killed,
+    or has failed, is waited out first.
+    """
     path, document = _find(cluster, namespace)
-    if document is None or read_lease(document).holder not in ("", clean_holder(holder)):
+    if document and read_lease(document).holder not in ("", clean_holder(holder)):
+        lease = Lease(cluster, namespace, holder, pace)
+        try:
+            lease.take(said)
+        except LeaseError:
+            return
+        path, document = _find(cluster, namespace)
+    if document is None:
         return
     try:
         cluster.delete(path, resource_version=_kube.version_of(document))

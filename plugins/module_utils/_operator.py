@@ -9,13 +9,16 @@ has got with it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
     CONFIG_MANAGER,
     GFD_APP,
+    OPERAND_APPS,
     PLUGIN_APP,
+    OperandPod,
     dig,
     list_at,
     mapping_at,
@@ -176,6 +179,32 @@ def not_taken_over(daemonset: object, policy: object) -> str:
         if key not in _KEPT_LABELS and has.get(key) != value:
             return f"does not have the label {key}={value} of the ClusterPolicy yet"
     return _other_container(daemonset, policy) or _not_rolled_out(daemonset)
+
+
+def held_up(stuck: Sequence[OperandPod]) -> str:
+    """What to do about pods that are being deleted and cannot go, since their nodes are NotReady:
+    to a DaemonSet they are unavailable, and the chart lets one pod be so at a time.
+    """
+    names = [f"{pod.name} on {pod.node}" for pod in stuck]
+    return (
+        "what holds it up are pods that cannot go, since their nodes are NotReady or gone:"
+        f" {some(names, 5)}. Mend these nodes or take them out of the cluster, delete the pods by"
+        f" kubectl delete pod -n {stuck[0].namespace} --force NAME, or let more pods be unavailable"
+        " (gpu_operator_values: daemonsets.rollingUpdate.maxUnavailable)"
+    )
+
+
+def still_reading(daemonsets: Sequence[object], config_map: str) -> str:
+    """Which DaemonSet still has pods that read a ConfigMap that the ClusterPolicy names no more, in
+    words; empty when none has.
+    """
+    for item in daemonsets:
+        if config_map in _config_maps(item):
+            return f"DaemonSet {name_of(item)} still reads ConfigMap {config_map}"
+    for item in daemonsets:
+        if app_of(item) in OPERAND_APPS and (said := _not_rolled_out(item)):
+            return f"DaemonSet {name_of(item)}, which read ConfigMap {config_map}, {said}"
+    return ""
 
 
 def sees_no_gpus(policy: object) -> bool:

@@ -115,7 +115,7 @@ def _required(scope: Scope, *, namespace_exists: bool) -> Some:
     yield from of((SITE,), "create", "configmaps", namespace=place)
     yield from of((UNINSTALL,), "delete", "configmaps", namespace=place, name=config_map)
     yield from of((SITE,), "list watch patch delete", "pods", namespace=place)
-    yield from of((SITE,), "list", "daemonsets", "apps", namespace=place)
+    yield from of(_WRITES, "list", "daemonsets", "apps", namespace=place)
     yield from of((SITE, PROBE), "list", "pods")
     yield from of((SITE,), "list", "resourcequotas")
     if scope.evict:

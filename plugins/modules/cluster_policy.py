@@ -21,10 +21,10 @@ options:
   state:
     description:
       - V(present) sets the pointer. V(checked) only waits for a pointer that Helm has set and reads
-        it back. V(absent) puts
-        back what was there before.
+        it back. V(absent) puts back what was there before, and V(released) waits until no pod of
+        the operator reads O(config_map) any more, where the ClusterPolicy does not name it.
     type: str
-    choices: [present, checked, absent]
+    choices: [present, checked, absent, released]
     default: present
   name:
     description: Name of the ClusterPolicy.
@@ -89,23 +89,37 @@ after:
 
 import json
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _lease, _operator
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import dig, name_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
+    OPERAND_APPS,
+    dig,
+    name_of,
+    node_state,
+    operand_pod,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from contextlib import AbstractContextManager
     from typing import Any
 
     from ansible.module_utils.basic import AnsibleModule
 
+MOST_PODS = 50  # that are looked at, to say what holds a rollout up
+
 SPEC: Spec = {
-    "state": {"type": "str", "choices": ["present", "checked", "absent"], "default": "present"},
+    "state": {
+        "type": "str",
+        "choices": ["present", "checked", "absent", "released"],
+        "default": "present",
+    },
     "name": {"type": "str", "default": "cluster-policy"},
     "config_map": {"type": "str", "default": "device-plugin-config"},
     "default_profile": {"type": "str"},
@@ -142,19 +156,63 @@ def wait_for_daemonsets(
     nodes; without_gpus: or until it says that there is no node for them.
     """
     own = _kube.object_path(_kube.CLUSTER_POLICIES, name_of(policy))
-    path = _kube.namespaced("daemonsets", namespace, "apis/apps/v1")
     pause = pauses()
-    while lagging := _operator.lagging(list(cluster.items(path)), policy):
+    while lagging := _operator.lagging(daemonsets(cluster, namespace), policy):
         given_up = time.monotonic() >= deadline
         newest = cluster.find(own) if given_up or without_gpus else None
         if without_gpus and _operator.sees_no_gpus(newest):
             return
         if given_up:
+            said = _operator.with_words(lagging, newest)
             raise ClusterError(
                 f"The GPU Operator in {namespace} has not taken the profiles over:"
-                f" {_operator.with_words(lagging, newest)}."
+                f" {with_pods(cluster, namespace, said)}."
             )
         time.sleep(next(pause))
+
+
+def wait_for_release(
+    cluster: _kube.Cluster, path: str, namespace: str, config_map: str, deadline: float
+) -> None:
+    """Wait until no pod of the operator reads the ConfigMap; not where the ClusterPolicy names it,
+    or where there is no node for the DaemonSets, which the operator then leaves as they are.
+    """
+    pause = pauses()
+    while reading := _operator.still_reading(daemonsets(cluster, namespace), config_map):
+        policy = cluster.find(path)
+        named = _operator.read_pointer(policy).name == config_map
+        if named or _operator.sees_no_gpus(policy):
+            return
+        if time.monotonic() >= deadline:
+            said = _operator.with_words(reading, policy)
+            raise ClusterError(
+                f"The GPU Operator in {namespace} has not let go of the profiles:"
+                f" {with_pods(cluster, namespace, said)}. The ConfigMap stays until it has."
+            )
+        time.sleep(next(pause))
+
+
+def daemonsets(cluster: _kube.Cluster, namespace: str) -> list[_kube.Json]:
+    return list(cluster.items(_kube.namespaced("daemonsets", namespace, "apis/apps/v1")))
+
+
+def with_pods(cluster: _kube.Cluster, namespace: str, said: str) -> str:
+    """The same, with the pods that hold a rollout up, where there are such and they may be read."""
+    path = _kube.namespaced("pods", namespace)
+    selector = f"app in ({','.join(OPERAND_APPS)})"
+    try:
+        pods = map(operand_pod, cluster.items(path, labels=selector))
+        leaving = islice((pod for pod in pods if pod.leaving), MOST_PODS)
+        stuck = [pod for pod in leaving if not is_ready(cluster, pod.node)]
+    except ClusterError:
+        return said
+    return f"{said}; {_operator.held_up(stuck)}" if stuck else said
+
+
+def is_ready(cluster: _kube.Cluster, node: str) -> bool:
+    """Whether a node is there and Ready."""
+    found = cluster.items(_kube.NODES, fields=f"metadata.name={node}")
+    return any(node_state(item).ready for item in found)
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
@@ -164,6 +222,12 @@ def run(module: AnsibleModule) -> dict[str, object]:
     deadline = time.monotonic() + (0 if module.check_mode else params["timeout"])
     if params["state"] == "absent":
         return _kube.again_after_conflict(lambda: undo(module, cluster, path))
+    if params["state"] == "released":
+        if not module.check_mode:
+            place, config_map = params["namespace"], params["config_map"]
+            with last_of_run(cluster, params):
+                wait_for_release(cluster, path, place, config_map, deadline)
+        return result(_operator.Pointer(), _operator.Pointer(), changed=False)
     if module.check_mode and cluster.find(path) is None and params["state"] == "checked":
         return result(
             _operator.Pointer(), _operator.Pointer(), changed=False
@@ -182,7 +246,8 @@ def run(module: AnsibleModule) -> dict[str, object]:
             policy = _kube.again_after_conflict(lambda: put(cluster, path, wanted))
             check(cluster, policy, wanted, deadline, params)
     elif not module.check_mode:
-        check(cluster, policy, wanted, deadline, params)
+        with last_of_run(cluster, params):
+            check(cluster, policy, wanted, deadline, params)
     changed = params["state"] == "present" and before != wanted
     after = wanted if params["state"] == "present" else before
     return result(before, after, changed=changed)
@@ -226,6 +291,17 @@ def held(module: AnsibleModule, cluster: _kube.Cluster) -> AbstractContextManage
     """The Lease of writing runs."""
     namespace, name = module.params["namespace"], module.params["run"]
     return _lease.held(cluster, namespace, name, keep=True, said=module.warn)
+
+
+@contextmanager
+def last_of_run(cluster: _kube.Cluster, params: Mapping[str, Any]) -> Iterator[None]:
+    """Where this fails, the run is over: the Lease that it has kept is let go, for the next one."""
+    try:
+        yield
+    except ClusterError:
+        with suppress(ClusterError):
+            _lease.let_go(cluster, params["namespace"], params["run"])
+        raise
 
 
 def result(

@@ -426,7 +426,7 @@ def write(
             write_config_map(cluster, config_maps, given["name"], plan, document)
     if given["state"] == "absent":
         history_of(module, cluster).remove()
-        _lease.remove_lease(cluster, given["namespace"], given["run"])
+        _lease.remove_lease(cluster, given["namespace"], given["run"], said=module.warn)
     return True
 
 

@@ -186,6 +186,13 @@ def test_pointer_patched_away_by_hand_is_an_error_that_says_so(lab: Lab, invento
     lab.kubectl("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p", json.dumps(patch))
 
 
+def scale_operator(lab: Lab, replicas: int) -> None:
+    """Stop it, or start it again."""
+    command = ("scale", "deployment", "gpu-operator", "-n", "gpu-operator")
+    lab.kubectl(*command, f"--replicas={replicas}")
+    lab.wait_for(lambda: len(lab.json("pods", *OPERATOR)["items"]) == replicas)
+
+
 def test_new_value_that_restarts_plugins_is_waited_for(lab: Lab) -> None:
     """The pointer is as it was, and the operator has not got to the value yet: it is stopped."""
 
@@ -193,24 +200,52 @@ def test_new_value_that_restarts_plugins_is_waited_for(lab: Lab) -> None:
         patch = json.dumps({"spec": {"devicePlugin": {"version": version}}})
         lab.kubectl("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p", patch)
 
-    def scale(replicas: int) -> None:
-        command = ("scale", "deployment", "gpu-operator", "-n", "gpu-operator")
-        lab.kubectl(*command, f"--replicas={replicas}")
-
     def check(timeout: int) -> str:
         arguments = {"state": "checked", "default_profile": "default", "timeout": timeout}
         return str(call(lab, "cluster_policy", arguments).get("msg", ""))
 
-    scale(0)
-    lab.wait_for(lambda: not lab.json("pods", *OPERATOR)["items"])
+    scale_operator(lab, 0)
     before = lab.json("clusterpolicy", "cluster-policy")["spec"]["devicePlugin"]["version"]
     put("v0.19.99")
     assert "k8s-device-plugin:v0.19.99 of the ClusterPolicy yet" in check(2)
-    scale(1)
+    scale_operator(lab, 1)
     assert check(60) == ""
     assert ":v0.19.99" in lab.kubectl("get", "daemonset", *PLUGIN, "-o", "yaml")
     put(before)
     assert check(60) == ""
+
+
+def test_pod_that_cannot_go_holds_the_rollout_up_and_is_named(lab: Lab) -> None:
+    """Its node is NotReady, so that nobody ends it; a finalizer stands for that here."""
+    node, ready = "prod-gpu-01", "lab.gpufleet.sharing/ready"
+    pods = ("pods", "-n", "gpu-operator", "-l", "app=nvidia-device-plugin-daemonset")
+    (pod,) = (p for p in lab.json(*pods)["items"] if p["spec"]["nodeName"] == node)
+    name = pod["metadata"]["name"]
+    lab.apply(_finalized(name))
+    lab.kubectl("annotate", "node", node, f"{ready}=false")
+    version = {"spec": {"devicePlugin": {"version": "v0.19.98"}}}
+    patch = ("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p")
+    before = lab.json("clusterpolicy", "cluster-policy")["spec"]["devicePlugin"]["version"]
+    lab.wait_for(lambda: "NotReady" in lab.kubectl("get", "node", node))
+    lab.kubectl(*patch, json.dumps(version))
+    arguments = {"state": "checked", "default_profile": "default"}
+    try:
+        lab.wait_for(lambda: "Terminating" in lab.kubectl("get", "pod", "-n", "gpu-operator", name))
+        said = call(lab, "cluster_policy", arguments | {"timeout": 3})["msg"]
+    finally:
+        lab.kubectl("annotate", "node", node, f"{ready}-")
+        none = '{"metadata": {"finalizers": null}}'
+        lab.kubectl("patch", "pod", name, "-n", "gpu-operator", "--type=merge", "-p", none)
+    assert "has reached" in said
+    assert f"pods that cannot go, since their nodes are NotReady or gone: {name} on {node}" in said
+    version["spec"]["devicePlugin"]["version"] = before
+    lab.kubectl(*patch, json.dumps(version))
+    assert not call(lab, "cluster_policy", arguments | {"timeout": 60}).get("failed")
+
+
+def _finalized(pod: str) -> dict[str, Any]:
+    metadata = {"name": pod, "namespace": "gpu-operator", "finalizers": ["example.com/held"]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
 
 
 def test_existing_operator_is_adopted_without_a_restart_and_given_back(
@@ -302,6 +337,12 @@ def test_existing_operator_gets_the_pointer_by_a_patch_of_two_fields(
     ]
     again = call(lab, "cluster_policy", {"default_profile": "default"}, check=True)
     assert again["changed"] is False
+    scale_operator(lab, 0)
+    stuck = existing | {"gpu_operator_timeout": 5}
+    run = lab.playbook("uninstall", inventory, variables=stuck).failed()
+    run.says("has not let go of the profiles: DaemonSet", "still reads ConfigMap")
+    assert lab.json("configmap", "device-plugin-config", "-n", "gpu-operator")["data"]
+    scale_operator(lab, 1)
     lab.playbook("uninstall", inventory, variables=existing).succeeded()
     assert policy(lab).get("name") in (None, "")
     assert status(lab) == "deployed"  # not ours

@@ -500,11 +500,25 @@ def test_let_go_of_a_lease_that_somebody_takes(api: FakeApi, status: int) -> Non
         (lease_of("somebody"), "me", True),
     ],
 )
-def test_remove_lease(api: FakeApi, before: dict[str, Any] | None, holder: str, left: bool) -> None:
+@pytest.mark.parametrize("alive", [True, False])
+def test_remove_lease(
+    api: FakeApi,
+    clock: FakeClock,
+    before: dict[str, Any] | None,
+    holder: str,
+    left: bool,
+    alive: bool,
+) -> None:
+    """One that another run renews is left; one that nobody does is waited out."""
     if before:
         api.put(PATH, before)
-    _lease.remove_lease(api.cluster, NAMESPACE, holder)
-    assert (PATH in api.objects) is left
+        if alive and left:
+            renewed = lease_of(before["spec"]["holderIdentity"], "r2")
+            clock.events.append((110.0, lambda: api.put(PATH, renewed)))
+    said: list[str] = []
+    _lease.remove_lease(api.cluster, NAMESPACE, holder, said=said.append, pace=clock.pace)
+    assert (PATH in api.objects) is (left and alive)
+    assert bool(said) is left
 
 
 @pytest.mark.parametrize("status", [409, 403])

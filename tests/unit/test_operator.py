@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _operator
+from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import operand_pod
 from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import Pointer
 
 OURS = Pointer("device-plugin-config", "default")
@@ -295,6 +296,39 @@ def test_new_mig_strategy_is_taken_over_too(
         if lacks
         else ""
     )
+
+
+@pytest.mark.parametrize(
+    ("sets", "said"),
+    [
+        ([], ""),
+        ([daemonset("other", config_map="x")], ""),
+        ([daemonset(PLUGIN, config_map="theirs")], ""),
+        ([daemonset(PLUGIN, config_map="theirs", status={"updatedNumberScheduled": 1})], "reached"),
+        ([daemonset("other", config_map="x", status={"updatedNumberScheduled": 1})], ""),
+        ([daemonset(PLUGIN, config_map="theirs"), daemonset(GFD)], "still reads ConfigMap"),
+    ],
+)
+def test_still_reading(sets: list[object], said: str) -> None:
+    found = _operator.still_reading(sets, OURS.name)
+    assert said in found
+    assert bool(said) is bool(found)
+
+
+def test_held_up_names_pods_and_nodes() -> None:
+    pods = [
+        operand_pod(
+            {
+                "metadata": {"name": f"plugin-{number}", "namespace": "gpu-operator"},
+                "spec": {"nodeName": f"n{number}"},
+            }
+        )
+        for number in range(7)
+    ]
+    said = _operator.held_up(pods)
+    assert "NotReady or gone: plugin-0 on n0, plugin-1 on n1," in said
+    assert "plugin-4 on n4 and 2 more. Mend these nodes" in said
+    assert "kubectl delete pod -n gpu-operator --force NAME" in said
 
 
 @pytest.mark.parametrize(
