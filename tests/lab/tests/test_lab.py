@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -37,6 +40,35 @@ def test_two_labs_side_by_side_and_nothing_left(lab_command: LabCommand, tmp_pat
     assert lab_command.attempt("status", "--name", one).returncode == 1
     lab_command.run("status", "--name", two)
     lab_command.run("down", "--name", two)
+
+
+CLAIM = """\
+from gpulab import state
+state._PORTS = range(19000, 19002)  # where no lab is
+print(*state._free_ports(["one"]).values(), flush=True)
+input()
+"""
+
+
+def test_labs_that_boot_at_the_same_time_get_different_ports(tmp_path: Path) -> None:
+    """Though neither knows of the other, and neither's programs listen yet."""
+    ports = []
+    with ExitStack() as stack:
+        for folder in ("one", "two"):
+            given = {"XDG_STATE_HOME": str(tmp_path / folder), "XDG_CACHE_HOME": str(tmp_path)}
+            process = subprocess.Popen(
+                [sys.executable, "-c", CLAIM],
+                env={**os.environ, **given},
+                cwd=Path(__file__).resolve().parents[1],
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            assert process.stdout
+            ports.append(process.stdout.readline().strip())
+    assert sorted(ports) == ["19000", "19001"]
 
 
 def _same_or_other_fleet(lab_command: LabCommand, name: str, fleet: Path) -> None:
