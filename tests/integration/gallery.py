@@ -33,8 +33,9 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     write_inventory,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.modules import Wanted, converge
+from ansible_collections.gpufleet.sharing.tests.integration.workloads import make_namespace
 
-PATIENCE = 45.0
+PATIENCE = 90.0
 STEADY = 0.7  # seconds that it has to hold, so that no state on the way is taken for the end
 WORK = "work"
 
@@ -144,8 +145,8 @@ class Gallery:
             for number in range(settings.get("containers", 1))
         ]
         spec: dict[str, Any] = {"containers": containers, "terminationGracePeriodSeconds": 0}
+        make_namespace(self.lab, namespace)
         self.lab.apply(
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
             {
                 "apiVersion": "v1",
                 "kind": "Pod",

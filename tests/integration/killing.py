@@ -142,7 +142,9 @@ def kill(
 
 
 def _kill_all(run: Running, spare_helm: bool) -> list[str]:
-    """Parents first, and again until nothing is left that was started meanwhile."""
+    """Parents first, and again until nothing is left that was started meanwhile. One that is dying
+    may still have its environment and its command line no more: the first one counts.
+    """
     killed: dict[int, str] = {}
     while True:
         found = run.processes()
@@ -154,7 +156,7 @@ def _kill_all(run: Running, spare_helm: bool) -> list[str]:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        killed |= victims
+        killed = victims | killed
 
 
 def _written(lab: Lab, user: str) -> list[str]:

@@ -175,7 +175,7 @@ class Lab:
         command = [str(LAB), "restart", "--name", self.name]
         subprocess.run(command, check=True, env=self.environ, stdout=subprocess.DEVNULL)
 
-    def wait_for(self, what: Callable[[], bool], timeout: float = 60) -> None:
+    def wait_for(self, what: Callable[[], bool], timeout: float = 120) -> None:
         """Wait for a condition; the patience is for machines that have a lot to do."""
         deadline = time.monotonic() + timeout
         while not what():

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -161,7 +162,8 @@ class _Watch:
         """Stop, having seen how things are now."""
         self._stopped.set()
         if self._connection.sock:
-            self._connection.sock.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):  # the server was faster
+                self._connection.sock.shutdown(socket.SHUT_RDWR)
         self._thread.join(10)
         self._connection = self._connect()
         self._list()

@@ -73,6 +73,12 @@ def told(run: Run) -> dict[str, Any]:
     return found
 
 
+def slots_of(lab: Lab, nodes: list[str]) -> set[str]:
+    """Those of nodes with one GPU, and what the labels of GPU feature discovery say of them."""
+    found, labels = lab.allocatable(), lab.labels("nvidia.com/gpu.replicas")
+    return {found[node] for node in nodes} | {labels[node] for node in nodes}
+
+
 @pytest.fixture(scope="module")
 def broken(lab: Lab, inventory: Path) -> Iterator[Path]:
     """Half of the dev nodes have another label, and a node is cordoned."""
@@ -80,11 +86,11 @@ def broken(lab: Lab, inventory: Path) -> Iterator[Path]:
     nodes = [f"dev-gpu-{number:02}" for number in range(1, 41)]
     lab.kubectl("label", "node", *nodes, f"{LABEL}=default", "--overwrite")
     lab.kubectl("cordon", "prod-gpu-01")
-    lab.wait_for(lambda: {lab.allocatable()[node] for node in nodes} == {"4"}, timeout=60)
+    lab.wait_for(lambda: slots_of(lab, nodes) == {"4"})
     yield inventory
     lab.kubectl("label", "node", *nodes, f"{LABEL}=dev", "--overwrite")
     lab.kubectl("uncordon", "prod-gpu-01")
-    lab.wait_for(lambda: {lab.allocatable()[node] for node in nodes} == {"8"}, timeout=60)
+    lab.wait_for(lambda: slots_of(lab, nodes) == {"8"})
 
 
 def test_fleet_tells_causes_and_fails(lab: Lab, broken: Path) -> None:

@@ -26,6 +26,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     Lab,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.modules import converge
+from ansible_collections.gpufleet.sharing.tests.integration.workloads import make_namespace
 
 GPU = "nvidia.com/gpu"
 SPACE = "work"
@@ -55,7 +56,7 @@ def fleet(lab: Lab) -> Lab:
 @pytest.fixture
 def workload(fleet: Lab) -> Iterator[Lab]:
     """A namespace for pods, and nodes that nobody has cordoned before and after."""
-    fleet.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SPACE}})
+    make_namespace(fleet, SPACE)
     yield fleet
     fleet.kubectl("delete", "namespace", SPACE, "--timeout=60s")
     if left := list(cordons(fleet)):

@@ -329,6 +329,7 @@ def test_watches_that_break_are_resumed(busy: Lab, proxy: FaultProxy, tmp_path: 
 def test_restart_of_the_server_in_mid_run(busy: Lab, tmp_path: Path, write: int) -> None:
     dev = 14 - dev_now(busy)
     folder = inventory_of(tmp_path, dev)
+    patient = {"gpu_nodes_timeout": 180}  # controllers of the lab ask again ever later
     due = at_write(write)(Running(busy, "", time.monotonic()))
     ended = threading.Event()
 
@@ -340,14 +341,14 @@ def test_restart_of_the_server_in_mid_run(busy: Lab, tmp_path: Path, write: int)
     thread = threading.Thread(target=restart)
     thread.start()
     with States(busy) as states:
-        run = site(busy, folder)
+        run = site(busy, folder, patient)
         ended.set()
         thread.join()
         print(f"FAULT restart at write {write}: rc {run.rc}")
         if run.rc != 0:
             run.says("cannot be reached")
             assert "Traceback" not in run.output
-            finish(busy, folder)
+            finish(busy, folder, patient)
     check_done(busy, dev)
     states.check()
 

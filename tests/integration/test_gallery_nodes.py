@@ -126,8 +126,14 @@ def test_gs027_mig_failed(gallery: Gallery) -> None:
 def test_gs028_cut_unlike(gallery: Gallery) -> None:
     layout = json.dumps([{"1g.10gb": 7}, None, None, None])
     annotate(gallery, "train-gpu-01", f"lab.gpufleet.sharing/mig={layout}")
+
+    def mig_of(node: str) -> tuple[str, str]:
+        metadata = gallery.lab.json("node", node)["metadata"]
+        return metadata["labels"][MIG_STATE], metadata["annotations"]["lab.gpufleet.sharing/mig"]
+
     found = gallery.fires("GS028", *AFTER, settled=["GS038", "GS043"])
     label(gallery, "train-gpu-01", "nvidia.com/mig.config=all-1g.10gb")  # so that there is a change
+    gallery.lab.wait_for(lambda: mig_of("train-gpu-01") != ("success", layout))  # that is seen
     gallery.run(found.fix)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -145,11 +146,16 @@ def test_gs011_operator_away(gallery: Gallery) -> None:
         for replicas in (0, 1):
             body = {"replicas": replicas, "template": {"spec": {"nodeSelector": selector}}}
             gallery.patch("deployment", "gpu-operator", {"spec": body}, "-n", NAMESPACE)
+            gallery.lab.wait_for(partial(has, replicas))
+
+    def has(pods: int) -> bool:
+        found = gallery.lab.json("deployment", "gpu-operator", "-n", NAMESPACE)
+        told = (found["status"].get("observedGeneration"), found["status"].get("replicas", 0))
+        return told == (found["metadata"]["generation"], pods)
 
     send({"none": "here"})
-    gallery.lab.kubectl(
-        "wait", "--for=condition=Available=false", "deployment/gpu-operator", "-n", NAMESPACE
-    )
+    unavailable = ("--for=condition=Available=false", "--timeout=60s")
+    gallery.lab.kubectl("wait", *unavailable, "deployment/gpu-operator", "-n", NAMESPACE)
     gallery.lab.kubectl("delete", "ds", "gpu-feature-discovery", "-n", NAMESPACE)
     found = gallery.fires("GS011", *AFTER, settled=["GS042"])
     assert "kubectl get deployment gpu-operator" in found.fix

@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +32,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.modules import call
 
 NODE = "dev-gpu-01"
 AFTER = ("GS037", "GS038", "GS042", "GS043")
+PLUGIN = ("daemonset/nvidia-device-plugin-daemonset", "-n", NAMESPACE)
 ON_NODE = ("--field-selector", f"spec.nodeName={NODE}")
 
 
@@ -87,9 +92,14 @@ def test_gs038_plugin_that_crashes(gallery: Gallery) -> None:
 
 
 def test_gs040_old_plugin_that_misses_a_removed_label(gallery: Gallery) -> None:
-    def use(version: str | None) -> None:
+    def use(version: str) -> None:
         body = {"spec": {"devicePlugin": {"version": version}}}
         gallery.patch("clusterpolicy", "cluster-policy", body)
+        image = "jsonpath={.spec.template.spec.containers[0].image}"
+        gallery.lab.wait_for(
+            lambda: gallery.lab.kubectl("get", *PLUGIN, "-o", image).endswith(version)
+        )
+        gallery.lab.kubectl("rollout", "status", *PLUGIN, "--timeout=90s")
 
     before = gallery.lab.json("clusterpolicy", "cluster-policy")["spec"]["devicePlugin"]["version"]
     use("v0.17.1")
@@ -123,11 +133,24 @@ def test_gs042_gpu_feature_discovery_missing(gallery: Gallery) -> None:
     gallery.lab.kubectl("taint", "node", NODE, "team-")
 
 
+@contextmanager
+def standing_still(lab: Lab) -> Iterator[None]:
+    """Nothing happens to plugins inside a with statement."""
+    record = Path(lab.environ["GPULAB_STATE"], "lab.json").read_text(encoding="utf-8")
+    processes = {process["name"]: process["pid"] for process in json.loads(record)["processes"]}
+    os.kill(processes["gpusim"], signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(processes["gpusim"], signal.SIGCONT)
+
+
 def test_gs043_the_default_for_a_moment(gallery: Gallery) -> None:
     """After each restart of its plugin a labelled node has the default's slots: wait."""
     gallery.restart_plugin(NODE)
     gallery.lab.wait_for(lambda: gallery.lab.allocatable()[NODE] == "4")
-    found = gallery.fires("GS043")
+    with standing_still(gallery.lab):
+        found = gallery.fires("GS043")
     assert found.cause == "nvidia.com/gpu is 4, expected 8"
     assert "again in a minute" in found.fix
 

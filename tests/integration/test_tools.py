@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.gpufleet.sharing.tests.integration.killing import (
+    Running,
+    _kill_all,
     after,
     at_write,
     in_helm,
@@ -179,6 +181,14 @@ def test_run_that_ends_before_its_moment_is_not_killed(lab: Lab, command: list[s
     assert killed.processes == []
     assert len(killed.written) == 3
     assert "PLAY RECAP" in killed.output
+
+
+def test_process_that_is_dying_keeps_its_name(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its command line may go between the look at its environment and that at the line itself."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        seen: Iterator[dict[int, str]] = iter([{process.pid: "sleep 60"}, {process.pid: ""}, {}])
+        monkeypatch.setattr(Running, "processes", lambda _run: next(seen))
+        assert _kill_all(Running(lab, "", 0), spare_helm=False) == ["sleep 60"]
 
 
 @pytest.fixture

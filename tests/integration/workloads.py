@@ -101,7 +101,7 @@ def pods_of(lab: Lab, workload: Workload) -> list[dict[str, Any]]:
 def start(lab: Lab, *workloads: Workload, timeout: float = 60) -> None:
     """Create workloads, in namespaces that need not exist, and wait until all pods run."""
     for namespace in {workload.namespace for workload in workloads}:
-        _namespace(lab, namespace)
+        make_namespace(lab, namespace)
     lab.apply(*(document for workload in workloads for document in workload.documents))
     for workload in workloads:
         wait_until_running(lab, workload, timeout)
@@ -116,12 +116,14 @@ def wait_until_running(lab: Lab, workload: Workload, timeout: float = 60) -> Non
 
 
 def stop(lab: Lab, *workloads: Workload) -> None:
-    """Delete workloads, and wait until none of their pods is left."""
+    """Delete workloads, and wait until none of their pods is left. In the foreground: a ReplicaSet
+    that outlives its Deployment for a moment would make new pods.
+    """
     for workload in workloads:
         chosen = ("-n", workload.namespace, "-l", f"{LABEL}={workload.name}")
         kinds = ("poddisruptionbudget", workload.kind.lower())
         for kind in dict.fromkeys((*kinds, "pod")):
-            lab.kubectl("delete", kind, *chosen, "--wait")
+            lab.kubectl("delete", kind, *chosen, "--wait", "--cascade=foreground")
 
 
 def protect(lab: Lab, workload: Workload, **limit: int | str) -> None:
@@ -162,7 +164,8 @@ def evict(lab: Lab, namespace: str, name: str) -> Run:
     return lab.attempt("create", "--raw", path, "-f", "-", text=json.dumps(eviction))
 
 
-def _namespace(lab: Lab, name: str) -> None:
+def make_namespace(lab: Lab, name: str) -> None:
+    """A namespace that need not be new, with the account without which no pod is admitted."""
     lab.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     accounts = ("get", "serviceaccounts", "-n", name, "-o", "name")
     lab.wait_for(lambda: "serviceaccount/default" in lab.kubectl(*accounts))

@@ -19,7 +19,7 @@ from random import SystemRandom
 from typing import Any
 
 from .errors import LabError
-from .paths import labs_dir
+from .paths import cache_dir, labs_dir
 from .process import Process
 
 _PORTS = range(20000, 32000)  # below the ephemeral range, so that no client socket sits there
@@ -127,11 +127,29 @@ def _free_ports(wanted: list[str]) -> dict[str, int]:
     taken = {port for name in lab_names() for port in _ports_of(name)}
     found: dict[str, int] = {}
     random = SystemRandom()
+    claims = _open_claims()
     while len(found) < len(wanted):
         port = random.choice(_PORTS)
-        if port not in taken and port not in found.values() and port_is_free(port):
+        if port in taken or port in found.values():
+            continue
+        if _claim(claims, port) and port_is_free(port):
             found[wanted[len(found)]] = port
     return found
+
+
+def _open_claims() -> int:
+    """A file whose bytes stand for ports; what is locked in it is so until this process ends."""
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    return os.open(cache_dir() / "ports", os.O_RDWR | os.O_CREAT, 0o600)
+
+
+def _claim(claims: int, port: int) -> bool:
+    """Of labs that boot at the same time, be it in different folders, one only gets a port."""
+    try:
+        fcntl.lockf(claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    return True
 
 
 def _ports_of(name: str) -> list[int]:

@@ -31,10 +31,11 @@ def lab_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabCommand
 @pytest.fixture(scope="session")
 def client(lab_command: LabCommand) -> Client:
     """A booted lab with the operator installed and profiles in place. Files of a pod that was
-    annotated are new at once: nothing tells when they are.
+    annotated are new at once, since nothing tells when they are; by themselves they are so late
+    that a slow machine is not taken by surprise.
     """
     name = lab_command.unique("labtest")
-    lab_command.run("up", "--name", name, "--set", "refresh=0s")
+    lab_command.run("up", "--name", name, "--set", "refresh=0s", "--set", "file_propagation=30s")
     found = Client(lab_command.environment_of(name))
     found.install_operator()
     return found

@@ -10,7 +10,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ class Client:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=2 * _PATIENCE,
             check=False,
         )
         assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
@@ -120,7 +121,14 @@ class Client:
 
     def helm(self, *values: str) -> None:
         command = ["helm", "upgrade", "--install", "gpu-operator", self.environment["GPULAB_CHART"]]
-        command += ["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "30s"]
+        command += [
+            "--namespace",
+            NAMESPACE,
+            "--create-namespace",
+            "--wait",
+            "--timeout",
+            f"{_PATIENCE}s",
+        ]
         self.program(*command, *(item for value in values for item in ("--set", value)))
 
     def install_operator(self, profiles: Mapping[str, str] | None = None) -> None:
@@ -164,6 +172,17 @@ class Client:
             body = {"metadata": {"annotations": {"touched": str(time.time())}}}
             self.patch(f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}", body)
 
+    def hold(self, node: str) -> str:
+        """Keep the plugin pod of a node from going, once it has been deleted; return its path."""
+        pod = self.pod(node)
+        assert pod, node
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod['metadata']['name']}"
+        self.patch(path, {"metadata": {"finalizers": ["lab.gpufleet.sharing/held"]}})
+        return path
+
+    def let_go(self, pod: str) -> None:
+        self.patch(pod, {"metadata": {"finalizers": None}})
+
     def state(self) -> str:
         policy = self.get("/apis/nvidia.com/v1/clusterpolicies/cluster-policy")
         return str(policy.get("status", {}).get("state", ""))
@@ -181,6 +200,26 @@ class Client:
     def loaded(self, node: str) -> dict[str, str]:
         note = self.node(node)["metadata"]["annotations"].get("lab.gpufleet.sharing/loaded")
         return dict(json.loads(note)) if note else {}
+
+    @contextmanager
+    def notes(self, node: str) -> Iterator[list[dict[str, str]]]:
+        """Everything that loaded() would have told inside a with statement, the first before it."""
+        column = r"-o=jsonpath={.metadata.annotations.lab\.gpufleet\.sharing/loaded}{'\n'}"
+        with subprocess.Popen(
+            ["kubectl", "get", "node", node, "--watch", column],
+            env=dict(self.environment),
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as watch:
+            assert watch.stdout
+            try:
+                seen = [_note(watch.stdout.readline())]
+                yield seen
+                last = self.loaded(node)
+                while seen[-1] != last:  # the watch may tell it later
+                    seen.append(_note(watch.stdout.readline()))
+            finally:
+                watch.terminate()
 
     def pod(self, node: str, app: str = PLUGIN) -> dict[str, Any] | None:
         query = f"labelSelector=app%3D{app}&fieldSelector=spec.nodeName%3D{node}"
@@ -205,7 +244,9 @@ class Client:
         }
 
     def restart(self, node: str) -> None:
-        """Delete plugin and GFD pod, and wait until there are new ones."""
+        """Delete plugin and GFD pod, and wait until new ones have been started: until then the node
+        may look as before.
+        """
         self.touched.add(node)
         before = {app: self.pod(node, app) for app in (PLUGIN, GFD)}
         for pod in before.values():
@@ -252,8 +293,15 @@ class Client:
             time.sleep(_PAUSE)
 
 
+def _note(line: str) -> dict[str, str]:
+    assert line, "the watch has ended"
+    return dict(json.loads(line.strip() or "{}"))
+
+
 def _other(pod: dict[str, Any] | None, than: dict[str, Any] | None) -> bool:
-    return pod is not None and (than is None or pod["metadata"]["uid"] != than["metadata"]["uid"])
+    if pod is None or "containerStatuses" not in pod["status"]:
+        return False
+    return than is None or pod["metadata"]["uid"] != than["metadata"]["uid"]
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = _PATIENCE) -> None:

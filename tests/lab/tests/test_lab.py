@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,35 @@ def test_two_labs_side_by_side_and_nothing_left(lab_command: LabCommand, tmp_pat
     lab_command.run("down", "--name", two)
 
 
+CLAIM = """\
+from gpulab import state
+state._PORTS = range(19000, 19002)  # where no lab is
+print(*state._free_ports(["one"]).values(), flush=True)
+input()
+"""
+
+
+def test_labs_that_boot_at_the_same_time_get_different_ports(tmp_path: Path) -> None:
+    """Though neither knows of the other, and neither's programs listen yet."""
+    ports = []
+    with ExitStack() as stack:
+        for folder in ("one", "two"):
+            given = {"XDG_STATE_HOME": str(tmp_path / folder), "XDG_CACHE_HOME": str(tmp_path)}
+            process = subprocess.Popen(
+                [sys.executable, "-c", CLAIM],
+                env={**os.environ, **given},
+                cwd=Path(__file__).resolve().parents[1],
+                text=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            assert process.stdout
+            ports.append(process.stdout.readline().strip())
+    assert sorted(ports) == ["19000", "19001"]
+
+
 def _same_or_other_fleet(lab_command: LabCommand, name: str, fleet: Path) -> None:
     assert "was up already" in lab_command.run("up", "--name", name, "--fleet", str(fleet))
     refused = lab_command.attempt("up", "--name", name)
@@ -48,8 +80,8 @@ def _same_or_other_fleet(lab_command: LabCommand, name: str, fleet: Path) -> Non
 
 def _identities(client: Client) -> None:
     client.program("kubectl", "create", "namespace", "mine")
-    audit = Path(client.environment["GPULAB_AUDIT_LOG"])
-    entries = [json.loads(line) for line in audit.read_text().splitlines()]
+    text = Path(client.environment["GPULAB_AUDIT_LOG"]).read_text()
+    entries = [json.loads(line) for line in text[: text.rfind("\n")].splitlines()]  # the whole ones
     users = {entry["user"]["username"] for entry in entries}
     assert {"lab-admin", "lab-setup", "system:kube-controller-manager"} <= users
     mine = [e for e in entries if e["user"]["username"] == "lab-admin" and e["verb"] == "create"]
@@ -97,7 +129,7 @@ def test_restart_breaks_watches_and_loses_nothing(lab_command: LabCommand) -> No
     assert watch.stdout
     assert watch.stdout.readline()
     printed = lab_command.run("restart", "--name", name, "apiserver")
-    watch.communicate(timeout=10)
+    watch.communicate(timeout=60)
     assert f"apiserver of lab {name} is ready after" in printed
     assert "prod-gpu-01" in client.program("kubectl", "get", "nodes")
     after = {process.name: process for process in _processes(lab_command, name)}
@@ -121,6 +153,7 @@ def test_padded_nodes_fairness_and_a_stopped_simulator(
     assert _size_of(client, "gpu-01") == pytest.approx(15000, rel=0.03)
     client.install_operator()
     client.settle("gpu-01", 4)
+    client.labelled("gpu-01", {"gpu.replicas": "4"})  # the labels count as well
     assert _size_of(client, "gpu-01") == pytest.approx(17500, rel=0.06)
     flow = client.program(
         "kubectl", "get", "--raw", "/debug/api_priority_and_fairness/dump_priority_levels"

@@ -118,6 +118,8 @@ def test_layout_can_be_changed_by_hand(cards: Client) -> None:
 def test_mig_manager_stops_its_clients_and_changes_the_layout(cards: Client) -> None:
     cards.strategy("single")
     cards.labelled("whole-01", {"mig.config": "all-disabled", "mig.config.state": "success"})
+    cards.settle("whole-01", 8)
+    held = cards.hold("whole-01")  # mig-manager waits for it
     cards.label("whole-01", "all-3g.40gb", "nvidia.com/mig.config")
     cards.labelled(
         "whole-01",
@@ -129,6 +131,7 @@ def test_mig_manager_stops_its_clients_and_changes_the_layout(cards: Client) -> 
     )
     until(lambda: not (cards.pod("whole-01") or cards.pod("whole-01", GFD)), "no pods")
     cards.labelled("whole-01", {"mig.config.state": "pending", "gpu.count": "2"})  # GFD's stay
+    cards.let_go(held)
     cards.labelled("whole-01", {"mig.config.state": "success", "gpu.deploy.device-plugin": "true"})
     cards.settle("whole-01", 16)
     cards.labelled("whole-01", {"gpu.count": "4", "gpu.product": f"{A100}-MIG-3g.40gb-SHARED"})
@@ -142,8 +145,10 @@ def test_mig_manager_fails(cards: Client) -> None:
     cards.label("whole-01", "all-1g.11gb", "nvidia.com/mig.config")
     cards.labelled("whole-01", {"mig.config.state": "failed"})
     cards.settle("whole-01", 8)
+    held = cards.hold("whole-01")
     cards.label("whole-01", "all-1g.5gb", "nvidia.com/mig.config")
     cards.labelled("whole-01", {"mig.config.state": "pending"})
+    cards.let_go(held)
     cards.labelled("whole-01", {"mig.config.state": "failed", "gpu.deploy.device-plugin": "true"})
     until(lambda: "no MIG devices" in cards.loaded("whole-01").get("error", ""), "MIG, but empty")
     cards.label("whole-01", "all-disabled", "nvidia.com/mig.config")

@@ -32,9 +32,10 @@ def crash_loops(cards: Client, node: str, app: str) -> None:
 
 def test_plugin_serves_nothing_until_the_daemon_runs(cards: Client) -> None:
     cards.settle(NODE, 8)
-    cards.label(NODE, "mps-16")
-    until(lambda: NO_DAEMON in cards.loaded(NODE).get("error", ""), "the plugin waits")
-    cards.settle(NODE, 32)
+    with cards.notes(NODE) as notes:
+        cards.label(NODE, "mps-16")
+        cards.settle(NODE, 32)
+    assert any(NO_DAEMON in note.get("error", "") for note in notes)  # the plugin has waited
     cards.labelled(
         NODE,
         {

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -57,6 +56,7 @@ def test_label_flip_is_acted_on_without_a_restart(client: Client) -> None:
 
 def test_content_change_does_nothing_until_a_restart(client: Client) -> None:
     client.profiles({**PROFILES, "default": slices(6)})
+    client.annotate_pods(NODE)  # its files are new
     client.keeps(NODE, 8, seconds=3.0)
     client.restart(NODE)
     client.settle(NODE, 12)
@@ -66,21 +66,11 @@ def test_content_change_does_nothing_until_a_restart(client: Client) -> None:
 def test_restart_shows_the_default_before_the_label(client: Client) -> None:
     client.label(NODE, "dev")
     client.settle(NODE, 16)
-    column = r"-o=jsonpath={.metadata.annotations.lab\.gpufleet\.sharing/loaded}{'\n'}"
-    watch = subprocess.Popen(
-        ["kubectl", "get", "node", NODE, "--watch", column],
-        env=dict(client.environment),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert watch.stdout
-    watch.stdout.readline()
-    client.restart(NODE)
-    until(lambda: client.loaded(NODE).get("key") == "dev", "the label's profile")
-    client.settle(NODE, 16)
-    watch.terminate()
-    keys = [json.loads(line).get("key") for line in watch.communicate()[0].splitlines() if line]
-    assert "default" in keys
+    with client.notes(NODE) as notes:
+        client.restart(NODE)
+        until(lambda: client.loaded(NODE).get("key") == "dev", "the label's profile")
+        client.settle(NODE, 16)
+    assert "default" in [note.get("key") for note in notes]
 
 
 def test_missing_key_crashes_the_side_car_only(client: Client) -> None:
@@ -104,7 +94,7 @@ def test_missing_default_takes_the_gpus_at_the_next_restart(client: Client) -> N
 def test_refused_file_takes_the_gpus_and_a_good_label_brings_them_back(client: Client) -> None:
     client.label(NODE, "refused")
     client.settle(NODE, 0)
-    assert "CrashLoopBackOff" in client.waiting(NODE)
+    until(lambda: "CrashLoopBackOff" in client.waiting(NODE), "a crash-looping plugin")
     assert client.capacity(NODE) == 8
     client.label(NODE, "dev")
     client.settle(NODE, 16)
@@ -116,7 +106,7 @@ def test_refusal_that_is_injected_takes_the_gpus_until_it_is_taken_back(client: 
     client.label(NODE, "dev")
     client.label(OTHER, "dev")
     client.stuck(NODE, refuse)
-    assert "CrashLoopBackOff" in client.waiting(NODE)
+    until(lambda: "CrashLoopBackOff" in client.waiting(NODE), "a crash-looping plugin")
     assert client.ready(NODE, GFD)
     client.settle(OTHER, 16)
     client.label(NODE, None)
@@ -130,8 +120,10 @@ def test_refusal_that_is_injected_takes_the_gpus_until_it_is_taken_back(client: 
 def test_edit_reaches_a_label_flip_late_unless_the_pod_is_annotated(client: Client) -> None:
     client.profiles({**PROFILES, "dev": slices(9)})
     client.label(NODE, "dev")  # at once: the old file is still mounted
+    client.settle(NODE, 16)
     client.annotate_pods(OTHER)
-    client.settle(NODE, 16)  # and by then the other kubelet has read the file anew
+    client.restart(NODE)  # a pod that is newer than the annotations: they have been seen by then
+    client.settle(NODE, 18)
     client.label(OTHER, "dev")
     client.settle(OTHER, 18)
 
@@ -212,9 +204,13 @@ def test_pointer(client: Client) -> None:
     assert names == ["nvidia-device-plugin"]
     client.point_at("nowhere", "default")
     client.settle(NODE, 0)
-    assert client.state() == "notReady"
-    events = client.get(f"/api/v1/namespaces/{NAMESPACE}/events")["items"]
-    assert any(e["reason"] == "FailedMount" and "nowhere" in e["message"] for e in events)
+    until(lambda: client.state() == "notReady", "ClusterPolicy notices")
+
+    def told() -> bool:
+        events = client.get(f"/api/v1/namespaces/{NAMESPACE}/events")["items"]
+        return any(e["reason"] == "FailedMount" and "nowhere" in e["message"] for e in events)
+
+    until(told, "an event about the mount")
     client.point_at(CONFIG_MAP, "default")
     client.settle(NODE, 16)
     until(lambda: client.state() == "ready", "ClusterPolicy ready")

@@ -11,6 +11,7 @@ import itertools
 import json
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -78,10 +79,18 @@ def status_writes(client: Client) -> int:
 
 
 def test_what_comes_and_goes_between_two_status_writes_is_never_seen(slow: Client) -> None:
-    slow.label(NODE, "dev")
-    until(lambda: slow.allocatable(NODE) == 16, "slots of dev")  # a status has just been written
     before = status_writes(slow)
-    started = time.monotonic()
+    asked = started = time.monotonic()
+    slow.label(NODE, "dev")
+
+    def seen() -> bool:
+        nonlocal asked, started
+        started, asked = asked, time.monotonic()
+        return slow.allocatable(NODE) == 16
+
+    until(seen, "slots of dev")  # a status has been written, but not before started
+    until(lambda: status_writes(slow) > before, "its line in the log")
+    before = status_writes(slow)
     for key in ("no-sharing", "dev"):
         slow.label(NODE, key)
         has_loaded(slow, key)
@@ -103,22 +112,22 @@ def test_old_name_of_a_resource_is_forgotten(slow: Client) -> None:
 
 
 def test_pauses_between_crashes_grow(slow: Client) -> None:
-    """The first is at once, then 1, 2 and 4 s."""
-    pod = slow.pod(NODE)
-    assert pod
+    """The first is at once, then 1, 2 and 4 s, as the pod's status tells them in whole seconds."""
     slow.profiles({**PROFILES, "bad": slices(1)})
     slow.annotate_pods(NODE)
-    started = time.monotonic()
     slow.label(NODE, "bad")
     restarts: dict[int, float] = {}
-    while len(restarts) < 4:
-        found = slow.pod(NODE)
-        assert found
-        statuses = found["status"]["containerStatuses"]
-        number = max(status["restartCount"] for status in statuses)
-        if number:
-            restarts.setdefault(number, time.monotonic() - started)
-        assert time.monotonic() - started < 60, restarts
-        time.sleep(0.05)
+
+    def crashed() -> bool:
+        pod = slow.pod(NODE)
+        assert pod
+        statuses = pod["status"]["containerStatuses"]
+        (plugin,) = [status for status in statuses if status["name"] == "nvidia-device-plugin"]
+        if plugin["restartCount"]:
+            ended = plugin["lastState"]["terminated"]["finishedAt"]
+            restarts[plugin["restartCount"]] = datetime.fromisoformat(ended).timestamp()
+        return len(restarts) == 4
+
+    until(crashed, "four restarts")
     gaps = [later - earlier for earlier, later in itertools.pairwise(restarts.values())]
-    assert all(gap > least - 0.3 for gap, least in zip(gaps, (1, 2, 4), strict=True)), restarts
+    assert all(gap >= least for gap, least in zip(gaps, (1, 2, 4), strict=True)), restarts

@@ -81,6 +81,10 @@ func (k *nodeAgents) sync(ctx context.Context, name string) error {
 		return err
 	}
 	st, now := k.stateOf(name), time.Now()
+	// What has been due is written before the pods go on, or a simulator that is late would lose it.
+	if err := k.writeStatus(ctx, node, st, now); err != nil {
+		return err
+	}
 	soonest, err := k.play(ctx, node, st, now)
 	if err != nil {
 		return err
@@ -268,8 +272,8 @@ func (k *nodeAgents) reportMount(ctx context.Context, pod *corev1.Pod, a *agent)
 // writeStatus publishes slots: allocatable follows the plugin, capacity keeps what has been until the
 // kubelet forgets it.
 func (k *nodeAgents) writeStatus(ctx context.Context, node *corev1.Node, st *nodeState, now time.Time) error {
-	if now.Before(st.offered.at) {
-		return nil
+	if st.offered.key == "" || now.Before(st.offered.at) {
+		return nil // nothing is known of the plugin yet, or the kubelet knows nothing of it
 	}
 	capacity, allocatable := map[string]string{}, map[string]string{}
 	for name, s := range st.offered.value {
