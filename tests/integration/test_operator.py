@@ -25,7 +25,6 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
 from ansible_collections.gpufleet.sharing.tests.integration.modules import call
 
 HELM_SECRETS = ("-n", "gpu-operator", "-l", "owner=helm")
-OPERATOR = ("-n", "gpu-operator", "-l", "app=gpu-operator")
 PLUGIN = ("-n", "gpu-operator", "nvidia-device-plugin-daemonset")
 RELEASE = ("-n", "gpu-operator", "gpu-operator")
 
@@ -201,8 +200,10 @@ def test_new_value_that_restarts_plugins_is_waited_for(lab: Lab) -> None:
         arguments = {"state": "checked", "default_profile": "default", "timeout": timeout}
         return str(call(lab, "cluster_policy", arguments).get("msg", ""))
 
+    assert check(60) == ""  # what the test before has changed is over
     scale(0)
-    lab.wait_for(lambda: not lab.json("pods", *OPERATOR)["items"])
+    deployment = ("deployment", "gpu-operator", "-n", "gpu-operator")
+    lab.wait_for(lambda: not lab.json(*deployment)["status"].get("availableReplicas"))
     put({"name": "SEEN", "value": "yes"})
     assert "does not have the variable SEEN of the ClusterPolicy yet" in check(2)
     scale(1)
@@ -242,6 +243,7 @@ def test_existing_operator_is_adopted_without_a_restart_and_given_back(
     lab.wait_for(lambda: lab.allocatable().get("dev-gpu-01") == "8")
     lab.wait_for(lambda: lab.allocatable().get("train-gpu-01") == "4")
     lab.wait_for(lambda: lab.labels("nvidia.com/gpu.replicas").get("dev-gpu-01") == "8")
+    lab.wait_for(lambda: all_ready(lab))
     pods = lab.plugin_pods()
     lab.forget_requests()
     lab.playbook("site", inventory, variables={"gpu_operator_manage": "existing"}).succeeded()
@@ -268,6 +270,13 @@ def nothing_of_ours(lab: Lab) -> None:
     for name, arguments in steps:
         assert not (answer := call(lab, name, arguments)).get("failed"), answer
     assert remains(lab) == []
+
+
+def all_ready(lab: Lab) -> bool:
+    """Whether all 5 nodes have their pods, those of the plugin and of GPU feature discovery."""
+    items = lab.json("daemonsets", "-n", "gpu-operator")["items"]
+    found = {item["metadata"]["name"]: item["status"].get("numberReady", 0) for item in items}
+    return found.get("nvidia-device-plugin-daemonset") == found.get("gpu-feature-discovery") == 5
 
 
 def _by_hand(replicas: int) -> str:
@@ -337,6 +346,9 @@ def test_field_that_the_crd_drops_is_an_error_that_says_so(lab: Lab, inventory: 
     lab.kubectl(
         "patch", "crd", "clusterpolicies.nvidia.com", "--type=merge", "-p", json.dumps(patch)
     )
+    tried = json.dumps({"spec": {"devicePlugin": {"config": {"name": "tried"}}}})
+    dry = ("patch", "clusterpolicy", "cluster-policy", "--type=merge", "--dry-run=server")
+    lab.wait_for(lambda: "tried" not in lab.kubectl(*dry, "-p", tried, "-o", "json"))
     arguments = {"default_profile": "default", "timeout": 5}
     result = call(lab, "cluster_policy", arguments)
     assert (

@@ -119,9 +119,10 @@ def stop(lab: Lab, *workloads: Workload) -> None:
     """Delete workloads, and wait until none of their pods is left."""
     for workload in workloads:
         chosen = ("-n", workload.namespace, "-l", f"{LABEL}={workload.name}")
-        kinds = ("poddisruptionbudget", workload.kind.lower())
-        for kind in dict.fromkeys((*kinds, "pod")):
-            lab.kubectl("delete", kind, *chosen, "--wait")
+        lab.kubectl("delete", "poddisruptionbudget", *chosen, "--wait")
+        if workload.kind != "Pod":  # pods first, while nobody makes new ones any more
+            lab.kubectl("delete", workload.kind.lower(), *chosen, "--wait", "--cascade=foreground")
+        lab.kubectl("delete", "pod", *chosen, "--wait")
 
 
 def protect(lab: Lab, workload: Workload, **limit: int | str) -> None:

@@ -104,19 +104,19 @@ class FakeApi:
     def answer(
         self, method: str, path: str, query: dict[str, list[str]], body: dict[str, Any]
     ) -> tuple[int, dict[str, Any]]:
-        if method == "GET":
-            return self.get(path, query)
-        handle = {"POST": self.post, "PATCH": self.patch, "DELETE": self.delete}[method]
-        return handle(path, body)
+        with self.lock:  # one request at a time: nothing is deleted while it is patched
+            if method == "GET":
+                return self.get(path, query)
+            handle = {"POST": self.post, "PATCH": self.patch, "DELETE": self.delete}[method]
+            return handle(path, body)
 
     def get(self, path: str, query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
         if path in self.objects:
             return 200, self.objects[path]
         if "limit" not in query:
             return 404, {"message": f"{path} not found"}
-        with self.lock:
-            found = [item for at, item in self.objects.items() if is_in(at, item, path, query)]
-            return self._page(found, query.get("continue", ["0/0"])[0])
+        found = [item for at, item in self.objects.items() if is_in(at, item, path, query)]
+        return self._page(found, query.get("continue", ["0/0"])[0])
 
     def _page(self, found: list[dict[str, Any]], token: str) -> tuple[int, dict[str, Any]]:
         """A page, from a place in the list on, of a moment (0 for now). The moment is only looked

@@ -81,6 +81,9 @@ func (k *nodeAgents) sync(ctx context.Context, name string) error {
 		return err
 	}
 	st, now := k.stateOf(name), time.Now()
+	if err := k.writeOverdue(ctx, node, st, now); err != nil {
+		return err
+	}
 	soonest, err := k.play(ctx, node, st, now)
 	if err != nil {
 		return err
@@ -291,6 +294,15 @@ func (k *nodeAgents) writeStatus(ctx context.Context, node *corev1.Node, st *nod
 	}
 	status := map[string]any{"allocatable": allocatable, "capacity": capacity}
 	return k.patch(ctx, st, "status", node, map[string]any{"status": status}, "status")
+}
+
+// writeOverdue publishes what was due before now, and may be replaced now: on a busy machine we are
+// late, and a kubelet would have written it. So a node whose plugin restarts is always seen without slots.
+func (k *nodeAgents) writeOverdue(ctx context.Context, node *corev1.Node, st *nodeState, now time.Time) error {
+	if st.offered.key == "" { // nothing has been worked out yet
+		return nil
+	}
+	return k.writeStatus(ctx, node, st, now)
 }
 
 func setIfNew(target map[string]string, have corev1.ResourceList, name string, want int) {
