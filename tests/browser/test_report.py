@@ -67,7 +67,7 @@ def first_view(page: Page, file: Path) -> tuple[float, float]:
 @pytest.mark.parametrize(("width", "dark"), [(1440, False), (1440, True), (390, False)])
 def test_first_view(page: Page, files: dict[int, Path], count: int, width: int, dark: bool) -> None:
     page.look(width=width, dark=dark)
-    painted, ready = min(first_view(page, files[count]) for _try in range(TRIES))
+    painted, ready = min((first_view(page, files[count]) for _try in range(TRIES)), key=max)
     print(f"{count} nodes, {width} px: first paint {painted:.0f} ms, table ready {ready:.0f} ms")
     assert page.errors == []
     assert [url for url in page.requests if not url.startswith(("file:", "data:"))] == []

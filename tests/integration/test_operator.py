@@ -25,7 +25,6 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
 from ansible_collections.gpufleet.sharing.tests.integration.modules import call
 
 HELM_SECRETS = ("-n", "gpu-operator", "-l", "owner=helm")
-OPERATOR = ("-n", "gpu-operator", "-l", "app=gpu-operator")
 PLUGIN = ("-n", "gpu-operator", "nvidia-device-plugin-daemonset")
 RELEASE = ("-n", "gpu-operator", "gpu-operator")
 
@@ -190,7 +189,8 @@ def scale_operator(lab: Lab, replicas: int) -> None:
     """Stop it, or start it again."""
     command = ("scale", "deployment", "gpu-operator", "-n", "gpu-operator")
     lab.kubectl(*command, f"--replicas={replicas}")
-    lab.wait_for(lambda: len(lab.json("pods", *OPERATOR)["items"]) == replicas)
+    there = ("deployment", "gpu-operator", "-n", "gpu-operator")
+    lab.wait_for(lambda: lab.json(*there)["status"].get("availableReplicas", 0) == replicas)
 
 
 def test_new_value_that_restarts_plugins_is_waited_for(lab: Lab) -> None:
@@ -204,6 +204,7 @@ def test_new_value_that_restarts_plugins_is_waited_for(lab: Lab) -> None:
         arguments = {"state": "checked", "default_profile": "default", "timeout": timeout}
         return str(call(lab, "cluster_policy", arguments).get("msg", ""))
 
+    assert check(60) == ""  # what the test before has changed is over
     scale_operator(lab, 0)
     before = lab.json("clusterpolicy", "cluster-policy")["spec"]["devicePlugin"]["version"]
     put("v0.19.99")
@@ -278,6 +279,7 @@ def test_existing_operator_is_adopted_without_a_restart_and_given_back(
     lab.wait_for(lambda: lab.allocatable().get("dev-gpu-01") == "8")
     lab.wait_for(lambda: lab.allocatable().get("train-gpu-01") == "4")
     lab.wait_for(lambda: lab.labels("nvidia.com/gpu.replicas").get("dev-gpu-01") == "8")
+    lab.wait_for(lambda: all_ready(lab))
     pods = lab.plugin_pods()
     lab.forget_requests()
     lab.playbook("site", inventory, variables={"gpu_operator_manage": "existing"}).succeeded()
@@ -304,6 +306,13 @@ def nothing_of_ours(lab: Lab) -> None:
     for name, arguments in steps:
         assert not (answer := call(lab, name, arguments)).get("failed"), answer
     assert remains(lab) == []
+
+
+def all_ready(lab: Lab) -> bool:
+    """Whether all 5 nodes have their pods, those of the plugin and of GPU feature discovery."""
+    items = lab.json("daemonsets", "-n", "gpu-operator")["items"]
+    found = {item["metadata"]["name"]: item["status"].get("numberReady", 0) for item in items}
+    return found.get("nvidia-device-plugin-daemonset") == found.get("gpu-feature-discovery") == 5
 
 
 def _by_hand(replicas: int) -> str:
@@ -379,6 +388,9 @@ def test_field_that_the_crd_drops_is_an_error_that_says_so(lab: Lab, inventory: 
     lab.kubectl(
         "patch", "crd", "clusterpolicies.nvidia.com", "--type=merge", "-p", json.dumps(patch)
     )
+    tried = json.dumps({"spec": {"devicePlugin": {"config": {"name": "tried"}}}})
+    dry = ("patch", "clusterpolicy", "cluster-policy", "--type=merge", "--dry-run=server")
+    lab.wait_for(lambda: "tried" not in lab.kubectl(*dry, "-p", tried, "-o", "json"))
     arguments = {"default_profile": "default", "timeout": 5}
     result = call(lab, "cluster_policy", arguments)
     assert (

@@ -11,6 +11,7 @@ import itertools
 import json
 import re
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ def single(rules: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def grant(lab: Lab, *, but: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> None:
-    """Apply the documented manifests, less some permissions."""
+    """Apply the documented manifests, less some permissions. Where some are missing it returns
+    when the server goes by that, which it does a moment after it has stored them.
+    """
     documents = documented()
     for document in documents:
         if "rules" in document:
@@ -59,6 +62,37 @@ def grant(lab: Lab, *, but: tuple[str, ...] = (), only: tuple[str, ...] = ()) ->
                 if name not in but and (not only or name in only)
             ]
     lab.apply(*documents)
+    if but or only:
+        lab.wait_for(lambda: all(in_force(lab, documents, place) for place in (NAMESPACE, ROOM)))
+
+
+def in_force(lab: Lab, documents: list[dict[str, Any]], namespace: str) -> bool:
+    """Whether the account may do in a namespace what the manifests say, and nothing more of what is
+    documented.
+    """
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    }
+    path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
+    options = ("--raw", path, "-f", "-", "--as", ACCOUNT)
+    answer = lab.attempt("create", *options, text=json.dumps(review)).succeeded()
+    known, wanted = allowed(documented(), namespace), allowed(documents, namespace)
+    has = Counter(
+        name for name, _rule in single(json.loads(answer.output)["status"]["resourceRules"])
+    )
+    return {name: has[name] for name in known} == {name: wanted[name] for name in known}
+
+
+def allowed(documents: list[dict[str, Any]], namespace: str) -> Counter[str]:
+    """How many rules of cluster roles and of a namespace's roles give each permission."""
+    return Counter(
+        name
+        for document in documents
+        if document["metadata"].get("namespace", namespace) == namespace
+        for name, _rule in single(document.get("rules", []))
+    )
 
 
 def credentials(lab: Lab, folder: Path) -> dict[str, str]:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.gpufleet.sharing.tests.integration.fleettools import loaded
 from ansible_collections.gpufleet.sharing.tests.integration.killing import Running, kill
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     FLEET,
@@ -97,10 +98,14 @@ def operator(lab: Lab) -> None:
     wanted = {"one-gpu-01": "8", "two-gpu-01": "8", "two-gpu-02": "2", "two-gpu-03": "8"}
     wanted |= {"four-gpu-01": "8", "eight-gpu-01": "64"}
 
+    keys = {node: profile or "default" for node, profile in NODES.items()}
+
     def ready() -> bool:
         found = {node: count for node, count in lab.allocatable().items() if count != "0"}
-        labels = lab.labels("nvidia.com/gpu.count")
-        return found == wanted and labels.keys() == NODES.keys()
+        shared, labels = lab.allocatable(f"{GPU}.shared"), lab.labels(f"{GPU}.count")
+        arrived = found == wanted and shared == {"one-gpu-02": "4"} and labels.keys() == keys.keys()
+        # The files of some profiles come to as many slots as the default's, which is loaded first
+        return arrived and {node: key for node, (key, _digest) in loaded(lab).items()} == keys
 
     lab.wait_for(ready)
 
@@ -121,10 +126,13 @@ def rows(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def remains(lab: Lab) -> list[str]:
-    """Whatever the probe has made and is still there; the namespace may be on its way out."""
+    """Whatever the probe has made and is still there; the namespace may be on its way out. Quotas
+    go with their Job, which Kubernetes sees to, a moment later.
+    """
+    lab.wait_for(lambda: lab.json("resourcequotas", "-n", ROOM)["items"] == [])
     found = [
         f"{kind}/{item['metadata']['name']}"
-        for kind in ("pods", "jobs", "resourcequotas")
+        for kind in ("pods", "jobs")
         for item in lab.json(kind, "-n", ROOM)["items"]
     ]
     namespaces = lab.json("namespaces", "--field-selector", f"metadata.name={ROOM}")["items"]
@@ -316,8 +324,12 @@ def test_ended_probe_clears_up(lab: Lab, number: signal.Signals) -> None:
     )
     lab.wait_for(lambda: pods_are_there(lab))
     lines = Running(lab, "ended", time.monotonic()).processes()
-    modules = [pid for pid, line in lines.items() if "AnsiballZ_probe" in line]
-    os.kill(max(modules), number)
+    (module,) = (  # without the shell around it
+        pid
+        for pid, line in lines.items()
+        if "AnsiballZ_probe" in line and line.startswith(sys.executable)
+    )
+    os.kill(module, number)
     output, _none = process.communicate(timeout=60)
     assert f"The run was ended ({number.name})" in output
     assert remains(lab) == []

@@ -257,4 +257,7 @@ def test_uninstall_again_changes_nothing(lab: Lab, inventory: Path) -> None:
 
 def test_uninstall_with_crds_removes_them(lab: Lab, inventory: Path) -> None:
     lab.playbook("uninstall", inventory, variables={"gpu_operator_remove_crds": True}).succeeded()
-    assert "clusterpolicies.nvidia.com" not in lab.kubectl("get", "crds", "-o", "name")
+    # It is deleted, and goes when the server has finalized it
+    lab.wait_for(
+        lambda: "clusterpolicies.nvidia.com" not in lab.kubectl("get", "crds", "-o", "name")
+    )

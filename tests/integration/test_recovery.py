@@ -44,10 +44,8 @@ from ansible_collections.gpufleet.sharing.tests.integration.sampler import Sampl
 from ansible_collections.gpufleet.sharing.tests.integration.workloads import Workload, start
 
 NODES = ["dev-gpu-01", "dev-gpu-02", "prod-gpu-01", "prod-gpu-02", "train-gpu-01"]
-SOON = {"gpu_nodes_timeout": 6}
 GFD_APP = "gpu-feature-discovery"
 SLOW = ("restart=600ms", "switch_delay=600ms", "file_propagation=30s")
-FEW = {"timeout": 6}
 WORK = Workload("work", NODES)
 
 
@@ -93,7 +91,7 @@ def away(sampler: Sampler) -> dict[str, float]:
 def failing(lab: Lab, wanted: Wanted) -> tuple[str, Sampler]:
     """A rollout that fails. Returns what the modules answered, and what was seen meanwhile."""
     with Sampler(lab) as sampler:
-        run = applied(lab, replace(wanted, options={**FEW, **wanted.options}))
+        run = applied(lab, wanted)
     return run.failed().output, sampler
 
 
@@ -103,7 +101,7 @@ def test_content_that_only_the_plugin_refuses_stops_at_the_canary(
     before = state(lab)
     refuse(lab, "6")
     with Sampler(lab) as sampler:
-        timed = follow(lab, "site", inventory, **SOON, **replicas(dev=6))
+        timed = follow(lab, "site", inventory, **replicas(dev=6))
     output = timed.run.failed().output
     assert state(lab) == before
     assert sampler.changed == sampler.ever_dark == {"dev-gpu-01"}
@@ -184,7 +182,7 @@ def test_failures_that_are_allowed_are_listed_and_the_rest_goes_on(
 ) -> None:
     lab.kubectl("annotate", "node", "dev-gpu-01", f"{REFUSE}=7")
     allowed = {"gpu_sharing_max_failures": 1}
-    run = lab.playbook("site", inventory, variables=replicas(dev=7) | SOON | allowed).failed()
+    run = lab.playbook("site", inventory, variables=replicas(dev=7) | allowed).failed()
     run.says("did not get their profile though the rollout went on", "'dev-gpu-01': 'pod nvidia-")
     run.says("1 of 5 nodes differ")  # verification tells
     assert lab.allocatable()["dev-gpu-02"] == "7"

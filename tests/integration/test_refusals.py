@@ -249,7 +249,8 @@ def test_gpu_cluster_instead_of_cluster_policy(lab: Lab, inventory: Path) -> Non
         },
     }
     lab.apply(crd)
-    lab.kubectl("wait", "--for=condition=Established", "crd/gpuclusters.nvidia.com")
+    # Established says that it will be served, not that it is by now
+    lab.wait_for(lambda: lab.attempt("get", "gpuclusters.nvidia.com").rc == 0)
     lab.apply(
         {"apiVersion": "nvidia.com/v1alpha1", "kind": "GPUCluster", "metadata": {"name": "g"}}
     )

@@ -272,11 +272,16 @@ def restart(node: Node) -> None:
     """Delete the plugin's pod and follow allocatable to 0, by the default, to what it was."""
     (pod,) = node.pods()
     wanted, seen = node.slots(), [node.slots()]
+
+    def is_replaced() -> bool:
+        uids = [found["metadata"]["uid"] for found in node.pods()]
+        return bool(uids) and pod["metadata"]["uid"] not in uids
+
     started = time.monotonic()
     name = pod["metadata"]["name"]
     node.kubectl("delete", "pod", name, "-n", NAMESPACE, "--wait=false")
     stable = started
-    while time.monotonic() - stable < 25:
+    while time.monotonic() - stable < 25 or seen[-1] != wanted or not is_replaced():
         assert time.monotonic() - started < 120, seen
         now = node.slots()
         if now != seen[-1]:

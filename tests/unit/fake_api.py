@@ -85,6 +85,7 @@ class FakeApi:
     def request(self, method: str, url: str, **options: Any) -> Any:  # noqa: ANN401
         """What urllib3's pool manager does."""
         parts = urlsplit(url.removeprefix(SERVER))
+        connection = self.connection  # whoever sees the request may hang up at once
         self.requests.append(f"{method} {parts.path}")
         body = json.loads(options["body"]) if options.get("body") else {}
         query = parse_qs(parts.query)
@@ -92,7 +93,7 @@ class FakeApi:
         if status := self.fault("WATCH" if watching else method, parts.path):
             answer: dict[str, Any] = {"message": f"injected {status}"}
         elif watching:
-            return FakeStream(self, parts.path, query)
+            return FakeStream(self, parts.path, query, connection)
         else:
             status, answer = self.answer(method, parts.path, query, body)
         data = json.dumps(answer).encode()
@@ -103,19 +104,19 @@ class FakeApi:
     def answer(
         self, method: str, path: str, query: dict[str, list[str]], body: dict[str, Any]
     ) -> tuple[int, dict[str, Any]]:
-        if method == "GET":
-            return self.get(path, query)
-        handle = {"POST": self.post, "PATCH": self.patch, "DELETE": self.delete}[method]
-        return handle(path, body)
+        with self.lock:  # one request at a time: nothing is deleted while it is patched
+            if method == "GET":
+                return self.get(path, query)
+            handle = {"POST": self.post, "PATCH": self.patch, "DELETE": self.delete}[method]
+            return handle(path, body)
 
     def get(self, path: str, query: dict[str, list[str]]) -> tuple[int, dict[str, Any]]:
         if path in self.objects:
             return 200, self.objects[path]
         if "limit" not in query:
             return 404, {"message": f"{path} not found"}
-        with self.lock:
-            found = [item for at, item in self.objects.items() if is_in(at, item, path, query)]
-            return self._page(found, query.get("continue", ["0/0"])[0])
+        found = [item for at, item in self.objects.items() if is_in(at, item, path, query)]
+        return self._page(found, query.get("continue", ["0/0"])[0])
 
     def _page(self, found: list[dict[str, Any]], token: str) -> tuple[int, dict[str, Any]]:
         """A page, from a place in the list on, of a moment (0 for now). The moment is only looked
@@ -172,19 +173,20 @@ class FakeStream:
     api: FakeApi
     path: str
     query: dict[str, list[str]]
+    connection: int
     status: int = 200
     closed: bool = False
 
     def stream(self) -> Iterator[bytes]:
         """Lines, each cut in two: chunks of a connection end anywhere."""
-        since, connection = int(self.query["resourceVersion"][0]), self.api.connection
+        since = int(self.query["resourceVersion"][0])
         if since < self.api.oldest:
             yield b'{"type": "ERROR", "object": {"code": 410, "message": "too old"}}\n'
             return
         while True:
             with self.api.lock:
                 events = [event for event in self.api.events if event[0] > since]
-                if not events and connection != self.api.connection:
+                if not events and self.connection != self.api.connection:
                     if self.api.breakage:
                         raise self.api.breakage
                     return

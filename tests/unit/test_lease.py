@@ -425,7 +425,7 @@ def renewing() -> bool:
 
 @pytest.mark.parametrize(("keep", "holder"), [(False, ""), (True, "me")])
 def test_held_renews_in_the_background_until_the_end(api: FakeApi, keep: bool, holder: str) -> None:
-    with _lease.held(api.cluster, NAMESPACE, "me", keep=keep, pace=Pace(0.06)) as lease:
+    with _lease.held(api.cluster, NAMESPACE, "me", keep=keep, pace=Pace(0.9)) as lease:
         first = spec_of(api)["renewTime"]
         deadline = time.monotonic() + 5
         while spec_of(api)["renewTime"] == first:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._live import BURST, LiveFleet
+from ansible_collections.gpufleet.sharing.plugins.module_utils._live import LiveFleet
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
     GFD_APP,
     PLUGIN_APP,
@@ -95,7 +95,9 @@ def test_live_gathers_a_burst(scene: Scene) -> None:
     changed(live, "n1")
     for number in range(2, 9):
         put_node(api, f"n{number}", f"u{number}")
-    time.sleep(BURST)
+    until = time.monotonic() + 5
+    while len(live.observe().nodes) < 8 and time.monotonic() < until:
+        time.sleep(0.005)
     assert set(live.wait(5)) == {f"n{number}" for number in range(2, 9)}
 
 
@@ -163,7 +165,7 @@ def test_live_tells_trouble_of_either_watch(scene: Scene, path: str) -> None:
     api.fault = lambda method, at: 403 if (method, at) == ("WATCH", path) else 0
     live.start()
     until = time.monotonic() + 5
-    while not live.trouble and time.monotonic() < until:
+    while not any(mirror.refused for mirror in live._mirrors) and time.monotonic() < until:
         time.sleep(0.01)
     assert live.trouble.startswith("No permission")
     with pytest.raises(ClusterError, match="No permission"):

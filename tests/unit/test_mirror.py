@@ -157,11 +157,16 @@ def test_mirror_lists_again_after_a_broken_connection(scene: Scene, breakage: Ex
     mirror = scene.follow()
     eventually(lambda: scene.asked() == 2)
     scene.changes.clear()
-    down = [503]
-    scene.api.fault = lambda _method, _path: down[0] if down else 0
+    down, troubles = [503], list[str]()
+
+    def fault(_method: str, _path: str) -> int:
+        troubles.append(mirror.trouble)
+        return down[0] if down else 0
+
+    scene.api.fault = fault
     scene.api.hang_up(breakage)
-    eventually(lambda: mirror.trouble)
-    assert mirror.trouble.startswith(f"The watch of {NODES} broke: ")
+    eventually(lambda: troubles)  # when it asks again
+    assert troubles[0].startswith(f"The watch of {NODES} broke: ")
     scene.drop("a")  # unseen, while there is no connection
     scene.put("b", "blue")
     scene.put("c", "red")

@@ -98,6 +98,7 @@ class Server:
     def __init__(self) -> None:
         self.answer: Callable[[str], tuple[int, str]] = lambda _path: (200, "")
         self.asked: list[tuple[str, float]] = []
+        self.pause: Callable[[int], object] = lambda _status: time.sleep(0.002)
         self.busy = self.most_busy = 0
         self.lock = threading.Lock()
         outer = self
@@ -122,7 +123,7 @@ class Server:
             self.busy += 1
             self.most_busy = max(self.most_busy, self.busy)
             status, retry_after = self.answer(path)
-        time.sleep(0.002)
+        self.pause(status)
         body = json.dumps({"message": f"status {status}"}).encode()
         request.send_response(status)
         request.send_header("Content-Length", str(len(body)))
@@ -161,11 +162,12 @@ def test_bulk_is_many_at_a_time(server: Server) -> None:
     assert 1 < server.most_busy <= _kube.CONCURRENCY
 
 
-def test_bulk_does_as_the_server_asks(server: Server) -> None:
+def test_bulk_does_as_the_server_asks(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A burst of 429: nothing is asked for until the time that the server named, then all is
     done.
     """
     refused: list[float] = []
+    heard = threading.Event()
 
     def answer(_path: str) -> tuple[int, str]:
         if len(server.asked) < 10 or len(refused) >= 5:
@@ -174,7 +176,16 @@ def test_bulk_does_as_the_server_asks(server: Server) -> None:
         return 429, "1"
 
     server.answer = answer
+    # Nobody is let go on before a refusal has been read
+    server.pause = lambda status: status == 200 and refused and heard.wait(5)
     cluster = server.cluster
+    slow_down = cluster._pace.slow_down
+
+    def hear(seconds: float) -> None:
+        slow_down(seconds)
+        heard.set()
+
+    monkeypatch.setattr(cluster._pace, "slow_down", hear)
     patch_all(cluster)
     done = Counter(path for path, _time in server.asked)
     assert len(done) == len(NAMES)

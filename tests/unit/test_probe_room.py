@@ -8,6 +8,8 @@ import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -32,6 +34,7 @@ PRIORITY = f"/apis/scheduling.k8s.io/v1/priorityclasses/{NAME}"
 MANAGED = {"app.kubernetes.io/managed-by": "gpufleet.sharing"}
 OURS = {**MANAGED, "app.kubernetes.io/component": "probe"}
 QUICK = _probe_room.Times(beat=0.02, silence=0.3, removal=0.5)
+PATIENT = _probe_room.Times(beat=0.02, silence=10, removal=10)  # where what is waited for comes
 BORN = "2026-01-02T03:04:05Z"
 SETTINGS = _probe_objects.PodSettings("image", look=("look",))
 
@@ -80,8 +83,10 @@ def api() -> Iterator[Api]:
     found.hang_up()
 
 
-def room(api: Api, run: str = "probe-a", *, prepared: bool = False) -> _probe_room.Room:
-    return _probe_room.Room(api.cluster, NAME, prepared=prepared, times=QUICK, run=run)
+def room(
+    api: Api, run: str = "probe-a", *, prepared: bool = False, times: _probe_room.Times = QUICK
+) -> _probe_room.Room:
+    return _probe_room.Room(api.cluster, NAME, prepared=prepared, times=times, run=run)
 
 
 def pod(name: str, run: str = "probe-a") -> dict[str, Any]:
@@ -213,10 +218,18 @@ def test_what_a_killed_run_left_is_removed(api: Api) -> None:
 
 
 def test_run_at_work_is_not_taken_for_dead(api: Api) -> None:
-    api.date = "Fri, 02 Jan 2026 03:05:05 GMT"
+    began = datetime(2026, 1, 2, 3, 5, 5, tzinfo=UTC)
+
+    def fault(_method: str, _path: str) -> int:
+        """Time goes on, so that each beat moves the deadline."""
+        seconds = timedelta(seconds=len(api.requests))
+        api.date = format_datetime(began + seconds, usegmt=True)
+        return 0
+
+    api.fault = fault
     other = room(api, "probe-b")
     other.open()
-    assert room(api).sweep() == []
+    assert room(api, times=PATIENT).sweep() == []
     assert f"{JOBS}/probe-b" in left(api)
     other.close()
 
@@ -234,7 +247,7 @@ def test_leftover_namespace_is_used_and_its_priority_class_taken_over(api: Api) 
 def test_namespace_on_its_way_out_is_waited_for(api: Api) -> None:
     api.put(NAMESPACE, {"metadata": {"labels": OURS, "deletionTimestamp": BORN}})
     threading.Timer(0.1, api.drop, [NAMESPACE]).start()
-    one = room(api)
+    one = room(api, times=PATIENT)
     one.open()
     assert "deletionTimestamp" not in api.objects[NAMESPACE]["metadata"]
     one.close()

@@ -126,12 +126,19 @@ class _Node:
         self._say("containerd with the image")
 
     def _apply_operator(self) -> None:
-        """The definition first: the ClusterPolicy is one of its kind."""
+        """The definition first: the ClusterPolicy is one of its kind, once that is served."""
         documents = state_dir() / "operator.yaml"
         documents.write_text(yaml.safe_dump_all(operator.documents()), encoding="utf-8")
         kubectl = (self.bin_dir / "kubectl", "--kubeconfig", state_dir() / "setup.kubeconfig")
         call(*kubectl, "apply", "--filename", operator.DEFINITION)
-        call(*kubectl, "wait", "--for=condition=Established", "crd/clusterpolicies.nvidia.com")
+
+        def served() -> bool:
+            with contextlib.suppress(LabError):
+                call(*kubectl, "get", "clusterpolicies.nvidia.com")
+                return True
+            return False
+
+        self._wait("apiserver", "does not serve ClusterPolicies", served)
         call(*kubectl, "apply", "--server-side", "--filename", documents)
 
     def _node_ready(self) -> bool:
