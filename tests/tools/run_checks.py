@@ -23,7 +23,7 @@ from xml.etree import ElementTree
 from checks import LOGS, STEPS, Step
 from collection_tree import COLLECTIONS, ROOT, TREE, copy_tree, link_dependency
 
-SLOTS = 4  # of two cores: the tests on labs mostly wait
+SLOTS = 5  # of two cores: the tests on labs mostly wait
 TAIL = 25
 FOREIGN = ("ANSIBLE_", "K8S_AUTH_", "KUBE", "HELM_", "MOLECULE_", "PYTHON", "GALAXY_IMPORTER_")
 
