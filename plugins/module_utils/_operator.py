@@ -48,6 +48,7 @@ _NEEDED = {
     "gfd": "nothing counts GPUs, and nothing tells which profile a node has loaded",
 }
 _MIG_STRATEGY = "MIG_STRATEGY"
+_OLD_MIG_STRATEGY = "GFD_MIG_STRATEGY"  # of GPU feature discovery, operator v22.9.0
 CHART_MIG_STRATEGY = "single"  # mig.strategy of the chart's own values
 
 
@@ -190,19 +191,22 @@ def held_up(stuck: Sequence[OperandPod]) -> str:
         "what holds it up are pods that cannot go, since their nodes are NotReady or gone:"
         f" {some(names, 5)}. Mend these nodes or take them out of the cluster, delete the pods by"
         f" kubectl delete pod -n {stuck[0].namespace} --force NAME, or let more pods be unavailable"
-        " (gpu_operator_values: daemonsets.rollingUpdate.maxUnavailable)"
+        " (daemonsets.rollingUpdate.maxUnavailable of the ClusterPolicy, for Helm in"
+        " gpu_operator_values)"
     )
 
 
 def still_reading(daemonsets: Sequence[object], config_map: str) -> str:
     """Which DaemonSet still has pods that read a ConfigMap that the ClusterPolicy names no more, in
-    words; empty when none has.
+    words; empty when none has. Those that no node has stay as they are: the operator leaves them
+    alone, and before v23.9 it does not say so.
     """
-    for item in daemonsets:
-        if config_map in _config_maps(item):
+    operands = [item for item in daemonsets if app_of(item) in OPERAND_APPS]
+    for item in operands:
+        if config_map in _config_maps(item) and dig(item, "status", "desiredNumberScheduled") != 0:
             return f"DaemonSet {name_of(item)} still reads ConfigMap {config_map}"
-    for item in daemonsets:
-        if app_of(item) in OPERAND_APPS and (said := _not_rolled_out(item)):
+    for item in operands:
+        if said := _not_rolled_out(item):
             return f"DaemonSet {name_of(item)}, which read ConfigMap {config_map}, {said}"
     return ""
 
@@ -302,15 +306,15 @@ def _other_container(daemonset: object, policy: object) -> str:
     if container is None:
         return ""
     image = image_of(part)
-    if image and text_at(container, "image") != image:
+    if image and not _same_image(text_at(container, "image"), image):
         return f"does not have the image {image} of the ClusterPolicy yet"
     arguments = list_at(part, "args")
     if arguments and list_at(container, "args") != arguments:
         return "does not have the arguments of the ClusterPolicy yet"
     strategy = text_at(policy, "spec", "mig", "strategy")
     named = _MIG_STRATEGY in _variables(list_at(part, "env"))  # which one wins, then depends
-    has = _variables(list_at(container, "env")).get(_MIG_STRATEGY)
-    if strategy and not named and has != strategy:
+    has = _variables(list_at(container, "env"))
+    if strategy and not named and strategy not in map(has.get, (_MIG_STRATEGY, _OLD_MIG_STRATEGY)):
         return f"does not have the MIG strategy {strategy} of the ClusterPolicy yet"
     return ""
 
@@ -321,6 +325,14 @@ def image_of(part: object) -> str:
     if not (repository and image and version):
         return "" if repository or version else image
     return f"{repository}/{image}{'@' if version.startswith('sha256:') else ':'}{version}"
+
+
+def _same_image(has: str, wanted: str) -> bool:
+    """Admission policies put another registry in front of images, and digests behind them, in
+    DaemonSets too.
+    """
+    has, wanted = (image.rpartition("/")[2] for image in (has, wanted))
+    return has == wanted or has.startswith(f"{wanted}@")
 
 
 def _main_container(daemonset: object, app: str) -> object:

@@ -161,6 +161,7 @@ def daemonset(app: str, **changes: Any) -> dict[str, Any]:
     }
 
 
+NOWHERE: dict[str, Any] = {"updatedNumberScheduled": None, "desiredNumberScheduled": 0}
 GONE: dict[str, Any] = {"updatedNumberScheduled": None, "desiredNumberScheduled": None}
 
 
@@ -242,6 +243,12 @@ IMAGE = {"repository": "nvcr.io/nvidia", "image": "k8s-device-plugin", "version"
             {"image": "nvcr.io/nvidia/k8s-device-plugin:v0.19.2"},
             "image nvcr.io/nvidia/k8s-device-plugin:v0.19.3",
         ),
+        (IMAGE, {"image": "mirror:5000/nvcr/k8s-device-plugin:v0.19.3@sha256:ab"}, ""),  # admission
+        (
+            IMAGE,
+            {"image": "mirror:5000/nvcr/k8s-device-plugin:v0.19.2@sha256:ab"},
+            "image nvcr.io/nvidia/k8s-device-plugin:v0.19.3",
+        ),
         (
             {**IMAGE, "version": "sha256:ab"},
             {"image": "nvcr.io/nvidia/k8s-device-plugin:v0.19.2"},
@@ -275,6 +282,7 @@ def test_new_image_and_arguments_are_taken_over_too(
         ("mixed", {"MIG_STRATEGY": "mixed"}, False),
         ("mixed", {"MIG_STRATEGY": "single"}, True),
         ("mixed", {}, True),
+        ("mixed", {"GFD_MIG_STRATEGY": "mixed"}, False),  # operator v22.9.0
         ("", {}, False),
     ],
 )
@@ -306,6 +314,9 @@ def test_new_mig_strategy_is_taken_over_too(
         ([daemonset(PLUGIN, config_map="theirs")], ""),
         ([daemonset(PLUGIN, config_map="theirs", status={"updatedNumberScheduled": 1})], "reached"),
         ([daemonset("other", config_map="x", status={"updatedNumberScheduled": 1})], ""),
+        ([daemonset("other")], ""),  # nobody's whom the operator would keep
+        ([daemonset(PLUGIN, status=NOWHERE)], ""),
+        ([daemonset(PLUGIN, status=NOWHERE | {"observedGeneration": 1})], "not seen it"),
         ([daemonset(PLUGIN, config_map="theirs"), daemonset(GFD)], "still reads ConfigMap"),
     ],
 )
@@ -329,6 +340,7 @@ def test_held_up_names_pods_and_nodes() -> None:
     assert "NotReady or gone: plugin-0 on n0, plugin-1 on n1," in said
     assert "plugin-4 on n4 and 2 more. Mend these nodes" in said
     assert "kubectl delete pod -n gpu-operator --force NAME" in said
+    assert "of the ClusterPolicy, for Helm in gpu_operator_values" in said  # others have none
 
 
 @pytest.mark.parametrize(
