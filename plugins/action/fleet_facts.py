@@ -45,11 +45,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 inventory,
                 hostvars,
             )
+            for said in misspelt(inventory):
+                self._display.warning(said)
             fleet = as_text(read_fleet(inventory, selection).as_dict())
         except SharingError as error:
             raise AnsibleActionFail(str(error)) from None
-        for said in misspelt(inventory):
-            self._display.warning(said)
         return result | {"changed": False, "ansible_facts": {"gpu_sharing_fleet": fleet}}
 
 

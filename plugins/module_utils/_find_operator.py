@@ -126,18 +126,18 @@ def _lags(scene: Scene) -> Iterator[Hit]:
         said = "" if bare else not_taken_over(item, scene.policy)
         if said:
             told = with_words(said, scene.policy)
-            if stuck := _cannot_go(scene, app):
+            if stuck := _unavailable(scene, app):
                 told += f"; {held_up(stuck)}"
             yield Hit(scene.names, {"said": told, "namespace": scene.operator, "app": app})
 
 
-def _cannot_go(scene: Scene, app: str) -> list[OperandPod]:
-    """Pods that are being deleted on nodes that are not Ready."""
+def _unavailable(scene: Scene, app: str) -> list[OperandPod]:
+    """Pods that are not ready, or cannot go, on nodes that are not Ready."""
     return [
         found.pod
         for node, operands in sorted(scene.operands.items())
         for found in operands
-        if found.pod.leaving and found.pod.app == app and not _is_ready(scene, node)
+        if found.pod.app == app and found.pod.unavailable and not _is_ready(scene, node)
     ]
 
 

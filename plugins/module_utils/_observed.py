@@ -125,6 +125,11 @@ class OperandPod:
     waits_for: str = ""  # why it is not started, in Kubernetes' words
     restarts: Mapping[str, int] = field(default_factory=dict)  # of all containers, by name
 
+    @property
+    def unavailable(self) -> bool:
+        """As its DaemonSet sees it."""
+        return self.leaving or not self.ready
+
 
 def operand_pods(documents: Iterable[object]) -> list[OperandPod]:
     return [operand_pod(document) for document in documents]

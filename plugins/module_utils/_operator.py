@@ -48,6 +48,7 @@ _NEEDED = {
     "gfd": "nothing counts GPUs, and nothing tells which profile a node has loaded",
 }
 _MIG_STRATEGY = "MIG_STRATEGY"
+_BY_HAND = " (the operator does not put back what was changed by hand, until you delete it)"
 _OLD_MIG_STRATEGY = "GFD_MIG_STRATEGY"  # of GPU feature discovery, operator v22.9.0
 CHART_MIG_STRATEGY = "single"  # mig.strategy of the chart's own values
 
@@ -85,6 +86,18 @@ def ignored(name: str, policies: Iterable[object]) -> str:
         f"ClusterPolicy {name} has no effect: there is an older one, {active}, and the GPU Operator"
         f" goes by the oldest alone. Set gpu_operator_cluster_policy: {active}, or delete {active}."
     )
+
+
+def pointing(policies: Iterable[object], config_map: str) -> str:
+    """Which ClusterPolicy points at a ConfigMap, and what to do where another one was meant."""
+    for policy in policies:
+        if read_pointer(policy).name == config_map:
+            name = name_of(policy)
+            return (
+                f"ClusterPolicy {name} points at ConfigMap {config_map}."
+                f" Set gpu_operator_cluster_policy: {name}, as for site."
+            )
+    return ""
 
 
 def pointer_patch(policy: object, wanted: Pointer) -> dict[str, object]:
@@ -183,12 +196,12 @@ def not_taken_over(daemonset: object, policy: object) -> str:
 
 
 def held_up(stuck: Sequence[OperandPod]) -> str:
-    """What to do about pods that are being deleted and cannot go, since their nodes are NotReady:
-    to a DaemonSet they are unavailable, and the chart lets one pod be so at a time.
+    """What to do about pods on nodes that are NotReady: to a DaemonSet they are unavailable, and
+    the chart lets one pod be so at a time.
     """
     names = [f"{pod.name} on {pod.node}" for pod in stuck]
     return (
-        "what holds it up are pods that cannot go, since their nodes are NotReady or gone:"
+        "what holds it up are pods that are unavailable, since their nodes are NotReady or gone:"
         f" {some(names, 5)}. Mend these nodes or take them out of the cluster, delete the pods by"
         f" kubectl delete pod -n {stuck[0].namespace} --force NAME, or let more pods be unavailable"
         " (daemonsets.rollingUpdate.maxUnavailable of the ClusterPolicy, for Helm in"
@@ -307,15 +320,15 @@ def _other_container(daemonset: object, policy: object) -> str:
         return ""
     image = image_of(part)
     if image and not _same_image(text_at(container, "image"), image):
-        return f"does not have the image {image} of the ClusterPolicy yet"
+        return f"does not have the image {image} of the ClusterPolicy yet{_BY_HAND}"
     arguments = list_at(part, "args")
     if arguments and list_at(container, "args") != arguments:
-        return "does not have the arguments of the ClusterPolicy yet"
+        return f"does not have the arguments of the ClusterPolicy yet{_BY_HAND}"
     strategy = text_at(policy, "spec", "mig", "strategy")
     named = _MIG_STRATEGY in _variables(list_at(part, "env"))  # which one wins, then depends
     has = _variables(list_at(container, "env"))
     if strategy and not named and strategy not in map(has.get, (_MIG_STRATEGY, _OLD_MIG_STRATEGY)):
-        return f"does not have the MIG strategy {strategy} of the ClusterPolicy yet"
+        return f"does not have the MIG strategy {strategy} of the ClusterPolicy yet{_BY_HAND}"
     return ""
 
 

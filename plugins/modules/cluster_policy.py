@@ -180,6 +180,9 @@ def wait_for_release(
     pause = pauses()
     while reading := _operator.still_reading(daemonsets(cluster, namespace), config_map):
         policy = cluster.find(path)
+        others = [] if policy else list(cluster.items(_kube.CLUSTER_POLICIES))
+        if said := _operator.pointing(others, config_map):
+            raise ClusterError(said)
         named = _operator.read_pointer(policy).name == config_map
         if named or _operator.sees_no_gpus(policy):
             return
@@ -202,8 +205,8 @@ def with_pods(cluster: _kube.Cluster, namespace: str, said: str) -> str:
     selector = f"app in ({','.join(OPERAND_APPS)})"
     try:
         pods = map(operand_pod, cluster.items(path, labels=selector))
-        leaving = islice((pod for pod in pods if pod.leaving), MOST_PODS)
-        stuck = [pod for pod in leaving if not is_ready(cluster, pod.node)]
+        some_pods = islice((pod for pod in pods if pod.unavailable and pod.node), MOST_PODS)
+        stuck = [pod for pod in some_pods if not is_ready(cluster, pod.node)]
     except ClusterError:
         return said
     return f"{said}; {_operator.held_up(stuck)}" if stuck else said
@@ -236,11 +239,12 @@ def run(module: AnsibleModule) -> dict[str, object]:
     policies = cluster.items(_kube.CLUSTER_POLICIES, metadata_only=True)
     if said := _operator.ignored(params["name"], policies):
         raise ClusterError(said)
-    only_looks = module.check_mode and params["state"] == "checked"  # Helm would switch it on
-    if not only_looks and (said := _operator.switched_off(dig(policy, "spec"))):
-        raise ClusterError(f"ClusterPolicy {params['name']}: {said}")
     before = _operator.read_pointer(policy)
     wanted = _operator.Pointer(params["config_map"], params["default_profile"])
+    only_looks = params["state"] == "checked" or before == wanted  # and Helm may switch it on
+    said = _operator.switched_off(dig(policy, "spec"))
+    if said and not (module.check_mode and only_looks):
+        raise ClusterError(f"ClusterPolicy {params['name']}: {said}")
     if params["state"] == "present" and before != wanted and not module.check_mode:
         with held(module, cluster):
             policy = _kube.again_after_conflict(lambda: put(cluster, path, wanted))

@@ -633,6 +633,19 @@ def test_texts_have_no_gaps(name: str) -> None:
             assert "{" not in text.replace('{"', "")
 
 
+def test_rollout_that_a_lost_node_holds_up_is_told_with_its_pod() -> None:
+    fleet = healthy()
+    _lags(fleet)
+    (before,) = (finding for finding in fleet.find() if finding.code == "GS011")
+    assert "what holds it up" not in before.seen
+    fleet.node("dev-1")["status"]["conditions"] = [{"type": "Ready", "status": "Unknown"}]
+    stuck = fleet.objects[pod_path(PLUGIN_APP, "dev-1")]
+    stuck["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
+    after = {finding.seen for finding in fleet.find() if finding.code == "GS011"}
+    told = f"NotReady or gone: {stuck['metadata']['name']} on dev-1. Mend"
+    assert [told in seen for seen in after] == [True]
+
+
 def test_hash_is_that_of_the_profile() -> None:
     chain = healthy().look().chains["dev-1"]
     assert chain.hash == chain.loaded_hash == hash_of(PROFILES["dev"])
