@@ -209,18 +209,17 @@ def held_up(stuck: Sequence[OperandPod]) -> str:
     )
 
 
-def still_reading(daemonsets: Sequence[object], config_map: str) -> str:
-    """Which DaemonSet still has pods that read a ConfigMap that the ClusterPolicy names no more, in
-    words; empty when none has. Those that no node has stay as they are: the operator leaves them
-    alone, and before v23.9 it does not say so.
+def still_reading(daemonsets: Iterable[object], config_map: str) -> str:
+    """Which DaemonSet still makes pods that read a ConfigMap, in words; empty when none does. Pods
+    of before may run on: they have their files, and whatever is made anew reads it no more.
+
+    A DaemonSet that no node has stays as it is: the operator leaves it alone, and before v23.9 it
+    does not say so.
     """
-    operands = [item for item in daemonsets if app_of(item) in OPERAND_APPS]
-    for item in operands:
-        if config_map in _config_maps(item) and dig(item, "status", "desiredNumberScheduled") != 0:
+    for item in daemonsets:
+        reads = app_of(item) in OPERAND_APPS and config_map in _config_maps(item)
+        if reads and dig(item, "status", "desiredNumberScheduled") != 0:
             return f"DaemonSet {name_of(item)} still reads ConfigMap {config_map}"
-    for item in operands:
-        if said := _not_rolled_out(item):
-            return f"DaemonSet {name_of(item)}, which read ConfigMap {config_map}, {said}"
     return ""
 
 

@@ -21,8 +21,9 @@ options:
   state:
     description:
       - V(present) sets the pointer. V(checked) only waits for a pointer that Helm has set and reads
-        it back. V(absent) puts back what was there before, and V(released) waits until no pod of
-        the operator reads O(config_map) any more, where the ClusterPolicy does not name it.
+        it back. V(absent) puts back what was there before, and V(released) waits until the
+        operator's DaemonSets make no pod any more that reads O(config_map), where the ClusterPolicy
+        does not name it.
     type: str
     choices: [present, checked, absent, released]
     default: present
@@ -174,8 +175,8 @@ def wait_for_daemonsets(
 def wait_for_release(
     cluster: _kube.Cluster, path: str, namespace: str, config_map: str, deadline: float
 ) -> None:
-    """Wait until no pod of the operator reads the ConfigMap; not where the ClusterPolicy names it,
-    or where there is no node for the DaemonSets, which the operator then leaves as they are.
+    """Wait until the operator's DaemonSets make no pod that reads the ConfigMap; not where the
+    ClusterPolicy names it, or where there is no node for them: then the operator leaves them alone.
     """
     pause = pauses()
     while reading := _operator.still_reading(daemonsets(cluster, namespace), config_map):
@@ -190,7 +191,7 @@ def wait_for_release(
             said = _operator.with_words(reading, policy)
             raise ClusterError(
                 f"The GPU Operator in {namespace} has not let go of the profiles:"
-                f" {with_pods(cluster, namespace, said)}. The ConfigMap stays until it has."
+                f" {said}. The ConfigMap stays until it has."
             )
         time.sleep(next(pause))
 
