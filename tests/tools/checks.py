@@ -32,7 +32,6 @@ class Step:
     junit: bool = False
     in_copy: bool = False  # wants the copy of the tree, see collection_tree.py
     minutes: int = 10
-    waits: bool = False  # most of its time; it runs beside the others, and takes no slot
 
 
 def pytest(name: str, group: str, folder: str, *arguments: str) -> Step:
@@ -69,6 +68,7 @@ SECONDS: Mapping[str, int] = {
     "integration-permissions": 80,
     "integration-drift": 75,
     "integration-guard": 75,
+    "integration-scaled_to_zero": 65,
     "integration-tools": 60,
     "integration-unmanaged": 50,
     "integration-recovery": 45,
@@ -90,8 +90,7 @@ def integration() -> Iterator[Step]:
     for file in sorted((ROOT / "tests" / "integration").glob("test_*.py")):
         name = f"integration-{file.stem.removeprefix('test_')}"
         step = pytest(name, "integration", str(file.relative_to(ROOT)))
-        step = on_lab(step, minutes=90 if long else 20)
-        yield replace(step, waits=name == "integration-measured")
+        yield on_lab(step, minutes=90 if long else 20)
 
 
 def tool(script: str) -> tuple[str, ...]:
@@ -168,10 +167,7 @@ STEPS = (
         on_lab(pytest("differential", "differential", "tests/differential"), minutes=15),
         on_lab(pytest("lab", "lab", "tests/lab/tests"), minutes=15),
         # Its programs are built in it, once; it skips, with a line, where the node cannot be
-        replace(
-            on_lab(pytest("realnode", "realnode", "tests/realnode", NO_COST), minutes=60),
-            waits=True,
-        ),
+        on_lab(pytest("realnode", "realnode", "tests/realnode", NO_COST), minutes=60),
         on_lab(Step("benchmark", "benchmark", BENCHMARK, needs=("tests/benchmark",)), minutes=15),
         *integration(),
         on_lab(pytest("molecule", "molecule", "tests/molecule", *MOLECULE), minutes=20),

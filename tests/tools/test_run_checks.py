@@ -29,7 +29,6 @@ TOOLS = Path(__file__).resolve().parent
 BUILD = Step("build", "build", ("true",))
 LINT = Step("lint", "lint", ("true",))
 TESTS = Step("tests", "tests", ("true",), after="build", junit=True)
-WAITS = Step("waits", "tests", ("true",), waits=True)
 ALL = (BUILD, LINT, TESTS)
 REPORT = """<testsuites>
 <testsuite tests="7" failures="1" errors="1" skipped="2"/><testsuite tests="3"/></testsuites>"""
@@ -60,8 +59,6 @@ def test_select_unknown_name_is_refused() -> None:
         ([TESTS], [], ["build"], TESTS),
         ([TESTS, LINT], [LINT], ["build"], TESTS),
         ([LINT], [BUILD] * SLOTS, [], None),  # no slot
-        ([LINT, WAITS], [BUILD] * SLOTS, [], WAITS),  # it needs none
-        ([LINT], [*[BUILD] * (SLOTS - 1), WAITS], [], LINT),  # and takes none
         ([], [], [], None),
     ],
 )
