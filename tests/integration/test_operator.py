@@ -228,10 +228,10 @@ def test_pod_that_cannot_go_holds_the_rollout_up_and_is_named(lab: Lab) -> None:
     patch = ("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p")
     before = lab.json("clusterpolicy", "cluster-policy")["spec"]["devicePlugin"]["version"]
     lab.wait_for(lambda: "NotReady" in lab.kubectl("get", "node", node))
+    lab.kubectl("delete", "pod", "-n", "gpu-operator", name, "--wait=false")
     lab.kubectl(*patch, json.dumps(version))
     arguments = {"state": "checked", "default_profile": "default"}
     try:
-        lab.wait_for(lambda: "Terminating" in lab.kubectl("get", "pod", "-n", "gpu-operator", name))
         said = call(lab, "cluster_policy", arguments | {"timeout": 3})["msg"]
     finally:
         lab.kubectl("annotate", "node", node, f"{ready}-")
