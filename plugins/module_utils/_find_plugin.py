@@ -278,7 +278,9 @@ KINDS = (
         why="Allocatable is what pods get.",
         fix="Run the doctor again in a minute: a change takes that long to arrive. If it stays, "
         + _SITE
-        + ", and then kubectl logs of the node's pod nvidia-device-plugin-daemonset.",
+        + ", and then kubectl logs of the node's pod nvidia-device-plugin-daemonset. Where that is"
+        " well, look into the kubelet's log: after 'device plugin already connected' (seen with"
+        " v1.37.2) only a restart of the kubelet helps.",
         find=each(_differs),
         follows=(
             *STOPS,

@@ -44,6 +44,12 @@ _NETWORK = 0x40000000  # CLONE_NEWNET
 _NOT_HERE = 2  # exit status of a machine that lacks something
 
 
+#: kubernetes/kubernetes#135437, in v1.37.2: a plugin that registers anew before the kubelet has
+#: noticed the end of its last connection is refused, and from then on always.
+ALREADY = "device plugin already connected"
+LOST = f'Skipped: the kubelet has lost the plugin, as v1.37.2 may: its log says "{ALREADY}"'
+
+
 class NotHere(Exception):
     """This machine cannot have the node; the message is one line that says why."""
 
@@ -160,6 +166,11 @@ class Node(Lab):
         """A file of the ConfigMap as the kubelet has put it before a pod, seen from outside."""
         root = f"/proc/{self.pid}/root/var/lib/kubelet/pods/{pod['metadata']['uid']}"
         return Path(f"{root}/volumes/kubernetes.io~configmap/{CONFIG_MAP}/{key}")
+
+    def has_lost_the_plugin(self) -> bool:
+        """For good: nothing but a restart of the kubelet brings it back."""
+        log = Path(self.environ["GPULAB_STATE"], "kubelet.log")
+        return log.exists() and ALREADY in log.read_text(encoding="utf-8", errors="replace")
 
     def restarts(self) -> int:
         """Of all containers of the operator's pods."""

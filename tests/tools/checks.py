@@ -100,7 +100,12 @@ def tool(script: str) -> tuple[str, ...]:
 BENCHMARK = (PYTHON, str(ROOT / "tests" / "benchmark" / "bench.py"), "--smoke", "--nodes", "200")
 COPY = f".build/tree/{NAMED}"
 MYPY = ("mypy", "--config-file", str(ROOT / "pyproject.toml"))
-REALNODE = ("conftest", "realtools", "test_realnode")  # the rest is a package of its own
+REALNODE = (
+    "conftest",
+    "realtools",
+    "test_lost_plugin",
+    "test_realnode",
+)  # the rest is a package of its own
 NO_COST = "--ignore=tests/realnode/cost"  # cost-parts has that
 # pyproject.toml turns pytest-ansible off; in its plain mode it leaves a tree of links in the root.
 MOLECULE = ("-p", "pytest-ansible", "--ansible-unit-inject-only")
