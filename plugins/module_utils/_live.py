@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._config_map impor
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._mirror import Mirror
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
-    OPERAND_APPS,
+    OPERAND_SELECTOR,
     OperandPod,
     node_state,
     operand_pod,
@@ -51,9 +51,8 @@ class LiveFleet:
     def look_at_pods(self) -> None:
         """Read the plugin's pods, if they have not been read yet: two or three for each node."""
         if self._of_pods is None:
-            selector = f"app in ({','.join(OPERAND_APPS)})"
             self._of_pods = Mirror(
-                self._cluster, self._pods_path, operand_pod, self._on_pod, labels=selector
+                self._cluster, self._pods_path, operand_pod, self._on_pod, labels=OPERAND_SELECTOR
             )
 
     @property

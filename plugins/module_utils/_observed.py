@@ -24,6 +24,7 @@ PLUGIN_APP = "nvidia-device-plugin-daemonset"
 GFD_APP = "gpu-feature-discovery"
 MPS_APP = "nvidia-device-plugin-mps-control-daemon"
 OPERAND_APPS = (PLUGIN_APP, GFD_APP, MPS_APP)  # whose pods read profiles
+OPERAND_SELECTOR = f"app in ({','.join(OPERAND_APPS)})"  # for labels of a list of pods
 CONFIG_MANAGER = "config-manager"
 OURS = "gpufleet.sharing/"
 

@@ -276,10 +276,7 @@ def read_plugin(
             if text_at(container, "name") == PLUGIN_CONTAINER:
                 version = read_version(text_at(container, "image").rpartition(":")[2])
             if text_at(container, "name") != CONFIG_MANAGER:
-                variables |= {
-                    text_at(entry, "name"): text_at(entry, "value")
-                    for entry in list_at(container, "env")
-                }
+                variables |= _variables(list_at(container, "env"))
     if not variables:
         default = CHART_MIG_STRATEGY if mig_strategy is None else mig_strategy
         return operator_plugin(default, version_to_be)

@@ -99,7 +99,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _le
 from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
-    OPERAND_APPS,
+    OPERAND_SELECTOR,
     dig,
     name_of,
     node_state,
@@ -203,9 +203,8 @@ def daemonsets(cluster: _kube.Cluster, namespace: str) -> list[_kube.Json]:
 def with_pods(cluster: _kube.Cluster, namespace: str, said: str) -> str:
     """The same, with the pods that hold a rollout up, where there are such and they may be read."""
     path = _kube.namespaced("pods", namespace)
-    selector = f"app in ({','.join(OPERAND_APPS)})"
     try:
-        pods = map(operand_pod, cluster.items(path, labels=selector))
+        pods = map(operand_pod, cluster.items(path, labels=OPERAND_SELECTOR))
         some_pods = islice((pod for pod in pods if pod.unavailable and pod.node), MOST_PODS)
         stuck = [pod for pod in some_pods if not is_ready(cluster, pod.node)]
     except ClusterError:

@@ -23,9 +23,10 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Of a kubelet that has lost the plugin, for good, nothing can be judged any more."""
     report = yield
+    if not report.failed or os.environ.get("REALNODE") == "must":
+        return report
     node = item.funcargs.get("node")
-    lost = isinstance(node, Node) and node.has_lost_the_plugin()
-    if report.failed and lost and os.environ.get("REALNODE") != "must":
+    if isinstance(node, Node) and node.has_lost_the_plugin():
         report.outcome, report.longrepr = "skipped", (str(item.path), 0, LOST)
     return report
 
