@@ -22,6 +22,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils import (
     _profiles,
     _rollout,
 )
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
 GPU = "nvidia.com/gpu"
 LABEL = "nvidia.com/device-plugin.config"
@@ -339,55 +340,43 @@ def test_desired_target(versioned: bool, assigned: str | None, label: str | None
 
 def test_desired_target_of_an_undefined_profile() -> None:
     desired = _rollout.Desired({"p": PROFILE}, "p", {"n1": "q"})
-    with pytest.raises(_errors.FleetError, match="gpu_sharing_profile of n1 is 'q', which"):
+    with pytest.raises(_errors.FleetError, match=r"gpu_sharing_profile.*n1.*'q'"):
         desired.targets()
 
 
 @pytest.mark.parametrize(
-    ("target", "node", "pods", "lack"),
+    ("target", "node", "pods", "stage", "facts"),
     [
-        (TARGET, GOOD, PODS, None),
-        (TARGET, None, PODS, ("node", "the node has left the cluster")),
-        (TARGET, replace(GOOD, ready=False), PODS, ("node", "node is NotReady")),
-        (TARGET, labelled("q"), PODS, ("node", "its label is q, not none")),
-        (LABELLED, labelled("q"), PODS, ("node", "its label is q, not p")),
-        (LABELLED, labelled("p"), PODS, None),
-        (
-            TARGET,
-            GOOD,
-            [GFD],
-            ("pods", "no device plugin pod (nvidia-device-plugin-daemonset) on the node"),
-        ),
-        (
-            TARGET,
-            GOOD,
-            [PLUGIN],
-            ("pods", "no GPU feature discovery pod (gpu-feature-discovery) on the node"),
-        ),
-        (
-            TARGET,
-            GOOD,
-            [PLUGIN, replace(GFD, leaving=True)],
-            ("pods", "no GPU feature discovery pod (gpu-feature-discovery) on the node"),
-        ),
+        (TARGET, GOOD, PODS, None, ()),
+        (TARGET, None, PODS, "node", ()),
+        (TARGET, replace(GOOD, ready=False), PODS, "node", ("NotReady",)),
+        (TARGET, labelled("q"), PODS, "node", (" q", "none")),
+        (LABELLED, labelled("q"), PODS, "node", (" q", " p")),
+        (LABELLED, labelled("p"), PODS, None, ()),
+        (TARGET, GOOD, [GFD], "pods", (_observed.PLUGIN_APP,)),
+        (TARGET, GOOD, [PLUGIN], "pods", (_observed.GFD_APP,)),
+        (TARGET, GOOD, [PLUGIN, replace(GFD, leaving=True)], "pods", (_observed.GFD_APP,)),
         (
             TARGET,
             GOOD,
             [replace(PLUGIN, has_config_manager=False), GFD],
-            ("pods", "pod plugin has no config-manager: the operator has no pointer"),
+            "pods",
+            ("plugin", "config-manager"),
         ),
-        (TARGET, GOOD, [PLUGIN, replace(GFD, ready=False)], ("pods", "pod gfd is not ready")),
+        (TARGET, GOOD, [PLUGIN, replace(GFD, ready=False)], "pods", ("gfd",)),
         (
             TARGET,
             GOOD,
             [PLUGIN, replace(GFD, ready=False, waits_for="ImagePullBackOff")],
-            ("pods", "pod gfd is not ready (ImagePullBackOff)"),
+            "pods",
+            ("gfd", "ImagePullBackOff"),
         ),
         (
             TARGET,
             GOOD,
             [PLUGIN, replace(GFD, ready=False, waits_for="CrashLoopBackOff", crashes=2)],
-            ("pods", "pod gfd is not ready (CrashLoopBackOff, crashed 2 times: see its log)"),
+            "pods",
+            ("gfd", "CrashLoopBackOff", "2"),
         ),
         (
             replace(
@@ -395,32 +384,24 @@ def test_desired_target_of_an_undefined_profile() -> None:
             ),
             GOOD,
             PODS,
-            (
-                "pods",
-                "no MPS control daemon pod (nvidia-device-plugin-mps-control-daemon) on the node",
-            ),
+            "pods",
+            (_observed.MPS_APP,),
         ),
-        (
-            TARGET,
-            replace(GOOD, allocatable={GPU: 2}),
-            PODS,
-            ("allocatable", "nvidia.com/gpu is 2, expected 8"),
-        ),
-        (
-            TARGET,
-            replace(GOOD, labels=OLD_LABELS),
-            PODS,
-            ("labels", "labels of GPU feature discovery do not show the profile yet"),
-        ),
+        (TARGET, replace(GOOD, allocatable={GPU: 2}), PODS, "allocatable", (GPU, "2", "8")),
+        (TARGET, replace(GOOD, labels=OLD_LABELS), PODS, "labels", ()),
     ],
 )
 def test_unsettled(
     target: _rollout.Target,
     node: _capacity.NodeState | None,
     pods: Sequence[_observed.OperandPod],
-    lack: tuple[str, str] | None,
+    stage: str | None,
+    facts: tuple[str, ...],
 ) -> None:
-    assert _rollout.unsettled(target, node, pods) == (_rollout.Lack(*lack) if lack else None)
+    lack = _rollout.unsettled(target, node, pods)
+    assert (lack and lack.stage) == stage
+    assert lack is None or not lack.hopeless
+    assert mentions(lack and lack.reason, *facts)
 
 
 @pytest.mark.parametrize(
@@ -481,7 +462,7 @@ def test_batch_sizes_cuts(spec: list[object], total: int, expected: list[int]) -
 def test_batch_sizes_refuses(entry: object) -> None:
     with pytest.raises(_errors.SharingError) as caught:
         _rollout.batch_sizes([entry], 4)
-    assert f"gpu_sharing_rollout_batches has the entry '{entry}'; allowed:" in str(caught.value)
+    assert mentions(caught.value, "batches", f"'{entry}'", "1%", "100%")
 
 
 def test_cut_keeps_order() -> None:
@@ -597,13 +578,16 @@ def test_wait_until_settled_flapping_for_ever() -> None:
         return observation(UNSHARED if seconds % 3 < 1 else GOOD)
 
     lacks, until = watch(see, range(1, 21))
-    assert lacks == {"n1": _rollout.Lack("stable", "looks right, but not yet for 3 s")}
+    assert {node: lack.stage for node, lack in lacks.items()} == {"n1": "stable"}
+    assert numbers(lacks["n1"].reason) == [3]
     assert until == pytest.approx(20)
 
 
 def test_wait_until_settled_gives_up_with_reason() -> None:
     lacks, until = watch(lambda _: observation(UNSHARED))
-    assert lacks == {"n1": _rollout.Lack("allocatable", "nvidia.com/gpu is 2, expected 8")}
+    assert {node: lack.stage for node, lack in lacks.items()} == {"n1": "allocatable"}
+    assert mentions(lacks["n1"].reason, GPU)
+    assert numbers(lacks["n1"].reason) == [2, 8]
     assert until == pytest.approx(20)
 
 
@@ -691,7 +675,7 @@ def test_wait_until_settled_old_pods_go() -> None:
 
 def test_wait_until_settled_old_pods_stay() -> None:
     lacks, _until = watch(lambda _: observation(), old_pods=["u1"])
-    assert lacks == {"n1": _rollout.Lack("pods", "its old pods have not gone yet")}
+    assert {node: lack.stage for node, lack in lacks.items()} == {"n1": "pods"}
 
 
 def test_wait_until_settled_without_targets() -> None:
