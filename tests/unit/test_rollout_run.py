@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ import pytest
 from ansible_collections.gpufleet.sharing.plugins.module_utils import (
     _drain,
     _errors,
+    _given,
     _history,
     _lease,
     _profiles,
@@ -25,6 +25,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import D
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout_run import Request, Run
 from ansible_collections.gpufleet.sharing.plugins.modules import rollout
 from ansible_collections.gpufleet.sharing.tests.unit import fake_fleet
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 from ansible_collections.gpufleet.sharing.tests.unit.fake_fleet import (
     GPU,
     HASH,
@@ -140,7 +141,7 @@ def test_run_again_writes_nothing(scene: Scene, versioned: bool) -> None:
     result = scene.run(scene.request(OLD, versioned=versioned))
     assert scene.writes() == []
     assert result["changed"] is False
-    assert result["table"] == ["No node changes."]
+    assert len(cast("list[str]", result["table"])) == 1
     assert result["diff"] == {"before": {}, "after": {}}
     assert "revision" not in result
 
@@ -178,7 +179,7 @@ def test_change_that_fails_goes_back(scene: Scene, modes: tuple[bool, bool]) -> 
     text = _profiles.to_plugin_config(_profiles.known_profiles(NEW)["dev"])
     scene.fleet.refuses = lambda node, loaded: node == "n3" and loaded == text
     message = scene.fails(scene.request(NEW, versioned=modes[1]))
-    assert "Back on the profiles of before" in message
+    assert 3 in numbers(message.splitlines()[-2])  # nodes that are back
     assert scene.fleet.slots(*NAMES) == [16] * 3
     assert scene.history() == [(2, "failed"), (1, "good")]
     # The inventory goes back too: there is nothing to do but to say so.
@@ -228,36 +229,36 @@ def test_run_that_was_killed_leaves_cordons(done: Scene) -> None:
     done.fleet.api.patch(f"{NODES}/n2", {"spec": {"unschedulable": True}})
     found = done.look(done.request(OLD, planning=True))
     assert found.differs
-    assert found.result()["diff"] == {
-        "before": {"n2 (cordoned by a run that was killed)": "cordoned"},
-        "after": {"n2 (cordoned by a run that was killed)": ""},
-    }
+    diff = cast("dict[str, dict[str, str]]", found.result()["diff"])
+    ((node, before),), ((same, after),) = diff["before"].items(), diff["after"].items()
+    assert (node.split()[0], node, before, after) == ("n2", same, "cordoned", "")
     assert done.run(done.request(OLD))["uncordoned"] == ["n2"]
-    node = done.fleet.api.objects[f"{NODES}/n2"]
-    assert "unschedulable" not in node["spec"]
-    assert "gpufleet.sharing/cordoned" not in node["metadata"]["annotations"]
+    written = done.fleet.api.objects[f"{NODES}/n2"]
+    assert "unschedulable" not in written["spec"]
+    assert "gpufleet.sharing/cordoned" not in written["metadata"]["annotations"]
 
 
 @pytest.mark.parametrize(
-    ("changed", "message"),
+    ("changed", "facts"),
     [
-        ({"assignments": {"n1": "prod"}}, "gpu_sharing_profile of n1 is 'prod', which"),
-        ({"default": "base"}, "gpu_sharing_default_profile is 'base', which"),
+        ({"assignments": {"n1": "prod"}}, ("gpu_sharing_profile", "n1", "'prod'")),
+        ({"default": "base"}, ("gpu_sharing_default_profile", "'base'")),
     ],
 )
 def test_undefined_profile_is_refused_before_the_cluster_is_asked(
-    done: Scene, changed: dict[str, Any], message: str
+    done: Scene, changed: dict[str, Any], facts: tuple[str, ...]
 ) -> None:
     request = done.request(OLD, changed.get("assignments"))
     desired = replace(request.desired, default_profile=changed.get("default", "default"))
-    with pytest.raises(_errors.FleetError, match=message):
+    with pytest.raises(_errors.FleetError) as caught:
         done.look(replace(request, desired=desired))
+    assert mentions(caught.value, *facts)
     assert done.fleet.api.requests == []
 
 
 def test_nodes_that_are_missing(done: Scene) -> None:
     wanted = {**dict.fromkeys(NAMES, "dev"), "n9": "dev"}
-    with pytest.raises(_errors.FleetError, match=r"Nodes of the inventory \(1\) are not in .*: n9"):
+    with pytest.raises(_errors.FleetError, match=r"\b1\b.*\bn9\b"):
         done.look(done.request(OLD, wanted, needs_all=True))
     result = done.look(done.request(OLD, wanted)).result()
     assert (result["missing"], result["unavailable"]) == (["n9"], ["n9"])
@@ -325,18 +326,21 @@ def asked(**given: object) -> Request:
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("given", "facts"),
     [
-        ({"max_failures": -1}, "max_failures is -1; allowed: 0 or more."),
-        ({"timeout": 0}, "timeout is 0; allowed: 1 or more."),
-        ({"stable": -1}, "stable is -1; allowed: 0 or more."),
-        ({"assignments": {"n1": ["dev"]}}, "the profile of n1 is ['dev'] (a list); allowed"),
+        ({"max_failures": -1}, ("max_failures", "-1", "0")),
+        ({"timeout": 0}, ("timeout", "0", "1")),
+        ({"stable": -1}, ("stable", "-1", "0")),
+        ({"assignments": {"n1": ["dev"]}}, ("profile", "n1", "['dev']")),
     ],
 )
-def test_options_that_nobody_can_mean_are_refused(given: dict[str, Any], message: str) -> None:
+def test_options_that_nobody_can_mean_are_refused(
+    given: dict[str, Any], facts: tuple[str, ...]
+) -> None:
     """With -1 failures allowed, a rollout without any was taken back."""
-    with pytest.raises(_errors.FleetError, match=re.escape(message)):
+    with pytest.raises(_errors.FleetError) as caught:
         asked(**given)
+    assert mentions(caught.value, *facts)
 
 
 def test_options_are_read() -> None:
@@ -361,8 +365,9 @@ def test_options_are_read() -> None:
 
 @pytest.mark.parametrize("gpus", ["eight", 0, -1, 1.5, True, [8], ""])
 def test_gpus_that_are_no_number_are_refused(gpus: object) -> None:
-    with pytest.raises(_errors.FleetError, match=r"^gpus of n1 is .*; allowed: the node's number"):
+    with pytest.raises(_errors.FleetError) as caught:
         asked(gpus={"n1": gpus})
+    assert mentions(caught.value, "gpus", "n1", _given.shown(gpus))
 
 
 @pytest.mark.parametrize("name", ["x" * 54, "x" * 55])
@@ -372,8 +377,9 @@ def test_name_that_leaves_no_room_for_its_version_is_refused(name: str) -> None:
     if len(name) == 54:
         assert asked(profiles=profiles, mode="versioned").desired.versioned
         return
-    with pytest.raises(_errors.ProfileError, match="a name has at most 54 characters"):
+    with pytest.raises(_errors.ProfileError) as caught:
         asked(profiles=profiles, mode="versioned")
+    assert mentions(caught.value, name, 54, 55)
 
 
 # ---- pods that would be hurt
@@ -394,9 +400,11 @@ def test_hurt_is_refused_before_any_write(done: Scene) -> None:
     busy(done)
     done.fleet.write(_profiles.known_profiles(NEW))
     done.fleet.api.requests.clear()
-    with pytest.raises(_errors.RefusedError, match="This change would hurt 1 running pods"):
+    with pytest.raises(_errors.RefusedError) as caught:
         done.look(done.request(NEW))
-    with pytest.raises(_errors.RefusedError, match="This change would hurt 1 running pods"):
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["n2"]
+    assert mentions(caught.value, "work", "n2", "gpu_sharing_drain")
+    with pytest.raises(_errors.RefusedError):
         done.look(done.request(NEW, planning=True))
     with pytest.raises(_errors.RefusedError):
         done.look(done.request(NEW, explain=True))
@@ -434,15 +442,16 @@ def test_hurt_is_explained_in_a_plan(done: Scene) -> None:
 @pytest.mark.parametrize(
     ("how", "owned", "warned"),
     [
-        ("evict", True, []),
-        ("evict", False, ["No controller makes these pods again after their eviction: work/busy."]),
-        ("ignore", True, ["gpu_sharing_drain is ignore, so these pods stay at their own risk:"]),
+        ("evict", True, ()),
+        ("evict", False, ("work/busy",)),
+        ("ignore", True, ("gpu_sharing_drain", "ignore", "n2", "work")),
     ],
 )
-def test_hurt_is_warned_of(done: Scene, how: str, owned: bool, warned: list[str]) -> None:
+def test_hurt_is_warned_of(done: Scene, how: str, owned: bool, warned: tuple[str, ...]) -> None:
     busy(done, owned=owned)
     found = done.look(done.request(NEW, settings=drains(how), planning=True))
-    assert [text.splitlines()[0] for text in found.warnings] == warned
+    assert len(found.warnings) == bool(warned)
+    assert mentions("\n".join(found.warnings), *warned)
 
 
 def test_evicted_pods_are_told(done: Scene) -> None:
@@ -461,7 +470,7 @@ def test_quotas_on_a_name_that_goes_are_told(done: Scene) -> None:
     result = done.look(done.request(renamed, planning=True)).result()
     quotas = result["quotas"]
     assert isinstance(quotas, list)
-    assert quotas[0].startswith(f"ResourceQuota gpus in namespace work limits {GPU}; pods")
+    assert mentions(quotas[0], "ResourceQuota gpus", "work", GPU)
     assert done.look(done.request(NEW, planning=True)).result()["quotas"] == []
 
 
@@ -469,29 +478,26 @@ def test_quotas_on_a_name_that_goes_are_told(done: Scene) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    "spoil",
     [
         pytest.param(
             lambda revision: revision["data"]["profiles"].update(dev="{"),
-            "There is no good revision before this one to go back to.",
             id="a file as it was found, which is refused",
         ),
         pytest.param(
             lambda revision: revision["metadata"]["annotations"].update(
                 {"gpufleet.sharing/state": "failed"}
             ),
-            "There is no good revision before this one to go back to.",
             id="none was good",
         ),
     ],
 )
-def test_nothing_to_go_back_to(
-    done: Scene, spoil: Callable[[dict[str, Any]], None], said: str
-) -> None:
+def test_nothing_to_go_back_to(done: Scene, spoil: Callable[[dict[str, Any]], None]) -> None:
     spoil(done.fleet.api.objects[f"{REVISIONS}/device-plugin-config-1"])
     text = _profiles.to_plugin_config(_profiles.known_profiles(NEW)["dev"])
     done.fleet.refuses = lambda _node, loaded: loaded == text
-    assert said in done.fails(done.request(NEW))
+    assert done.fails(done.request(NEW)).endswith(_rolling.STOPPED)
+    assert done.fleet.slots(*NAMES) == [0, 16, 16]
 
 
 def test_good_revision_that_is_repaired_in_vain_stays_good(done: Scene) -> None:
@@ -499,7 +505,7 @@ def test_good_revision_that_is_repaired_in_vain_stays_good(done: Scene) -> None:
     done.fleet.edit("n1", annotations={HASH: None}, labels={LABEL: "default"})
     done.fleet.settle(10)
     done.fleet.refuses = lambda _node, _text: True
-    assert "There is no good revision before" in done.fails(done.request(OLD))
+    assert done.fails(done.request(OLD)).endswith(_rolling.STOPPED)
     assert done.history() == [(1, "good")]
 
 
