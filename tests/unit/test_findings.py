@@ -15,6 +15,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import 
     PLUGIN_APP,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._scene import Place
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 from ansible_collections.gpufleet.sharing.tests.unit.fake_scene import (
     CONFIG_MAP,
     LABEL,
@@ -506,8 +507,10 @@ def test_rejected_pod_tells_why(message: str) -> None:
     fleet = healthy()
     _rejected(fleet, message)
     (found,) = fleet.find()
-    assert found.cause == "UnexpectedAdmissionError: asked for more than 1 shared GPU"
-    assert found.fix.startswith("kubectl delete pod -n work greedy; ask for 1")
+    assert mentions(found.cause, "UnexpectedAdmissionError")
+    assert numbers(found.cause) == [1]
+    assert mentions(found.fix, "kubectl delete pod -n work greedy")
+    assert 1 in numbers(found.fix)
 
 
 def _rejected(fleet: Fleet, message: str) -> None:
@@ -637,12 +640,12 @@ def test_rollout_that_a_lost_node_holds_up_is_told_with_its_pod() -> None:
     fleet = healthy()
     _lags(fleet)
     (before,) = (finding for finding in fleet.find() if finding.code == "GS011")
-    assert "what holds it up" not in before.seen
+    assert "dev-1" not in before.seen
     fleet.node("dev-1")["status"]["conditions"] = [{"type": "Ready", "status": "Unknown"}]
     stuck = fleet.objects[pod_path(PLUGIN_APP, "dev-1")]
     stuck["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
     after = {finding.seen for finding in fleet.find() if finding.code == "GS011"}
-    told = f"NotReady or gone: {stuck['metadata']['name']} on dev-1. Mend"
+    told = f"{stuck['metadata']['name']} on dev-1"
     assert [told in seen for seen in after] == [True]
 
 
