@@ -20,6 +20,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils import (
     _pace,
     _rollout,
 )
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
 GPU = "nvidia.com/gpu"
 MARK = {"gpufleet.sharing/cordoned": "true"}
@@ -91,24 +92,20 @@ def test_lost_are_pods_without_owner() -> None:
 def test_unmovable() -> None:
     daemon = replace(POD, uid="d", owner="DaemonSet/d", daemon=True, tolerant=True)
     tolerant = replace(POD, uid="t", tolerant=True)
-    assert _drain.unmovable([POD, daemon, tolerant]) == {
-        "d": "its owner DaemonSet/d runs it on this very node",
-        "t": "it tolerates the taint node.kubernetes.io/unschedulable, so it could come back at"
-        " once",
-    }
+    reasons = _drain.unmovable([POD, daemon, tolerant])
+    assert list(reasons) == ["d", "t"]
+    assert mentions(reasons["d"], "DaemonSet/d")
+    assert mentions(reasons["t"], "node.kubernetes.io/unschedulable")
 
 
 def test_blocked_is_a_table_that_is_cut() -> None:
     pods = [replace(POD, name=f"p{number:02}", uid=str(number)) for number in range(22)]
     error = _drain.blocked("22 pods:", pods[::-1], {each.uid: "why" for each in pods}, "Go on.")
     lines = str(error).splitlines()
-    assert lines[:4] == [
-        "22 pods:",
-        "node  namespace  pod  why",
-        "----  ---------  ---  ---",
-        "n     ns         p00  why",
-    ]
-    assert lines[-3:] == ["n     ns         p19  why", "and 2 more pods", "Go on."]
+    assert (lines[0], lines[-1]) == ("22 pods:", "Go on.")
+    assert lines[3].split() == ["n", "ns", "p00", "why"]
+    assert lines[-3].split() == ["n", "ns", "p19", "why"]
+    assert numbers(lines[-2]) == [2]
     assert error.problems[21] == "n: ns/p21: why"
 
 
@@ -281,23 +278,22 @@ def test_drain_budget_that_blocks_is_named_and_nodes_are_uncordoned() -> None:
     found = scene(pod("a"), pod("b"), nodes=nodes, refusals={"a": [refusal(429, BUDGET)]})
     with pytest.raises(_drain.DrainError) as caught:
         found.drain()
-    assert str(caught.value).splitlines() == [
-        "Not evicted within 60 s (pods: 1, nodes: 1):",
-        "node  namespace  pod  why",
-        f"----  ---------  ---  {'-' * len(BUDGET)}",
-        f"n     ns         a    {BUDGET}",
-        "Run again when what holds them has given way, or with more time.",
-    ]
+    lines = str(caught.value).splitlines()
+    assert numbers(lines[0]) == [1, 1, 60]  # pods, nodes, seconds
+    assert [line.split() for line in lines if BUDGET in line] == [["n", "ns", "a", *BUDGET.split()]]
     assert caught.value.problems == (f"n: ns/a: {BUDGET}",)
     assert found.cluster.cordoned() == {"other": False}
-    assert sorted(found.lines) == ["n: evicted ns/b", f"n: ns/a is not evicted yet: {BUDGET}"]
+    blocked, evicted = sorted(found.lines, key=lambda line: "ns/b" in line)
+    assert mentions(blocked, "n: ", "ns/a", BUDGET)
+    assert mentions(evicted, "n: ", "ns/b")
     assert 60 <= found.time.now < 61
 
 
 def test_drain_pod_that_does_not_end() -> None:
     found = scene(pod("a"), stays={"a"})
-    with pytest.raises(_drain.DrainError, match="it is being deleted, and its containers have not"):
+    with pytest.raises(_drain.DrainError) as caught:
         found.drain()
+    assert [problem.startswith("n: ns/a: ") for problem in caught.value.problems] == [True]
     assert found.cluster.asked == ["a"]
 
 
@@ -309,15 +305,16 @@ def test_drain_pod_seen_only_at_the_end() -> None:
             found.cluster.pods = {"late": pod("late")}
 
     found.time.on_pause = bind
-    with pytest.raises(_drain.DrainError, match="it was seen only just before the time was over"):
+    with pytest.raises(_drain.DrainError) as caught:
         found.drain()
+    assert [problem.startswith("n: ns/late: ") for problem in caught.value.problems] == [True]
 
 
 @pytest.mark.parametrize(
     ("stuck", "reason"),
     [
-        (pod("s", owner="DaemonSet"), "its owner DaemonSet/o runs it on this very node"),
-        (pod("s", tolerations=[{"operator": "Exists"}]), "it tolerates the taint"),
+        (pod("s", owner="DaemonSet"), "DaemonSet/o"),
+        (pod("s", tolerations=[{"operator": "Exists"}]), "node.kubernetes.io/unschedulable"),
     ],
 )
 def test_drain_refuses_before_any_write(stuck: dict[str, Any], reason: str) -> None:
@@ -346,7 +343,7 @@ def test_cordon_tries_again(status: int) -> None:
 @pytest.mark.parametrize(("status", "tries"), [(409, 6), (403, 1)])
 def test_cordon_gives_up(status: int, tries: int) -> None:
     found = scene(faults=[refusal(status)] * 9)
-    with pytest.raises(_errors.ClusterError, match=r"^n could not be cordoned: failed"):
+    with pytest.raises(_errors.ClusterError, match=rf"^n\b.*{status}"):
         found.drainer.cordon(["n"])
     assert len(found.cluster.faults) == 9 - tries
 
@@ -357,7 +354,6 @@ def test_drain_says_when_uncordoning_fails_too() -> None:
     found.cluster.refusals = {"a": [refusal(401, "no")]}
     with pytest.raises(_drain.DrainError) as caught:
         found.drain()
-    assert str(caught.value).splitlines() == [
-        "failed (401): no",
-        "n could not be uncordoned: failed (403):  Run again to uncordon them.",
-    ]
+    drained, uncordoned = str(caught.value).splitlines()
+    assert mentions(drained, "401")
+    assert mentions(uncordoned, "n ", "uncordon", "403")

@@ -19,6 +19,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._history import (
     Revision,
     State,
 )
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import SERVER, FakeApi
 
 CONFIG_MAP = "device-plugin-config"
@@ -241,57 +242,49 @@ def test_choose(states: list[State], wanted: str, number: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("states", "wanted", "message"),
+    ("states", "wanted", "facts"),
     [
-        (
-            [GOOD, FAILED],
-            "3",
-            "There is no revision '3'; there are: 2 (failed), 1 (good).",
-        ),
-        ([], "3", "There is no revision '3', nor any."),
-        (
-            [FAILED, GOOD],
-            "previous_good",
-            "There is no good revision before the newest one; there are: 2 (good), 1 (failed).",
-        ),
-        ([], "previous_good", "There is no good revision before the newest one, nor any."),
+        ([GOOD, FAILED], "3", ("'3'", "2 (failed)", "1 (good)")),
+        ([], "3", ("'3'",)),
+        ([FAILED, GOOD], "previous_good", ("2 (good)", "1 (failed)")),
+        ([], "previous_good", ()),
     ],
 )
-def test_choose_what_is_not_there(states: list[State], wanted: str, message: str) -> None:
+def test_choose_what_is_not_there(states: list[State], wanted: str, facts: tuple[str, ...]) -> None:
     with pytest.raises(_errors.HistoryError) as caught:
         _history.choose(revisions(*states), wanted)
-    assert str(caught.value) == message
+    assert mentions(caught.value, *facts)
 
 
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("changes", "parts"),
     [
-        ({"mode": "versioned"}, "mode in_place -> versioned"),
-        ({"default_profile": "dev"}, "default profile default -> dev"),
-        ({"profiles": FEWER.profiles}, "profile dev 8 -> 6 replicas"),
-        (
-            {"profiles": PROFILES | {"dev": {"replicas": 8, "strategy": "mps"}}},
-            "profile dev changed",
-        ),
-        ({"profiles": PROFILES | {"dev": "{"}}, "profile dev changed"),
-        ({"profiles": PROFILES | {"big": {"replicas": 2}}}, "profile big added"),
-        ({"profiles": {"default": {"replicas": 4}}}, "profile dev removed"),
-        ({"assignments": {"n1": None, "n2": None}}, "1 node to the default profile"),
+        ({"mode": "versioned"}, [("in_place", "versioned")]),
+        ({"default_profile": "dev"}, [("default", "dev")]),
+        ({"profiles": FEWER.profiles}, [("dev", "8", "6")]),
+        ({"profiles": PROFILES | {"dev": {"replicas": 8, "strategy": "mps"}}}, [("dev",)]),
+        ({"profiles": PROFILES | {"dev": "{"}}, [("dev",)]),
+        ({"profiles": PROFILES | {"big": {"replicas": 2}}}, [("big",)]),
+        ({"profiles": {"default": {"replicas": 4}}}, [("dev",)]),
+        ({"assignments": {"n1": None, "n2": None}}, [("1", "default")]),
         (
             {"assignments": {"n2": "dev", "n3": "dev", "n4": None}},
-            "1 node to the default profile; 2 nodes to dev; 1 node no longer in it",
+            [("1", "default"), ("2", "dev"), ("1",)],
         ),
     ],
 )
-def test_summary(changes: dict[str, Any], expected: str) -> None:
-    assert _history.summary(revisions(GOOD), replace(DESIRED, **changes)) == expected
+def test_summary(changes: dict[str, Any], parts: list[tuple[str, ...]]) -> None:
+    said = _history.summary(revisions(GOOD), replace(DESIRED, **changes)).split("; ")
+    assert len(said) == len(parts)
+    assert all(mentions(text, *facts) for text, facts in zip(said, parts, strict=True))
 
 
 def test_summary_of_the_first_and_of_one_that_comes_back() -> None:
-    assert _history.summary([], DESIRED) == "first revision"
+    assert _history.summary([], DESIRED)
     history = [Revision(2, FEWER), *revisions(GOOD)]
-    said = "back to revision 1; profile dev 6 -> 8 replicas"
-    assert _history.summary(history, DESIRED) == said
+    back, change = _history.summary(history, DESIRED).split("; ")
+    assert mentions(back, "1")
+    assert mentions(change, "dev", "6", "8")
 
 
 def test_summary_is_one_bearable_line() -> None:
@@ -310,15 +303,18 @@ def test_size_for_5000_nodes() -> None:
 
 def test_open_writes_the_first_revision(api: FakeApi, history: History) -> None:
     revision = history.open(DESIRED, "root@host\npid 1")
-    assert revision == Revision(1, DESIRED, STARTED, "root@host pid 1", WHEN, "first revision")
+    first = _history.summary([], DESIRED)
+    assert revision == Revision(1, DESIRED, STARTED, "root@host pid 1", WHEN, first)
     assert history.load() == [revision]
     assert history.load()[0].name == "device-plugin-config-1"
 
 
 def test_open_writes_what_was_found_first(api: FakeApi, history: History) -> None:
     revision = history.open(FEWER, "me", found=DESIRED)
-    assert revision.what == "profile dev 8 -> 6 replicas"
-    assert history.load() == [revision, Revision(1, DESIRED, GOOD, "me", WHEN, "as found")]
+    assert mentions(revision.what, "dev", "8", "6")
+    newest, found = history.load()
+    assert newest == revision
+    assert found == Revision(1, DESIRED, GOOD, "me", WHEN, found.what)
     history.open(FEWER, "me", found=replace(DESIRED, mode="versioned"))  # there is one now
     assert numbers(history.load()) == [2, 1]
 
@@ -362,9 +358,7 @@ def test_open_beside_something_else_of_that_name(api: FakeApi, history: History)
     api.put(f"{LIST}/device-plugin-config-1", {"metadata": {"labels": {}}, "revision": 1})
     with pytest.raises(_errors.ClusterError) as caught:
         history.open(DESIRED, "me")
-    assert f"in namespace gpu-operator on {SERVER}: a ControllerRevision of that" in str(
-        caught.value
-    )
+    assert mentions(caught.value, "gpu-operator", SERVER, "ControllerRevision")
 
 
 def test_open_by_the_next_module_of_the_run_writes_nothing(api: FakeApi, history: History) -> None:
