@@ -15,7 +15,7 @@ export PATH := $(ROOT)/.venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(ROOT)/.build/collections
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-all lint sanity unit lab integration molecule realnode \
+.PHONY: help venv demo quick test test-all lint sanity unit coverage lab integration molecule realnode \
 	bench bench-plot cost-plot format lab-build lab-up lab-down clean
 
 help: ## this list
@@ -33,9 +33,13 @@ $(COLLECTION):
 demo: venv lab-build ## boot a lab and let the collection share its GPUs, in about two minutes
 	@.venv/bin/python tests/demo/demo.py
 
-test: venv ## every check and test there is; the last line counts them
+quick: venv ## lint and unit tests, in a minute or so
+	@$(CHECKS) quick
+
+test: venv ## every check and test whose inputs changed (FRESH=1: all); the last line counts them
 	@$(CHECKS)
 
+test-all: export FRESH := 1
 test-all: export FAULTS := all
 test-all: export KILLS := 25
 test-all: export REALNODE := must
@@ -50,6 +54,9 @@ sanity: venv ## ansible-test sanity
 
 unit: venv ## tests without a cluster
 	@$(CHECKS) unit
+
+coverage: venv ## unit tests, and which lines of plugins they leave out
+	@.venv/bin/python -m pytest -q tests/unit --cov --cov-report=term
 
 lab: venv ## the tests of the lab itself
 	@$(CHECKS) lab

@@ -11,6 +11,11 @@ from dataclasses import dataclass, replace
 
 from collection_tree import ROOT
 
+COLLECTION = ("galaxy.yml", "meta", "playbooks", "plugins", "roles")
+LAB_FILES = (
+    *("tests/lab/chart", "tests/lab/fleets", "tests/lab/go", "tests/lab/gpulab"),
+    *("tests/lab/kwok.conf", "tests/lab/lab", "tests/lab/lab.py"),
+)
 NAMED = "ansible_collections/gpufleet/sharing"
 PYTHON = sys.executable
 LAB = str(ROOT / "tests" / "lab" / "lab")
@@ -32,6 +37,9 @@ class Step:
     junit: bool = False
     in_copy: bool = False  # wants the copy of the tree, see collection_tree.py
     minutes: int = 10
+    inputs: tuple[str, ...] = (".",)  # what its result depends on, see inputs.py
+    recorded: bool = True  # is not run again while its inputs are the same
+    quick: bool = False  # part of `make quick`
 
 
 def pytest(name: str, group: str, folder: str, *arguments: str) -> Step:
@@ -40,9 +48,11 @@ def pytest(name: str, group: str, folder: str, *arguments: str) -> Step:
     return Step(name, group, command, needs=(folder,), junit=True)
 
 
-def on_lab(step: Step, minutes: int) -> Step:
-    """Return the step as one that boots labs, after their build."""
-    return replace(step, after="lab-build", minutes=minutes)
+def on_lab(step: Step, minutes: int, *inputs: str) -> Step:
+    """Return the step as one that boots labs, after their build; it depends on the lab, these
+    inputs, and its own files with what they import.
+    """
+    return replace(step, after="lab-build", minutes=minutes, inputs=(*LAB_FILES, *inputs))
 
 
 # Seconds of processor time of steps on labs, and of waiting where there is much of it, as last
@@ -90,7 +100,7 @@ def integration() -> Iterator[Step]:
     for file in sorted((ROOT / "tests" / "integration").glob("test_*.py")):
         name = f"integration-{file.stem.removeprefix('test_')}"
         step = pytest(name, "integration", str(file.relative_to(ROOT)))
-        yield on_lab(step, minutes=90 if long else 20)
+        yield on_lab(step, 90 if long else 20, *COLLECTION, "docs/connection.md")
 
 
 def tool(script: str) -> tuple[str, ...]:
@@ -107,14 +117,24 @@ REALNODE = (
     "test_realnode",
 )  # the rest is a package of its own
 NO_COST = "--ignore=tests/realnode/cost"  # cost-parts has that
+TEXTS = ("README.md", "changelogs", "docs", "examples", "extensions")  # that unit tests read
+TWO = ("-n", "2", "--dist", "loadfile")  # processes; fixtures of a file are made once
 # pyproject.toml turns pytest-ansible off; in its plain mode it leaves a tree of links in the root.
 MOLECULE = ("-p", "pytest-ansible", "--ansible-unit-inject-only")
 
 STEPS = (
     # The lab takes longest, once, and little memory: it is built while the lint steps run.
-    Step("lab-build", "lab-build", (LAB, "build"), needs=("tests/lab/lab",), minutes=40),
-    Step("ruff", "lint", ("ruff", "check", ".")),
-    Step("ruff-format", "lint", ("ruff", "format", "--check", ".")),
+    Step(
+        "lab-build",
+        "lab-build",
+        (LAB, "build"),
+        needs=("tests/lab/lab",),
+        minutes=40,
+        recorded=False,
+    ),
+    replace(pytest("unit", "unit", "tests/unit", *TWO), inputs=(*COLLECTION, *TEXTS), quick=True),
+    Step("ruff", "lint", ("ruff", "check", "."), quick=True),
+    Step("ruff-format", "lint", ("ruff", "format", "--check", "."), quick=True),
     Step(
         "mypy",
         "lint",
@@ -131,19 +151,31 @@ STEPS = (
         ),
         needs=("plugins", "tests/unit", "tests/integration"),
         cwd=".build/collections",
+        inputs=("*.py",),
+        quick=True,
     ),
-    Step("mypy-tools", "lint", (*MYPY, "."), cwd="tests/tools"),
-    Step("mypy-lab", "lint", (*MYPY, "gpulab"), needs=("tests/lab/gpulab",), cwd="tests/lab"),
+    Step("mypy-tools", "lint", (*MYPY, "."), cwd="tests/tools", inputs=("*.py",), quick=True),
+    Step(
+        "mypy-lab",
+        "lint",
+        (*MYPY, "gpulab"),
+        needs=("tests/lab/gpulab",),
+        cwd="tests/lab",
+        inputs=("tests/lab",),
+        quick=True,
+    ),
     Step(
         "mypy-realnode",
         "lint",
         ("env", "MYPYPATH=../lab", *MYPY, "gpunode"),
         needs=("tests/realnode/gpunode",),
         cwd="tests/realnode",
+        inputs=("tests/lab", "tests/realnode"),
+        quick=True,
     ),
-    Step("yamllint", "lint", ("yamllint", "--strict", ".")),
-    Step("reuse", "lint", ("reuse", "--root", ".", "lint"), in_copy=True),
-    Step("changelog", "lint", ("antsibull-changelog", "lint")),
+    Step("yamllint", "lint", ("yamllint", "--strict", "."), quick=True),
+    Step("reuse", "lint", ("reuse", "--root", ".", "lint"), in_copy=True, quick=True),
+    Step("changelog", "lint", ("antsibull-changelog", "lint"), quick=True),
     Step(
         "docs",
         "lint",
@@ -160,21 +192,42 @@ STEPS = (
     ),
     Step("ansible-lint", "lint", ("ansible-lint", "--offline"), in_copy=True),
     Step("importer", "lint", tool("importer.py"), in_copy=True),
-    Step("go", "lab", (LAB, "go-check"), needs=("tests/lab/go",), after="lab-build"),
-    pytest("tools", "unit", "tests/tools"),
-    pytest("unit", "unit", "tests/unit", "--cov", "--cov-report=term"),
+    Step(
+        "go",
+        "lab",
+        (LAB, "go-check"),
+        needs=("tests/lab/go",),
+        after="lab-build",
+        inputs=LAB_FILES,
+    ),
+    replace(pytest("tools", "unit", "tests/tools"), quick=True),
     # Skips, with a line, where there is no Chromium; -rP shows how fast it was
-    pytest("browser", "browser", "tests/browser", "-rP"),
-    pytest("benchmark-parts", "unit", "tests/benchmark"),
-    pytest("cost-parts", "unit", "tests/realnode/cost"),
+    replace(pytest("browser", "browser", "tests/browser", "-rP"), inputs=COLLECTION),
+    replace(
+        pytest("benchmark-parts", "unit", "tests/benchmark"),
+        inputs=(*COLLECTION, *LAB_FILES),
+        quick=True,
+    ),
+    replace(
+        pytest("cost-parts", "unit", "tests/realnode/cost"),
+        inputs=(*COLLECTION, "docs"),
+        quick=True,
+    ),
     Step("sanity", "sanity", tool("sanity.py"), in_copy=True, minutes=20),
     *longest_first(
-        on_lab(pytest("differential", "differential", "tests/differential"), minutes=15),
-        on_lab(pytest("lab", "lab", "tests/lab/tests"), minutes=15),
+        on_lab(pytest("differential", "differential", "tests/differential"), 15, "plugins"),
+        on_lab(pytest("lab", "lab", "tests/lab/tests"), 15),
         # Its programs are built in it, once; it skips, with a line, where the node cannot be
-        on_lab(pytest("realnode", "realnode", "tests/realnode", NO_COST), minutes=60),
-        on_lab(Step("benchmark", "benchmark", BENCHMARK, needs=("tests/benchmark",)), minutes=15),
+        on_lab(pytest("realnode", "realnode", "tests/realnode", NO_COST), 60, *COLLECTION),
+        on_lab(
+            Step("benchmark", "benchmark", BENCHMARK, needs=("tests/benchmark",)), 15, *COLLECTION
+        ),
         *integration(),
-        on_lab(pytest("molecule", "molecule", "tests/molecule", *MOLECULE), minutes=20),
+        on_lab(
+            pytest("molecule", "molecule", "tests/molecule", *MOLECULE),
+            20,
+            *COLLECTION,
+            "extensions",
+        ),
     ),
 )

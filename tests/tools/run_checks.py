@@ -3,8 +3,9 @@
 """Run the checks of checks.py: `run_checks.py [GROUP OR STEP ...]`, all of them when none is named.
 
 SLOTS steps run at a time. A failure does not stop the others, save those that come after the failed
-step. Each step's output is in .build/logs/STEP.log. The last line is `N passed, N failed`, and
-`, N skipped` when there are any.
+step. Each step's output is in .build/logs/STEP.log. A step that has passed before with the same
+inputs is not run again unless FRESH is set (inputs.py, passed.py); its passed tests are counted.
+The last line is `N passed, N failed`, and `, N skipped` when there are any.
 """
 
 from __future__ import annotations
@@ -22,9 +23,13 @@ from xml.etree import ElementTree
 
 from checks import LOGS, STEPS, Step
 from collection_tree import COLLECTIONS, ROOT, TREE, copy_tree, link_dependency
+from passed import Record
 
 SLOTS = 4  # of two cores: the tests on labs mostly wait
 TAIL = 25
+QUICK = "quick"  # the name of all steps that are
+READS = "GPUFLEET_READS"  # where tests/conftest.py writes what tests read
+REAPER = (sys.executable, "-I", str(Path(__file__).with_name("reaper.py")))
 FOREIGN = ("ANSIBLE_", "K8S_AUTH_", "KUBE", "HELM_", "MOLECULE_", "PYTHON", "GALAXY_IMPORTER_")
 
 
@@ -57,9 +62,10 @@ class Result:
     """How a step ended."""
 
     step: Step
-    status: Literal["ok", "FAILED", "skipped"]
+    status: Literal["ok", "cached", "FAILED", "skipped"]
     counts: Counts
     seconds: float = 0
+    processor: float = 0  # seconds, of all processes
     note: str = ""
 
 
@@ -70,7 +76,9 @@ class Job:
     step: Step
     process: subprocess.Popen[bytes]
     start: float
+    key: str = ""  # of its inputs when it started
     late: bool = False
+    processor: float = 0
 
     @property
     def seconds(self) -> float:
@@ -79,27 +87,35 @@ class Job:
     def interrupt(self) -> None:
         """End the step's processes as Ctrl-C would, so that pytest ends the labs it booted."""
         for sign, patience in ((signal.SIGINT, 60), (signal.SIGKILL, 10)):
-            if self.process.poll() is None:
+            deadline = time.monotonic() + patience
+            if not self.ended():
                 os.killpg(self.process.pid, sign)
-                try:
-                    self.process.wait(patience)
-                except subprocess.TimeoutExpired:
-                    continue
+            while not self.ended() and time.monotonic() < deadline:
+                time.sleep(0.1)
+
+    def ended(self) -> bool:
+        """Collect the process when it has ended, and what it and those below it have used."""
+        if self.process.returncode is None:
+            pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
+            if pid:
+                self.process.returncode = os.waitstatus_to_exitcode(status)
+                self.processor = usage.ru_utime + usage.ru_stime
+        return self.process.returncode is not None
 
     def finished(self) -> bool:
         """Tell whether the step has ended; one that has used up its minutes is ended."""
-        if self.seconds > self.step.minutes * 60:
+        if self.seconds > self.step.minutes * 60 and not self.ended():
             self.late = True
             self.interrupt()
-        return self.process.poll() is not None
+        return self.ended()
 
 
 def select(steps: Sequence[Step], names: Collection[str]) -> list[Step]:
     """Return the steps of these names and groups, all for no names."""
-    known = {step.name for step in steps} | {step.group for step in steps}
+    known = {step.name for step in steps} | {step.group for step in steps} | {QUICK}
     if unknown := sorted(set(names) - known):
         raise Usage(f"no such check: {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
-    return [s for s in steps if not names or s.name in names or s.group in names]
+    return [s for s in steps if not names or {s.name, s.group, *(QUICK,) * s.quick} & set(names)]
 
 
 def with_before(steps: Sequence[Step], chosen: Sequence[Step]) -> list[Step]:
@@ -162,25 +178,26 @@ def environment(base: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def start(step: Step) -> Job:
+def start(step: Step, key: str) -> Job:
     """Start the step, its output going to its log."""
     folder = TREE if step.in_copy else ROOT / step.cwd
-    (LOGS / f"{step.name}.xml").unlink(missing_ok=True)
+    for ending in ("xml", "reads"):
+        (LOGS / f"{step.name}.{ending}").unlink(missing_ok=True)
     with (LOGS / f"{step.name}.log").open("wb") as log:
         process = subprocess.Popen(
-            step.command,
+            (*REAPER, *step.command),
             cwd=folder,
-            env=environment(os.environ),
+            env=environment(os.environ) | {READS: str(LOGS / f"{step.name}.reads")},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     print(f"  run      {step.name}", flush=True)
-    return Job(step, process, time.monotonic())
+    return Job(step, process, time.monotonic(), key)
 
 
-def conclude(job: Job) -> Result:
+def conclude(job: Job, record: Record) -> Result:
     """Return the result of a job that has ended; print it, and the end of the log if it failed."""
     name = job.step.name
     status = 1 if job.late else job.process.returncode
@@ -190,12 +207,19 @@ def conclude(job: Job) -> Result:
         print(f"  ok       {name}  {job.seconds:.0f} s", flush=True)
         for reason in why_skipped(LOGS / f"{name}.xml") if job.step.junit else []:
             print(f"           | skipped: {reason}", flush=True)
-        return Result(job.step, "ok", counts, job.seconds)
+        note = "" if counts.skipped else record.keep(job.step, job.key, counts.passed, reads(name))
+        return Result(job.step, "ok", counts, job.seconds, job.processor, note)
     log = LOGS / f"{name}.log"
     print(f"  FAILED   {name}  {job.seconds:.0f} s  {note} {log.relative_to(ROOT)}", flush=True)
     for line in log.read_text(errors="replace").splitlines()[-TAIL:]:
         print(f"           | {line}", flush=True)
-    return Result(job.step, "FAILED", counts, job.seconds, note)
+    return Result(job.step, "FAILED", counts, job.seconds, job.processor, note)
+
+
+def reads(step: str) -> set[str]:
+    """Return the files that tests of a step have read, as tests/conftest.py wrote them."""
+    file = LOGS / f"{step}.reads"
+    return set(file.read_text(encoding="utf-8").splitlines()) if file.exists() else set()
 
 
 def skip(step: Step) -> Result:
@@ -203,22 +227,35 @@ def skip(step: Step) -> Result:
     return Result(step, "skipped", Counts(skipped=1), note=f"{step.after} failed")
 
 
-def run_steps(steps: Sequence[Step]) -> list[Result]:
+def cached(steps: Sequence[Step], record: Record) -> list[Result]:
+    """Return the results of steps that need not run, and print them."""
+    results = []
+    for step in steps:
+        if found := record.find(step):
+            print(f"  cached   {step.name}  {found.tests} passed {found.age}")
+            results.append(Result(step, "cached", Counts(found.tests), note=found.age))
+    return results
+
+
+def run_steps(steps: Sequence[Step], record: Record) -> list[Result]:
     """Run the steps, SLOTS at a time, and return their results in the order in which they ended."""
-    waiting, jobs, results = list(steps), list[Job](), list[Result]()
+    results = cached(steps, record)
+    done = [result.step for result in results]
+    waiting, jobs = [step for step in steps if step not in done], list[Job]()
     try:
         while waiting or jobs:
-            bad = {result.step.name for result in results if result.status != "ok"}
-            good = {result.step.name for result in results if result.status == "ok"}
+            good = {result.step.name for result in results if not result.counts.failed}
+            good -= {result.step.name for result in results if result.status == "skipped"}
+            bad = {result.step.name for result in results} - good
             results += [skip(step) for step in waiting if step.after in bad]
             waiting = [step for step in waiting if step.after not in bad]
             while step := next_step(waiting, [job.step for job in jobs], good):
                 waiting.remove(step)
-                jobs.append(start(step))
+                jobs.append(start(step, record.key(step)))
             time.sleep(0.1)
             ended = [job for job in jobs if job.finished()]
             jobs = [job for job in jobs if job not in ended]
-            results += [conclude(job) for job in ended]
+            results += [conclude(job, record) for job in ended]
     finally:
         for job in jobs:
             job.interrupt()
@@ -239,10 +276,13 @@ def present(steps: Sequence[Step]) -> list[Step]:
 def summary(results: Sequence[Result], steps: Sequence[Step]) -> Counts:
     """Print a table in the order of steps, and return the sum."""
     order = {step.name: number for number, step in enumerate(steps)}
-    print()
+    print(f"\n{'step':30}{'':9}{'time':>6}    {'processor':>9}")
     for result in sorted(results, key=lambda result: order[result.step.name]):
-        line = f"{result.step.name:30}{result.status:9}{result.seconds:6.0f} s  {result.counts}"
+        took = f"{result.seconds:6.0f} s  {result.processor:9.0f} s"
+        line = f"{result.step.name:30}{result.status:9}{took}  {result.counts}"
         print(f"{line}  {result.note}".rstrip())
+    used = sum(result.processor for result in results)
+    print(f"{'all':30}{'':9}{'':6}    {used:9.0f} s")
     return sum((result.counts for result in results), Counts())
 
 
@@ -259,7 +299,7 @@ def main(names: Sequence[str]) -> int:
     if any(step.in_copy for step in steps):
         copy_tree(ROOT, TREE)
         link_dependency(COLLECTIONS)
-    results = run_steps(steps)
+    results = run_steps(steps, Record.of(ROOT, os.environ))
     counts = summary(results, steps)
     print(counts, flush=True)
     return int(counts.failed > 0)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import run_checks
 from checks import SECONDS, STEPS, Step, longest_first
+from inputs import Tree
+from passed import Record
 from run_checks import (
     SLOTS,
     Counts,
@@ -47,7 +49,7 @@ def test_select(names: list[str], chosen: list[str]) -> None:
 
 
 def test_select_unknown_name_is_refused() -> None:
-    with pytest.raises(Usage, match="no such check: lnit; there are: build, lint, tests"):
+    with pytest.raises(Usage, match="no such check: lnit; there are: build, lint, quick, tests"):
         select(ALL, ["lnit"])
 
 
@@ -120,6 +122,13 @@ def test_times_are_of_steps_that_there_are() -> None:
     assert SECONDS.keys() <= {step.name for step in STEPS}
 
 
+def fresh(folder: Path) -> Record:
+    """No passes yet, of a tree without files."""
+    root = folder / "checkout"
+    subprocess.run(["git", "init", "-q", str(root)], check=True)
+    return Record(folder / "passed", Tree.of(root), ())
+
+
 def python(name: str, code: str, **options: object) -> Step:
     return Step(name, name, (sys.executable, "-c", code), **options)  # type: ignore[arg-type]
 
@@ -135,7 +144,7 @@ def test_run_steps_goes_on_after_a_failure(
     )
     monkeypatch.setattr(run_checks, "LOGS", tmp_path)
     monkeypatch.setattr(run_checks, "ROOT", tmp_path)
-    results = run_checks.run_steps(steps)
+    results = run_checks.run_steps(steps, fresh(tmp_path))
     total = run_checks.summary(results, steps)
     assert {result.step.name: result.status for result in results} == {
         "bad": "FAILED",
@@ -147,6 +156,72 @@ def test_run_steps_goes_on_after_a_failure(
     printed = capfd.readouterr().out
     assert "| the reason" in printed
     assert "stopped after 0 minutes" in printed
+
+
+def test_steps_that_passed_before_are_counted_and_not_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What comes after one of them runs."""
+    file = tmp_path / "runs"
+    count = f"open({str(file)!r}, 'a').write('x')"
+    steps = (
+        python("good", count),
+        python("bad", f"{count}; raise SystemExit(1)", after="good"),
+        python("unrecorded", count, recorded=False),
+    )
+    monkeypatch.setattr(run_checks, "LOGS", tmp_path)
+    monkeypatch.setattr(run_checks, "ROOT", tmp_path)
+    record = fresh(tmp_path)
+    for _turn in range(2):
+        results = run_checks.run_steps(steps, record)
+        assert run_checks.summary(results, steps) == Counts(2, 1)
+    assert {result.step.name: result.status for result in results} == {
+        "good": "cached",
+        "bad": "FAILED",
+        "unrecorded": "ok",
+    }
+    assert file.read_text() == "x" * 5
+    assert "cached   good  1 passed 0 min ago" in capfd.readouterr().out
+
+
+def test_skipped_tests_are_not_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their reason is the machine, such as a missing program."""
+    monkeypatch.setattr(run_checks, "LOGS", tmp_path)
+    monkeypatch.setattr(run_checks, "ROOT", tmp_path)
+    report = str(tmp_path / "skips.xml")
+    text = '<testsuite tests="2" skipped="1"/>'
+    step = python("skips", f"open({report!r}, 'w').write({text!r})", junit=True)
+    (result,) = run_checks.run_steps([step], record := fresh(tmp_path))
+    assert result.counts == Counts(1, 0, 1)
+    assert not record.find(step)
+
+
+# A command that leaves a program running in a session of its own, as `lab up` does
+BURN = "import time\nwhile time.process_time() < 0.5: pass"
+LEAVE = f"""
+import subprocess, sys
+subprocess.Popen([sys.executable, "-c", {BURN!r}], start_new_session=True)
+"""
+BOOT = f"""
+import subprocess, sys, time
+subprocess.run([sys.executable, "-c", {LEAVE!r}])
+time.sleep(3)
+"""
+
+
+def test_processor_time_includes_what_outlives_its_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_checks, "LOGS", tmp_path)
+    monkeypatch.setattr(run_checks, "ROOT", tmp_path)
+    (result,) = run_checks.run_steps([python("lab", BOOT)], fresh(tmp_path))
+    assert result.processor > 0.5
+
+
+def test_quick_is_part_of_everything() -> None:
+    names = {step.name for step in select(STEPS, ["quick"])}
+    assert {"ruff", "mypy", "unit", "tools"} <= names
+    assert not any(step.after for step in STEPS if step.quick)
 
 
 def test_command_line_refuses_unknown_names() -> None:
