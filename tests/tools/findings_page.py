@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes docs/findings.md out of the texts that the doctor uses. A unit test compares them.
+"""Writes docs/findings.md from the texts of the doctor's findings. A test compares them.
 
 .venv/bin/python tests/tools/findings_page.py
 """
@@ -26,9 +26,9 @@ Written by tests/tools/findings_page.py; change the texts in plugins/module_util
 
 # Findings
 
-What the [doctor](doctor.md) can find, by code. A code never changes its meaning. `<words>` are
-filled in. A finding that only follows from another one on the same node is told beside it, and is
-not counted.
+What the [doctor](doctor.md) can find, by code. A code never changes its meaning. `<words>` stand
+for values. A finding that only follows from another one on the same node is listed below it and not
+counted.
 
 | code | severity | what |
 |---|---|---|
@@ -40,7 +40,7 @@ class _Severity(Protocol):
 
 
 class Kind(Protocol):
-    """What the page tells of a finding."""
+    """What the page shows of a finding."""
 
     code: str
     severity: _Severity
@@ -60,7 +60,7 @@ class _Placeholders(dict[str, str]):
 
 
 def _filled(template: str) -> str:
-    """In code where a value stands in it, so that Markdown takes no name for markup."""
+    """Format values as code, so that Markdown does not read names as markup."""
     text = template.format_map(_Placeholders())
     return text.replace("<", "`<").replace(">", ">`")
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""docs/findings.md is made of the texts that the doctor uses."""
+"""docs/findings.md has the texts of the doctor's findings."""
 
 from __future__ import annotations
 
