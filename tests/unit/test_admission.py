@@ -14,6 +14,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file import Plugin
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import parse_profile
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
 PLAIN = parse_profile("plain", {"replicas": 4})
 MPS = parse_profile("mps", {"strategy": "mps", "replicas": 20})
@@ -46,11 +47,9 @@ def test_check_nodes_names_each_that_cannot_be_shared_so(planning: bool) -> None
     found = states(n2=OLD_GPU, n1=OLD_GPU, n3={})
     with pytest.raises(FleetError) as caught:
         _admission.check_nodes(found, dict.fromkeys(found, MPS), [], planning=planning)
-    reason = "profile 'mps' cannot be used there: it has 20 replicas, and MPS takes 16 clients"
-    assert [problem.partition(" at most")[0] for problem in caught.value.problems] == [
-        f"n1: {reason}",
-        f"n2: {reason}",
-    ]
+    assert [problem.partition(": ")[0] for problem in caught.value.problems] == ["n1", "n2"]
+    for problem in caught.value.problems:
+        assert mentions(problem, "profile 'mps'", "20", "MPS", "16")
 
 
 @pytest.mark.parametrize("labels", [AT_WORK, REBOOTING])
@@ -77,7 +76,7 @@ def test_check_nodes_while_mig_is_at_work(
     if not refused:
         _admission.check_nodes(found, meant, changing, planning=planning)
         return
-    with pytest.raises(RefusedError, match="NVIDIA's MIG manager is at work on n1 "):
+    with pytest.raises(RefusedError, match=r"MIG manager.*\bn1\b"):
         _admission.check_nodes(found, meant, changing, planning=planning)
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
 from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import name_of, text_at
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import SERVER, FakeApi
 
 
@@ -43,7 +44,7 @@ LOGIN = b"<html>\n <title>Log in</title>\n</html>"
 def test_answer_that_is_no_object_is_not_taken_for_an_empty_list(data: bytes) -> None:
     with pytest.raises(ClusterError) as caught:
         FakeApi().cluster._answer("GET", _kube.NODES, 200, data)
-    assert str(caught.value).startswith(f"{SERVER} answers GET /api/v1/nodes with what is no")
+    assert mentions(caught.value, SERVER, "GET /api/v1/nodes")
 
 
 @pytest.mark.parametrize(
@@ -106,6 +107,6 @@ def test_snapshot_that_the_server_forgets_is_begun_anew(times: int) -> None:
 
 
 def test_snapshot_that_the_server_forgets_again_and_again() -> None:
-    with pytest.raises(ClusterError, match="is too old") as caught:
+    with pytest.raises(ClusterError, match="continue parameter") as caught:
         forgetful(99).cluster.snapshot(_kube.NODES, name_of)
     assert caught.value.status == 410

@@ -9,6 +9,7 @@ import json
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _capacity, _mig
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
 CONFIG, STATE = _mig.MIG_LABEL, _mig.STATE_LABEL
 NOTE = _mig.PREVIOUS_ANNOTATION
@@ -59,19 +60,21 @@ def test_plan_mig_asks_nothing_of_a_card_without_mig() -> None:
 
 
 @pytest.mark.parametrize(
-    ("state", "reason"),
+    ("state", "facts"),
     [
-        (node("a", "success"), ""),
-        (node("a", "pending"), f"{STATE} is pending"),
-        (node("a"), f"{STATE} is not there"),
-        (node("b", "success"), f"{CONFIG} is b, not a: somebody changed it"),
-        (node(), f"{CONFIG} is none, not a: somebody changed it"),
-        (node("a", "success", ready=False), ""),
-        (None, "the node has left the cluster"),
+        (node("a", "success"), ()),
+        (node("a", "pending"), (STATE, "pending")),
+        (node("a"), (STATE,)),
+        (node("b", "success"), (CONFIG, " b", " a")),
+        (node(), (CONFIG, "none", " a")),
+        (node("a", "success", ready=False), ()),
+        (None, ("node",)),
     ],
 )
-def test_unfinished(state: _capacity.NodeState | None, reason: str) -> None:
-    assert _mig.unfinished(state, "a") == reason
+def test_unfinished(state: _capacity.NodeState | None, facts: tuple[str, ...]) -> None:
+    reason = _mig.unfinished(state, "a")
+    assert bool(reason) is bool(facts)
+    assert mentions(reason, *facts)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._outcome import (
 )
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
-ABOVE = "see its message above"
+ABOVE = failed_clusters(["a"], {})[0].removeprefix("a: ")  # where no message is known
 
 
 @pytest.mark.parametrize(
