@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _capacity, _profiles
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
 GPU = "nvidia.com/gpu"
 SHARED = "nvidia.com/gpu.shared"
@@ -84,26 +85,26 @@ def test_expected_allocatable(
 
 
 @pytest.mark.parametrize(
-    ("profile", "allocatable", "stated", "resource", "expected", "problem"),
+    ("profile", "allocatable", "stated", "resource", "expected", "facts"),
     [
-        (NONE, {GPU: 2}, None, GPU, 2, ""),
-        (NONE, {GPU: 8}, None, GPU, 2, f"{GPU} is 8, expected 2"),
-        (FOUR, {GPU: 8}, None, GPU, 8, ""),
-        (FOUR, {GPU: 8}, 2, GPU, 8, ""),
-        (FOUR, {GPU: 2}, None, GPU, 8, f"{GPU} is 2, expected 8"),
-        (FOUR, {}, None, GPU, 8, f"{GPU} is 0, expected 8"),
-        (FOUR, {GPU: 8, SHARED: 8}, None, GPU, 8, f"{SHARED} is 8, expected 0"),
-        (RENAMED, {GPU: 0, SHARED: 8}, None, SHARED, 8, ""),
-        (RENAMED, {SHARED: 8}, None, SHARED, 8, ""),
-        (RENAMED, {GPU: 8}, None, SHARED, 8, f"{SHARED} is 0, expected 8"),
-        (RENAMED, {GPU: 2, SHARED: 8}, None, SHARED, 8, f"{GPU} is 2, expected 0"),
+        (NONE, {GPU: 2}, None, GPU, 2, ()),
+        (NONE, {GPU: 8}, None, GPU, 2, (GPU, 8, 2)),
+        (FOUR, {GPU: 8}, None, GPU, 8, ()),
+        (FOUR, {GPU: 8}, 2, GPU, 8, ()),
+        (FOUR, {GPU: 2}, None, GPU, 8, (GPU, 2, 8)),
+        (FOUR, {}, None, GPU, 8, (GPU, 0, 8)),
+        (FOUR, {GPU: 8, SHARED: 8}, None, GPU, 8, (SHARED, 8, 0)),
+        (RENAMED, {GPU: 0, SHARED: 8}, None, SHARED, 8, ()),
+        (RENAMED, {SHARED: 8}, None, SHARED, 8, ()),
+        (RENAMED, {GPU: 8}, None, SHARED, 8, (SHARED, 0, 8)),
+        (RENAMED, {GPU: 2, SHARED: 8}, None, SHARED, 8, (GPU, 2, 0)),
         (
             FOUR,
             {GPU: 12},
             3,
             GPU,
             12,
-            "gpu_sharing_gpus is 3, but GPU feature discovery counts 2 physical GPUs",
+            ("gpu_sharing_gpus", 3, 2),
         ),
     ],
 )
@@ -113,19 +114,20 @@ def test_judge_compares(
     stated: int | None,
     resource: str,
     expected: int,
-    problem: str,
+    facts: tuple[object, ...],
 ) -> None:
     verdict = _capacity.judge(_capacity.NodeState("n", COUNT_2, {}, allocatable), profile, stated)
-    assert (verdict.resource, verdict.expected, verdict.problem) == (resource, expected, problem)
+    assert (verdict.resource, verdict.expected) == (resource, expected)
+    assert mentions(verdict.problem, *facts)
     assert verdict.physical == (stated or 2)
     assert verdict.actual == allocatable.get(resource, 0)
-    assert verdict.ok is not bool(problem)
+    assert verdict.ok is not bool(facts)
 
 
 def test_judge_unknown_gpus() -> None:
     verdict = _capacity.judge(_capacity.NodeState("n", {}, {}, {GPU: 2}), FOUR, None)
-    problem = "physical GPUs unknown: no label nvidia.com/gpu.count"
-    assert verdict == _capacity.Verdict("n", None, GPU, None, 2, problem)
+    assert mentions(verdict.problem, "nvidia.com/gpu.count")
+    assert verdict == _capacity.Verdict("n", None, GPU, None, 2, verdict.problem)
 
 
 def test_judge_believes_inventory_without_label() -> None:
@@ -134,33 +136,29 @@ def test_judge_believes_inventory_without_label() -> None:
 
 def test_judge_not_ready() -> None:
     node = _capacity.NodeState("n", COUNT_2, {}, {GPU: 8}, ready=False)
-    assert _capacity.judge(node, FOUR, None).problem == "node is NotReady"
+    assert mentions(_capacity.judge(node, FOUR, None).problem, "NotReady")
 
 
 @pytest.mark.parametrize(
-    ("labels", "allocatable", "profile", "verdict"),
+    ("labels", "allocatable", "profile", "verdict", "facts"),
     [
-        (ALL_CUT, {GPU: 0, MIG: 14}, MIXED, (MIG, 7, 14, 14, "")),
-        (ALL_CUT, {GPU: 0, MIG: 7}, MIXED, (MIG, 7, 14, 7, f"{MIG} is 7, expected 14")),
-        (ALL_CUT, {MIG: 7}, FOUR, (MIG, 7, 7, 7, "")),
-        (ALL_CUT, {GPU: 2, MIG: 7}, FOUR, (MIG, 7, 7, 7, f"{GPU} is 2, expected 0")),
+        (ALL_CUT, {GPU: 0, MIG: 14}, MIXED, (MIG, 7, 14, 14), ()),
+        (ALL_CUT, {GPU: 0, MIG: 7}, MIXED, (MIG, 7, 14, 7), (MIG, 7, 14)),
+        (ALL_CUT, {MIG: 7}, FOUR, (MIG, 7, 7, 7), ()),
+        (ALL_CUT, {GPU: 2, MIG: 7}, FOUR, (MIG, 7, 7, 7), (GPU, 2, 0)),
         (
             {**CUT, "nvidia.com/gpu.count": "14"},
             {GPU: 56},
             FOUR,
-            (GPU, 14, 56, 56, ""),
+            (GPU, 14, 56, 56),
+            (),
         ),
         (
             {"nvidia.com/gpu.count": "0", "nvidia.com/gpu.product": "A100-MIG-INVALID"},
             {GPU: 0},
             FOUR,
-            (
-                GPU,
-                0,
-                0,
-                0,
-                "MIG strategy single needs all GPUs of the node cut alike, and they are not",
-            ),
+            (GPU, 0, 0, 0),
+            ("MIG", "single"),
         ),
     ],
 )
@@ -169,9 +167,12 @@ def test_judge_mig(
     allocatable: dict[str, int],
     profile: _profiles.Profile,
     verdict: tuple[object, ...],
+    facts: tuple[object, ...],
 ) -> None:
     found = _capacity.judge(_capacity.NodeState("n", labels, {}, allocatable), profile, None)
-    assert (found.resource, found.physical, found.expected, found.actual, found.problem) == verdict
+    assert (found.resource, found.physical, found.expected, found.actual) == verdict
+    assert bool(found.problem) is bool(facts)
+    assert mentions(found.problem, *facts)
 
 
 @pytest.mark.parametrize(
@@ -247,31 +248,29 @@ CAPABILITY = {"nvidia.com/gpu.compute.major": "7", "nvidia.com/gpu.compute.minor
 
 
 @pytest.mark.parametrize(
-    ("labels", "profile", "problem"),
+    ("labels", "profile", "facts"),
     [
-        ({}, MPS, ""),
-        ({**CAPABILITY, "nvidia.com/gpu.compute.minor": "5"}, MPS, ""),
-        ({**CAPABILITY, "nvidia.com/gpu.compute.major": "10"}, MPS, ""),
-        (
-            CAPABILITY,
-            MPS,
-            "it has 20 replicas, and MPS takes 16 clients at most on a GPU of compute capability"
-            " 7.0",
-        ),
-        (CAPABILITY, FOUR, ""),
+        ({}, MPS, ()),
+        ({**CAPABILITY, "nvidia.com/gpu.compute.minor": "5"}, MPS, ()),
+        ({**CAPABILITY, "nvidia.com/gpu.compute.major": "10"}, MPS, ()),
+        (CAPABILITY, MPS, ("20", "MPS", "16", "7.0")),
+        (CAPABILITY, FOUR, ()),
         (
             {"nvidia.com/gpu.deploy.gpu-feature-discovery": "false"},
             MPS,
-            "MPS needs GPU feature discovery, which nvidia.com/gpu.deploy.gpu-feature-discovery"
-            " switches off there",
+            ("MPS", "nvidia.com/gpu.deploy.gpu-feature-discovery"),
         ),
-        (CUT, MPS, "its GPUs are cut into MIG devices, which MPS does not take"),
-        (MIXED_7, MPS, "its GPUs are cut into MIG devices, which MPS does not take"),
-        (MIXED_7, FOUR, ""),
+        (CUT, MPS, ("MPS", "MIG")),
+        (MIXED_7, MPS, ("MPS", "MIG")),
+        (MIXED_7, FOUR, ()),
     ],
 )
-def test_mps_problem(labels: dict[str, str], profile: _profiles.Profile, problem: str) -> None:
-    assert _capacity.mps_problem(_capacity.NodeState("n", labels), profile) == problem
+def test_mps_problem(
+    labels: dict[str, str], profile: _profiles.Profile, facts: tuple[str, ...]
+) -> None:
+    problem = _capacity.mps_problem(_capacity.NodeState("n", labels), profile)
+    assert bool(problem) is bool(facts)
+    assert mentions(problem, *facts)
 
 
 def test_profile_that_turns_mig_off_may_come_to_mps_from_mig() -> None:
@@ -279,8 +278,8 @@ def test_profile_that_turns_mig_off_may_come_to_mps_from_mig() -> None:
     content = _profiles.parse_profile("mps", {"strategy": "mps", "replicas": 17}).content
     node = _capacity.NodeState("n", cut)
     stays = _capacity.mps_problem(node, _profiles.Profile("mps", content))
-    assert stays == "its GPUs are cut into MIG devices, which MPS does not take"
+    assert mentions(stays, "MPS", "MIG")
     leaves = _profiles.Profile("mps", content, _profiles.NO_MIG)
-    assert "MPS takes 16 clients at most" in _capacity.mps_problem(node, leaves)
+    assert mentions(_capacity.mps_problem(node, leaves), "MPS", "16", "17")
     newer = _capacity.NodeState("n", cut | {"nvidia.com/gpu.compute.major": "8"})
     assert _capacity.mps_problem(newer, leaves) == ""

@@ -17,6 +17,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._probe_pods impor
     ProbePod,
     Stage,
 )
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
 GPU = "nvidia.com/gpu"
 UUID = "GPU-5f8c1d1a-0000-1111-2222-333344445555"
@@ -58,21 +59,21 @@ DISRUPTED = [{"type": "DisruptionTarget", "status": "True", "reason": "Preemptio
 @pytest.mark.parametrize(
     ("found", "stage", "cause", "why"),
     [
-        (document(node=""), Stage.PENDING, "", ""),
+        (document(node=""), Stage.PENDING, "", ()),
         (
             document(node="", conditions=scheduled("Unschedulable", SHORT)),
             Stage.UNSCHEDULABLE,
             "Unschedulable",
-            SHORT,
+            (SHORT,),
         ),
         (
             document(node="", conditions=scheduled("SchedulingGated", "")),
             Stage.PENDING,
             "",
-            "",
+            (),
         ),
-        (document(), Stage.STARTING, "", ""),
-        (document(containerStatuses=[waits("ContainerCreating")]), Stage.STARTING, "", ""),
+        (document(), Stage.STARTING, "", ()),
+        (document(containerStatuses=[waits("ContainerCreating")]), Stage.STARTING, "", ()),
         (
             document(
                 initContainerStatuses=[waits("CreateContainerError", "no\n  CDI device")],
@@ -80,28 +81,28 @@ DISRUPTED = [{"type": "DisruptionTarget", "status": "True", "reason": "Preemptio
             ),
             Stage.STUCK,
             "CreateContainerError",
-            "no CDI device",
+            ("no CDI device",),
         ),
-        (document("Running", containerStatuses=[RUNS]), Stage.RUNNING, "", ""),
-        (document("Running", containerStatuses=[]), Stage.STARTING, "", ""),
-        (document("Running", containerStatuses=[RUNS], leaving=True), Stage.GONE, "", ""),
+        (document("Running", containerStatuses=[RUNS]), Stage.RUNNING, "", ()),
+        (document("Running", containerStatuses=[]), Stage.STARTING, "", ()),
+        (document("Running", containerStatuses=[RUNS], leaving=True), Stage.GONE, "", ()),
         (
             document("Failed", reason="UnexpectedAdmissionError", message="too large"),
             Stage.REFUSED,
             "UnexpectedAdmissionError",
-            "too large",
+            ("too large",),
         ),
         (
             document("Failed", reason="Preempting", conditions=DISRUPTED),
             Stage.GONE,
             "Preempting",
-            "",
+            (),
         ),
         (
             document("Failed", initContainerStatuses=[ended(127, "nvidia-smi: not found")]),
             Stage.ENDED,
             "Error",
-            "container look, exit code 127: nvidia-smi: not found",
+            ("look", "127", "nvidia-smi: not found"),
         ),
         (
             document(
@@ -111,19 +112,21 @@ DISRUPTED = [{"type": "DisruptionTarget", "status": "True", "reason": "Preemptio
             ),
             Stage.ENDED,
             "Completed",
-            "container hold, exit code 0",
+            ("hold", "0"),
         ),
         (
             document("Failed", reason="DeadlineExceeded", message="too long"),
             Stage.ENDED,
             "DeadlineExceeded",
-            "too long",
+            ("too long",),
         ),
     ],
 )
-def test_stage(found: dict[str, Any], stage: Stage, cause: str, why: str) -> None:
+def test_stage(found: dict[str, Any], stage: Stage, cause: str, why: tuple[str, ...]) -> None:
     pod = _probe_pods.read_pod(found)
-    assert (pod.name, pod.uid, pod.stage, pod.cause, pod.why) == ("p", "u", stage, cause, why)
+    assert (pod.name, pod.uid, pod.stage, pod.cause) == ("p", "u", stage, cause)
+    assert bool(pod.why) is bool(why)
+    assert mentions(pod.why, *why)
 
 
 def test_long_words_are_cut() -> None:
@@ -178,73 +181,78 @@ def blamed(
 
 
 @pytest.mark.parametrize(
-    ("found", "busy", "text"),
+    ("found", "busy", "facts"),
     [
         (
             blamed(Stage.REFUSED, "no", "UnexpectedAdmissionError"),
             False,
-            "turned a pod down: Unexp",
+            ("UnexpectedAdmissionError", "no"),
         ),
-        (blamed(Stage.GONE), True, "removed by somebody else"),
-        (blamed(Stage.ENDED, "container look", "Error"), False, "ended (Error): container look"),
-        (blamed(Stage.ENDED), False, "a container ended (no reason given)"),
+        (blamed(Stage.GONE), True, ()),
+        (blamed(Stage.ENDED, "container look", "Error"), False, ("Error", "container look")),
+        (blamed(Stage.ENDED), False, ()),
         (
             blamed(Stage.STUCK, "no CDI", "CreateContainerError"),
             False,
-            "slots are given, but no container starts: CreateContainerError: no CDI. Look at",
+            ("CreateContainerError", "no CDI"),
         ),
-        (blamed(Stage.STUCK, "", "CreateContainerError", told="x"), False, "ContainerError: x."),
+        (
+            blamed(Stage.STUCK, "", "CreateContainerError", told="x"),
+            False,
+            ("CreateContainerError", "x"),
+        ),
         (
             blamed(Stage.STUCK, "not found", "ErrImagePull"),
             False,
-            "the image cannot be pulled: ErrImagePull: not found. Name one",
+            ("image", "ErrImagePull", "not found"),
         ),
         (
             blamed(Stage.UNSCHEDULABLE, SHORT, now=Count(7, 2), target=FEWER),
             False,
-            "only 1 of 2 pods ran, though 6 slots should be free: nvidia.com/gpu is 7, expected 8",
+            (GPU, "1", "2", "6", "7", "8"),
         ),
         (
             blamed(Stage.UNSCHEDULABLE, SHORT),
             True,
-            "others held slots of nvidia.com/gpu meanwhile, and have given them back",
+            (GPU,),
         ),
         (
             blamed(Stage.UNSCHEDULABLE, SHORT, now=Count(8, 4)),
             True,
-            "others took 2 slots meanwhile",
+            ("2",),
         ),
         (
             blamed(Stage.UNSCHEDULABLE, SHORT, now=Count(4, 2)),
             True,
-            "allocatable of nvidia.com/gpu went from 8 to 4 meanwhile",
+            (GPU, "8", "4"),
         ),
         (
             blamed(Stage.UNSCHEDULABLE, "1 Too many pods."),
             True,
-            "no room for the probe's pods: 1 Too",
+            ("1 Too many pods.",),
         ),
-        (blamed(Stage.STARTING, told="still"), False, "not started within 30 s (still). Where"),
-        (blamed(Stage.STARTING), False, "(no event says why)"),
-        (blamed(Stage.PENDING), False, "no scheduler has looked at a pod for 30 s"),
+        (blamed(Stage.STARTING, told="still"), False, ("30 s", "(still)")),
+        (blamed(Stage.STARTING), False, ("30 s",)),
+        (blamed(Stage.PENDING), False, ("scheduler", "30 s")),
     ],
 )
-def test_blame(found: Blame, busy: bool, text: str) -> None:
+def test_blame(found: Blame, busy: bool, facts: tuple[str, ...]) -> None:
     assert found.busy is busy
-    assert text in found.text
+    assert found.text
+    assert mentions(found.text, *facts)
 
 
 @pytest.mark.parametrize(
     ("stage", "why", "now", "blame"),
     [
         (Stage.UNSCHEDULABLE, SHORT, SAME, None),
-        (Stage.UNSCHEDULABLE, "1 Too many pods.", SAME, (True, "for another reason: 1 Too many")),
-        (Stage.PENDING, "", SAME, (False, "no scheduler has looked at one pod more for 30 s")),
-        (Stage.GONE, "", SAME, (True, "removed by somebody else")),
-        (Stage.RUNNING, "", Count(8, 1), (True, "others gave 1 slots back meanwhile")),
-        (Stage.RUNNING, "", Count(9, 2), (True, "went from 8 to 9 meanwhile")),
-        (Stage.RUNNING, "", SAME, (False, "nvidia.com/gpu is 8, expected 8")),
-        (Stage.REFUSED, "", Count(8, 4), (False, "one pod more got a slot")),
+        (Stage.UNSCHEDULABLE, "1 Too many pods.", SAME, (True, "1 Too many pods.")),
+        (Stage.PENDING, "", SAME, (False, "30 s")),
+        (Stage.GONE, "out", SAME, (True, "out")),
+        (Stage.RUNNING, "", Count(8, 1), (True, "1")),
+        (Stage.RUNNING, "", Count(9, 2), (True, "9")),
+        (Stage.RUNNING, "", SAME, (False, GPU)),
+        (Stage.REFUSED, "", Count(8, 4), (False, GPU)),
     ],
 )
 def test_one_more(stage: Stage, why: str, now: Count, blame: tuple[bool, str] | None) -> None:
@@ -272,7 +280,7 @@ def test_answer_to_a_request_of_two(wanted: Two, answer: Two, wrong: bool) -> No
     found = _probe_pods.blame_two(target, answer)
     assert (found is not None) is wrong
     if found:
-        assert f"was {answer.value}, and profile p has it {wanted.value}" in found.text
+        assert mentions(found.text, answer.value, wanted.value, "profile p", "failRequestsGreater")
 
 
 def test_sight() -> None:
@@ -280,11 +288,11 @@ def test_sight() -> None:
     assert _probe_pods.blame_sight([sees, blind], required=False) is None
     found = _probe_pods.blame_sight([sees, blind], required=True)
     assert found
-    assert found.text.startswith("1 of 2 pods did not tell a GPU")
+    assert numbers(found.text) == [1, 2]
     both = ProbePod("c", "c", Stage.RUNNING, said=f"{UUID} {UUID[:-1]}6")
     found = _probe_pods.blame_sight([both], required=True)
     assert found
-    assert "asked for one slot sees 2 GPUs" in found.text
+    assert numbers(found.text) == [2]
 
 
 def event(kind: str, reason: str, message: str, at: str) -> dict[str, str]:
@@ -298,7 +306,7 @@ PULLING = event("Normal", "Pulling", "Pulling image x", "1")
     ("events", "text"),
     [
         ([], ""),
-        ([PULLING], "an image is still being pulled: Pulling image x"),
+        ([PULLING], "Pulling image x"),
         ([event("Normal", "Pulled", "", "2"), PULLING], ""),
         (
             [event("Warning", "Failed", "b", "3"), event("Warning", "Failed", "a", "2"), PULLING],
@@ -307,4 +315,6 @@ PULLING = event("Normal", "Pulling", "Pulling image x", "1")
     ],
 )
 def test_events(events: list[dict[str, str]], text: str) -> None:
-    assert _probe_pods.events_text(events) == text
+    told = _probe_pods.events_text(events)
+    assert bool(told) is bool(text)
+    assert told.endswith(text)

@@ -255,7 +255,7 @@ def test_namespace_on_its_way_out_is_waited_for(api: Api) -> None:
 
 def test_namespace_that_does_not_go_is_an_error(api: Api) -> None:
     api.put(NAMESPACE, {"metadata": {"labels": OURS, "deletionTimestamp": BORN}})
-    with pytest.raises(ClusterError, match=r"on its way out for 0\.5 s"):
+    with pytest.raises(ClusterError, match=r"0\.5 s"):
         room(api).open()
 
 
@@ -263,7 +263,7 @@ def test_namespace_that_does_not_go_is_an_error(api: Api) -> None:
 def test_what_is_somebody_elses_is_refused(api: Api, path: str) -> None:
     api.put(path, {"metadata": {"labels": MANAGED}})  # such as that of the operator
     one = room(api)
-    with pytest.raises(RefusedError, match="is somebody else's"):
+    with pytest.raises(RefusedError, match=NAME):
         one.open()
     assert api.objects[path]["metadata"]["labels"] == MANAGED
 

@@ -23,6 +23,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._probe_pods impor
     ProbePod,
     Stage,
 )
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
 GPU = "nvidia.com/gpu"
 SHORT = f"1 Insufficient {GPU}."
@@ -146,24 +147,24 @@ def test_trouble_that_passes_is_none(first: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fates", "ran", "seconds", "text"),
+    ("fates", "ran", "seconds", "fact"),
     [
-        ({"slot4": at_once(Stage.STUCK, "no CDI")}, 3, 5, "no container starts: "),
-        ({"slot4": at_once(Stage.ENDED, "exit code 1")}, 3, 0, "a container ended"),
-        ({"slot4": at_once(Stage.REFUSED, "no")}, 3, 0, "the node turned a pod down"),
-        ({"slot4": at_once(Stage.STARTING)}, 3, 30, "not started within 30 s (no event says why)"),
-        ({"slot4": at_once(Stage.PENDING)}, 3, 30, "no scheduler has looked at a pod for 30 s"),
-        ({"more": at_once(Stage.STARTING)}, 4, 0, "one pod more got a slot"),
-        ({"more": at_once(Stage.RUNNING)}, 4, 0, "one pod more got a slot"),
-        ({"more": at_once(Stage.PENDING)}, 4, 30, "no scheduler has looked at one pod more"),
-        ({"two": at_once(Stage.RUNNING)}, 4, 0, "a request of two slots was admitted"),
+        ({"slot4": at_once(Stage.STUCK, "no CDI")}, 3, 5, "no CDI"),
+        ({"slot4": at_once(Stage.ENDED, "exit code 1")}, 3, 0, "exit code 1"),
+        ({"slot4": at_once(Stage.REFUSED, "refusal")}, 3, 0, "refusal"),
+        ({"slot4": at_once(Stage.STARTING)}, 3, 30, "30 s"),
+        ({"slot4": at_once(Stage.PENDING)}, 3, 30, "30 s"),
+        ({"more": at_once(Stage.STARTING)}, 4, 0, GPU),
+        ({"more": at_once(Stage.RUNNING)}, 4, 0, GPU),
+        ({"more": at_once(Stage.PENDING)}, 4, 30, "30 s"),
+        ({"two": at_once(Stage.RUNNING)}, 4, 0, Two.ADMITTED.value),
     ],
 )
-def test_failures(fates: dict[str, Fate], ran: int, seconds: float, text: str) -> None:
+def test_failures(fates: dict[str, Fate], ran: int, seconds: float, fact: str) -> None:
     script = Script(fates)
     report = probe(script)
     assert (report.outcome, report.ran) == (Outcome.FAILED, ran)
-    assert text in report.reason
+    assert mentions(report.reason, fact)
     assert seconds <= script.time <= seconds + 1
 
 
@@ -171,17 +172,17 @@ def test_fewer_slots_than_promised() -> None:
     script = Script({"slot4": at_once(Stage.UNSCHEDULABLE, SHORT)})
     report = probe(script, replace(TARGET, allocatable=3))
     assert (report.outcome, report.ran) == (Outcome.FAILED, 3)
-    assert "only 3 of 4 pods ran" in report.reason
+    assert mentions(report.reason, GPU, 3, 4)
     assert 5 <= script.time <= 6
 
 
 @pytest.mark.parametrize(
-    ("fates", "now", "text"),
+    ("fates", "now", "fact"),
     [
-        ({"slot4": at_once(Stage.UNSCHEDULABLE, SHORT)}, Count(4, 1), "others took 1 slots"),
-        ({"slot4": at_once(Stage.UNSCHEDULABLE, SHORT)}, None, "and have given them back"),
-        ({"two": at_once(Stage.UNSCHEDULABLE, SHORT)}, Count(4, 3), "others took 3 slots"),
-        ({"slot4": at_once(Stage.GONE)}, None, "removed by somebody else"),
+        ({"slot4": at_once(Stage.UNSCHEDULABLE, SHORT)}, Count(4, 1), "1"),
+        ({"slot4": at_once(Stage.UNSCHEDULABLE, SHORT)}, None, GPU),
+        ({"two": at_once(Stage.UNSCHEDULABLE, SHORT)}, Count(4, 3), "3"),
+        ({"slot4": at_once(Stage.GONE, "preempted")}, None, "preempted"),
         (
             {
                 "slot4": later(1, Stage.GONE, Stage.RUNNING),
@@ -190,13 +191,13 @@ def test_fewer_slots_than_promised() -> None:
             None,
             "",
         ),
-        ({"more": at_once(Stage.RUNNING)}, Count(6, 0), "went from 4 to 6"),
+        ({"more": at_once(Stage.RUNNING)}, Count(6, 0), "6"),
     ],
 )
-def test_others_at_work(fates: dict[str, Fate], now: Count | None, text: str) -> None:
+def test_others_at_work(fates: dict[str, Fate], now: Count | None, fact: str) -> None:
     report = probe(Script(fates), now=now)
     assert report.outcome is Outcome.BUSY
-    assert text in report.reason
+    assert mentions(report.reason, fact)
 
 
 def test_pods_that_do_not_start_are_not_tried_twice() -> None:
@@ -210,7 +211,7 @@ def test_pods_that_do_not_start_are_not_tried_twice() -> None:
 def test_events_tell_of_a_slow_pull() -> None:
     pulling = {"type": "Normal", "reason": "Pulling", "message": "Pulling image x"}
     script = Script({"slot1": at_once(Stage.STARTING)}, told=[pulling])
-    assert "(an image is still being pulled: Pulling image x)" in probe(script).reason
+    assert mentions(probe(script).reason, "Pulling image x")
 
 
 @pytest.mark.parametrize(
@@ -220,13 +221,13 @@ def test_events_tell_of_a_slow_pull() -> None:
 def test_pods_that_the_server_does_not_take(said: str, outcome: Outcome) -> None:
     report = probe(Script(refusal=said))
     assert report.outcome is outcome
-    assert report.reason == f"the API server does not take the probe's pods: {said}"
+    assert report.reason.endswith(f": {said}")
 
 
 def test_uuids_may_be_required() -> None:
     assert probe(Script(), require_uuids=True).outcome is Outcome.PASSED
     report = probe(Script(blind=True), require_uuids=True)
-    assert "4 of 4 pods did not tell a GPU" in report.reason
+    assert numbers(report.reason) == [4, 4]
     assert probe(Script(blind=True)).outcome is Outcome.PASSED
 
 
