@@ -127,7 +127,7 @@ def measure(lab: BenchLab, plan: Plan, results: Results) -> None:
     measure_site(lab, plan.rounds, results, count=plan.full)
     measure_reads(lab, contenders, counted, plan.rounds, results, say)
     measure_labels(lab, contenders, counted, plan.rounds, results, say)
-    say("somebody else, beside")
+    say("another client beside it")
     measure_neighbour(lab, results, *((200, 8) if plan.full else (40, 1)))
     if plan.sweep:
         measure_sweep(lab, results, say)

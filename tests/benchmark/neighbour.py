@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Somebody else on the same API server, who asks for one small object again and again."""
+"""Another client of the same API server that requests one small object again and again."""
 
 from __future__ import annotations
 

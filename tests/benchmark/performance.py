@@ -36,10 +36,10 @@ def document(results: Sequence[Results], grown: Sequence[Verdict], figure: str) 
         if busy := each.neighbour.get("busy"):
             idle = each.neighbour["idle"]
             parts.append(
-                "Somebody else's GET, 20 a second: median"
+                "GET requests of another client, 20 per second: median"
                 f" {idle['median'] * 1000:.1f} ms and 99th percentile {idle['p99'] * 1000:.1f} ms"
-                f" when nothing else happens, {busy['median'] * 1000:.1f} ms and"
-                f" {busy['p99'] * 1000:.1f} ms while all nodes are labelled."
+                f" when idle, {busy['median'] * 1000:.1f} ms and"
+                f" {busy['p99'] * 1000:.1f} ms while all nodes are labeled."
             )
         parts.append("\n".join(f"- {verdict}" for verdict in verdicts(each)))
     if grown:

@@ -127,7 +127,7 @@ def _memory(results: Results) -> Iterator[int]:
 
 def _well(results: Results) -> Iterator[Verdict]:
     if busy := results.neighbour.get("busy"):
-        yield Verdict("somebody else's GET while all are labelled, 99 %", busy["p99"], 1, "s")
+        yield Verdict("GET of another client while all are labeled, 99 %", busy["p99"], 1, "s")
 
 
 def _ratio(

@@ -65,13 +65,13 @@ def seconds(value: float) -> str:
 
 
 def render_neighbour(results: Results) -> str:
-    """What somebody else has noticed."""
+    """Latencies of the other client's requests."""
     lines = [
         f"{name}: median {each['median'] * 1000:.1f} ms, 99 % {each['p99'] * 1000:.1f} ms,"
         f" longest {each['longest'] * 1000:.1f} ms of {each['samples']}"
         for name, each in results.neighbour.items()
     ]
-    return "\n".join(["Somebody else's GET of a namespace, 20 a second:", *lines])
+    return "\n".join(["GET requests of another client, 20 per second:", *lines])
 
 
 def render_sweep(results: Results) -> str:

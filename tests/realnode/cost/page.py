@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The part of docs/sharing-cost.md that is measured."""
+"""The measured part of docs/sharing-cost.md."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from ansible_collections.gpufleet.sharing.tests.realnode.cost.results import (
 NAMES = {
     SATURATING: "saturating: fp32 kernels, always one queued",
     MEMORY: "memory-bound: copies, always one queued",
-    SHORT: "short steps, each waited for",
-    LONG: "long steps, each waited for",
-    BURSTY: "bursty: a kernel, then 18 ms of nothing",
+    SHORT: "short synchronous steps",
+    LONG: "long synchronous steps",
+    BURSTY: "bursty: a kernel, then 18 ms idle",
 }
 NEARLY = 0.9  # of what as many GPUs would do: pods run nearly as if each were alone
 LITTLE = 0.85  # of what one pod alone does: the loss is bearable
@@ -37,20 +37,20 @@ def document(results: Results, figure: str) -> str:
     parts = [
         f"![Throughput and latency against pods on one GPU]({figure})",
         "### Throughput",
-        "All pods together, as a multiple of what one pod alone gets done. Fairness is the slowest"
-        " pod's rate by the fastest's, in the worst repetition.",
+        "All pods together, as a multiple of one pod alone. Fairness is the rate of the slowest pod"
+        " divided by that of the fastest, in the worst repetition.",
         "\n".join(throughput_table(results)),
         "### Time of a step",
         "\n".join(latency_table(results)),
         "### Which work to share, and by how many replicas",
         "\n".join(f"- {line}" for line in consequences(results)),
-        "What the kinds of use of the filter `recommended_replicas` come to:",
+        "The kinds of use of the filter `recommended_replicas`, by these measurements:",
         "\n".join(kinds_table(results)),
         "### Memory",
         "\n".join(memory_lines(results)),
         "### Settings that limit memory",
         "\n".join(framework_table(results)),
-        "### What the filters reckon with",
+        "### Constants in use",
         "\n".join(constants_table(results)),
         "### Measured with",
         "\n".join(f"- {name}: {value}" for name, value in results.conditions.items()),
@@ -72,7 +72,7 @@ def counts_of(results: Results) -> list[int]:
 
 
 def throughput_table(results: Results) -> Iterator[str]:
-    """A row for each load, a column for each number of pods."""
+    """A row per load, a column per number of pods."""
     counts = [count for count in counts_of(results) if count > 1]
     rows = []
     for load, found in figures.relative(results).items():
@@ -84,7 +84,7 @@ def throughput_table(results: Results) -> Iterator[str]:
 
 
 def spread(figure: figures.Figure) -> str:
-    """The median, and how far repetitions were apart where that shows."""
+    """The median, and the spread of the repetitions where it is visible."""
     apart = figure.most - figure.least
     more = f" ({figure.least:.2f} to {figure.most:.2f})" if apart >= 0.02 else ""
     return f"{figure.middle:.2f}{more}"
@@ -118,16 +118,16 @@ def latency_table(results: Results) -> Iterator[str]:
 
 
 def consequences(results: Results) -> Iterator[str]:
-    """What a platform engineer makes of it. Each sentence follows from a figure."""
+    """Advice for a platform engineer. Each sentence follows from a figure."""
     for load, found in figures.relative(results).items():
         shared = {count: figure.middle for count, figure in found.items() if count > 1}
         if shared:
             yield f"**{NAMES[load].partition(':')[0]}**: {advice(shared)}"
     if (wait := wait_ms(results)) is not None:
         yield (
-            f"**A step that somebody waits for** takes some {wait:.1f} ms more for each neighbour"
-            " that keeps the GPU busy. Where answers must be quick, keep saturating work away from"
-            " the GPU, or count on few replicas."
+            f"**A synchronous step** takes about {wait:.1f} ms more for each neighbor that keeps"
+            " the GPU busy. If latency matters, keep saturating work off the GPU, or use few"
+            " replicas."
         )
 
 
@@ -137,8 +137,8 @@ def advice(shared: Mapping[int, float]) -> str:
     free = [count for count, value in shared.items() if value >= NEARLY * count]
     if most in free:
         return (
-            f"share it by up to {most} replicas, the most that was measured: {most} pods do"
-            f" {shared[most]:.2f} times the work of one, each nearly as if it were alone."
+            f"share it by up to {most} replicas, the highest number measured: {most} pods do"
+            f" {shared[most]:.2f} times the work of one, each almost as fast as alone."
         )
     if free:
         return f"share it by up to {max(free)} replicas; with {most}, pods wait for each other."
@@ -146,22 +146,23 @@ def advice(shared: Mapping[int, float]) -> str:
     if max(shared.values()) >= GAIN:
         best = max(shared, key=lambda count: shared[count])
         return (
-            f"sharing pays, most by {best} replicas: {shared[best]:.2f} times the work of one pod."
+            f"sharing helps, most with {best} replicas:"
+            f" {shared[best]:.2f} times the work of one pod."
         )
     if worst >= LITTLE:
         lost = max(0, (1 - worst) * 100)
         return (
-            f"sharing adds nothing, and costs {lost:.0f} % of the whole; each of n pods gets its"
-            " n-th part. Share it only so that several need not wait for one to end."
+            f"sharing adds no throughput and costs {lost:.0f} % of the total; each of n pods gets"
+            " 1/n. Share it only if pods must not wait for each other to finish."
         )
     return (
-        f"do not share it by time-slicing: {(1 - worst) * 100:.0f} % of the whole is lost to"
+        f"do not use time-slicing: {(1 - worst) * 100:.0f} % of the total is lost to"
         " switching. Make steps longer, or use MPS or MIG."
     )
 
 
 def kinds_table(results: Results) -> Iterator[str]:
-    """What each kind of use means for a pod when all slots of the GPU are taken."""
+    """What a pod of each kind of use gets when all slots of the GPU are in use."""
     memory = results.conditions.get("memory", "").partition(" ")[0]
     rows = []
     for kind, replicas in _advice.REPLICAS.items():
@@ -183,8 +184,8 @@ def kinds_table(results: Results) -> Iterator[str]:
     yield from table(
         [
             "kind, replicas",
-            "a pod's part of a GPU that all saturate",
-            "of what a bursty pod does alone",
+            "share of a GPU that all saturate",
+            "rate of a bursty pod, of its rate alone",
             "a small kernel when all others saturate",
             "memory of a slot",
         ],
@@ -193,7 +194,7 @@ def kinds_table(results: Results) -> Iterator[str]:
 
 
 def wait_ms(results: Results) -> float | None:
-    """What each busy neighbour adds to the median time of a small kernel; None: not measured."""
+    """What each busy neighbor adds to the median time of a small kernel; None: not measured."""
     found = figures.latencies(results)
     most = max(found, default=0)
     if not most or 0 not in found:
@@ -202,32 +203,32 @@ def wait_ms(results: Results) -> float | None:
 
 
 def memory_lines(results: Results) -> Iterator[str]:
-    """The context of a process, and what happened when memory ran out."""
+    """The context of a process, and what happens when memory runs out."""
     context = figures.context_mib(results.contexts)
     if context is not None:
         told = figures.of_each_process(results.contexts)
-        more = f"; nvidia-smi tells {told:.0f} MiB of each" if told is not None else ""
+        more = f"; nvidia-smi shows {told:.0f} MiB for each" if told is not None else ""
         yield (
-            f"Each process takes {context:.0f} MiB for its CUDA context before it takes anything"
-            f" (from the memory free beside 1 to {max(c.replicas for c in results.contexts)}"
-            f" processes{more})."
+            f"Each process uses {context:.0f} MiB for its CUDA context before it allocates anything"
+            f" (computed from the free memory beside 1 to"
+            f" {max(c.replicas for c in results.contexts)} processes{more})."
         )
         yield ""
     if not results.memory:
         yield "What happens when memory runs out: not measured."
         return
     yield from table(
-        ["pod", "what it did", "what it was told", "how it ended", "warnings of Kubernetes"],
+        ["pod", "what it did", "result", "how it ended", "warnings of Kubernetes"],
         (memory_row(each) for each in results.memory),
     )
 
 
 DID = {
-    "holder": "held 4 GiB, worked, and read them all the time",
-    "hog": "took all that there was, and kept it for 10 s",
-    "late": "opened the GPU before, and wanted 4 GiB then",
-    "newcomer": "was made while nothing was left",
-    "after": "opened the GPU before, and wanted 4 GiB when the memory was free again",
+    "holder": "held 4 GiB and used them all the time",
+    "hog": "allocated all memory and kept it for 10 s",
+    "late": "opened the GPU before, and then requested 4 GiB",
+    "newcomer": "started while no memory was left",
+    "after": "opened the GPU before, and requested 4 GiB when memory was free again",
 }
 
 
@@ -246,7 +247,7 @@ def memory_row(found: Mapping[str, Any]) -> list[str]:
 
 
 def framework_table(results: Results) -> Iterator[str]:
-    """What each setting gave and refused, in a pod of its own."""
+    """What each setting allocated and refused, in a pod of its own."""
     if not results.frameworks:
         yield "Not measured."
         return
@@ -259,22 +260,22 @@ def framework_table(results: Results) -> Iterator[str]:
         small, big = (attempted(each) for each in told["attempts"])
         reserved = f"{told['reserved_mib'] / 1024:.1f} GiB"
         rows.append([name, cases.setting(told), reserved, small, big])
-    head = ["", "setting", "reserved at its start", "asked for 10 GiB", "asked for 30 GiB"]
+    head = ["", "setting", "reserved at start", "request of 10 GiB", "request of 30 GiB"]
     yield from table(head, rows)
 
 
 def attempted(each: Mapping[str, Any]) -> str:
-    return "given" if each["taken"] else f"refused: {plain(each['error'])}"
+    return "allocated" if each["taken"] else f"refused: {plain(each['error'])}"
 
 
 def plain(text: str) -> str:
-    """The first sentence or so, fit for a table."""
+    """The beginning of the text, escaped for a table."""
     first = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
     return first if len(first) <= 220 else first[:217] + "..."
 
 
 def constants_table(results: Results) -> Iterator[str]:
-    """The constants of _measured.py beside what was measured here."""
+    """The constants in use beside the measured values."""
     rows = [
         [f"`{name}`", f"{used:g}", "not measured" if here is None else f"{here:.3g}", verdict]
         for name, used, here, verdict in constants(results)
@@ -283,7 +284,7 @@ def constants_table(results: Results) -> Iterator[str]:
 
 
 def constants(results: Results) -> Iterator[tuple[str, float, float | None, str]]:
-    """Name, value in use, value measured here or None, and what to do where they do not agree."""
+    """Name, value in use, measured value or None, and what to do if they disagree."""
     found = (
         ("CONTEXT_MIB", _measured.CONTEXT_MIB, figures.context_mib(results.contexts), 30),
         ("DRIVER_MIB", _measured.DRIVER_MIB, driver_mib(results), 40),
@@ -293,18 +294,18 @@ def constants(results: Results) -> Iterator[tuple[str, float, float | None, str]
     )
     for name, used, here, apart in found:
         agrees = here is None or abs(here - used) <= apart
-        yield name, used, here, "" if agrees else "differs: change it there"
+        yield name, used, here, "" if agrees else "differs: change the constant"
 
 
 def loss(results: Results, load: str) -> float | None:
-    """Percent of the throughput of one pod alone that is lost when pods share, at worst."""
+    """Percent of the throughput of one pod alone that sharing loses, at worst."""
     found = figures.throughput(results, load)
     shared = [figure.middle for count, figure in found.items() if count > 1]
     return (1 - min(shared)) * 100 if shared else None
 
 
 def driver_mib(results: Results) -> float | None:
-    """What programs do not see of the memory that the driver tells."""
+    """The part of the reported memory that programs do not see."""
     told = results.conditions.get("memory", "").partition(" ")[0]
     seen = [sample.total_mib for each in results.rounds for sample in each.samples]
     return float(told) - median(seen) if told.replace(".", "", 1).isdigit() and seen else None
