@@ -185,7 +185,7 @@ def test_pod(controller: Controller, host: str, server: str) -> None:
 
 
 def test_nothing_at_all(controller: Controller) -> None:
-    assert "No credentials for a cluster: neither variables" in controller.refuses()
+    assert mentions(controller.refuses(), "gpu_sharing_kubeconfig", "K8S_AUTH_", "kubeconfig")
 
 
 # What settings do to a context

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _errors
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
 
 def test_joined_one() -> None:
@@ -15,17 +16,22 @@ def test_joined_one() -> None:
 
 def test_joined_some() -> None:
     error = _errors.joined(_errors.ProfileError, ["no", "nor"])
-    assert (str(error), error.problems) == ("2 problems:\n- no\n- nor", ("no", "nor"))
+    assert error.problems == ("no", "nor")
+    head, *lines = str(error).splitlines()
+    assert mentions(head, 2)
+    assert lines == ["- no", "- nor"]
 
 
 def test_joined_many_is_cut_and_tells_how_many() -> None:
     problems = [f"problem {n}" for n in range(1000)]
     error = _errors.joined(_errors.ProfileError, problems)
     lines = str(error).splitlines()
-    assert (lines[0], lines[-1], len(lines)) == ("1000 problems:", "- and 950 more", 52)
+    assert (numbers(lines[0]), numbers(lines[-1]), len(lines)) == ([1000], [950], 52)
     assert len(error.problems) == 1000
 
 
 def test_some() -> None:
     assert _errors.some(["a", "b"]) == "a, b"
-    assert _errors.some(["a", "b", "c"], 2) == "a, b and 1 more"
+    cut = _errors.some(["a", "b", "c"], 2)
+    assert cut.startswith("a, b")
+    assert numbers(cut) == [1]

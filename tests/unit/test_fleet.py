@@ -355,9 +355,9 @@ def test_beyond_limit(
     ]
     found = _fleet.beyond_limit(nodes, keys, "d", operator_changed=operator_changed)
     assert len(found) == len(expected)
-    for text, (shared, nodes) in zip(found, expected, strict=True):
+    for text, (shared, reached) in zip(found, expected, strict=True):
         assert re.search(rf"\b{shared}\b", text)
-        assert re.search(rf"(?<!n2, ){nodes}\b", text)
+        assert re.search(rf"(?<!n2, ){reached}\b", text)
 
 
 OWN_CHANGES = [("n1", None, "a"), ("n2", "a", None)]

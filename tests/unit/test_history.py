@@ -369,8 +369,9 @@ def test_open_by_the_next_module_of_the_run_writes_nothing(api: FakeApi, history
 
 def test_open_that_is_forbidden(api: FakeApi, history: History) -> None:
     api.fault = lambda method, _path: 403 if method == "POST" else 0
-    with pytest.raises(_errors.ClusterError, match="No permission"):
+    with pytest.raises(_errors.ClusterError, match=SERVER) as caught:
         history.open(DESIRED, "me")
+    assert caught.value.status == 403
 
 
 def test_data_is_written_once_and_notes_alone_change(api: FakeApi, history: History) -> None:

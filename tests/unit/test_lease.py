@@ -286,8 +286,9 @@ def test_take_starts_over(
 
 def test_take_that_is_forbidden_says_so(api: FakeApi, clock: FakeClock) -> None:
     api.fault = lambda method, _path: 403 if method == "POST" else 0
-    with pytest.raises(_errors.ClusterError, match="No permission"):
+    with pytest.raises(_errors.ClusterError, match=SERVER) as caught:
         taken_by_us(api, clock)
+    assert caught.value.status == 403
 
 
 def test_renewals_differ_and_count_from_the_last_good_one(api: FakeApi, clock: FakeClock) -> None:

@@ -85,37 +85,37 @@ def test_evictions_are_asked_for_on_demand(purpose: str, evict: bool, asked: boo
 
 def test_names_are_those_of_the_scope() -> None:
     names = {"namespace": "gpus", "config_map": "shares", "cluster_policy": "policy"}
-    assert [str(each) for each in needed(SITE, **names) if each.namespace or each.name] == [
-        "create configmaps in namespace gpus",
-        "create controllerrevisions.apps in namespace gpus",
-        "create leases.coordination.k8s.io in namespace gpus",
-        "delete controllerrevisions.apps in namespace gpus",
-        "delete pods in namespace gpus",
-        "get clusterpolicies.nvidia.com policy",
-        "get configmaps shares in namespace gpus",
-        "get leases.coordination.k8s.io gpufleet-sharing in namespace gpus",
-        "get namespaces gpus",
-        "list controllerrevisions.apps in namespace gpus",
-        "list daemonsets.apps in namespace gpus",
-        "list pods in namespace gpus",
-        "patch clusterpolicies.nvidia.com policy",
-        "patch configmaps shares in namespace gpus",
-        "patch controllerrevisions.apps in namespace gpus",
-        "patch leases.coordination.k8s.io gpufleet-sharing in namespace gpus",
-        "patch pods in namespace gpus",
-        "watch pods in namespace gpus",
+    assert [each for each in sorted(needed(SITE, **names)) if each.namespace or each.name] == [
+        Permission("create", "configmaps", "", "gpus"),
+        Permission("create", "controllerrevisions", "apps", "gpus"),
+        Permission("create", "leases", "coordination.k8s.io", "gpus"),
+        Permission("delete", "controllerrevisions", "apps", "gpus"),
+        Permission("delete", "pods", "", "gpus"),
+        Permission("get", "clusterpolicies", "nvidia.com", "", "policy"),
+        Permission("get", "configmaps", "", "gpus", "shares"),
+        Permission("get", "leases", "coordination.k8s.io", "gpus", "gpufleet-sharing"),
+        Permission("get", "namespaces", "", "gpus", "gpus"),
+        Permission("list", "controllerrevisions", "apps", "gpus"),
+        Permission("list", "daemonsets", "apps", "gpus"),
+        Permission("list", "pods", "", "gpus"),
+        Permission("patch", "clusterpolicies", "nvidia.com", "", "policy"),
+        Permission("patch", "configmaps", "", "gpus", "shares"),
+        Permission("patch", "controllerrevisions", "apps", "gpus"),
+        Permission("patch", "leases", "coordination.k8s.io", "gpus", "gpufleet-sharing"),
+        Permission("patch", "pods", "", "gpus"),
+        Permission("watch", "pods", "", "gpus"),
     ]
 
 
 def test_probe_writes_in_its_own_namespace_only() -> None:
     """But for nodes, pods and the PriorityClass, which it reads."""
     found = needed(PROBE, probe_namespace="proof", probe_prepared=True)
-    elsewhere = [str(each) for each in found if each.namespace != "proof"]
+    elsewhere = [each for each in found if each.namespace != "proof"]
     assert sorted(elsewhere) == [
-        "get priorityclasses.scheduling.k8s.io proof",
-        "list gpuclusters.nvidia.com",
-        "list nodes",
-        "list pods",
+        Permission("get", "priorityclasses", "scheduling.k8s.io", "", "proof"),
+        Permission("list", "gpuclusters", "nvidia.com"),
+        Permission("list", "nodes"),
+        Permission("list", "pods"),
     ]
 
 
@@ -198,7 +198,7 @@ def test_plan_asks_for_what_site_reads_and_for_nothing_else(manage: str) -> None
 
 
 def test_history_asks_for_revisions_only() -> None:
-    assert [str(each) for each in needed("history")] == [
-        "list controllerrevisions.apps in namespace gpu-operator",
-        "list gpuclusters.nvidia.com",
+    assert list(needed("history")) == [
+        Permission("list", "controllerrevisions", "apps", "gpu-operator"),
+        Permission("list", "gpuclusters", "nvidia.com"),
     ]

@@ -277,7 +277,7 @@ GATED: list[tuple[Rule, object, _plugin_file.Plugin, Facts]] = [
         Rule.FLAG_VALUE,
         {"flags": {"gfd": {"sleepInterval": "1h2"}}},
         BARE,
-        "is '1h2'; allowed: a dur",
+        ("sleepInterval", "'1h2'", "60s"),
     ),
 ]
 
