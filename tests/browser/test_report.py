@@ -236,9 +236,8 @@ def test_paper_has_rows_and_open_findings(page: Page, files: dict[int, Path]) ->
     page.value("window.dispatchEvent(new Event('beforeprint'))")
     assert page.value(f"{ROWS}.length") == 200
     assert page.value("document.querySelectorAll('details:not([open])').length") == 0
-    assert page.value("document.getElementById('cut').textContent").startswith(
-        "The first 200 of 5,000 nodes"
-    )
+    cut = page.value("document.getElementById('cut').textContent")
+    assert "200 of 5,000 nodes" in cut
     page.value("window.dispatchEvent(new Event('afterprint'))")
     assert page.value(f"{ROWS}.length") < 100
     assert page.errors == []
@@ -256,7 +255,8 @@ def test_hostile_names_do_nothing(page: Page, tmp_path: Path) -> None:
     file = tmp_path / "evil.html"
     file.write_text(as_html(make_report([], [state]), MADE), encoding="utf-8")
     page.open(file)
-    assert page.value("document.title").startswith("GPU sharing report")
+    assert page.value("document.title")
+    assert "hit" not in page.value("document.title")
     assert page.value("document.images.length") == 0
     assert page.value(NAMES)[0] == evil
     assert page.errors == []

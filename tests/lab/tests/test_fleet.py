@@ -67,24 +67,18 @@ def test_timings() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "problem"),
+    ("body", "facts"),
     [
-        ({"timing": "real"}, "f: timing must be one of fast, measured, not 'real'"),
-        ({"timing": ["fast"]}, "f: timing must be one of fast, measured, not ['fast']"),
-        (
-            {"settings": {"forget": "1s..2s"}},
-            "f: forget must be a duration like 300ms or 2s, not '1s..2s'",
-        ),
-        (
-            {"settings": {"restart": "1s.."}},
-            "f: restart must be a duration like 300ms, 2s or 1s..3s, not '1s..'",
-        ),
+        ({"timing": "real"}, ("f: timing", "fast, measured", "'real'")),
+        ({"timing": ["fast"]}, ("f: timing", "fast, measured", "['fast']")),
+        ({"settings": {"forget": "1s..2s"}}, ("f: forget", "300ms", "'1s..2s'")),
+        ({"settings": {"restart": "1s.."}}, ("f: restart", "1s..3s", "'1s..'")),
     ],
 )
-def test_timings_that_are_none(body: dict[str, object], problem: str) -> None:
+def test_timings_that_are_none(body: dict[str, object], facts: tuple[str, ...]) -> None:
     with pytest.raises(LabError) as error:
         parse_fleet({"groups": {"a": {"nodes": 1}}, **body}, {}, "f")
-    assert str(error.value) == problem
+    assert [fact for fact in facts if fact not in str(error.value)] == []
 
 
 def test_group_values() -> None:
@@ -133,23 +127,23 @@ def test_no_mig() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("options", "facts"),
     [
-        ({"mig": {}, "gpus": 0}, "mig needs gpus, of a product out of ['A100', "),
-        ({"mig": {}, "product": "NVIDIA-A10"}, "not 'NVIDIA-A10'"),
-        ({"mig": "all-1g.10gb"}, "must be {PROFILE: DEVICES} or a list of those"),
-        ({"mig": {"1g.5gb": 1}}, "'1g.5gb' is no profile of this card; known: 1g.10gb, 1g.20gb, "),
-        ({"mig": {"1g.10gb": 0}}, "1g.10gb must be a whole number >= 1, not 0"),
-        ({"mig": {"1g.10gb": True}}, "not True"),
-        ({"mig": {"1g.10gb": 8}}, "does not fit on one GPU: 8 of 7 slices, 8 of 8 parts"),
-        ({"mig": [{"1g.10gb": 7}]}, "mig has 1 layouts for 2 GPUs; null is one without"),
+        ({"mig": {}, "gpus": 0}, ("gpus", "'A100'")),
+        ({"mig": {}, "product": "NVIDIA-A10"}, ("'A100'", "'NVIDIA-A10'")),
+        ({"mig": "all-1g.10gb"}, ("{PROFILE: DEVICES}",)),
+        ({"mig": {"1g.5gb": 1}}, ("'1g.5gb'", "1g.10gb, 1g.20gb")),
+        ({"mig": {"1g.10gb": 0}}, ("1g.10gb", ">= 1", "0")),
+        ({"mig": {"1g.10gb": True}}, ("1g.10gb", ">= 1", "True")),
+        ({"mig": {"1g.10gb": 8}}, ("8 of 7 ", "8 of 8 ")),
+        ({"mig": [{"1g.10gb": 7}]}, ("1 ", "2 GPUs", "null")),
     ],
 )
-def test_mig_refused(options: dict[str, Any], message: str) -> None:
+def test_mig_refused(options: dict[str, Any], facts: tuple[str, ...]) -> None:
     with pytest.raises(LabError) as caught:
         cut(**options)
     assert str(caught.value).startswith("f: groups.g: mig")
-    assert message in str(caught.value)
+    assert [fact for fact in facts if fact not in str(caught.value)] == []
 
 
 def test_equal_fleets_have_equal_dicts() -> None:
@@ -169,43 +163,37 @@ def test_the_operator_is_played_unless_told_otherwise(
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
+    ("data", "facts"),
     [
-        ([], "f must be a mapping"),
-        ({"groups": {}}, "groups is empty"),
+        ([], ("f ", "mapping")),
+        ({"groups": {}}, ("groups",)),
         (
             {"groups": {"a": {"nodes": 1}}, "nodes": 3},
-            "unknown key 'nodes'; known: fairness, groups, operator, settings",
+            ("'nodes'", "fairness, groups, operator, settings"),
         ),
-        ({"groups": {"a": {"nodes": 1, "gpu": 3}}}, "groups.a: unknown key 'gpu'"),
-        ({"groups": {"a": {}}}, "groups.a: nodes must be a whole number >= 1, not None"),
-        ({"groups": {"a": {"nodes": True}}}, "not True"),
-        ({"groups": {"a": {"nodes": 1, "gpus": -1}}}, "gpus must be a whole number >= 0, not -1"),
-        ({"groups": {"A": {"nodes": 1}}}, "'A' cannot start a node name"),
-        ({"groups": {"a": {"nodes": 1, "labels": {"x": 1}}}}, "label x must be a string, not 1"),
-        ({"groups": {"a": {"nodes": 1, "taints": {"k": "v"}}}}, "taints must be a list"),
-        (
-            {"groups": {"a": {"nodes": 1, "taints": [{"key": "k", "effect": "No"}]}}},
-            "effect out of",
-        ),
-        (
-            {"groups": {"a": {"nodes": 1}, "b": {"nodes": 1, "prefix": "a"}}},
-            "a-01 is in a and in b",
-        ),
-        ({"groups": {"a": {"nodes": 1}}, "settings": {"publish": 3}}, "publish must be a duration"),
-        ({"groups": {"a": {"nodes": 1}}, "settings": {"speed": "3s"}}, "unknown key 'speed'"),
-        ({"groups": {"a": {"nodes": 1}}, "fairness": "yes"}, "fairness must be true or false"),
-        ({"groups": {"a": {"nodes": 1}}, "operator": "real"}, "operator must be true or false"),
-        ({"groups": {"a": {"nodes": 1, "object_size": 15}}}, "between 11KB and 19KB, not 15"),
-        ({"groups": {"a": {"nodes": 1, "object_size": "15"}}}, "not '15'"),
-        ({"groups": {"a": {"nodes": 1, "object_size": "1MB"}}}, "not '1MB'"),
-        ({"groups": {"a": {"nodes": 1, "object_size": "25KB"}}}, "not '25KB'"),
+        ({"groups": {"a": {"nodes": 1, "gpu": 3}}}, ("groups.a: ", "'gpu'")),
+        ({"groups": {"a": {}}}, ("groups.a: nodes", ">= 1", "None")),
+        ({"groups": {"a": {"nodes": True}}}, ("groups.a: nodes", ">= 1", "True")),
+        ({"groups": {"a": {"nodes": 1, "gpus": -1}}}, ("gpus", ">= 0", "-1")),
+        ({"groups": {"A": {"nodes": 1}}}, ("'A'",)),
+        ({"groups": {"a": {"nodes": 1, "labels": {"x": 1}}}}, ("label x ", "string", "1")),
+        ({"groups": {"a": {"nodes": 1, "taints": {"k": "v"}}}}, ("taints", "list")),
+        ({"groups": {"a": {"nodes": 1, "taints": [{"key": "k", "effect": "No"}]}}}, ("effect",)),
+        ({"groups": {"a": {"nodes": 1}, "b": {"nodes": 1, "prefix": "a"}}}, ("a-01", " a ", " b")),
+        ({"groups": {"a": {"nodes": 1}}, "settings": {"publish": 3}}, ("publish", "duration")),
+        ({"groups": {"a": {"nodes": 1}}, "settings": {"speed": "3s"}}, ("'speed'",)),
+        ({"groups": {"a": {"nodes": 1}}, "fairness": "yes"}, ("fairness", "true", "false")),
+        ({"groups": {"a": {"nodes": 1}}, "operator": "real"}, ("operator", "true", "false")),
+        ({"groups": {"a": {"nodes": 1, "object_size": 15}}}, ("11KB", "19KB", "15")),
+        ({"groups": {"a": {"nodes": 1, "object_size": "15"}}}, ("11KB", "19KB", "'15'")),
+        ({"groups": {"a": {"nodes": 1, "object_size": "1MB"}}}, ("11KB", "19KB", "'1MB'")),
+        ({"groups": {"a": {"nodes": 1, "object_size": "25KB"}}}, ("11KB", "19KB", "'25KB'")),
     ],
 )
-def test_refused(data: object, message: str) -> None:
+def test_refused(data: object, facts: tuple[str, ...]) -> None:
     with pytest.raises(LabError) as caught:
         parse_fleet(data, {}, "f")
-    assert message in str(caught.value)
+    assert [fact for fact in facts if fact not in str(caught.value)] == []
 
 
 @pytest.mark.parametrize("kilobytes", [11, 15, 18.5, 19])
@@ -223,8 +211,8 @@ def test_objects_are_padded(kilobytes: float) -> None:
 
 
 def test_file_errors_name_the_file(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match="cannot read the fleet file"):
+    with pytest.raises(LabError, match=r"none\.yml"):
         load_fleet(tmp_path / "none.yml", {})
     (tmp_path / "bad.yml").write_text("a: [")
-    with pytest.raises(LabError, match="is not YAML"):
+    with pytest.raises(LabError, match=r"bad\.yml.*YAML"):
         load_fleet(tmp_path / "bad.yml", {})
