@@ -35,7 +35,7 @@ def test_two_labs_side_by_side_and_nothing_left(lab_command: LabCommand, tmp_pat
     lab_command.run("down", "--name", one)
     assert not any(process.alive for process in processes)
     assert not (lab_command.state / "gpufleet-sharing" / "labs" / one).exists()
-    assert "was not there" in lab_command.run("down", "--name", one)
+    assert one in lab_command.run("down", "--name", one)
     assert len(second.get("/api/v1/nodes")["items"]) == 6
     assert lab_command.attempt("status", "--name", one).returncode == 1
     lab_command.run("status", "--name", two)
@@ -72,10 +72,12 @@ def test_labs_that_boot_at_the_same_time_get_different_ports(tmp_path: Path) -> 
 
 
 def _same_or_other_fleet(lab_command: LabCommand, name: str, fleet: Path) -> None:
-    assert "was up already" in lab_command.run("up", "--name", name, "--fleet", str(fleet))
+    before = _processes(lab_command, name)
+    lab_command.run("up", "--name", name, "--fleet", str(fleet))
+    assert _processes(lab_command, name) == before
     refused = lab_command.attempt("up", "--name", name)
     assert refused.returncode == 1
-    assert "runs with another fleet" in refused.stderr
+    assert name in refused.stderr
 
 
 def _identities(client: Client) -> None:
@@ -101,8 +103,10 @@ def test_a_lab_whose_program_died_is_broken_and_is_replaced(lab_command: LabComm
     victim = _processes(lab_command, name)[-1]
     victim.signal(signal.SIGKILL)
     until(lambda: lab_command.attempt("status", "--name", name).returncode == 1, "it is noticed")
-    assert "gpusim ended" in lab_command.attempt("status", "--name", name).stdout
-    assert "is up after" in lab_command.run("up", "--name", name)
+    assert "gpusim" in lab_command.attempt("status", "--name", name).stdout
+    lab_command.run("up", "--name", name)
+    assert _processes(lab_command, name)[-1] != victim
+    assert all(process.alive for process in _processes(lab_command, name))
     lab_command.run("down", "--name", name)
 
 
@@ -110,7 +114,8 @@ def test_a_failed_boot_tells_the_program_and_leaves_nothing(lab_command: LabComm
     name = lab_command.unique("failing")
     failed = lab_command.attempt("up", "--name", name, "--set", "publish=9999999999h")
     assert failed.returncode == 1
-    assert "gpusim ended; the end of its log" in failed.stderr
+    assert "gpusim" in failed.stderr
+    assert "9999999999h" in failed.stderr
     assert not (lab_command.state / "gpufleet-sharing" / "labs" / name).exists()
 
 
@@ -130,7 +135,8 @@ def test_restart_breaks_watches_and_loses_nothing(lab_command: LabCommand) -> No
     assert watch.stdout.readline()
     printed = lab_command.run("restart", "--name", name, "apiserver")
     watch.communicate(timeout=60)
-    assert f"apiserver of lab {name} is ready after" in printed
+    assert "apiserver" in printed
+    assert name in printed
     assert "prod-gpu-01" in client.program("kubectl", "get", "nodes")
     after = {process.name: process for process in _processes(lab_command, name)}
     assert {program for program in after if after[program] != before[program]} == {"apiserver"}
@@ -159,7 +165,9 @@ def test_padded_nodes_fairness_and_a_stopped_simulator(
         "kubectl", "get", "--raw", "/debug/api_priority_and_fairness/dump_priority_levels"
     )
     assert "workload-low" in flow
-    assert f"gpusim of lab {name} ended" in lab_command.run("stop", "--name", name, "gpusim")
+    stopped = lab_command.run("stop", "--name", name, "gpusim")
+    assert "gpusim" in stopped
+    assert name in stopped
     lab_command.run("restart", "--name", name)
     lab_command.run("status", "--name", name)
     client = Client(lab_command.environment_of(name))
@@ -174,22 +182,22 @@ def _size_of(client: Client, node: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "fact"),
     [
-        (["env", "--name", "none"], "lab none does not run; boot it: lab up --name none"),
-        (["restart", "--name", "none"], "lab none does not run"),
+        (["env", "--name", "none"], "lab up --name none"),
+        (["restart", "--name", "none"], "lab none"),
         (["restart", "etcd"], "invalid choice"),
-        (["stop", "--name", "none", "gpusim"], "lab none does not run"),
-        (["up", "--name", "A b"], "use a-z, 0-9"),
-        (["up", "--set", "publish"], "write KEY=VALUE"),
-        (["up", "--set", "speed=1s"], "unknown key 'speed'"),
-        (["up", "--fleet", "/none.yml"], "cannot read the fleet file"),
+        (["stop", "--name", "none", "gpusim"], "lab none"),
+        (["up", "--name", "A b"], "a-z, 0-9"),
+        (["up", "--set", "publish"], "KEY=VALUE"),
+        (["up", "--set", "speed=1s"], "'speed'"),
+        (["up", "--fleet", "/none.yml"], "/none.yml"),
     ],
 )
-def test_errors(lab_command: LabCommand, arguments: list[str], message: str) -> None:
+def test_errors(lab_command: LabCommand, arguments: list[str], fact: str) -> None:
     done = lab_command.attempt(*arguments)
     assert done.returncode
-    assert message in done.stderr
+    assert fact in done.stderr
 
 
 def test_chart_can_be_packaged(client: Client, tmp_path: Path) -> None:
