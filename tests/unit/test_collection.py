@@ -57,7 +57,7 @@ def test_lower_bounds_of_python_packages_are_said_alike() -> None:
     assert python == "python >= 3.11"
     assert documented == bounds
     readme = (ROOT / "README.md").read_text()
-    assert f"| Python packages on the controller | {', '.join(bounds)} |" in readme
+    assert f"| {', '.join(bounds)} |" in readme
 
 
 @pytest.mark.parametrize("role", ROLES)
