@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import PROFILES, Lab, Run
 
 NAMESPACE = "gpu-operator"
@@ -108,9 +109,9 @@ class Timed:
     lines: list[tuple[float, str]]
     took: float
 
-    def at(self, text: str) -> float:
-        """When a text was first read."""
-        return next(moment for moment, line in self.lines if text in line)
+    def at(self, *values: object) -> float:
+        """When a line was first read that names all of these."""
+        return next(moment for moment, line in self.lines if mentions(line, *values))
 
 
 def follow(lab: Lab, name: str, inventory: Path, *arguments: str, **variables: object) -> Timed:

@@ -19,12 +19,19 @@ import kubernetes
 import yaml
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
+from ansible_collections.gpufleet.sharing.tests.integration.answers import (
+    Answers,
+    naming,
+    read,
+    texts_of,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "tests" / "lab" / "lab"
 FLEET = ROOT / "tests" / "lab" / "fleets" / "small.yml"
 ROLLOUT = FLEET.with_name("rollout.yml")  # 200 GPU nodes
 COLLECTIONS = ROOT / ".build" / "collections"
+RAN = re.compile(r"^RAN \S+ gpufleet\.sharing\.(\w+) (ok|failed) (apply|check)$", re.MULTILINE)
 EXPORT = re.compile(r"export (\w+)=(.*)")
 RECAP = re.compile(
     r"^(\S+) +: ok=\d+ +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE
@@ -50,6 +57,7 @@ class Run:
 
     rc: int
     output: str
+    given: Answers | None = None  # of modules that ran without Ansible around them
 
     @property
     def changed(self) -> dict[str, int]:
@@ -64,12 +72,52 @@ class Run:
         assert self.rc != 0, self.output
         return self
 
-    def says(self, *texts: str) -> Run:
-        """Every text is in the output, whatever the line breaks."""
-        flat = re.sub(r"\s+", " ", self.output.replace("''", "'"))
-        for text in texts:
-            assert text in flat, f"{text!r} is not in:\n{self.output}"
+    def ran(self, mode: str = "apply") -> list[str]:
+        """The modules of ours that ran, in their order: those that may write, or ("check") those
+        that only looked.
+        """
+        return [name for name, _status, how in RAN.findall(self.output) if how == mode]
+
+    @property
+    def broken(self) -> list[str]:
+        """The modules of ours that have failed."""
+        return [name for name, status, _how in RAN.findall(self.output) if status == "failed"]
+
+    @property
+    def answers(self) -> Answers:
+        return self.given or read(self.output)
+
+    @property
+    def failure(self) -> Mapping[str, Any]:
+        """The result of the task that has failed; of several, the last one's."""
+        assert self.answers.failures, self.output
+        return self.answers.failures[-1]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong, one by one, where a module has failed."""
+        return [str(problem) for problem in self.failure["problems"]]
+
+    def naming(self, *values: object) -> list[str]:
+        """The lines that name all of these, each as a word of its own."""
+        return naming(self.answers.texts, *values)
+
+    def names(self, *values: object) -> Run:
+        """One line names all of these: node, key, number, code or option, and not how it is put."""
+        assert self.naming(*values), f"no line names {values}:\n{self.output}"
         return self
+
+    def fails_with(self, *values: object) -> Run:
+        """A task has failed, and one line of its result names all of these."""
+        found = naming(texts_of(self.failed().answers.failures), *values)
+        assert found, f"no failure names {values}:\n{self.output}"
+        return self
+
+    def stats(self, name: str) -> Any:
+        """What the run has handed on to other jobs (with ANSIBLE_SHOW_CUSTOM_STATS)."""
+        shown = self.output.partition("CUSTOM STATS: ")[2]
+        found, _end = json.JSONDecoder().raw_decode(shown[shown.index("{") :])
+        return found[name]
 
 
 def is_write(event: Mapping[str, Any], user: str) -> bool:
@@ -235,6 +283,8 @@ def boot(name: str, fleet: Path = FLEET, *settings: str) -> Lab:
         "PYTHONUNBUFFERED": "1",  # as on a terminal: lines of a run come as they are said
         "ANSIBLE_FORCE_COLOR": "0",
         "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+        "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).with_name("callbacks")),
+        "ANSIBLE_CALLBACKS_ENABLED": "modules_run",
         "ANSIBLE_LOCALHOST_WARNING": "0",
         "ANSIBLE_INJECT_FACT_VARS": "false",  # as it will be in ansible-core 2.24
     }

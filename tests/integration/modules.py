@@ -26,6 +26,7 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _profiles
 from ansible_collections.gpufleet.sharing.plugins.module_utils._lease import default_holder
+from ansible_collections.gpufleet.sharing.tests.integration.answers import Answers
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     GROUPS,
     PROFILES,
@@ -230,22 +231,11 @@ def deploy(lab: Lab, values: Mapping[str, Any]) -> None:
 
 def _run(answers: Iterator[dict[str, Any]]) -> Run:
     """Go on until one has failed."""
-    lines: list[str] = []
+    results: list[dict[str, Any]] = []
     for answer in answers:
-        lines += _texts(answer)
+        results.append(answer)
         if answer.get("failed"):
-            return Run(2, "\n".join(lines))
-    return Run(0, "\n".join(lines))
-
-
-def _texts(value: object) -> Iterator[str]:
-    """Every text in an answer, and of mappings also the keys."""
-    if isinstance(value, Mapping):
-        for name, each in value.items():
-            if name != "invocation":
-                yield from (f"{name}: {text}" for text in _texts(each))
-    elif isinstance(value, list):
-        for each in value:
-            yield from _texts(each)
-    else:
-        yield str(value)
+            break
+    failures = [answer for answer in results if answer.get("failed")]
+    given = Answers(results, failures, [])
+    return Run(2 if failures else 0, "\n".join(given.texts), given)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import CONCURRENCY
+from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions
 from ansible_collections.gpufleet.sharing.tests.integration.faults import Fault, FaultProxy, Rule
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     ROLLOUT,
@@ -96,7 +97,7 @@ def test_node_that_cannot_be_written_is_named_and_the_others_are_done(
     with FaultProxy(lab, tmp_path / "proxy", *rules) as proxy:
         wanted = dict.fromkeys(everything, "default")
         result = call(proxy.lab, "node_profiles", {"assignments": wanted})
-    assert f"{len(bad)} of {len(everything)} nodes could not be written" in result["msg"]
+    assert mentions(result["msg"], len(bad), len(everything))
     assert [problem.partition(":")[0] for problem in result["problems"]] == bad
     found = lab.labels()
     assert {name for name, profile in found.items() if profile == "dev"} == set(bad)

@@ -155,7 +155,7 @@ def test_host_and_token_of_the_environment(
         "K8S_AUTH_SSL_CA_CERT": str(ca_file(lab, tmp_path)),
     }
     run = lab.playbook("site", inventory, "-vvv", environ=environ).succeeded()
-    run.says(f"{cluster_field(lab, 'server')} (v1.37.2) as {ROBOT}, credentials from K8S_AUTH_*")
+    run.names(cluster_field(lab, "server"), "v1.37.2", ROBOT, "K8S_AUTH_*")
     assert token not in run.output
     only_writer(lab, ROBOT)
     only_reader(lab, ROBOT)
@@ -171,7 +171,7 @@ def test_impersonation_reaches_helm_too(lab: Lab, inventory: Path, token: str) -
         **replicas(dev=6),
     }
     run = lab.playbook("site", inventory, variables=variables).succeeded()
-    run.says(f"as {ROBOT}")
+    run.names(cluster_field(lab, "server"), ROBOT)
     impersonated = lab.writes("lab-admin", impersonating=ROBOT)
     assert any("/secrets" in request for request in impersonated)
     assert any("/configmaps" in request for request in impersonated)
@@ -184,7 +184,7 @@ def test_token_of_a_kubeconfig(lab: Lab, inventory: Path, token: str, tmp_path: 
     file = tmp_path / "token.kubeconfig"
     file.write_text(yaml.safe_dump(document), encoding="utf-8")
     run = probe(lab, inventory, environ={"KUBECONFIG": str(file)})
-    run.succeeded().says(f"as {ROBOT}, credentials from kubeconfig")
+    run.succeeded().names(ROBOT, "kubeconfig", file)
     only_reader(lab, ROBOT)
 
 
@@ -196,7 +196,7 @@ def test_context_of_a_kubeconfig_with_several(
     other.forget_requests()
     variables = {"gpu_sharing_context": lab.name}
     run = probe(lab, inventory, variables=variables, environ={"KUBECONFIG": paths}).succeeded()
-    run.says("as lab-admin, credentials from variables (context)")
+    run.names(cluster_field(lab, "server"), "lab-admin", "variables", "context")
     only_reader(lab, "lab-admin")
     nobody_asked(other)
 
@@ -223,7 +223,7 @@ def test_kubeconfig_wins_against_the_pod_for_modules_and_helm(
 ) -> None:
     lab.forget_requests()
     run = probe(other, inventory, environ=pod).succeeded()
-    run.says(cluster_field(other, "server"), "as lab-admin, credentials from kubeconfig")
+    run.names(cluster_field(other, "server"), "lab-admin", "kubeconfig")
     only_reader(other, "lab-admin")
     nobody_asked(lab)
 
@@ -233,8 +233,8 @@ def test_credentials_of_the_pod_are_the_last_resort(
 ) -> None:
     environ = {**pod, "KUBECONFIG": None, "HOME": str(tmp_path)}
     run = probe(lab, inventory, environ=environ).succeeded()
-    run.says(f"as {ROBOT}, credentials from in-cluster service account")
-    run.says("The credentials of the pod that runs Ansible are used")
+    run.names(cluster_field(lab, "server"), ROBOT, "in-cluster")
+    run.names("WARNING", "pod")
     only_reader(lab, ROBOT)
 
 
@@ -311,13 +311,13 @@ def test_server_that_is_exempt_from_the_proxy_is_reached_by_both(lab: Lab, inven
     probe(lab, inventory, environ=environ).succeeded()
     probe(lab, inventory, environ=UNUSED).succeeded()  # Go spares localhost
     run = probe(lab, inventory, environ=environ | {"K8S_AUTH_NO_PROXY": None})
-    run.failed().says("cannot be reached")
+    run.fails_with(cluster_field(lab, "server"))
 
 
 def test_host_of_the_context_itself_needs_no_credentials(lab: Lab, inventory: Path) -> None:
     environ = {"K8S_AUTH_HOST": cluster_field(lab, "server")}
     run = probe(lab, inventory, environ=environ).succeeded()
-    run.says("as lab-admin, credentials from kubeconfig")
+    run.names(cluster_field(lab, "server"), "lab-admin", "kubeconfig")
 
 
 def test_token_replaces_the_certificate_of_a_kubeconfig(
@@ -326,7 +326,7 @@ def test_token_replaces_the_certificate_of_a_kubeconfig(
     """Of the two the API server would take the certificate."""
     variables = {"gpu_sharing_kubeconfig": lab.environ["KUBECONFIG"], "gpu_sharing_api_key": token}
     run = probe(lab, inventory, "-vvv", variables=variables).succeeded()
-    run.says(f"as {ROBOT}, credentials from variables (kubeconfig)")
+    run.names(ROBOT, "variables", "kubeconfig")
     assert token not in run.output
     only_reader(lab, ROBOT)
 

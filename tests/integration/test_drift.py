@@ -55,13 +55,11 @@ def drift(lab: Lab, inventory: Path, **variables: Any) -> Drift:
     lab.forget_requests()
     run = lab.playbook("drift", inventory, variables=variables, environ=STATS)
     assert lab.writes(dry_run=True) == []
-    said = run.output.partition("CUSTOM STATS: ")[2]
-    stats, _end = json.JSONDecoder().raw_decode(said[said.index("{") :])
-    findings = stats["gpu_sharing_drift"]["localhost"]
+    findings = run.stats("gpu_sharing_drift")["localhost"]
     assert (run.rc != 0) == bool(findings), run.output
     for finding in findings:
         assert finding.keys() == {"kind", "where", "what"}
-        run.says(finding["what"])
+        run.names(finding["where"], finding["what"])
     return Drift(run, findings)
 
 
@@ -85,9 +83,8 @@ def test_each_kind_is_told_where_it_is(lab: Lab, inventory: Path) -> None:
         ("content", "key no-sharing"),
         ("allocatable", "prod-gpu-01"),
     }
-    found.run.says("its label is default, not dev", "nvidia.com/gpu is 4, expected 8")
-    found.run.says("its content is not that of the profile")
-    found.run.says("4 findings: the cluster is not as the inventory says")
+    found.run.names("dev-gpu-02", "default", "dev").names("dev-gpu-02", "nvidia.com/gpu", 4, 8)
+    found.run.fails_with(4)  # findings
     patch_key(lab, "no-sharing", text)
     lab.kubectl("annotate", "node", "prod-gpu-01", f"{UNHEALTHY}-")
 
@@ -97,7 +94,7 @@ def test_node_outside_the_limit_is_not_looked_at(lab: Lab, inventory: Path) -> N
     assert lab.labels()["dev-gpu-02"] == "default"
     lab.wait_for(lambda: lab.allocatable()["prod-gpu-01"] == "8")
     limited = lab.playbook("drift", inventory, "--limit", "localhost,prod_gpus")
-    limited.succeeded().says("Nothing differs.")
+    limited.succeeded()
     lab.kubectl("label", "node", "dev-gpu-02", f"{LABEL}=dev", "--overwrite")
     lab.wait_for(lambda: lab.allocatable()["dev-gpu-02"] == "8")
 
@@ -108,7 +105,6 @@ def test_plugin_that_is_older_than_the_content(lab: Lab, inventory: Path) -> Non
     found = drift(lab, inventory, **replicas(dev=6))
     assert {("plugin", "dev-gpu-01"), ("plugin", "dev-gpu-02")} <= found.places
     assert {kind for kind, _where in found.places} <= {"plugin", "allocatable", "revision"}
-    found.run.says("its plugin runs on older content")
     call(lab, "profiles", {"profiles": PROFILES})
 
 
@@ -120,11 +116,10 @@ def test_pointer_lost_at_a_helm_upgrade_and_nothing_after_the_next_site(
     found = drift(lab, inventory)
     assert {("pointer", "ClusterPolicy"), ("operator", "Helm release")} <= found.places
     assert ("allocatable", "dev-gpu-01") in found.places
-    found.run.says("it points at nothing (no default), not at device-plugin-config (default)")
+    found.run.names("ClusterPolicy", CONFIG_MAP, "default")
     lab.playbook("site", inventory).succeeded()
     found = drift(lab, inventory)
     assert found.findings == []
-    found.run.says("Nothing differs.", "The cluster is as the inventory says")
     assert found.run.changed == {"localhost": 0}
 
 

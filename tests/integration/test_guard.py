@@ -88,15 +88,15 @@ def test_plan_tells_everything_and_reads_only(lab: Lab, inventory: Path) -> None
     assert lab.writes(dry_run=True) == []
     assert run.changed == {"localhost": 0}
     assert state(lab) == before
-    run.says("2 nodes change, in batches of 1, 1:", "dev: 8 nvidia.com/gpu", "plugin restarts")
-    run.says("dev: 6 nvidia.com/gpu")
-    run.says("8 nvidia.com/gpu are in use, 6 will be left: runs on, but may not start again")
-    run.says("dev-gpu-01 work Deployment/web 8")
-    assert "Deployment/api" not in run.output
+    run.names(2, 1)  # nodes change, in batches of one
+    run.names("dev-gpu-01", "dev", 8, 6, "nvidia.com/gpu").names("dev-gpu-02", 8, 6)
+    run.names("dev-gpu-01", "work", "Deployment/web", 8, 6)
+    assert run.naming("Deployment/api") == []
 
 
-def test_plan_of_nothing_says_so(lab: Lab, inventory: Path) -> None:
-    lab.playbook("plan", inventory).succeeded().says("No node changes.")
+def test_plan_of_nothing_names_no_node(lab: Lab, inventory: Path) -> None:
+    run = lab.playbook("plan", inventory).succeeded()
+    assert [line for node in (*DEV, *PROD) for line in run.naming(node)] == []
 
 
 @pytest.mark.parametrize("flags", [(), ("--check",)])
@@ -105,11 +105,12 @@ def test_shrinking_below_running_pods_is_refused_before_any_write(
 ) -> None:
     before = state(lab)
     lab.forget_requests()
-    run = lab.playbook("site", inventory, *flags, variables=replicas(dev=6)).failed()
+    run = lab.playbook("site", inventory, *flags, variables=replicas(dev=6))
+    run.fails_with(8, 1)  # pods, on one node
+    run.fails_with("dev-gpu-01", "work", "Deployment/web", 8)
+    run.fails_with("gpu_sharing_drain", "evict")  # what would make room
     assert lab.writes(dry_run=True) == []
     assert state(lab) == before
-    run.says("This change would hurt 8 running pods on 1 node:", "dev-gpu-01 work Deployment/web 8")
-    run.says("Move these pods, or set gpu_sharing_drain to evict")
 
 
 def test_pods_of_a_daemonset_are_refused_and_nothing_is_changed(lab: Lab) -> None:
@@ -117,8 +118,8 @@ def test_pods_of_a_daemonset_are_refused_and_nothing_is_changed(lab: Lab) -> Non
     start(lab, agent)
     before = state(lab)
     evict = {"drain": "evict"}
-    run = applied(lab, Wanted(profiles=profiles(default=3), options=evict)).failed()
-    run.says("its owner DaemonSet/agent runs it on this very node")
+    run = applied(lab, Wanted(profiles=profiles(default=3), options=evict))
+    run.fails_with("prod-gpu-01", "DaemonSet/agent")
     assert state(lab) == before
     stop(lab, agent)
 
@@ -127,10 +128,9 @@ def test_budget_that_blocks_is_named_and_nothing_is_left_changed(lab: Lab) -> No
     protect(lab, WEB, minAvailable=8)
     before, there = state(lab), on_nodes(lab, WEB, API)
     waiting = {"drain": "evict", "drain_timeout": 5}
-    run = applied(lab, Wanted(profiles=profiles(dev=6), options=waiting)).failed()
-    run.says("Not evicted within 5 s (pods: 8, nodes: 1)")
-    run.says("Cannot evict pod as it would violate the pod's disruption budget")
-    run.says("The disruption budget web needs 8 healthy pods")
+    run = applied(lab, Wanted(profiles=profiles(dev=6), options=waiting))
+    run.fails_with(5, 8, 1)  # seconds, pods, node
+    run.fails_with("dev-gpu-01", "disruption budget web")  # the server's own words
     assert cordoned(lab) == set()
     assert on_nodes(lab, WEB, API) == there
     assert state(lab) == before  # the content too: a later restart would load it
@@ -157,8 +157,9 @@ def test_evict_moves_the_hurt_pods_only(lab: Lab, inventory: Path) -> None:
     assert cordoned(lab) == {"dev-gpu-02", "prod-gpu-02"}
     touched = {request.split("?")[0] for request in lab.writes() if "/api/v1/nodes/" in request}
     assert touched == {f"patch /api/v1/nodes/{node}" for node in DEV}
-    run.says("draining 1 node of 8 pods", "dev-gpu-01: evicted work/web-")
-    run.says("No controller makes these pods again after their eviction", "work/bare-1")
+    run.names(1, 8)  # node, pods
+    assert any("dev-gpu-01" in line and "work/web-" in line for line in run.answers.lines)
+    run.names("WARNING", "work/bare-1")
     lab.kubectl("uncordon", "dev-gpu-02", "prod-gpu-02")
     stop(lab, bare, elsewhere)
 
@@ -170,8 +171,8 @@ def test_ignore_warns_and_leaves_the_pods(lab: Lab) -> None:
     before = on_nodes(lab, there)
     ignore = {"drain": "ignore"}
     run = applied(lab, Wanted(profiles=profiles(dev=3), options=ignore)).succeeded()
-    run.says("warnings: ", "gpu_sharing_drain is ignore, so these pods stay at their own risk")
-    run.says("dev-gpu-01 work Deployment/there 5")
+    run.names("warnings", "gpu_sharing_drain", "ignore")
+    run.names("dev-gpu-01", "work", "Deployment/there", 5)
     assert on_nodes(lab, there) == before
     assert lab.allocatable()["dev-gpu-01"] == "3"
     stop(lab, there)
@@ -188,14 +189,11 @@ def test_renamed_resource_is_a_hazard_and_quotas_on_the_old_name_are_told(
     renamed = write_inventory(tmp_path / "renamed", variables=variables)
     lab.forget_requests()
     run = lab.playbook("plan", renamed).succeeded()
-    run.says("no label: 8 nvidia.com/gpu.shared", "no nvidia.com/gpu will be left: runs on")
-    run.says("prod-gpu-01 work Deployment/pair 1", "prod-gpu-02 work Deployment/pair 1")
-    run.says(
-        "ResourceQuota gpus in namespace work limits nvidia.com/gpu; pods that ask for"
-        " nvidia.com/gpu.shared instead are not limited: add requests.nvidia.com/gpu.shared to it"
-    )
-    run = planned(lab, Wanted(profiles=named)).failed()
-    run.says("This change would hurt 2 running pods on 2 nodes")
+    run.names("prod-gpu-01", 8, "nvidia.com/gpu.shared")
+    for node in PROD:
+        run.names(node, "work", "Deployment/pair", 1, "nvidia.com/gpu")
+    run.names("ResourceQuota", "gpus", "work", "nvidia.com/gpu", "requests.nvidia.com/gpu.shared")
+    planned(lab, Wanted(profiles=named)).fails_with(2)  # pods, and nodes
     assert lab.writes(dry_run=True) == []
     lab.kubectl("delete", "resourcequota", "gpus", "-n", NAMESPACE)
 
@@ -205,9 +203,8 @@ def test_sharing_that_ends_under_running_pods_is_a_hazard(lab: Lab) -> None:
     whole = {**GROUPS["prod_gpus"], "vars": {"gpu_sharing_profile": "no-sharing"}}
     exclusive = Wanted({**GROUPS, "prod_gpus": whole}, profiles(dev=3))
     lab.forget_requests()
-    run = planned(lab, exclusive).failed()
-    run.says("This change would hurt 2 running pods on 2 nodes", "prod-gpu-01 work Deployment/pair")
-    run.says("each nvidia.com/gpu will mean a whole GPU")
+    run = planned(lab, exclusive)
+    run.fails_with(2).fails_with("prod-gpu-01", "work", "Deployment/pair", "nvidia.com/gpu")
     assert lab.writes(dry_run=True) == []
     lab.kubectl("delete", "deployment", "pair", "-n", NAMESPACE, "--wait", "--cascade=foreground")
     applied(lab, exclusive).succeeded()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is refused before the first write, each with a message that says what to do."""
+"""What is refused before the first write, each naming what to change."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions, naming
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     GROUPS,
     PROFILES,
@@ -40,30 +41,31 @@ def test_profiles_with_mistakes_stop_before_any_write(lab: Lab, tmp_path: Path) 
     lab.forget_requests()
     run = lab.playbook("site", inventory).failed()
     assert lab.writes(dry_run=True) == []
-    run.says(
-        "profile 'zero': replicas is 0; allowed: a whole number from 1 on (1 means no sharing)",
-        "profile 'text': replicas is 'four'; allowed: a whole number from 1 on",
-        "profile 'typo': renameByDefault (value true) is not a setting of a profile; allowed:",
-        "Did you mean rename_by_default?",
-        "profile 'twice': resources names 'nvidia.com/gpu' more than once; allowed: one entry",
-        "has a name of 64 characters; allowed: a text of 1 to 63 characters",
-        "profile 'upper': resources[0].name is 'nvidia.com/GPU'; allowed: nvidia.com/gpu",
-    )
+    named = [  # profile, key and value of each, in the order of the inventory
+        ("zero", "replicas", 0, 1),
+        ("text", "replicas", "four", 1),
+        ("typo", "renameByDefault", "rename_by_default"),
+        ("twice", "resources", "nvidia.com/gpu"),
+        ("x" * 64, 64, 63),
+        ("upper", "resources[0].name", "nvidia.com/GPU", "nvidia.com/gpu"),
+    ]
+    for values in named:
+        assert len(naming(run.problems, *values)) == 1, values
+    assert len(run.problems) == len(named)
 
 
 @pytest.mark.parametrize(
-    ("groups", "variables", "message"),
+    ("groups", "variables", "named"),
     [
         (
             {"dev_gpus": {"hosts": {"dev-gpu-01": {"gpu_sharing_profile": "huge"}}}},
             {},
-            "gpu_sharing_profile of dev-gpu-01 is 'huge', which gpu_sharing_profiles does not",
+            ["dev-gpu-01", "gpu_sharing_profile", "huge", "gpu_sharing_profiles"],
         ),
         (
             GROUPS,
             {"gpu_sharing_default_profile": "none"},
-            "gpu_sharing_default_profile is 'none', which gpu_sharing_profiles does not define;"
-            " defined are: default, dev, no-sharing",
+            ["gpu_sharing_default_profile", "none", "gpu_sharing_profiles", *PROFILES],
         ),
         (
             {
@@ -74,18 +76,17 @@ def test_profiles_with_mistakes_stop_before_any_write(lab: Lab, tmp_path: Path) 
                 },
             },
             {},
-            "dev-gpu-01: belongs to groups with different profiles: ",
+            ["dev-gpu-01", "dev_gpus", "dev", "big_gpus", "no-sharing"],
         ),
         (
             {"dev_gpus": {"hosts": {"dev-gpu-01": {}, "ghost-gpu-01": {}}}},
             {},
-            "Nodes of the inventory (1) are not in the cluster",
+            ["ghost-gpu-01"],
         ),
         (
             {"dev_gpus": {"hosts": {"dev-gpu-01": {}}, "vars": {"gpu_sharing_drain": "evict"}}},
             {},
-            "gpu_sharing_drain is set on nodes (dev-gpu-01), where it has no effect, and not on"
-            " their cluster. Set it in group_vars/all, or in host_vars/localhost.",
+            ["gpu_sharing_drain", "dev-gpu-01", "group_vars/all", "host_vars/localhost"],
         ),
     ],
     ids=["unknown-profile", "unknown-default", "two-groups", "missing-node", "misplaced"],
@@ -95,46 +96,47 @@ def test_inventory_with_mistakes_stops_before_any_write(
     tmp_path: Path,
     groups: dict[str, object],
     variables: dict[str, object],
-    message: str,
+    named: list[str],
 ) -> None:
     inventory = write_inventory(tmp_path / "inventory", groups=groups, variables=variables)
     lab.forget_requests()
-    run = lab.playbook("site", inventory).failed()
+    run = lab.playbook("site", inventory)
     assert lab.writes(dry_run=True) == []
-    run.says(message)
+    run.fails_with(*named)
 
 
 def test_variable_that_is_misspelt_is_warned_of(lab: Lab, tmp_path: Path) -> None:
     groups = {"dev_gpus": {"hosts": {"dev-gpu-01": {}}, "vars": {"gpu_sharing_profil": "dev"}}}
     inventory = write_inventory(tmp_path / "inventory", groups=groups)
     run = lab.playbook("validate", inventory).succeeded()
-    run.says("gpu_sharing_profil, set on dev-gpu-01, is no variable of this collection")
-    run.says("Is gpu_sharing_profile meant?")
+    run.names("WARNING", "dev-gpu-01", "gpu_sharing_profil", "gpu_sharing_profile")
 
 
 def test_batches_with_a_mistake_stop_before_any_write(lab: Lab, inventory: Path) -> None:
     lab.forget_requests()
     wrong = {"gpu_sharing_rollout_batches": ["0%"]}
-    run = lab.playbook("site", inventory, variables=wrong).failed()
-    run.says("gpu_sharing_rollout_batches has the entry '0%'; allowed: a number of nodes")
+    run = lab.playbook("site", inventory, variables=wrong)
+    run.fails_with("gpu_sharing_rollout_batches", "0%")
     assert lab.writes() == []
 
 
 def test_job_slicing_is_refused(lab: Lab, inventory: Path) -> None:
-    run = lab.playbook("site", inventory, variables={"awx_job_slice_count": 2}).failed()
-    run.says("AWX job slicing cuts clusters and their nodes apart")
+    run = lab.playbook("site", inventory, variables={"awx_job_slice_count": 2})
+    run.fails_with("AWX")
+    assert "problems" not in run.failure  # no module of ours has been asked
 
 
 def test_no_credentials(lab: Lab, inventory: Path, tmp_path: Path) -> None:
     environ = {"KUBECONFIG": None, "HOME": str(tmp_path)}
-    run = lab.playbook("site", inventory, environ=environ).failed()
-    run.says("No credentials for a cluster", "does not exist, and this is not a pod")
+    run = lab.playbook("site", inventory, environ=environ)
+    kubeconfig_of_the_user = tmp_path / ".kube" / "config"
+    run.fails_with("gpu_sharing_kubeconfig", "K8S_AUTH_*", kubeconfig_of_the_user, "pod")
 
 
 def test_unreachable_server(lab: Lab, inventory: Path) -> None:
     environ = {"K8S_AUTH_HOST": "https://127.0.0.1:1", "K8S_AUTH_API_KEY": "sesame-open"}
-    run = lab.playbook("site", inventory, "-vvv", environ=environ).failed()
-    run.says("The API server https://127.0.0.1:1 cannot be reached", "Connection refused")
+    run = lab.playbook("site", inventory, "-vvv", environ=environ)
+    run.fails_with("https://127.0.0.1:1", "Connection refused")  # as the system puts it
     assert "sesame-open" not in run.output
 
 
@@ -144,22 +146,21 @@ def test_credentials_that_are_not_accepted(lab: Lab, inventory: Path) -> None:
         "K8S_AUTH_API_KEY": "sesame-open",
         "K8S_AUTH_VERIFY_SSL": "false",
     }
-    run = lab.playbook("site", inventory, environ=environ).failed()
-    run.says("does not accept the credentials (401 Unauthorized)")
-    run.says("TLS verification", "is off")
+    run = lab.playbook("site", inventory, environ=environ)
+    run.fails_with(server(lab), 401)
+    run.names("WARNING", "TLS", server(lab), "ca_cert")
 
 
 def test_helm_missing(lab: Lab, inventory: Path, tmp_path: Path) -> None:
     lab.forget_requests()
     kept = [p for p in lab.environ["PATH"].split(os.pathsep) if not Path(p, "helm").exists()]
     without = replace(lab, environ=lab.environ | {"PATH": os.pathsep.join(kept)})
-    run = without.playbook("site", inventory).failed()
-    run.says(
-        "Helm is not in the PATH of the controller. Install Helm 3, or set gpu_operator_manage"
-    )
-    without.playbook("uninstall", inventory).failed().says("Helm is not in the PATH")
+    run = without.playbook("site", inventory)
+    run.fails_with("Helm", "PATH", 3, "gpu_operator_manage")
+    without.playbook("uninstall", inventory).fails_with("Helm", "PATH")
     result = module_result(without, "helm_release", {"chart_ref": "c"})
-    assert result["msg"].startswith("Helm is not in the PATH of the controller.")
+    assert result["failed"]
+    assert mentions(result["msg"], "Helm", "PATH")
     assert lab.writes(dry_run=True) == []
 
 
@@ -169,26 +170,23 @@ def test_helm_4(lab: Lab, inventory: Path, tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\necho v4.0.1+g12500dd\n", encoding="utf-8")
     program.chmod(0o755)
     path = os.pathsep.join([str(tmp_path), lab.environ["PATH"]])
-    run = lab.playbook("site", inventory, environ={"PATH": path}).failed()
-    run.says("Helm v4.0.1+g12500dd is in the PATH of the controller, but Helm 3 is what")
+    run = lab.playbook("site", inventory, environ={"PATH": path})
+    run.fails_with("Helm", "v4.0.1+g12500dd", "PATH", 3)
     assert lab.writes(dry_run=True) == []
 
 
 def test_environment_that_would_divert_helm(lab: Lab, inventory: Path) -> None:
     lab.forget_requests()
     environ = {"HELM_KUBEAPISERVER": "https://elsewhere.example"}
-    run = lab.playbook("site", inventory, environ=environ).failed()
-    run.says("The environment has HELM_KUBEAPISERVER, which would send Helm another way")
+    run = lab.playbook("site", inventory, environ=environ)
+    run.fails_with("HELM_KUBEAPISERVER")
     assert lab.writes(dry_run=True) == []
 
 
 def test_host_does_not_get_the_credentials_of_another_server(lab: Lab, inventory: Path) -> None:
     environ = {"K8S_AUTH_HOST": "https://elsewhere.example"}
-    run = lab.playbook("site", inventory, environ=environ).failed()
-    run.says(
-        "K8S_AUTH_HOST is https://elsewhere.example, without credentials of its own, and those"
-    )
-    run.says(f"of context '{lab.name}' are for {server(lab)}: they are not sent elsewhere.")
+    run = lab.playbook("site", inventory, environ=environ)
+    run.fails_with("K8S_AUTH_HOST", "https://elsewhere.example", lab.name, server(lab))
 
 
 def test_no_permission_on_nodes(lab: Lab, inventory: Path) -> None:
@@ -208,8 +206,8 @@ def test_no_permission_on_nodes(lab: Lab, inventory: Path) -> None:
         "K8S_AUTH_API_KEY": token,
         "K8S_AUTH_SSL_CA_CERT": ca(lab),
     }
-    run = lab.playbook("site", inventory, "-vvv", environ=environ).failed()
-    run.says("No permission: system:serviceaccount:default:reader may not", "; patch nodes;")
+    run = lab.playbook("site", inventory, "-vvv", environ=environ)
+    run.fails_with("system:serviceaccount:default:reader", "patch nodes")
     assert token not in run.output
     assert lab.writes("system:serviceaccount:default:reader", dry_run=True) == []
 
@@ -220,13 +218,13 @@ def test_variables_and_environment_that_contradict(lab: Lab, inventory: Path) ->
         inventory,
         variables={"gpu_sharing_context": lab.name},
         environ={"K8S_AUTH_HOST": "https://elsewhere.example"},
-    ).failed()
-    run.says("The connection is set twice", "K8S_AUTH_HOST", "Unset one of the two")
+    )
+    run.fails_with("context", "K8S_AUTH_HOST")
 
 
 def test_unknown_context(lab: Lab, inventory: Path) -> None:
-    run = lab.playbook("site", inventory, variables={"gpu_sharing_context": "prod-mars"}).failed()
-    run.says(f"The kubeconfig has no context 'prod-mars'; it has: {lab.name}")
+    run = lab.playbook("site", inventory, variables={"gpu_sharing_context": "prod-mars"})
+    run.fails_with("prod-mars", lab.name)
 
 
 def test_gpu_cluster_instead_of_cluster_policy(lab: Lab, inventory: Path) -> None:
@@ -254,16 +252,15 @@ def test_gpu_cluster_instead_of_cluster_policy(lab: Lab, inventory: Path) -> Non
     lab.apply(
         {"apiVersion": "nvidia.com/v1alpha1", "kind": "GPUCluster", "metadata": {"name": "g"}}
     )
-    run = lab.playbook("site", inventory).failed()
-    run.says("is managed by a GPUCluster (g)")
+    lab.playbook("site", inventory).fails_with("GPUCluster", "g")
     lab.kubectl("delete", "crd", "gpuclusters.nvidia.com")
 
 
 def test_chart_that_would_own_the_config_map(lab: Lab, inventory: Path) -> None:
     lab.forget_requests()
     values = {"devicePlugin": {"config": {"create": True, "data": {"a": "version: v1"}}}}
-    run = lab.playbook("site", inventory, variables={"gpu_operator_values": values}).failed()
-    run.says("devicePlugin.config.create: true")
+    run = lab.playbook("site", inventory, variables={"gpu_operator_values": values})
+    run.fails_with("devicePlugin.config.create", "true")
     assert lab.writes() == []
 
 
@@ -273,8 +270,8 @@ def test_what_no_node_can_do_without_is_not_switched_off(
 ) -> None:
     lab.forget_requests()
     values = {part: {"enabled": False}}
-    run = lab.playbook("site", inventory, variables={"gpu_operator_values": values}).failed()
-    run.says(f"In the release's values {part}.enabled is false")
+    run = lab.playbook("site", inventory, variables={"gpu_operator_values": values})
+    run.fails_with(f"{part}.enabled", "false")
     assert lab.writes() == []
 
 
@@ -284,9 +281,10 @@ def test_missing_nodes_can_be_reported_instead(lab: Lab, tmp_path: Path) -> None
     inventory = write_inventory(tmp_path / "inventory", groups=nodes)
     report = {"gpu_sharing_unavailable_nodes": "report"}
     run = lab.playbook("site", inventory, "--check", variables=report).succeeded()
-    run.says("In the inventory, but not in the cluster: ghost-gpu-01 (1)")
+    run.names("ghost-gpu-01", 1)
     refused = call(lab, "node_profiles", {"assignments": {"ghost-gpu-01": None}})
-    assert "not in the cluster" in refused["msg"]
+    assert refused["failed"]
+    assert mentions(refused["msg"], "ghost-gpu-01")
 
 
 def server(lab: Lab) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions
 from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
     LABEL,
     config_map,
@@ -53,8 +54,8 @@ def six(tmp_path: Path) -> Path:
 
 def test_nothing_to_go_back_to(lab: Lab, inventory: Path) -> None:
     lab.forget_requests()
-    run = lab.playbook("rollback", inventory).failed()
-    run.says("There is no good revision before the newest one, nor any.")
+    run = lab.playbook("rollback", inventory)
+    assert run.failed().problems == []  # no revision to name
     assert lab.writes(dry_run=True) == []
 
 
@@ -65,29 +66,30 @@ def test_history_tells_who_when_and_what(lab: Lab, inventory: Path) -> None:
     run = lab.playbook("history", inventory).succeeded()
     assert lab.writes(dry_run=True) == []
     assert run.changed == {"localhost": 0}
-    rows = re.findall(r"(\d+) +(good) +(\S+Z) +(\d+) +(\S+@\S+ .*?)  +(.*?)\"", run.output)
-    assert [(row[0], row[3], row[5].strip()) for row in rows] == [
-        ("2", "5", "profile dev 8 -> 6 replicas"),
-        ("1", "5", "first revision"),
+    rows = [line.split() for line in run.answers.texts if re.search(r"\dZ .*@", line)]
+    assert [(number, state, nodes) for _key, number, state, _when, nodes, *_who in rows] == [
+        ("2", "good", "5"),
+        ("1", "good", "5"),
     ], run.output
+    assert mentions(" ".join(rows[0]), "dev", 8, 6)
 
 
 def test_rollback_brings_the_previous_good_revision_back(lab: Lab, six: Path) -> None:
     """The inventory still says 6; batches hold for going back too."""
     with Sampler(lab) as sampler:
         run = lab.playbook("rollback", six, variables=ONE_BY_ONE).succeeded()
-    run.says("back to revision 1 (good)", "batch 2 of 2", "36 slots, as the inventory says")
+    run.names("revision", 1, "good").names("batch", 2).names(5, 10, 36)
     assert sampler.most_dark == 1
     assert dev_slots(lab) == ["8", "8"]
     assert "replicas: 8" in config_map(lab)["dev"]
-    assert revisions(lab)[-1]["what"] == "back to revision 1; profile dev 6 -> 8 replicas"
+    assert mentions(revisions(lab)[-1]["what"], "revision", 1, "dev", 6, 8)
     assert states(lab) == ["good", "good", "good"]
 
 
 def test_extra_variables_that_win_over_the_revision_are_refused(lab: Lab, six: Path) -> None:
     lab.forget_requests()
-    run = lab.playbook("rollback", six, "-e", "to_revision=1", variables=SIX).failed()
-    run.says("is given as an extra variable", "says otherwise than revision 1")
+    run = lab.playbook("rollback", six, "-e", "to_revision=1", variables=SIX)
+    run.fails_with("gpu_sharing_profiles", "revision", 1)
     assert lab.writes(dry_run=True) == []
 
 
@@ -105,12 +107,12 @@ def test_rollback_to_a_number_in_check_mode(lab: Lab, inventory: Path) -> None:
     run = lab.playbook("rollback", inventory, *check).succeeded()
     assert lab.writes() == []
     assert run.changed["localhost"] > 0
-    run.says('+ "dev-gpu-01": "dev: 6 nvidia.com/gpu (restart)"')
+    run.names("+", "dev-gpu-01", "dev", 6, "nvidia.com/gpu")
 
 
 def test_number_that_there_is_not_is_refused(lab: Lab, inventory: Path) -> None:
-    run = lab.playbook("rollback", inventory, "-e", "to_revision=99").failed()
-    run.says("There is no revision '99'; there are: ", "1 (good)")
+    run = lab.playbook("rollback", inventory, "-e", "to_revision=99")
+    run.fails_with(99, 1, "good")  # asked for, and one that there is
 
 
 def test_rollback_brings_assignments_back_with_a_limit(lab: Lab, tmp_path: Path) -> None:
@@ -130,7 +132,7 @@ def test_rollback_of_content_that_reaches_beyond_the_limit_is_refused(lab: Lab, 
     converge(lab, Wanted(profiles=profiles(dev=6)))
     lab.forget_requests()
     limit = ("--limit", "localhost,dev-gpu-01", "-e", "to_revision=1")
-    lab.playbook("rollback", six, *limit).failed().says("dev-gpu-02")
+    lab.playbook("rollback", six, *limit).fails_with("--limit", "dev-gpu-02")
     assert lab.writes(dry_run=True) == []
 
 
@@ -153,7 +155,7 @@ def test_rollback_that_is_killed_is_finished_by_the_next(lab: Lab, six: Path) ->
     assert dev_slots(lab) == ["8", "6"]
     assert states(lab)[-1] == "started"
     run = lab.playbook("rollback", six, "-e", "to_revision=1").succeeded()
-    run.says("not renewed")
+    run.names("WARNING", "gpufleet-sharing")  # the lease of the run that was killed
     assert dev_slots(lab) == ["8", "8"]
     assert states(lab)[-1] == "good"
 

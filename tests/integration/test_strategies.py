@@ -156,19 +156,16 @@ def test_no_sharing_mps_on_an_old_card_and_the_plugins_own_keys(lab: Lab) -> Non
 def test_what_a_node_cannot_do_by_mps_is_refused_before_any_write(lab: Lab) -> None:
     more = PROFILES | {"mps": {"strategy": "mps", "replicas": 17}}
     lab.forget_requests()
-    run = applied(lab, asking({"old-01": "mps", "alike-01": "mps"}, more)).failed()
-    run.says(
-        "old-01: profile 'mps' cannot be used there: it has 17 replicas, and MPS takes 16 clients"
-        " at most on a GPU of compute capability 7.0",
-        "alike-01: profile 'mps' cannot be used there: its GPUs are cut into MIG devices",
-    )
+    run = applied(lab, asking({"old-01": "mps", "alike-01": "mps"}, more))
+    run.fails_with("old-01", "mps", 17, 16, "7.0")  # replicas, clients, compute capability
+    run.fails_with("alike-01", "mps", "MIG")
     assert lab.writes() == []
 
 
 def test_mig_by_profile_in_check_mode_writes_nothing(lab: Lab, tmp_path: Path) -> None:
     lab.forget_requests()
     run = site(lab, tmp_path, {"whole-01": "sliced"}, "--check", "--diff").succeeded()
-    run.says('+ "whole-01": "all-1g.10gb"', '+ "whole-01": "sliced')
+    run.names("+", "whole-01", "all-1g.10gb").names("+", "whole-01", "sliced")
     assert lab.writes() == []
 
 
@@ -188,9 +185,8 @@ def test_mig_by_profile_cuts_the_gpus_before_the_label_moves(lab: Lab, tmp_path:
 def test_mig_configuration_that_does_not_exist_leaves_the_profile_alone(
     lab: Lab, tmp_path: Path
 ) -> None:
-    run = site(lab, tmp_path, {"whole-01": "typo"}).failed()
-    run.says("1 of 1 nodes (batch 1 of 1) were not cut by MIG", "mig.config.state is failed")
-    run.says("Sharing profiles of these nodes were not changed")
+    run = site(lab, tmp_path, {"whole-01": "typo"})
+    run.fails_with("whole-01", MIG_STATE, "failed")
     assert labels(lab, "whole-01")["nvidia.com/device-plugin.config"] == "sliced"
     # MPS has to be gone before MIG strategy mixed comes: the plugin refuses to start with both
     applied(lab, asking({"whole-01": "sliced", "old-01": None})).succeeded()
@@ -199,19 +195,16 @@ def test_mig_configuration_that_does_not_exist_leaves_the_profile_alone(
 def test_profile_is_not_changed_while_the_mig_manager_is_at_work(lab: Lab, tmp_path: Path) -> None:
     with mig_state(lab, "whole-01", "pending"):
         lab.forget_requests()
-        run = applied(lab, asking({"whole-01": "four"})).failed()
-        run.says("NVIDIA's MIG manager is at work on whole-01", "Run again when it has finished")
+        applied(lab, asking({"whole-01": "four"})).fails_with("MIG", "whole-01")
         inventory = write_inventory(tmp_path, {"gpus": {"hosts": {"whole-01": {}}}})
-        run = lab.playbook("uninstall", inventory).failed()
-        run.says("NVIDIA's MIG manager is at work on whole-01")
+        lab.playbook("uninstall", inventory).fails_with("MIG", "whole-01")
         assert lab.writes() == []
 
 
 def test_other_mig_configuration_waits_for_the_mig_manager(lab: Lab) -> None:
     with mig_state(lab, "whole-01", "rebooting"):
         lab.forget_requests()
-        run = applied(lab, asking({"whole-01": "whole"})).failed()
-        run.says("is at work on whole-01 with another configuration. Run again when it has")
+        applied(lab, asking({"whole-01": "whole"})).fails_with("whole-01")
         assert lab.writes() == []
 
 
@@ -226,7 +219,7 @@ def test_not_ready_node_keeps_its_profile_until_it_can_be_cut(lab: Lab, tmp_path
     nodes = {"whole-01": "whole"}
     lab.kubectl("annotate", "node", "whole-01", "lab.gpufleet.sharing/ready=false")
     lab.kubectl("wait", "--for=condition=Ready=false", "node/whole-01", "--timeout=60s")
-    site(lab, tmp_path, nodes).failed().says("they are NotReady or missing: whole-01 (1)")
+    site(lab, tmp_path, nodes).failed().names("NotReady", "whole-01", 1)
     found = labels(lab, "whole-01")
     assert found["nvidia.com/device-plugin.config"] == "sliced"
     assert found["nvidia.com/mig.config"] == "all-1g.10gb"
@@ -241,16 +234,16 @@ def test_card_without_mig_needs_no_mig_turned_off(lab: Lab) -> None:
     applied(lab, asking(nodes)).succeeded()
     assert agrees(lab, nodes, PROFILES) == {"old-01": {"nvidia.com/gpu": 2}}
     assert "nvidia.com/mig.config" not in labels(lab, "old-01")
-    run = applied(lab, asking({"old-01": "sliced"})).failed()
-    run.says("old-01: it is to be cut by MIG (all-1g.10gb), and its GPUs know no MIG")
+    run = applied(lab, asking({"old-01": "sliced"}))
+    run.fails_with("old-01", "all-1g.10gb", "MIG")
 
 
 def test_from_mig_to_mps_in_one_run(lab: Lab) -> None:
     mps = {"strategy": "mps", "replicas": 49, "mig": "all-disabled"}
     applied(lab, asking({"whole-01": "sliced"})).succeeded()
     lab.forget_requests()
-    run = applied(lab, asking({"whole-01": "mps"}, PROFILES | {"mps": mps})).failed()
-    run.says("has 49 replicas; allowed for MPS: 2 to 48")
+    run = applied(lab, asking({"whole-01": "mps"}, PROFILES | {"mps": mps}))
+    run.fails_with("mps", 49, "MPS", 2, 48)
     assert lab.writes() == []
     fewer = PROFILES | {"mps": mps | {"replicas": 6}}
     applied(lab, asking({"whole-01": "mps"}, fewer)).succeeded()
@@ -276,18 +269,18 @@ def test_mig_strategy_mixed_shares_devices_by_name(lab: Lab, tmp_path: Path) -> 
 
 def test_profile_that_only_another_strategy_advertises_is_refused(lab: Lab) -> None:
     lab.forget_requests()
-    run = applied(lab, asking({"whole-01": "small"}, MIXED)).failed()
-    run.says("shares nvidia.com/mig-1g.10gb, which only MIG strategy mixed advertises")
+    run = applied(lab, asking({"whole-01": "small"}, MIXED))
+    run.fails_with("small", "nvidia.com/mig-1g.10gb", "mixed")
     mps = {"default": {"strategy": "mps", "replicas": 2}}
-    run = applied(lab, asking({"alike-01": None}, mps, "mixed")).failed()
-    run.says("uses MPS, which the plugin refuses beside the MIG strategy mixed")
+    run = applied(lab, asking({"alike-01": None}, mps, "mixed"))
+    run.fails_with("default", "MPS", "mixed")
     assert lab.writes() == []
 
 
 def test_setting_that_the_plugin_is_too_old_for_is_refused(lab: Lab) -> None:
     policy = {"flags": {"plugin": {"sharedDevicesAllocationPolicy": "packed"}}}
     run = applied(lab, asking({"alike-01": None}, {"default": policy}, "mixed"))
-    run.failed().says("is known from plugin v0.20.0 on; the cluster has v0.19.3")
+    run.fails_with("sharedDevicesAllocationPolicy", "v0.20.0", "v0.19.3")
 
 
 def test_label_is_set_instead_of_removed_where_the_plugin_would_not_notice(lab: Lab) -> None:
@@ -319,18 +312,18 @@ def test_validate_needs_no_cluster(lab: Lab, tmp_path: Path) -> None:
     nowhere = {"KUBECONFIG": None, "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
     inventory = write_inventory(tmp_path / "good", groups, {"gpu_sharing_profiles": PROFILES})
     run = lab.playbook("validate", inventory, environ=nowhere).succeeded()
-    run.says("big default 2 none 1 nvidia.com/gpu 16 16")
-    run.says("cut sliced 1 time-slicing on MIG all-1g.10gb")
+    run.names("big", "default", 2, "none", 1, "nvidia.com/gpu", 16)
+    run.names("cut", "sliced", 1, "time-slicing", "all-1g.10gb")
     wrong = {"gpu_sharing_profiles": PROFILES | {"default": {"replicas": 0}}}
     bad = write_inventory(tmp_path / "bad", groups, wrong)
-    lab.playbook("validate", bad, environ=nowhere).failed().says("profile 'default': replicas is 0")
+    lab.playbook("validate", bad, environ=nowhere).fails_with("default", "replicas", 0)
     undefined = {"gpu_sharing_profiles": {"default": {"replicas": 2}}}
     lost = write_inventory(tmp_path / "lost", groups, undefined)
     two = {"default": MIXED["small"], "sliced": PROFILES["sliced"]}
     small = {"gpu_sharing_profiles": two}
     single = write_inventory(tmp_path / "single", groups, small)
-    run = lab.playbook("validate", single, environ=nowhere).failed()
-    run.says("which only MIG strategy mixed advertises; the operator's mig.strategy is 'single'")
+    run = lab.playbook("validate", single, environ=nowhere)
+    run.fails_with("nvidia.com/mig-1g.10gb", "mixed", "mig.strategy", "single")
     for more in (
         {"gpu_operator_values": {"mig": {"strategy": "mixed"}}},
         {"gpu_operator_manage": "existing"},
@@ -338,7 +331,7 @@ def test_validate_needs_no_cluster(lab: Lab, tmp_path: Path) -> None:
         lab.playbook("validate", single, environ=nowhere, variables=more).succeeded()
     run = lab.playbook(
         "validate", inventory, environ=nowhere, variables={"gpu_operator_values": "x"}
-    ).failed()
-    run.says("gpu_operator_values")
-    run = lab.playbook("validate", lost, environ=nowhere).failed()
-    run.says("gpu_sharing_profile of c-01 is 'sliced', which gpu_sharing_profiles does not define")
+    )
+    run.fails_with("gpu_operator_values")
+    run = lab.playbook("validate", lost, environ=nowhere)
+    run.fails_with("c-01", "gpu_sharing_profile", "sliced", "gpu_sharing_profiles")

@@ -75,7 +75,7 @@ def test_budget_holds_and_a_cordoned_node_takes_no_pod_back(lab: Lab) -> None:
     protect(lab, workload, minAvailable=2)
     victim = next(p for p in pods_of(lab, workload) if p["spec"]["nodeName"] == NODES[0])
     name = victim["metadata"]["name"]
-    evict(lab, "work", name).failed().says("TooManyRequests")
+    evict(lab, "work", name).failed().names("TooManyRequests")
     protect(lab, workload, minAvailable=1)
     lab.kubectl("cordon", NODES[0])
     evict(lab, "work", name).succeeded()

@@ -88,9 +88,7 @@ def uids(node: Node) -> set[str]:
 
 def stats(run: Run, name: str) -> Any:
     """What a playbook hands on to other jobs."""
-    said = run.output.partition("CUSTOM STATS: ")[2]
-    found, _end = json.JSONDecoder().raw_decode(said[said.index("{") :])
-    return found[name]["localhost"]
+    return run.stats(name)["localhost"]
 
 
 def test_node_before_the_collection(node: Node) -> None:
@@ -145,7 +143,7 @@ def prove(node: Node, inventory: Path, per_gpu: int) -> None:
             gpu_verify_probe_require_uuids=True,
         ).succeeded()
     spread = "+".join([str(per_gpu)] * node.gpus) if node.gpus > 1 else str(per_gpu)
-    run.says(f"{node.gpus} ({spread} pods)", "waits", "refused", "passed")
+    run.names(node.gpus, spread, "waits", "refused", "passed")
     insufficient = events.of("FailedScheduling")
     assert any("Insufficient nvidia.com/gpu" in text for text in insufficient), events.seen
     refused = events.of("UnexpectedAdmissionError")
@@ -222,7 +220,7 @@ def test_content_changes_versioned(node: Node, place: Callable[..., Path]) -> No
 def test_history_and_rollback(node: Node, place: Callable[..., Path]) -> None:
     inventory = place("dev", dev=5)
     with node.journal.step("history"):
-        node.play("history", inventory).succeeded().says("profile dev 6 -> 5 replicas")
+        node.play("history", inventory).succeeded().names("dev", 6, 5)
     with node.journal.step("rollback"):
         node.play("rollback", inventory, **VERSIONED).succeeded()
     assert node.slots() == 6 * node.gpus
@@ -236,7 +234,7 @@ def test_drift(node: Node, place: Callable[..., Path]) -> None:
         node.play("site", inventory).succeeded()
     assert node.profile() == "dev"
     with node.journal.step("drift: none"):
-        node.play("drift", inventory).succeeded().says("Nothing differs.")
+        node.play("drift", inventory).succeeded()
     flip(node, "default", 4)
     with node.journal.step("drift: a label set by hand"):
         run = node.play("drift", inventory).failed()
