@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -323,21 +323,19 @@ def write_inventory(
     return folder
 
 
+def module_command(name: str, arguments: Mapping[str, Any], *flags: str) -> list[str]:
+    """The ad-hoc call of Ansible that runs one module, with its action plugin."""
+    tool = str(Path(sys.executable).with_name("ansible"))
+    interpreter = f"ansible_python_interpreter={sys.executable}"
+    module = ["-m", f"gpufleet.sharing.{name}", "-a", json.dumps(arguments)]
+    return [tool, "localhost", *module, "-e", interpreter, *flags]
+
+
 def module_result(lab: Lab, name: str, arguments: Mapping[str, Any], *flags: str) -> dict[str, Any]:
     """Run one module by an ad-hoc call of Ansible and return its result, with what Ansible warned
     of as printed.
     """
-    command: Sequence[str] = [
-        str(Path(sys.executable).with_name("ansible")),
-        "localhost",
-        "-m",
-        f"gpufleet.sharing.{name}",
-        "-a",
-        json.dumps(arguments),
-        "-e",
-        f"ansible_python_interpreter={sys.executable}",
-        *flags,
-    ]
+    command = module_command(name, arguments, *flags)
     environ = lab.ansible_environ(
         {"ANSIBLE_LOAD_CALLBACK_PLUGINS": "1", "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"}
     )

@@ -17,7 +17,7 @@ import multiprocessing
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,14 +97,22 @@ class Wanted:
     values: Mapping[str, Any] = field(default_factory=dict)
     prune: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    limit: Collection[str] = ()  # the nodes to act on, where not all
 
     @property
-    def assignments(self) -> dict[str, str | None]:
+    def known(self) -> dict[str, str | None]:
+        """Profiles of all nodes of the inventory."""
         return {
             node: group.get("vars", {}).get("gpu_sharing_profile")
             for group in self.groups.values()
             for node in group["hosts"]
         }
+
+    @property
+    def assignments(self) -> dict[str, str | None]:
+        """Those of the nodes to act on."""
+        chosen = self.limit or self.known
+        return {node: profile for node, profile in self.known.items() if node in chosen}
 
     def of_profiles(self) -> dict[str, Any]:
         plugin = self.values.get("devicePlugin", {})
@@ -122,7 +130,7 @@ class Wanted:
         return self.prune or self.mode == "versioned"
 
     def of_pruning(self) -> dict[str, Any]:
-        return {**self.of_profiles(), "prune": self.prune, "final": True}
+        return {**self.of_profiles(), "prune": self.prune, "final": not self.limit}
 
     def of_mig(self) -> dict[str, Any]:
         drains = ("batches", "drain", "drain_timeout")
@@ -135,7 +143,7 @@ class Wanted:
     def of_rollout(self) -> dict[str, Any]:
         return {
             "assignments": self.assignments,
-            "known_nodes": list(self.assignments),
+            "known_nodes": list(self.known),
             "groups": {node: name for name, each in self.groups.items() for node in each["hosts"]},
             "profiles": self.profiles,
             "default_profile": "default",

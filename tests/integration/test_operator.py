@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     Lab,
     Run,
     lease_holder,
+    module_command,
     module_result,
     remains,
 )
-from ansible_collections.gpufleet.sharing.tests.integration.modules import call
+from ansible_collections.gpufleet.sharing.tests.integration.modules import POINTER, call
 
 HELM_SECRETS = ("-n", "gpu-operator", "-l", "owner=helm")
 PLUGIN = ("-n", "gpu-operator", "nvidia-device-plugin-daemonset")
+CHECKED = {"state": "checked", "default_profile": "default"}
 RELEASE = ("-n", "gpu-operator", "gpu-operator")
 
 
@@ -58,11 +61,19 @@ def policy(lab: Lab) -> dict[str, Any]:
     return dict(config.get("config") or {})
 
 
-def kill_site_in_mid_wait(lab: Lab, inventory: Path) -> None:
-    """Start site where no pod can be scheduled; kill everything while Helm waits."""
+def release(lab: Lab, **options: Any) -> dict[str, Any]:
+    """Run the task that keeps the release, or removes it, by itself."""
+    return module_result(lab, "helm_release", task(lab, **options))
+
+
+def task(lab: Lab, **options: Any) -> dict[str, Any]:
+    return {"chart_ref": lab.environ["GPULAB_CHART"], "timeout": 60, "pointer": POINTER, **options}
+
+
+def kill_in_mid_wait(lab: Lab, command: Sequence[str]) -> None:
+    """Start a run where no pod can be scheduled; kill everything while Helm waits."""
     nodes = lab.kubectl("get", "nodes", "-o", "name").split()
     lab.kubectl("cordon", *nodes)
-    command = lab.command("site", inventory)
     with subprocess.Popen(
         command,
         env=lab.ansible_environ(),
@@ -90,7 +101,7 @@ def descendants(pid: int) -> list[int]:
 
 def test_uninstall_takes_what_a_killed_install_has_left(lab: Lab, inventory: Path) -> None:
     """Of an install that was killed nothing but its pending revision tells what Helm has made."""
-    kill_site_in_mid_wait(lab, inventory)
+    kill_in_mid_wait(lab, lab.command("site", inventory))
     assert status(lab) == "pending-install"
     young = {"gpu_operator_timeout": 5}
     lab.playbook("uninstall", inventory, variables=young).succeeded()
@@ -103,7 +114,7 @@ def test_uninstall_takes_what_a_killed_install_has_left(lab: Lab, inventory: Pat
 def test_release_left_pending_by_a_kill_is_waited_for_and_then_recovered(
     lab: Lab, inventory: Path
 ) -> None:
-    kill_site_in_mid_wait(lab, inventory)
+    kill_in_mid_wait(lab, module_command("helm_release", task(lab)))
     assert status(lab) == "pending-install"
     lab.wait_for(lambda: is_quiet(lab))
     lab.forget_requests()
@@ -170,18 +181,18 @@ def test_values_of_others_are_kept_and_nothing_is_said_about_helm_diff(
     assert lease_holder(lab) == ""  # also where no node needs anything
 
 
-def test_values_of_others_go_where_exact_is_asked_for(lab: Lab, inventory: Path) -> None:
-    lab.playbook("site", inventory, variables={"gpu_operator_values_exact": True}).succeeded()
-    pointer = {"config": {"name": "device-plugin-config", "default": "default"}}
-    assert values(lab) == {"devicePlugin": pointer}
+def test_values_of_others_go_where_exact_is_asked_for(lab: Lab) -> None:
+    assert release(lab, values_exact=True)["changed"]
+    assert values(lab) == {"devicePlugin": {"config": POINTER}}
 
 
-def test_pointer_patched_away_by_hand_is_an_error_that_says_so(lab: Lab, inventory: Path) -> None:
+def test_pointer_patched_away_by_hand_is_an_error_that_names_it(lab: Lab) -> None:
     """A Helm upgrade with the same values does not undo a live patch."""
     patch = {"spec": {"devicePlugin": {"config": {"default": "dev"}}}}
     lab.kubectl("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p", json.dumps(patch))
-    run = lab.playbook("site", inventory, variables={"gpu_operator_timeout": 5})
-    run.fails_with("ClusterPolicy", "Helm", "dev", "default")
+    found = call(lab, "cluster_policy", CHECKED | {"timeout": 5})
+    assert found["failed"]
+    assert mentions(found["msg"], "ClusterPolicy", "cluster-policy", "dev", "default", "Helm")
     patch["spec"]["devicePlugin"]["config"]["default"] = "default"
     lab.kubectl("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p", json.dumps(patch))
 
@@ -202,8 +213,7 @@ def test_new_value_that_restarts_plugins_is_waited_for(lab: Lab) -> None:
         lab.kubectl("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p", patch)
 
     def check(timeout: int) -> str:
-        arguments = {"state": "checked", "default_profile": "default", "timeout": timeout}
-        return str(call(lab, "cluster_policy", arguments).get("msg", ""))
+        return str(call(lab, "cluster_policy", CHECKED | {"timeout": timeout}).get("msg", ""))
 
     assert check(60) == ""  # what the test before has changed is over
     scale_operator(lab, 0)
@@ -231,9 +241,8 @@ def test_pod_that_cannot_go_holds_the_rollout_up_and_is_named(lab: Lab) -> None:
     lab.wait_for(lambda: "NotReady" in lab.kubectl("get", "node", node))
     lab.kubectl("delete", "pod", "-n", "gpu-operator", name, "--wait=false")
     lab.kubectl(*patch, json.dumps(version))
-    arguments = {"state": "checked", "default_profile": "default"}
     try:
-        said = call(lab, "cluster_policy", arguments | {"timeout": 3})["msg"]
+        said = call(lab, "cluster_policy", CHECKED | {"timeout": 3})["msg"]
     finally:
         lab.kubectl("annotate", "node", node, f"{ready}-")
         none = '{"metadata": {"finalizers": null}}'
@@ -241,7 +250,7 @@ def test_pod_that_cannot_go_holds_the_rollout_up_and_is_named(lab: Lab) -> None:
     assert mentions(said, name, node, "NotReady")
     version["spec"]["devicePlugin"]["version"] = before
     lab.kubectl(*patch, json.dumps(version))
-    assert not call(lab, "cluster_policy", arguments | {"timeout": 60}).get("failed")
+    assert not call(lab, "cluster_policy", CHECKED | {"timeout": 60}).get("failed")
 
 
 def _finalized(pod: str) -> dict[str, Any]:
@@ -336,11 +345,13 @@ def test_existing_operator_gets_the_pointer_by_a_patch_of_two_fields(
         "--reset-values",
     )
     assert policy(lab).get("name") in (None, "")
+    assert not call(lab, "profiles", {"profiles": PROFILES}).get("failed")
     lab.forget_requests()
     existing = {"gpu_operator_manage": "existing"}
-    lab.playbook("site", inventory, variables=existing).succeeded()
+    assert call(lab, "cluster_policy", {"default_profile": "default"})["changed"]
     assert (policy(lab)["name"], policy(lab)["default"]) == ("device-plugin-config", "default")
     patches = [request for request in lab.writes() if "clusterpolicies" in request]
+    assert not call(lab, "cluster_policy", CHECKED | {"timeout": 60}).get("failed")
     assert patches == [
         "patch /apis/nvidia.com/v1/clusterpolicies/cluster-policy?fieldManager=gpufleet.sharing"
     ]
@@ -359,9 +370,7 @@ def test_existing_operator_gets_the_pointer_by_a_patch_of_two_fields(
     assert remains(lab) == []
 
 
-def test_release_that_was_there_before_survives_uninstall_with_its_own_pointer(
-    lab: Lab, inventory: Path
-) -> None:
+def test_release_that_was_there_before_survives_with_its_own_pointer(lab: Lab) -> None:
     by_hand(
         lab,
         "upgrade",
@@ -371,16 +380,17 @@ def test_release_that_was_there_before_survives_uninstall_with_its_own_pointer(
         "--set",
         "toolkit.enabled=false",
     )
-    lab.playbook("site", inventory).succeeded()
+    assert release(lab)["changed"]
     assert policy(lab)["name"] == "device-plugin-config"
-    lab.playbook("uninstall", inventory).succeeded()
+    gone = release(lab, state="absent")
+    assert (gone["changed"], gone["left"]) == (True, True), gone
     assert status(lab) == "deployed"
     expected = {"toolkit": {"enabled": False}, "devicePlugin": {"config": {"name": "theirs"}}}
     assert values(lab) == expected
     assert remains(lab) == []
 
 
-def test_field_that_the_crd_drops_is_an_error_that_says_so(lab: Lab, inventory: Path) -> None:
+def test_field_that_the_crd_drops_is_an_error_that_names_it(lab: Lab) -> None:
     """An old CustomResourceDefinition, which knows no devicePlugin.config."""
     crd = lab.json("crd", "clusterpolicies.nvidia.com")
     plugin = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
@@ -398,20 +408,20 @@ def test_field_that_the_crd_drops_is_an_error_that_says_so(lab: Lab, inventory: 
     assert mentions(result["msg"], "CustomResourceDefinition", "devicePlugin.config")
 
 
-def test_no_operator_to_point(lab: Lab, inventory: Path) -> None:
+def test_no_operator_to_point(lab: Lab) -> None:
     helm(lab, "uninstall", *RELEASE, "--wait")
     assert lab.json("clusterpolicies")["items"] == []
-    run = lab.playbook("site", inventory, variables={"gpu_operator_manage": "existing"})
-    run.fails_with("ClusterPolicy", "cluster-policy")
+    found = call(lab, "cluster_policy", {"default_profile": "default"})
+    assert found["failed"]
+    assert mentions(found["msg"], "ClusterPolicy", "cluster-policy")
 
 
-def test_note_of_a_release_that_has_gone_is_taken_away(lab: Lab, inventory: Path) -> None:
+def test_note_of_a_release_that_has_gone_is_taken_away(lab: Lab) -> None:
     """As by an uninstall that was killed after Helm had done it."""
     note = json.dumps({"installed": True, "pointer": {}})
     key = "gpufleet.sharing/helm-gpu-operator"
     lab.kubectl("annotate", "namespace", "gpu-operator", f"{key}={note}")
-    run = lab.playbook("uninstall", inventory).succeeded()
-    assert run.changed["localhost"] > 0
+    assert release(lab, state="absent")["changed"]
     assert remains(lab) == []
 
 
@@ -428,38 +438,36 @@ def test_crds_stay_while_another_operator_needs_them(lab: Lab, inventory: Path) 
     helm(lab, "uninstall", "theirs", "-n", "gpu-operator", "--wait")
 
 
-def test_release_of_others_that_is_pending_is_left_alone(lab: Lab, inventory: Path) -> None:
+def test_release_of_others_that_is_pending_is_left_alone(lab: Lab) -> None:
     by_hand(lab, "install")
     (secret,) = lab.kubectl("get", "secrets", "-o", "name", *HELM_SECRETS).split()
     stale = ("status=pending-upgrade", "modifiedAt=1")
     lab.kubectl("label", secret, "-n", "gpu-operator", *stale, "--overwrite")
     lab.forget_requests()
-    run = lab.playbook("uninstall", inventory).succeeded()
-    assert run.changed == {"localhost": 0}
+    gone = release(lab, state="absent")
+    assert (gone["changed"], gone["left"]) == (False, True), gone
     assert not [write for write in lab.writes() if "secrets" in write]
     helm(lab, "uninstall", *RELEASE, "--wait")
 
 
 def test_release_in_a_namespace_of_its_own_is_known_as_ours(lab: Lab) -> None:
     """Of the task alone, without the role that makes the namespace before it."""
-    task = {"chart_ref": lab.environ["GPULAB_CHART"], "namespace": "fresh", "timeout": 60}
-    made = module_result(lab, "helm_release", task)
+    made = release(lab, namespace="fresh")
     assert made["changed"], made
-    gone = module_result(lab, "helm_release", {**task, "state": "absent"})
+    gone = release(lab, namespace="fresh", state="absent")
     assert (gone["changed"], gone["left"]) == (True, False), gone
     assert json.loads(helm(lab, "list", "-n", "fresh", "-a", "-o", "json")) == []
     assert "namespaces/fresh" not in remains(lab)
 
 
 def test_release_that_somebody_has_installed_in_the_place_of_ours_is_theirs(lab: Lab) -> None:
-    task = {"chart_ref": lab.environ["GPULAB_CHART"], "namespace": "fresh", "timeout": 60}
-    assert module_result(lab, "helm_release", task)["changed"]
+    assert release(lab, namespace="fresh")["changed"]
     place = ("gpu-operator", "-n", "fresh")
     helm(lab, "uninstall", *place, "--wait")
     helm(lab, "install", *place, lab.environ["GPULAB_CHART"], "--wait")
-    gone = module_result(lab, "helm_release", {**task, "state": "absent"})
+    gone = release(lab, namespace="fresh", state="absent")
     assert (gone["changed"], gone["left"]) == (True, True), gone  # the note of ours is taken away
-    again = module_result(lab, "helm_release", {**task, "state": "absent"})
+    again = release(lab, namespace="fresh", state="absent")
     assert (again["changed"], again["left"]) == (False, True), again
     (theirs,) = json.loads(helm(lab, "list", "-n", "fresh", "-o", "json"))
     assert (theirs["status"], theirs["revision"]) == ("deployed", "1")

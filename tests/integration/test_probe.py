@@ -25,10 +25,12 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     FLEET,
     Lab,
     boot,
+    module_command,
     module_result,
     shut_down,
     write_inventory,
 )
+from ansible_collections.gpufleet.sharing.tests.integration.modules import call
 from ansible_collections.gpufleet.sharing.tests.integration.workloads import (
     Workload,
     start,
@@ -116,8 +118,13 @@ def arguments(*names: str, **more: Any) -> dict[str, Any]:
     return {**given, **more}
 
 
-def probe(lab: Lab, *names: str, flags: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
-    return module_result(lab, "probe", arguments(*names, **more), *flags)
+def probe(lab: Lab, *names: str, check: bool = False, **more: Any) -> dict[str, Any]:
+    return call(lab, "probe", arguments(*names, **more), check=check)
+
+
+def apart(lab: Lab, *names: str, **more: Any) -> dict[str, Any]:
+    """The same by Ansible, in a process of its own: for several at once."""
+    return module_result(lab, "probe", arguments(*names, **more))
 
 
 def rows(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -174,7 +181,7 @@ def test_every_kind_of_node_passes(lab: Lab) -> None:
 def test_check_mode_writes_nothing_and_says_what_would_be_done(lab: Lab) -> None:
     vanishes(lab)
     lab.forget_requests()
-    result = probe(lab, flags=("--check",))
+    result = probe(lab, check=True)
     assert lab.writes(dry_run=True) == []
     found = rows(result)
     assert sorted(found) == [  # one of each profile, those with most free slots
@@ -232,7 +239,7 @@ def test_pods_that_do_not_start_are_named_with_the_cause(lab: Lab) -> None:
     """Three runs beside each other, each with a fault of its own."""
 
     def run(node: str) -> dict[str, Any]:
-        return probe(lab, node, labels={HANGS: STUCK[node][0]}, timeout=8)
+        return apart(lab, node, labels={HANGS: STUCK[node][0]}, timeout=8)
 
     with ThreadPoolExecutor() as pool:
         results = dict(zip(STUCK, pool.map(run, STUCK), strict=True))
@@ -279,7 +286,7 @@ def test_busy_nodes_lose_nobody(lab: Lab) -> None:
 
 def test_two_probes_of_one_node_do_not_fail_each_other(lab: Lab) -> None:
     with ThreadPoolExecutor() as pool:
-        results = list(pool.map(lambda _number: probe(lab, "four-gpu-01"), range(2)))
+        results = list(pool.map(lambda _number: apart(lab, "four-gpu-01"), range(2)))
     for result in results:
         assert result["failing"] == {}, result["failing"]
         assert rows(result)["four-gpu-01"]["result"] in ("passed", "busy", "skipped")
@@ -289,10 +296,7 @@ def test_two_probes_of_one_node_do_not_fail_each_other(lab: Lab) -> None:
 def hanging(lab: Lab) -> list[str]:
     """The command of a probe whose pods never start."""
     given = arguments("two-gpu-02", labels={HANGS: "Pulling"}, timeout=60)
-    program = str(Path(sys.executable).with_name("ansible"))
-    interpreter = f"ansible_python_interpreter={sys.executable}"
-    module = ["-m", "gpufleet.sharing.probe", "-a", json.dumps(given)]
-    return [program, "localhost", *module, "-e", interpreter]
+    return module_command("probe", given)
 
 
 def pods_are_there(lab: Lab) -> bool:
@@ -319,7 +323,7 @@ def test_kubernetes_removes_the_pods_of_a_killed_probe(lab: Lab) -> None:
     lab.kubectl("patch", "job", job["metadata"]["name"], "-n", ROOM, "-p", patch)
     lab.wait_for(lambda: remains(lab) == [ROOM])
     clean = {"nodes": [], "clean": True}
-    assert module_result(lab, "probe", clean)["cleaned"] == [ROOM]
+    assert call(lab, "probe", clean)["cleaned"] == [ROOM]
     vanishes(lab)
 
 

@@ -18,15 +18,26 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     Run,
     lease_holder,
     remains,
-    write_inventory,
 )
-from ansible_collections.gpufleet.sharing.tests.integration.modules import call
+from ansible_collections.gpufleet.sharing.tests.integration.modules import (
+    Wanted,
+    applied,
+    call,
+    differing,
+    planned,
+)
 
 ACTING = ("profiles", "helm_release", "rollout")
 OURS = "gpufleet.sharing/history=device-plugin-config"
 READY = "lab.gpufleet.sharing/ready"
+LEASE = ("lease", "gpufleet-sharing", "-n", "gpu-operator")
 CONFIG_MAP = ("configmap", "device-plugin-config", "-n", "gpu-operator")
 SIX = {**PROFILES, "dev": {"replicas": 6}}
+
+
+def hold(lab: Lab, holder: str, seconds: int) -> None:
+    spec = {"holderIdentity": holder, "leaseDurationSeconds": seconds}
+    lab.kubectl("patch", *LEASE, "--type=merge", "-p", json.dumps({"spec": spec}))
 
 
 def ends(lab: Lab) -> list[str]:
@@ -90,12 +101,17 @@ def test_the_checks_of_the_recipe_hold(lab: Lab) -> None:
 
 
 def test_second_site_run_changes_and_writes_nothing(lab: Lab, inventory: Path) -> None:
+    """Nor does it need the lease, which somebody holds here."""
+    hold(lab, "somebody", 3600)
+    before = lab.json(*LEASE)
     lab.forget_requests()
     run = lab.playbook("site", inventory).succeeded()
+    assert lab.json(*LEASE) == before
     assert run.changed == {"localhost": 0}
     assert lab.writes(dry_run=True) == []
     assert acted(run) == []
     assert "cluster_policy" in run.ran()  # it waits for the operator all the same
+    hold(lab, "", 30)
 
 
 def test_namespace_that_lost_its_pod_security_label_differs(lab: Lab) -> None:
@@ -119,16 +135,13 @@ def test_verify_reads_only_and_fails_naming_a_node_that_differs(lab: Lab, invent
     assert lab.writes(dry_run=True) == []
 
 
-def test_check_mode_of_a_changed_inventory_shows_the_difference_only(
-    lab: Lab, inventory: Path
-) -> None:
+def test_check_mode_of_a_changed_inventory_shows_the_difference_only(lab: Lab) -> None:
     lab.forget_requests()
-    six = {"gpu_sharing_profiles": SIX}
-    run = lab.playbook("site", inventory, "--check", "--diff", variables=six).succeeded()
+    run = planned(lab, Wanted(profiles=SIX)).succeeded()
     assert lab.writes() == []
-    run.names("+", "replicas", 6).names("-", "dev-gpu-01", "dev", 8, "nvidia.com/gpu")
-    run.names("+", "dev-gpu-01", "dev", 6, "nvidia.com/gpu")
-    assert [*run.naming("+", "prod-gpu-01"), *run.naming("-", "prod-gpu-01")] == []
+    run.names("after", "replicas", 6).names("before", "dev-gpu-01", "dev", 8, "nvidia.com/gpu")
+    run.names("after", "dev-gpu-01", "dev", 6, "nvidia.com/gpu")
+    assert [*run.naming("after", "prod-gpu-01"), *run.naming("before", "prod-gpu-01")] == []
 
 
 def test_changed_content_restarts_the_plugins_of_its_nodes_only(lab: Lab, inventory: Path) -> None:
@@ -152,23 +165,19 @@ def test_lease_of_a_run_that_was_killed_is_waited_out_and_that_is_said(lab: Lab)
     assert lease_holder(lab) == ""
 
 
-def test_run_killed_between_config_map_and_restart_is_finished_by_the_next(
-    lab: Lab, inventory: Path
-) -> None:
+def test_run_killed_between_config_map_and_restart_is_finished_by_the_next(lab: Lab) -> None:
     """The ConfigMap is written, as by a run that died right after; nothing has been restarted."""
     document = lab.json(*CONFIG_MAP)
     seven = {**PROFILES, "dev": {"replicas": 7}}
     written = call(lab, "profiles", {"profiles": seven})
     assert written["rewritten"] == ["dev"], document
     assert lab.allocatable()["dev-gpu-01"] == "6"
-    run = lab.playbook("site", inventory, variables={"gpu_sharing_profiles": seven}).succeeded()
+    assert differing(lab, Wanted(profiles=seven)) == ["rollout"]
+    applied(lab, Wanted(profiles=seven)).succeeded()
     assert lab.allocatable()["dev-gpu-01"] == "7"
-    assert run.changed["localhost"] == 1  # the rollout alone
 
 
-def test_node_moved_to_another_group_gets_its_profile_without_a_restart(
-    lab: Lab, tmp_path: Path
-) -> None:
+def test_node_moved_to_another_group_gets_its_profile_without_a_restart(lab: Lab) -> None:
     """Without prune the keys of others stay: old is nobody's, used is named by the label of a node
     outside the inventory.
     """
@@ -178,10 +187,9 @@ def test_node_moved_to_another_group_gets_its_profile_without_a_restart(
     before = lab.plugin_pods()
     moved = json.loads(json.dumps(GROUPS))
     moved["prod_gpus"]["hosts"]["dev-gpu-02"] = moved["dev_gpus"]["hosts"].pop("dev-gpu-02")
-    changed = write_inventory(tmp_path / "moved", groups=moved)
-    seven = {"gpu_sharing_profiles": {**PROFILES, "dev": {"replicas": 7}}}
-    run = lab.playbook("site", changed, variables=seven).succeeded()
-    assert acted(run) == ["rollout"]
+    wanted = Wanted(moved, {**PROFILES, "dev": {"replicas": 7}})
+    assert differing(lab, wanted) == ["rollout"]
+    applied(lab, wanted).succeeded()
     assert lab.allocatable()["dev-gpu-02"] == "4"
     assert "dev-gpu-02" not in lab.labels()
     assert lab.plugin_pods() == before
@@ -200,15 +208,15 @@ def test_not_ready_node_is_left_alone_and_named(lab: Lab, inventory: Path) -> No
 
 
 def test_not_ready_node_that_is_back_is_brought_up_to_date_and_keys_in_use_are_not_pruned(
-    lab: Lab, inventory: Path
+    lab: Lab,
 ) -> None:
     lab.kubectl("annotate", "node", "dev-gpu-02", f"{READY}-")
     lab.kubectl("wait", "--for=condition=Ready", "node/dev-gpu-02", "--timeout=60s")
-    run = lab.playbook("site", inventory, variables={"gpu_profiles_prune": True}).succeeded()
+    run = applied(lab, Wanted(prune=True)).succeeded()
     assert lab.labels()["dev-gpu-02"] == "dev"
     keys = {"default", "dev", "no-sharing", "used"}
     assert lab.json(*CONFIG_MAP)["data"].keys() == keys
-    run.names("used")
+    run.names("kept_in_use", "used")
     lab.kubectl("label", "node", "cpu-01", "nvidia.com/device-plugin.config-")
 
 

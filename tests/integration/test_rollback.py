@@ -52,13 +52,6 @@ def six(tmp_path: Path) -> Path:
     return write_inventory(tmp_path / "six", variables=SIX)
 
 
-def test_nothing_to_go_back_to(lab: Lab, inventory: Path) -> None:
-    lab.forget_requests()
-    run = lab.playbook("rollback", inventory)
-    assert run.failed().problems == []  # no revision to name
-    assert lab.writes(dry_run=True) == []
-
-
 def test_history_tells_who_when_and_what(lab: Lab, inventory: Path) -> None:
     converge(lab)
     converge(lab, Wanted(profiles=profiles(dev=6)))
@@ -110,11 +103,6 @@ def test_rollback_to_a_number_in_check_mode(lab: Lab, inventory: Path) -> None:
     run.names("+", "dev-gpu-01", "dev", 6, "nvidia.com/gpu")
 
 
-def test_number_that_there_is_not_is_refused(lab: Lab, inventory: Path) -> None:
-    run = lab.playbook("rollback", inventory, "-e", "to_revision=99")
-    run.fails_with(99, 1, "good")  # asked for, and one that there is
-
-
 def test_rollback_brings_assignments_back_with_a_limit(lab: Lab, tmp_path: Path) -> None:
     """Both dev nodes have moved; one is brought back, the other stays as it is."""
     converge(lab, Wanted(profiles=profiles(dev=6)))
@@ -126,6 +114,11 @@ def test_rollback_brings_assignments_back_with_a_limit(lab: Lab, tmp_path: Path)
     lab.playbook("rollback", inventory, *limit).succeeded()
     assert lab.labels()["dev-gpu-02"] == "dev"
     assert lab.labels()["dev-gpu-01"] == "default"  # as it was
+
+
+def test_number_that_there_is_not_is_refused(lab: Lab, inventory: Path) -> None:
+    run = lab.playbook("rollback", inventory, "-e", "to_revision=99")
+    run.fails_with(99, 1, "good")  # asked for, and one that there is
 
 
 def test_rollback_of_content_that_reaches_beyond_the_limit_is_refused(lab: Lab, six: Path) -> None:
