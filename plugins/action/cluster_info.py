@@ -18,19 +18,21 @@ from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._connection import (
-    ENVIRONMENT,
-    Connection,
-    resolve_connection,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kubeconfig import Surroundings
-from ansible_collections.gpufleet.sharing.plugins.module_utils._lease import default_holder
-from ansible_collections.gpufleet.sharing.plugins.module_utils._permissions import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import default_holder
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.permissions import (
     HELM,
     PLAN,
     SITE,
     UNINSTALL,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._connection.kubeconfig import (
+    Surroundings,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._connection.resolve import (
+    ENVIRONMENT,
+    Connection,
+    resolve_connection,
 )
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._helm_program import require_helm
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._results import add_warnings

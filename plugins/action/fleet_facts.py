@@ -12,8 +12,11 @@ from collections.abc import Mapping
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import misspelt, read_fleet
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import (
+    misspelt,
+    read_fleet,
+)
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._inventory import (
     read_inventory,
     read_selection,

@@ -20,10 +20,13 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import merge_hash
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _lease
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._helm import Note
-from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import switched_off
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import held
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
+    switched_off,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.helm import Note
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._helm_program import require_helm
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._results import (
     add_warnings,
@@ -187,10 +190,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             yield False
             return
         try:
-            cluster = _kube.connect(_Options(dict(self._task.args)))
+            cluster = connect(_Options(dict(self._task.args)))
             namespace = str(options.get("namespace") or "gpu-operator")
             name, said = str(options.get("run") or ""), self._display.warning
-            with _lease.held(cluster, namespace, name, keep=True, said=said) as lease:
+            with held(cluster, namespace, name, keep=True, said=said) as lease:
                 yield lease.waited
         except SharingError as error:
             raise AnsibleActionFail(str(error)) from None

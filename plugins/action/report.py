@@ -13,12 +13,15 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._report import make_report, totals
-from ansible_collections.gpufleet.sharing.plugins.module_utils._report_options import OPTIONS
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report_files import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.modules.report import OPTIONS
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.files import (
     plan_files,
     write,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.model import (
+    make_report,
+    totals,
 )
 
 

@@ -13,20 +13,42 @@ from typing import ParamSpec, TypeVar
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import (
-    _advice,
-    _capacity,
-    _drift,
-    _fleet,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import given
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import fleet as _fleet
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import (
+    Selection,
+    read_fleet,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes import capacity as _capacity
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
+    COUNT_LABEL,
+    NodeState,
+    mps_problem,
+    physical_devices,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
+    validation as _profiles,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+    operator_plugin,
+    read_version,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    known_profiles,
+    parse_profiles,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils import (
+    _arguments,
+    _inventory,
     _outcome,
-    _plugin_file,
-    _profiles,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
-    SharingError,
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice import advice as _advice
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._drift import (
+    Planned,
+    drift_report,
+    find_drift,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._given import given
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils import _arguments, _inventory
 
 MIG_STRATEGIES = ("none", "single", "mixed")
 PROFILES = "a mapping of profile names to settings, for example {default: {replicas: 4}}"
@@ -62,12 +84,12 @@ def to_plugin_config(
     _arguments.mapping("the input", definitions, PROFILES)
     allowed = "one such as 'v0.19.3', or '' where it is not known"
     written = _arguments.text("plugin_version", plugin_version, allowed)
-    version = _plugin_file.read_version(written)
+    version = read_version(written)
     if written and version is None:
         raise _arguments.refused("plugin_version", plugin_version, allowed)
     strategy = _arguments.choice("mig_strategy", mig_strategy, MIG_STRATEGIES)
-    plugin = _plugin_file.operator_plugin(strategy or None, version)
-    profiles = _profiles.parse_profiles(definitions, plugin)
+    plugin = operator_plugin(strategy or None, version)
+    profiles = parse_profiles(definitions, plugin)
     return {name: _profiles.to_plugin_config(profile) for name, profile in profiles.items()}
 
 
@@ -77,16 +99,16 @@ def expected_allocatable(definition: object, labels: object) -> dict[str, int]:
     if not isinstance(definition, str):
         allowed = "a profile: a mapping such as {replicas: 4}, or the text of a file"
         _arguments.mapping("the input", definition, allowed)
-    profile = _profiles.known_profiles({"profile": definition})["profile"]
+    profile = known_profiles({"profile": definition})["profile"]
     texts = _arguments.labels("labels", labels)
-    node = _capacity.NodeState("node", texts)
-    if reason := _capacity.mps_problem(node, profile):
+    node = NodeState("node", texts)
+    if reason := mps_problem(node, profile):
         raise SharingError(f"a node with these labels cannot be shared so: {reason}.")
-    devices = _capacity.physical_devices(node, None)
+    devices = physical_devices(node, None)
     if not devices:
         raise SharingError(
-            f"the labels do not tell how many GPUs the node has ({_capacity.COUNT_LABEL} is"
-            f" {given(texts.get(_capacity.COUNT_LABEL))}): GPU feature discovery has not labelled"
+            f"the labels do not tell how many GPUs the node has ({COUNT_LABEL} is"
+            f" {given(texts.get(COUNT_LABEL))}): GPU feature discovery has not labelled"
             " it yet."
         )
     return _capacity.expected_allocatable(profile, devices)
@@ -121,7 +143,7 @@ def mig_configs(assignments: object, profiles: object, default_profile: object) 
     wanted = _arguments.assignments(assignments)
     default = _arguments.text("default_profile", default_profile)
     definitions = _arguments.mapping("profiles", profiles, PROFILES)
-    known = _profiles.known_profiles(definitions) if definitions else {}
+    known = known_profiles(definitions) if definitions else {}
     named = {node: known.get(name or default) for node, name in wanted.items()}
     return {
         node: profile.mig for node, profile in named.items() if profile is not None and profile.mig
@@ -138,11 +160,11 @@ def fleet(
     of_hosts = _arguments.mapping("hostvars", hostvars, "the magic variable hostvars")
     inventory = _inventory.read_inventory(_arguments.groups(groups), of_hosts)
     written = _arguments.text("limit", limit)
-    selection = _fleet.Selection()
+    selection = Selection()
     if selected is not None:
         hosts = _arguments.texts("selected", selected, "a list of hosts, or null for no limit")
         selection = _inventory.read_selection(hosts, written, inventory, of_hosts)
-    return _fleet.read_fleet(inventory, selection).as_dict()
+    return read_fleet(inventory, selection).as_dict()
 
 
 @_clear_errors
@@ -211,14 +233,14 @@ def drift(
         allowed = "the result of a module, a mapping"
         return {str(k): v for k, v in _arguments.mapping(where, value, allowed).items()}
 
-    planned = _drift.Planned(
+    planned = Planned(
         result("the input", profiles),
         _arguments.boolean("operator_differs", operator_differs),
         result("pointer", pointer),
         result("rollout", rollout),
         result("verified", verified),
     )
-    return _drift.drift_report(_drift.find_drift(planned))
+    return drift_report(find_drift(planned))
 
 
 @_clear_errors

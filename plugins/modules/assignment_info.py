@@ -103,14 +103,16 @@ nodes:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import NODE_OPTIONS
-from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import NODE_OPTIONS
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.summary import summarise
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
     operator_plugin,
     read_version,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import parse_profiles
-from ansible_collections.gpufleet.sharing.plugins.module_utils._summary import summarise
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    parse_profiles,
+)
 
 SPEC = {
     "nodes": {"type": "list", "elements": "dict", "required": True, "options": NODE_OPTIONS},

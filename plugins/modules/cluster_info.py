@@ -6,6 +6,13 @@
 
 from __future__ import annotations
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+    NAMESPACES,
+    Cluster,
+    connect,
+    object_path,
+)
+
 DOCUMENTATION = r"""
 module: cluster_info
 short_description: Settle which cluster is meant, and as whom
@@ -122,15 +129,16 @@ helm_auth:
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
-from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     ClusterError,
     NotAllowedError,
     RefusedError,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import dig, text_at
-from ansible_collections.gpufleet.sharing.plugins.module_utils._permissions import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
+    Spec,
+    run_module,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.permissions import (
     DOCTOR,
     EXISTING,
     MANAGES,
@@ -142,6 +150,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._permissions impo
     Scope,
     required_permissions,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import dig, text_at
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -163,7 +172,7 @@ SELF = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 GPU_CLUSTERS = "/apis/nvidia.com/v1alpha1/gpuclusters"
 
 
-def identity(cluster: _kube.Cluster) -> str:
+def identity(cluster: Cluster) -> str:
     """Who the API server takes us for; API servers before 1.28 do not say."""
     try:
         review = cluster.create(
@@ -176,7 +185,7 @@ def identity(cluster: _kube.Cluster) -> str:
     return text_at(review, "status", "userInfo", "username")
 
 
-def ask_for(cluster: _kube.Cluster, needed: Collection[Permission], user: str) -> None:
+def ask_for(cluster: Cluster, needed: Collection[Permission], user: str) -> None:
     """Raise NotAllowedError naming each permission that is missing.
 
     A review for each, side by side: the rules that one SelfSubjectRulesReview tells are not all
@@ -200,11 +209,11 @@ def ask_for(cluster: _kube.Cluster, needed: Collection[Permission], user: str) -
         )
 
 
-def check_permissions(cluster: _kube.Cluster, scope: Scope, user: str) -> None:
+def check_permissions(cluster: Cluster, scope: Scope, user: str) -> None:
     """Ask for what the run needs, and for creating the namespace where there is none."""
     needed = required_permissions(scope, namespace_exists=True)
     ask_for(cluster, needed, user)
-    path = _kube.object_path(_kube.NAMESPACES, scope.namespace)
+    path = object_path(NAMESPACES, scope.namespace)
     if scope.purpose not in (SITE, PLAN) or cluster.find(path) is not None:
         return
     if scope.manage == EXISTING or not scope.create_namespace:
@@ -217,7 +226,7 @@ def check_permissions(cluster: _kube.Cluster, scope: Scope, user: str) -> None:
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
-    cluster = _kube.connect(module)
+    cluster = connect(module)
     version = text_at(cluster.get("/version"), "gitVersion")
     user = identity(cluster)
     if module.params["purpose"]:
@@ -227,7 +236,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     return {"changed": False, "server": cluster.server, "user": user, "version": version}
 
 
-def refuse_gpu_cluster(cluster: _kube.Cluster) -> None:
+def refuse_gpu_cluster(cluster: Cluster) -> None:
     if found := [text_at(item, "metadata", "name") for item in cluster.items(GPU_CLUSTERS)]:
         raise RefusedError(
             f"{cluster.server} is managed by a GPUCluster ({', '.join(found)}), where device"

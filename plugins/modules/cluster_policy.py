@@ -6,6 +6,38 @@
 
 from __future__ import annotations
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import lease as _lease
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+    CLUSTER_POLICIES,
+    NODES,
+    Cluster,
+    Json,
+    again_after_conflict,
+    connect,
+    guarded,
+    namespaced,
+    object_path,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import Lease, let_go
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider import (
+    cluster_policy as _operator,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
+    Pointer,
+    held_up,
+    ignored,
+    not_stored,
+    pointer_patch,
+    pointing,
+    previous_pointer,
+    read_pointer,
+    sees_no_gpus,
+    still_reading,
+    switched_off,
+    undo_patch,
+    with_words,
+)
+
 DOCUMENTATION = r"""
 module: cluster_policy
 short_description: Point the GPU Operator at the ConfigMap of profiles
@@ -95,17 +127,19 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _lease, _operator
-from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
+    Spec,
+    run_module,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     OPERAND_SELECTOR,
     dig,
     name_of,
     node_state,
     operand_pod,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -131,7 +165,7 @@ SPEC: Spec = {
 }
 
 
-def wait_for_policy(cluster: _kube.Cluster, path: str, deadline: float) -> _kube.Json:
+def wait_for_policy(cluster: Cluster, path: str, deadline: float) -> Json:
     """The ClusterPolicy, as soon as it exists."""
     pause = pauses()
     while (policy := cluster.find(path)) is None:
@@ -146,7 +180,7 @@ def wait_for_policy(cluster: _kube.Cluster, path: str, deadline: float) -> _kube
 
 
 def wait_for_daemonsets(
-    cluster: _kube.Cluster,
+    cluster: Cluster,
     namespace: str,
     policy: object,
     deadline: float,
@@ -156,15 +190,15 @@ def wait_for_daemonsets(
     """Wait until the operator's DaemonSets are as the ClusterPolicy says and have reached their
     nodes; without_gpus: or until it says that there is no node for them.
     """
-    own = _kube.object_path(_kube.CLUSTER_POLICIES, name_of(policy))
+    own = object_path(CLUSTER_POLICIES, name_of(policy))
     pause = pauses()
     while lagging := _operator.lagging(daemonsets(cluster, namespace), policy):
         given_up = time.monotonic() >= deadline
         newest = cluster.find(own) if given_up or without_gpus else None
-        if without_gpus and _operator.sees_no_gpus(newest):
+        if without_gpus and sees_no_gpus(newest):
             return
         if given_up:
-            said = _operator.with_words(lagging, newest)
+            said = with_words(lagging, newest)
             raise ClusterError(
                 f"The GPU Operator in {namespace} has not taken the profiles over:"
                 f" {with_pods(cluster, namespace, said)}."
@@ -173,22 +207,22 @@ def wait_for_daemonsets(
 
 
 def wait_for_release(
-    cluster: _kube.Cluster, path: str, namespace: str, config_map: str, deadline: float
+    cluster: Cluster, path: str, namespace: str, config_map: str, deadline: float
 ) -> None:
     """Wait until the operator's DaemonSets make no pod that reads the ConfigMap; not where the
     ClusterPolicy names it, or where there is no node for them: then the operator leaves them alone.
     """
     pause = pauses()
-    while reading := _operator.still_reading(daemonsets(cluster, namespace), config_map):
+    while reading := still_reading(daemonsets(cluster, namespace), config_map):
         policy = cluster.find(path)
-        others = [] if policy else list(cluster.items(_kube.CLUSTER_POLICIES))
-        if said := _operator.pointing(others, config_map):
+        others = [] if policy else list(cluster.items(CLUSTER_POLICIES))
+        if said := pointing(others, config_map):
             raise ClusterError(said)
-        named = _operator.read_pointer(policy).name == config_map
-        if named or _operator.sees_no_gpus(policy):
+        named = read_pointer(policy).name == config_map
+        if named or sees_no_gpus(policy):
             return
         if time.monotonic() >= deadline:
-            said = _operator.with_words(reading, policy)
+            said = with_words(reading, policy)
             raise ClusterError(
                 f"The GPU Operator in {namespace} has not let go of the profiles:"
                 f" {said}. The ConfigMap stays until it has."
@@ -196,58 +230,56 @@ def wait_for_release(
         time.sleep(next(pause))
 
 
-def daemonsets(cluster: _kube.Cluster, namespace: str) -> list[_kube.Json]:
-    return list(cluster.items(_kube.namespaced("daemonsets", namespace, "apis/apps/v1")))
+def daemonsets(cluster: Cluster, namespace: str) -> list[Json]:
+    return list(cluster.items(namespaced("daemonsets", namespace, "apis/apps/v1")))
 
 
-def with_pods(cluster: _kube.Cluster, namespace: str, said: str) -> str:
+def with_pods(cluster: Cluster, namespace: str, said: str) -> str:
     """The same, with the pods that hold a rollout up, where there are such and they may be read."""
-    path = _kube.namespaced("pods", namespace)
+    path = namespaced("pods", namespace)
     try:
         pods = map(operand_pod, cluster.items(path, labels=OPERAND_SELECTOR))
         some_pods = islice((pod for pod in pods if pod.unavailable and pod.node), MOST_PODS)
         stuck = [pod for pod in some_pods if not is_ready(cluster, pod.node)]
     except ClusterError:
         return said
-    return f"{said}; {_operator.held_up(stuck)}" if stuck else said
+    return f"{said}; {held_up(stuck)}" if stuck else said
 
 
-def is_ready(cluster: _kube.Cluster, node: str) -> bool:
+def is_ready(cluster: Cluster, node: str) -> bool:
     """Whether a node is there and Ready."""
-    found = cluster.items(_kube.NODES, fields=f"metadata.name={node}")
+    found = cluster.items(NODES, fields=f"metadata.name={node}")
     return any(node_state(item).ready for item in found)
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
     params = module.params
-    cluster = _kube.connect(module)
-    path = _kube.object_path(_kube.CLUSTER_POLICIES, params["name"])
+    cluster = connect(module)
+    path = object_path(CLUSTER_POLICIES, params["name"])
     deadline = time.monotonic() + (0 if module.check_mode else params["timeout"])
     if params["state"] == "absent":
-        return _kube.again_after_conflict(lambda: undo(module, cluster, path))
+        return again_after_conflict(lambda: undo(module, cluster, path))
     if params["state"] == "released":
         if not module.check_mode:
             place, config_map = params["namespace"], params["config_map"]
             with last_of_run(cluster, params):
                 wait_for_release(cluster, path, place, config_map, deadline)
-        return result(_operator.Pointer(), _operator.Pointer(), changed=False)
+        return result(Pointer(), Pointer(), changed=False)
     if module.check_mode and cluster.find(path) is None and params["state"] == "checked":
-        return result(
-            _operator.Pointer(), _operator.Pointer(), changed=False
-        )  # Helm would create it
+        return result(Pointer(), Pointer(), changed=False)  # Helm would create it
     policy = wait_for_policy(cluster, path, 0 if params["state"] == "present" else deadline)
-    policies = cluster.items(_kube.CLUSTER_POLICIES, metadata_only=True)
-    if said := _operator.ignored(params["name"], policies):
+    policies = cluster.items(CLUSTER_POLICIES, metadata_only=True)
+    if said := ignored(params["name"], policies):
         raise ClusterError(said)
-    before = _operator.read_pointer(policy)
-    wanted = _operator.Pointer(params["config_map"], params["default_profile"])
+    before = read_pointer(policy)
+    wanted = Pointer(params["config_map"], params["default_profile"])
     only_looks = params["state"] == "checked" or before == wanted  # and Helm may switch it on
-    said = _operator.switched_off(dig(policy, "spec"))
+    said = switched_off(dig(policy, "spec"))
     if said and not (module.check_mode and only_looks):
         raise ClusterError(f"ClusterPolicy {params['name']}: {said}")
     if params["state"] == "present" and before != wanted and not module.check_mode:
         with held(module, cluster):
-            policy = _kube.again_after_conflict(lambda: put(cluster, path, wanted))
+            policy = again_after_conflict(lambda: put(cluster, path, wanted))
             check(cluster, policy, wanted, deadline, params)
     elif not module.check_mode:
         with last_of_run(cluster, params):
@@ -257,60 +289,58 @@ def run(module: AnsibleModule) -> dict[str, object]:
     return result(before, after, changed=changed)
 
 
-def put(cluster: _kube.Cluster, path: str, wanted: _operator.Pointer) -> _kube.Json:
+def put(cluster: Cluster, path: str, wanted: Pointer) -> Json:
     """Set the pointer; the operator writes to its ClusterPolicy too."""
     policy = cluster.get(path)
-    return cluster.patch(path, _kube.guarded(_operator.pointer_patch(policy, wanted), policy))
+    return cluster.patch(path, guarded(pointer_patch(policy, wanted), policy))
 
 
 def check(
-    cluster: _kube.Cluster,
+    cluster: Cluster,
     policy: object,
-    wanted: _operator.Pointer,
+    wanted: Pointer,
     deadline: float,
     params: Mapping[str, Any],
 ) -> None:
     """Wait until the operator has taken the pointer over; raise where it was not stored."""
-    if _operator.read_pointer(policy) != wanted:
-        raise ClusterError(_operator.not_stored(policy, wanted))
+    if read_pointer(policy) != wanted:
+        raise ClusterError(not_stored(policy, wanted))
     without = params["without_gpus"]
     wait_for_daemonsets(cluster, params["namespace"], policy, deadline, without_gpus=without)
 
 
-def undo(module: AnsibleModule, cluster: _kube.Cluster, path: str) -> dict[str, object]:
+def undo(module: AnsibleModule, cluster: Cluster, path: str) -> dict[str, object]:
     """Put the pointer back that was there before ours, if ours is the one there now."""
     policy = cluster.find(path)
-    before = _operator.read_pointer(policy)
-    patch = _operator.undo_patch(policy, module.params["config_map"])
+    before = read_pointer(policy)
+    patch = undo_patch(policy, module.params["config_map"])
     if patch is None:
         return result(before, before, changed=False)
     if not module.check_mode:
         with held(module, cluster):
-            cluster.patch(path, _kube.guarded(patch, policy))
+            cluster.patch(path, guarded(patch, policy))
     ours = before.name == module.params["config_map"]
-    return result(before, _operator.previous_pointer(policy) if ours else before, changed=True)
+    return result(before, previous_pointer(policy) if ours else before, changed=True)
 
 
-def held(module: AnsibleModule, cluster: _kube.Cluster) -> AbstractContextManager[_lease.Lease]:
+def held(module: AnsibleModule, cluster: Cluster) -> AbstractContextManager[Lease]:
     """The Lease of writing runs."""
     namespace, name = module.params["namespace"], module.params["run"]
     return _lease.held(cluster, namespace, name, keep=True, said=module.warn)
 
 
 @contextmanager
-def last_of_run(cluster: _kube.Cluster, params: Mapping[str, Any]) -> Iterator[None]:
+def last_of_run(cluster: Cluster, params: Mapping[str, Any]) -> Iterator[None]:
     """Where this fails, the run is over: the Lease that it has kept is let go, for the next one."""
     try:
         yield
     except ClusterError:
         with suppress(ClusterError):
-            _lease.let_go(cluster, params["namespace"], params["run"])
+            let_go(cluster, params["namespace"], params["run"])
         raise
 
 
-def result(
-    before: _operator.Pointer, after: _operator.Pointer, *, changed: bool
-) -> dict[str, object]:
+def result(before: Pointer, after: Pointer, *, changed: bool) -> dict[str, object]:
     diff = {
         name: json.dumps(vars(pointer)) + "\n"
         for name, pointer in (("before", before), ("after", after))

@@ -6,6 +6,27 @@
 
 from __future__ import annotations
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+    CLUSTER_POLICIES,
+    NAMESPACES,
+    Cluster,
+    connect,
+    namespaced,
+    object_path,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider import helm as _helm
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.helm import (
+    Note,
+    first_secret,
+    if_of,
+    note_for,
+    note_key,
+    pending_revision,
+    read_note,
+    read_revisions,
+    seconds_left,
+)
+
 DOCUMENTATION = r"""
 module: helm_release
 short_description: Keep the Helm release of the GPU Operator, whatever happened to it before
@@ -136,9 +157,11 @@ release_values:
 import json
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _helm, _kube
-from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
-from ansible_collections.gpufleet.sharing.plugins.module_utils._given import check_least
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
+    Spec,
+    run_module,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import check_least
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -166,27 +189,27 @@ def run(module: AnsibleModule) -> dict[str, object]:
     """
     check_least(module.params, {"timeout": 1})
     name, namespace = module.params["name"], module.params["namespace"]
-    cluster = _kube.connect(module)
+    cluster = connect(module)
     if module.params["forget"]:
         return write_note(module, cluster, None)
-    secrets = _kube.namespaced("secrets", namespace)
+    secrets = namespaced("secrets", namespace)
     selector = f"owner=helm,name={name}"
-    revisions = _helm.read_revisions(cluster.items(secrets, labels=selector, metadata_only=True))
-    stuck = _helm.pending_revision(revisions)
-    left = _helm.seconds_left(stuck, cluster.now(), module.params["timeout"])
+    revisions = read_revisions(cluster.items(secrets, labels=selector, metadata_only=True))
+    stuck = pending_revision(revisions)
+    left = seconds_left(stuck, cluster.now(), module.params["timeout"])
     if stuck and left and not module.check_mode:
         pending = stuck.as_dict(cluster.now())
         return {"changed": False, "recovered": {}, "pending": pending, "seconds_left": left}
-    place = cluster.find(_kube.object_path(_kube.NAMESPACES, namespace))
-    noted, first = _helm.read_note(place, name), _helm.first_secret(revisions)
-    note = _helm.if_of(first, noted)
+    place = cluster.find(object_path(NAMESPACES, namespace))
+    noted, first = read_note(place, name), first_secret(revisions)
+    note = if_of(first, noted)
     present = module.params["state"] == "present"
     if not present and (note is None or note.installed):
         stuck = None  # Helm uninstalls a pending release too; one that is not ours is left alone
     exists = any(revision != stuck for revision in revisions)
     wanted = note
     if present:
-        wanted = _helm.note_for(
+        wanted = note_for(
             note,
             module.params["previous_pointer"],
             exists=bool(revisions),
@@ -196,7 +219,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
         if wanted != noted:
             write_note(module, cluster, wanted)
         if stuck:
-            cluster.delete(_kube.object_path(secrets, stuck.secret), uid=stuck.uid)
+            cluster.delete(object_path(secrets, stuck.secret), uid=stuck.uid)
     return {
         "changed": bool(stuck) or wanted != noted,
         "recovered": stuck.as_dict(cluster.now()) if stuck else {},
@@ -207,26 +230,24 @@ def run(module: AnsibleModule) -> dict[str, object]:
     }
 
 
-def foreign_policies(module: AnsibleModule, cluster: _kube.Cluster) -> list[str]:
-    policies = cluster.items(_kube.CLUSTER_POLICIES, metadata_only=True)
+def foreign_policies(module: AnsibleModule, cluster: Cluster) -> list[str]:
+    policies = cluster.items(CLUSTER_POLICIES, metadata_only=True)
     return _helm.foreign_policies(policies, module.params["name"], module.params["namespace"])
 
 
-def write_note(
-    module: AnsibleModule, cluster: _kube.Cluster, note: _helm.Note | None
-) -> dict[str, object]:
+def write_note(module: AnsibleModule, cluster: Cluster, note: Note | None) -> dict[str, object]:
     """Write on the namespace what uninstalling has to know, or take it away. A namespace that is
     not there yet is made for it, so that it is known before Helm begins.
     """
     name = module.params["namespace"]
-    path = _kube.object_path(_kube.NAMESPACES, name)
+    path = object_path(NAMESPACES, name)
     value = json.dumps(vars(note)) if note else None
-    metadata = {"annotations": {_helm.note_key(module.params["name"]): value}}
+    metadata = {"annotations": {note_key(module.params["name"]): value}}
     if not module.check_mode:
         if cluster.find(path) is not None:
             cluster.patch(path, {"metadata": metadata})
         elif note:
-            cluster.create(_kube.NAMESPACES, {"metadata": {"name": name, **metadata}})
+            cluster.create(NAMESPACES, {"metadata": {"name": name, **metadata}})
     return {"changed": True}
 
 

@@ -6,6 +6,13 @@
 
 from __future__ import annotations
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
+    History,
+    Revision,
+    choose,
+)
+
 DOCUMENTATION = r"""
 module: history_info
 short_description: List what a fleet was asked to be, revision by revision
@@ -91,9 +98,11 @@ table:
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _history, _kube
-from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
-from ansible_collections.gpufleet.sharing.plugins.module_utils._table import format_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
+    Spec,
+    run_module,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import format_table
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -106,7 +115,7 @@ SPEC: Spec = {
 COLUMNS = ("revision", "state", "when", "nodes", "who", "what")
 
 
-def row(revision: _history.Revision) -> dict[str, object]:
+def row(revision: Revision) -> dict[str, object]:
     return {
         "revision": revision.number,
         "state": revision.state.value,
@@ -118,18 +127,18 @@ def row(revision: _history.Revision) -> dict[str, object]:
     }
 
 
-def for_roles(revision: _history.Revision) -> dict[str, object]:
+def for_roles(revision: Revision) -> dict[str, object]:
     """A revision as the roles take it."""
     return {"revision": revision.number, "state": revision.state.value, **vars(revision.desired)}
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
     place = module.params["namespace"], module.params["config_map"]
-    history = _history.History(_kube.connect(module), *place).load()
+    history = History(connect(module), *place).load()
     rows = [row(revision) for revision in history]
     result = {"changed": False, "revisions": rows, "table": format_table(COLUMNS, rows)}
     if wanted := module.params["revision"]:
-        result["revision"] = for_roles(_history.choose(history, wanted))
+        result["revision"] = for_roles(choose(history, wanted))
     return result
 
 

@@ -6,6 +6,23 @@
 
 from __future__ import annotations
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+    NODES,
+    Cluster,
+    connect,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import held
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import mig_hurt
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import (
+    MIG_LABEL,
+    MigChange,
+    has_failed,
+    incapable,
+    is_busy,
+    plan_mig,
+    unfinished,
+)
+
 DOCUMENTATION = r"""
 module: mig_config
 short_description: Keep how NVIDIA's MIG manager cuts the GPUs of nodes
@@ -105,34 +122,36 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _guard, _kube, _lease, _mig
-from ansible_collections.gpufleet.sharing.plugins.module_utils._drain import Drainer
-from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     FleetError,
     RefusedError,
     SharingError,
     joined,
     some,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._given import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
+    Spec,
+    run_module,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
     check_least,
     read_texts,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import node_state
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rolling import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import node_state
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import Drainer
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import (
     DRAINS,
     IGNORE,
     REFUSE,
     refusal,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import cut
-from ansible_collections.gpufleet.sharing.plugins.module_utils._waiting import pauses
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import cut
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-    from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import NodeState
+    from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
 
 SPEC: Spec = {
     "nodes": {"type": "dict", "required": True},
@@ -158,31 +177,31 @@ class MigError(SharingError):
 class Cutter:
     """Carries changes out on one cluster."""
 
-    cluster: _kube.Cluster
+    cluster: Cluster
     wanted: dict[str, str]
     timeout: int
     drainer: Drainer
     check: Callable[[], None] = lambda: None
 
     def states(self) -> dict[str, NodeState]:
-        found = (node_state(item) for item in self.cluster.items(_kube.NODES))
+        found = (node_state(item) for item in self.cluster.items(NODES))
         return {state.name: state for state in found if state.name in self.wanted}
 
     def free(self, nodes: list[str], drain: str) -> bool:
         """See to the pods that use GPUs which are to be cut. Whether nodes were cordoned."""
-        if drain == IGNORE or not (hurts := _guard.mig_hurt(self.drainer.look(nodes))):
+        if drain == IGNORE or not (hurts := mig_hurt(self.drainer.look(nodes))):
             return False
         if drain == REFUSE:
             raise refusal(hurts)
         self.drainer.drain(nodes, lambda pods: pods)
         return True
 
-    def change(self, changes: list[_mig.MigChange]) -> None:
+    def change(self, changes: list[MigChange]) -> None:
         states = self.states()
         patches = {c.node: c.patch(states[c.node]) for c in changes if c.node in states}
         again = [change.node for change in changes if change.before == change.after]
         self.check()
-        gone = {node: {"labels": {_mig.MIG_LABEL: None}} for node in again}
+        gone = {node: {"labels": {MIG_LABEL: None}} for node in again}
         self.cluster.patch_nodes(gone)  # so that the MIG manager notices
         self.cluster.patch_nodes(patches)
 
@@ -191,9 +210,9 @@ class Cutter:
         deadline = time.monotonic() + self.timeout
         for pause in pauses():
             states = self.states()
-            reasons = {node: _mig.unfinished(states.get(node), self.wanted[node]) for node in nodes}
+            reasons = {node: unfinished(states.get(node), self.wanted[node]) for node in nodes}
             wrong = {node: reason for node, reason in reasons.items() if reason}
-            hopeless = all(_mig.has_failed(states.get(node)) for node in wrong)
+            hopeless = all(has_failed(states.get(node)) for node in wrong)
             if not wrong:
                 return
             if hopeless or time.monotonic() >= deadline:
@@ -209,16 +228,16 @@ def run(module: AnsibleModule) -> dict[str, object]:
     check_least(module.params, {"timeout": 1, "drain_timeout": 1})
     named = read_texts("the configuration", module.params["nodes"], "the name of one, or null")
     wanted = {node: config for node, config in named.items() if config}
-    cluster = _kube.connect(module)
+    cluster = connect(module)
     drainer = Drainer(cluster, module.params["drain_timeout"], lambda _line: None)
     cutter = Cutter(cluster, wanted, module.params["timeout"], drainer)
     states = cutter.states()
-    reasons = {node: _mig.incapable(state, wanted[node]) for node, state in states.items()}
+    reasons = {node: incapable(state, wanted[node]) for node, state in states.items()}
     if problems := [f"{node}: {reason}." for node, reason in sorted(reasons.items()) if reason]:
         raise joined(FleetError, problems)
-    changes, waiting = _mig.plan_mig(wanted, states)
+    changes, waiting = plan_mig(wanted, states)
     batches = cut([change.node for change in changes], module.params["batches"])
-    busy = [change.node for change in changes if _mig.is_busy(states[change.node])]
+    busy = [change.node for change in changes if is_busy(states[change.node])]
     if busy:
         raise RefusedError(
             f"NVIDIA's MIG manager is at work on {some(busy)} with another configuration. Run again"
@@ -230,7 +249,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     if (changes or waiting) and not module.check_mode:
         namespace = module.params["namespace"]
         name, said = module.params["run"], module.warn
-        with _lease.held(cutter.cluster, namespace, name, keep=True, said=said) as lease:
+        with held(cutter.cluster, namespace, name, keep=True, said=said) as lease:
             ready = replace(cutter, check=lease.check)
             carry_out(module, ready, by_node, batches, waiting)
     return {
@@ -248,7 +267,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
 def carry_out(
     module: AnsibleModule,
     cutter: Cutter,
-    changes: dict[str, _mig.MigChange],
+    changes: dict[str, MigChange],
     batches: list[list[str]],
     waiting: list[str],
 ) -> None:

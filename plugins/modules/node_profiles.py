@@ -6,6 +6,14 @@
 
 from __future__ import annotations
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import lease as _lease
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+    NODES,
+    Cluster,
+    connect,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import undo_patch
+
 DOCUMENTATION = r"""
 module: node_profiles
 short_description: Keep the node labels that pick a GPU sharing profile
@@ -119,34 +127,41 @@ missing:
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _lease, _mig
-from ansible_collections.gpufleet.sharing.plugins.module_utils._admission import (
-    check_nodes,
-    check_there,
-    notices_removal,
-    uncut,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import (
-    CONFIG_HASH_ANNOTATION,
-    NodeState,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._drain import Drainer, leftover
-from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     FleetError,
     joined,
     some,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
+    Spec,
+    run_module,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import read_texts
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import (
     PROFILE_LABEL,
     LabelPlan,
     plan_labels,
     undefined_profiles,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._given import read_texts
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import node_state
-from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_info import plugin_of
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import known_profiles
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.admission import (
+    check_nodes,
+    check_there,
+    notices_removal,
+    uncut,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
+    CONFIG_HASH_ANNOTATION,
+    NodeState,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import node_state
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    known_profiles,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import plugin_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
+    Drainer,
+    leftover,
+)
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -178,8 +193,8 @@ def run(module: AnsibleModule) -> dict[str, object]:
     default = module.params["default_profile"]
     if profiles and (found := list(undefined_profiles(desired, list(profiles), default))):
         raise joined(FleetError, found)
-    cluster = _kube.connect(module)
-    states = [node_state(item) for item in cluster.items(_kube.NODES, metadata_only=True)]
+    cluster = connect(module)
+    states = [node_state(item) for item in cluster.items(NODES, metadata_only=True)]
     gpu_nodes = {
         s.name: s for s in states if s.has_gpus or s.name in desired or PROFILE_LABEL in s.labels
     }
@@ -225,7 +240,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
 
 def make_plan(
     module: AnsibleModule,
-    cluster: _kube.Cluster,
+    cluster: Cluster,
     desired: dict[str, str | None],
     states: dict[str, NodeState],
 ) -> LabelPlan:
@@ -256,7 +271,7 @@ def is_whole(module: AnsibleModule) -> bool:
 def forget(patches: Patches, states: list[NodeState]) -> None:
     """Add to the patches what takes away everything else that we wrote on the nodes to act on."""
     for state in states:
-        for part, entries in _mig.undo_patch(state).items():
+        for part, entries in undo_patch(state).items():
             patches.setdefault(state.name, {}).setdefault(part, {}).update(entries)
     forget_hashes(patches, states)
 

@@ -6,6 +6,28 @@
 
 from __future__ import annotations
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+    NODES,
+    Cluster,
+    connect,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
+    Candidate,
+    Outcome,
+    Report,
+    Target,
+    choose,
+    obstacle,
+    probe_table,
+    read_place,
+    requested,
+    row,
+    targets,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    known_profiles,
+)
+
 DOCUMENTATION = r"""
 module: probe
 short_description: Prove on nodes that GPUs are shared as their profiles say
@@ -247,18 +269,23 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _probe, _profiles
-from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError, some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import NODE_OPTIONS
-from ansible_collections.gpufleet.sharing.plugins.module_utils._given import check_least
-from ansible_collections.gpufleet.sharing.plugins.module_utils._guard import gpu_pods
-from ansible_collections.gpufleet.sharing.plugins.module_utils._interrupt import interruptible
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import name_of
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe_objects import PodSettings
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe_pods import Count
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe_room import Room
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe_run import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    FleetError,
+    some,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
+    Spec,
+    run_module,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.signals import interruptible
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import check_least
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import NODE_OPTIONS
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import gpu_pods
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import name_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import PodSettings
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.namespace import Room
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import Count
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.runner import (
     Manner,
     Prober,
     at_once,
@@ -296,7 +323,7 @@ SPEC: Spec = {
 }
 PODS = "/api/v1/pods"
 MOST = 400
-Chosen = list[_probe.Target]
+Chosen = list[Target]
 
 
 def refuse_nonsense(module: AnsibleModule) -> None:
@@ -315,8 +342,8 @@ def refuse_nonsense(module: AnsibleModule) -> None:
         raise FleetError("require_uuids without look: set the command that tells the GPUs.")
 
 
-def candidates(module: AnsibleModule) -> list[_probe.Candidate]:
-    profiles = _profiles.known_profiles(module.params["profiles"])
+def candidates(module: AnsibleModule) -> list[Candidate]:
+    profiles = known_profiles(module.params["profiles"])
     default = module.params["default_profile"]
     nodes = [node for node in module.params["nodes"] if node["selected"]]
     if unknown := sorted({node["profile"] or default for node in nodes} - profiles.keys()):
@@ -324,42 +351,36 @@ def candidates(module: AnsibleModule) -> list[_probe.Candidate]:
             f"Profiles not defined: {some(unknown)}; defined are: {some(list(profiles))}."
         )
     return [
-        _probe.Candidate(
-            node["name"], profiles[node["profile"] or default], node["group"], node["gpus"]
-        )
+        Candidate(node["name"], profiles[node["profile"] or default], node["group"], node["gpus"])
         for node in nodes
     ]
 
 
-def look_around(
-    module: AnsibleModule, cluster: _kube.Cluster, found: Sequence[_probe.Candidate]
-) -> Chosen:
+def look_around(module: AnsibleModule, cluster: Cluster, found: Sequence[Candidate]) -> Chosen:
     """What to probe, as the cluster is now."""
     params = module.params
     names = {candidate.name for candidate in found}
     places = {
-        name_of(item): _probe.read_place(item)
-        for item in cluster.items(_kube.NODES)
-        if name_of(item) in names
+        name_of(item): read_place(item) for item in cluster.items(NODES) if name_of(item) in names
     }
-    used = _probe.requested(gpu_pods(cluster.items(PODS)))
+    used = requested(gpu_pods(cluster.items(PODS)))
     by_node = {}
     for candidate in found:
         place = places.get(candidate.name)
-        hindrance = _probe.obstacle(place, params["tolerations"])
+        hindrance = obstacle(place, params["tolerations"])
         slots = used.get(candidate.name, Counter())
-        by_node[candidate.name] = _probe.targets(candidate, place, slots, params["most"], hindrance)
+        by_node[candidate.name] = targets(candidate, place, slots, params["most"], hindrance)
     names_given = [name for name in params["names"] if name]  # an empty survey answer is ['']
-    return _probe.choose(by_node, names_given, params["per_profile"])
+    return choose(by_node, names_given, params["per_profile"])
 
 
-def recounter(room: Room) -> Callable[[_probe.Target], Count]:
+def recounter(room: Room) -> Callable[[Target], Count]:
     """How the slots of a target are counted anew, without the pods of this run."""
 
-    def recount(target: _probe.Target) -> Count:
+    def recount(target: Target) -> Count:
         cluster, prefix = room.cluster, f"{room.run}-"
-        nodes = cluster.items(_kube.NODES, fields=f"metadata.name={target.node}")
-        places = [_probe.read_place(item) for item in nodes]
+        nodes = cluster.items(NODES, fields=f"metadata.name={target.node}")
+        places = [read_place(item) for item in nodes]
         pods = gpu_pods(cluster.items(PODS, fields=f"spec.nodeName={target.node}"))
         others = [
             pod
@@ -390,7 +411,7 @@ def settings(module: AnsibleModule) -> PodSettings:
     )
 
 
-def carry_out(module: AnsibleModule, room: Room, chosen: Chosen) -> list[_probe.Report]:
+def carry_out(module: AnsibleModule, room: Room, chosen: Chosen) -> list[Report]:
     """Probe the targets, and leave nothing behind."""
     params = module.params
     manner = Manner(settings(module), params["timeout"], recounter(room), params["require_uuids"])
@@ -410,31 +431,29 @@ def carry_out(module: AnsibleModule, room: Room, chosen: Chosen) -> list[_probe.
                 f"Pods of the probe in namespace {room.namespace} are still on their way out:"
                 f" {some(left)}. Is the kubelet of their node at work?"
             )
-    return [
-        probers[target].report if target in probers else _probe.Report(target) for target in chosen
-    ]
+    return [probers[target].report if target in probers else Report(target) for target in chosen]
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
     params = module.params
     refuse_nonsense(module)
     found = [] if params["clean"] else candidates(module)
-    cluster = _kube.connect(module)
+    cluster = connect(module)
     room = Room(cluster, params["namespace"], prepared=params["prepared"])
     if params["clean"]:
         return {**result([]), **room.clean(check=module.check_mode)}
     if module.check_mode:
         chosen = look_around(module, cluster, found)
-        return result([_probe.Report(target) for target in chosen])
+        return result([Report(target) for target in chosen])
     cleaned = room.sweep()
     reports = carry_out(module, room, look_around(module, cluster, found))
     return {**result(reports), "cleaned": cleaned}
 
 
-def result(reports: Sequence[_probe.Report]) -> dict[str, object]:
-    rows = [_probe.row(report) for report in reports]
+def result(reports: Sequence[Report]) -> dict[str, object]:
+    rows = [row(report) for report in reports]
 
-    def reasons(*outcomes: _probe.Outcome) -> dict[str, str]:
+    def reasons(*outcomes: Outcome) -> dict[str, str]:
         """By node; of several resources all."""
         told: dict[str, list[str]] = {}
         for report in reports:
@@ -445,10 +464,10 @@ def result(reports: Sequence[_probe.Report]) -> dict[str, object]:
     return {
         "changed": False,
         "nodes": rows,
-        "failing": reasons(_probe.Outcome.FAILED),
-        "unproved": reasons(_probe.Outcome.BUSY, _probe.Outcome.SKIPPED),
+        "failing": reasons(Outcome.FAILED),
+        "unproved": reasons(Outcome.BUSY, Outcome.SKIPPED),
         "cleaned": [],
-        "table": _probe.probe_table(rows),
+        "table": probe_table(rows),
     }
 
 

@@ -6,6 +6,50 @@
 
 from __future__ import annotations
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+    CLUSTER_POLICIES,
+    NAMESPACES,
+    NODES,
+    Cluster,
+    again_after_conflict,
+    connect,
+    guarded,
+    namespaced,
+    object_path,
+    version_of,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import held, remove_lease
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    ConfigMap,
+    ConfigMapPlan,
+    check_name,
+    plan_config_map,
+    plan_removal,
+    read_config_map,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    IN_PLACE,
+    MODES,
+    VERSIONED,
+    Profile,
+    ask_the_plugin,
+    check_versioned_names,
+    config_hash,
+    is_versioned,
+    key_of,
+    known_profiles,
+    parse_profiles,
+    to_plugin_config,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
+    History,
+    baseline,
+    last_good,
+    latest,
+)
+
 DOCUMENTATION = r"""
 module: profiles
 short_description: Keep the ConfigMap of GPU sharing profiles
@@ -175,22 +219,22 @@ hashes:
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import (
-    _config_map,
-    _history,
-    _kube,
-    _lease,
-    _profiles,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
+    Spec,
+    run_module,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import PROFILE_LABEL
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import PROFILE_LABEL
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     mapping_at,
     node_state,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import read_pointer
-from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file import read_version
-from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_info import plugin_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+    read_version,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
+    read_pointer,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import plugin_of
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -208,7 +252,7 @@ SPEC: Spec = {
         "default": "unknown",
     },
     "plugin_version": {"type": "str", "default": ""},
-    "mode": {"type": "str", "choices": list(_profiles.MODES), "default": _profiles.IN_PLACE},
+    "mode": {"type": "str", "choices": list(MODES), "default": IN_PLACE},
     "default_profile": {"type": "str"},
     "final": {"type": "bool", "default": False},
     "run": {"type": "str", "default": ""},
@@ -224,16 +268,16 @@ def plan_namespace(observed: object, *, create: bool) -> dict[str, str]:
     labels = mapping_at(observed, "metadata", "labels")
     if not create or POD_SECURITY_LABEL in labels:
         return {}
-    mine = {} if observed else {_config_map.MANAGED_BY_LABEL: _config_map.MANAGED_BY}
+    mine = {} if observed else {MANAGED_BY_LABEL: MANAGED_BY}
     return {**mine, POD_SECURITY_LABEL: "privileged"}
 
 
 def read_profiles(
-    module: AnsibleModule, cluster: _kube.Cluster, definitions: object
-) -> dict[str, _profiles.Profile]:
+    module: AnsibleModule, cluster: Cluster, definitions: object
+) -> dict[str, Profile]:
     """The profiles, checked against the plugin that the cluster has where they depend on it."""
-    if not _profiles.ask_the_plugin(definitions):
-        return _profiles.parse_profiles(definitions)
+    if not ask_the_plugin(definitions):
+        return parse_profiles(definitions)
     strategy = module.params["mig_strategy"]
     plugin = plugin_of(
         cluster,
@@ -241,19 +285,19 @@ def read_profiles(
         None if strategy == "unknown" else strategy,
         read_version(module.params["plugin_version"]),
     )
-    return _profiles.parse_profiles(definitions, plugin)
+    return parse_profiles(definitions, plugin)
 
 
-def keys_in_use(cluster: _kube.Cluster, config_map: str) -> set[str]:
+def keys_in_use(cluster: Cluster, config_map: str) -> set[str]:
     """The keys that node labels name, or the default of an operator pointed at the ConfigMap."""
-    nodes = cluster.items(_kube.NODES, labels=PROFILE_LABEL, metadata_only=True)
+    nodes = cluster.items(NODES, labels=PROFILE_LABEL, metadata_only=True)
     used = {mapping_at(node, "metadata", "labels").get(PROFILE_LABEL, "") for node in nodes}
     return used | set(defaults_of(cluster, config_map))
 
 
-def defaults_of(cluster: _kube.Cluster, config_map: str) -> list[str]:
+def defaults_of(cluster: Cluster, config_map: str) -> list[str]:
     """The default keys of operators that are pointed at the ConfigMap."""
-    pointers = (read_pointer(policy) for policy in cluster.items(_kube.CLUSTER_POLICIES))
+    pointers = (read_pointer(policy) for policy in cluster.items(CLUSTER_POLICIES))
     return [pointer.default for pointer in pointers if pointer.name == config_map]
 
 
@@ -262,21 +306,21 @@ def run(module: AnsibleModule) -> dict[str, object]:
     wanted = given["state"] == "present"
     definitions = given["profiles"] or {}
     if wanted:
-        _config_map.check_name(given["name"])
-    if wanted and not _profiles.ask_the_plugin(definitions):
-        _profiles.parse_profiles(definitions)  # what is wrong by itself is told without a cluster
-    cluster = _kube.connect(module)
+        check_name(given["name"])
+    if wanted and not ask_the_plugin(definitions):
+        parse_profiles(definitions)  # what is wrong by itself is told without a cluster
+    cluster = connect(module)
     profiles = read_profiles(module, cluster, definitions) if wanted else {}
     planned: list[dict[str, object]] = []
-    _kube.again_after_conflict(lambda: keep_profiles(module, cluster, profiles, planned))
+    again_after_conflict(lambda: keep_profiles(module, cluster, profiles, planned))
     # A write whose answer was lost is found done by the next look, and was ours.
     return next((plan for plan in reversed(planned) if plan["changed"]), planned[-1])
 
 
 def keep_profiles(
     module: AnsibleModule,
-    cluster: _kube.Cluster,
-    profiles: dict[str, _profiles.Profile],
+    cluster: Cluster,
+    profiles: dict[str, Profile],
     planned: list[dict[str, object]],
 ) -> None:
     """Look, plan (a result is added to planned) and write. Raises ClusterError with status 409
@@ -284,11 +328,11 @@ def keep_profiles(
     """
     given = module.params
     wanted = given["state"] == "present"
-    namespace_path = _kube.object_path(_kube.NAMESPACES, given["namespace"])
+    namespace_path = object_path(NAMESPACES, given["namespace"])
     namespace = cluster.find(namespace_path)
-    config_maps = _kube.namespaced("configmaps", given["namespace"])
-    document = cluster.find(_kube.object_path(config_maps, given["name"]))
-    observed = _config_map.read_config_map(document) if document else None
+    config_maps = namespaced("configmaps", given["namespace"])
+    document = cluster.find(object_path(config_maps, given["name"]))
+    observed = read_config_map(document) if document else None
     labels = plan_namespace(namespace, create=wanted and given["create_namespace"])
     files = files_of(module, profiles, observed)
     if wanted:
@@ -296,7 +340,7 @@ def keep_profiles(
     else:
         # In check mode what stood before this in uninstall has not been done, so all looks used.
         used = set() if module.check_mode else keys_in_use(cluster, given["name"])
-        plan = _config_map.plan_removal(observed, used)
+        plan = plan_removal(observed, used)
     data = observed.data if observed else {}
     result: dict[str, object] = {
         "changed": bool(plan or labels),
@@ -308,8 +352,7 @@ def keep_profiles(
         "kept_in_use": list(plan.in_use),
         "superseded": superseded(observed, files),
         "hashes": {
-            name: _profiles.config_hash(_profiles.to_plugin_config(profile))
-            for name, profile in profiles.items()
+            name: config_hash(to_plugin_config(profile)) for name, profile in profiles.items()
         },
     }
     planned.append(result)
@@ -322,38 +365,38 @@ def keep_profiles(
 
 def files_of(
     module: AnsibleModule,
-    profiles: dict[str, _profiles.Profile],
-    observed: _config_map.ConfigMap | None,
+    profiles: dict[str, Profile],
+    observed: ConfigMap | None,
 ) -> dict[str, str]:
     """The keys that there have to be, and their content."""
     given = module.params
-    versioned = given["mode"] == _profiles.VERSIONED
+    versioned = given["mode"] == VERSIONED
     if versioned:
-        _profiles.check_versioned_names(profiles)
+        check_versioned_names(profiles)
     files = {
-        _profiles.key_of(profile, versioned=versioned): _profiles.to_plugin_config(profile)
+        key_of(profile, versioned=versioned): to_plugin_config(profile)
         for profile in profiles.values()
     }
     default = profiles.get(given["default_profile"] or "")
     if versioned and default is not None:
         there = observed.data.get(default.name) if observed else None
         old = there is not None and not given["final"]
-        files[default.name] = str(there) if old else _profiles.to_plugin_config(default)
+        files[default.name] = str(there) if old else to_plugin_config(default)
     return files
 
 
-def superseded(observed: _config_map.ConfigMap | None, files: dict[str, str]) -> list[str]:
+def superseded(observed: ConfigMap | None, files: dict[str, str]) -> list[str]:
     """Versioned keys of ours that are none of the files."""
     ours = observed.written.keys() & observed.data.keys() if observed else set()
-    return sorted(key for key in ours - files.keys() if _profiles.is_versioned(key))
+    return sorted(key for key in ours - files.keys() if is_versioned(key))
 
 
 def make_plan(
     module: AnsibleModule,
-    cluster: _kube.Cluster,
+    cluster: Cluster,
     files: dict[str, str],
-    observed: _config_map.ConfigMap | None,
-) -> _config_map.ConfigMapPlan:
+    observed: ConfigMap | None,
+) -> ConfigMapPlan:
     given = module.params
     others = set(observed.data) - files.keys() if observed else set()
     old = set(superseded(observed, files)) if given["final"] else set()
@@ -361,29 +404,27 @@ def make_plan(
     used = keys_in_use(cluster, given["name"]) if going else set()
     if given["final"] and going:
         used |= keys_of_last_good(history_of(module, cluster), given["mode"])
-    return _config_map.plan_config_map(observed, files, now=cluster.now(), going=going, in_use=used)
+    return plan_config_map(observed, files, now=cluster.now(), going=going, in_use=used)
 
 
-def history_of(module: AnsibleModule, cluster: _kube.Cluster) -> _history.History:
-    return _history.History(cluster, module.params["namespace"], module.params["name"])
+def history_of(module: AnsibleModule, cluster: Cluster) -> History:
+    return History(cluster, module.params["namespace"], module.params["name"])
 
 
-def keys_of_last_good(history: _history.History, mode: str) -> set[str]:
+def keys_of_last_good(history: History, mode: str) -> set[str]:
     """The keys to go back to from or to versioned ones, so that going back is moving labels."""
     revisions = history.load()
-    newest = _history.latest(revisions)
-    good = _history.last_good(revisions, newest.number) if newest else None
-    if good is None or _profiles.VERSIONED not in (good.desired.mode, mode):
+    newest = latest(revisions)
+    good = last_good(revisions, newest.number) if newest else None
+    if good is None or VERSIONED not in (good.desired.mode, mode):
         return set()
-    if good.desired.mode != _profiles.VERSIONED:
+    if good.desired.mode != VERSIONED:
         return set(good.desired.profiles)
-    profiles = _profiles.known_profiles(good.desired.profiles).values()
-    return {_profiles.key_of(profile, versioned=True) for profile in profiles}
+    profiles = known_profiles(good.desired.profiles).values()
+    return {key_of(profile, versioned=True) for profile in profiles}
 
 
-def note_found(
-    module: AnsibleModule, cluster: _kube.Cluster, before: _config_map.ConfigMap
-) -> None:
+def note_found(module: AnsibleModule, cluster: Cluster, before: ConfigMap) -> None:
     """Before a ConfigMap that is there is changed for the first time, note in the history what the
     fleet has.
     """
@@ -391,17 +432,17 @@ def note_found(
     if history.load():
         return
     default = next(iter(defaults_of(cluster, module.params["name"])), "")
-    states = (node_state(item) for item in cluster.items(_kube.NODES, metadata_only=True))
+    states = (node_state(item) for item in cluster.items(NODES, metadata_only=True))
     labels = {state.name: state.labels.get(PROFILE_LABEL) for state in states if state.has_gpus}
-    found = _history.baseline(before.data, labels, default)
+    found = baseline(before.data, labels, default)
     if found is not None:
         history.found(found, module.params["run"])
 
 
 def write(
     module: AnsibleModule,
-    cluster: _kube.Cluster,
-    plan: _config_map.ConfigMapPlan,
+    cluster: Cluster,
+    plan: ConfigMapPlan,
     labels: dict[str, str],
     document: object,
     *,
@@ -411,27 +452,27 @@ def write(
     key that is to go, after the plan was made and before the Lease was ours.
     """
     given = module.params
-    namespace_path = _kube.object_path(_kube.NAMESPACES, given["namespace"])
+    namespace_path = object_path(NAMESPACES, given["namespace"])
     if labels:
         write_namespace(cluster, namespace_path, labels, new=new)
     if plan:
         keep, said = given["keep_lease"], module.warn
-        with _lease.held(cluster, given["namespace"], given["run"], keep=keep, said=said) as lease:
+        with held(cluster, given["namespace"], given["run"], keep=keep, said=said) as lease:
             if plan.remove and keys_in_use(cluster, given["name"]) & set(plan.remove):
                 return False
             if plan.before is not None and given["state"] == "present":
                 note_found(module, cluster, plan.before)
             lease.check()
-            config_maps = _kube.namespaced("configmaps", given["namespace"])
+            config_maps = namespaced("configmaps", given["namespace"])
             write_config_map(cluster, config_maps, given["name"], plan, document)
     if given["state"] == "absent":
         history_of(module, cluster).remove()
-        _lease.remove_lease(cluster, given["namespace"], given["run"], said=module.warn)
+        remove_lease(cluster, given["namespace"], given["run"], said=module.warn)
     return True
 
 
 def show(
-    plan: _config_map.ConfigMapPlan, name: str, observed: object, labels: dict[str, str]
+    plan: ConfigMapPlan, name: str, observed: object, labels: dict[str, str]
 ) -> dict[str, dict[str, object]]:
     """The difference of the ConfigMap, and of the namespace's labels where they change."""
     diff = plan.diff()
@@ -445,36 +486,34 @@ def show(
     return {"before": before, "after": after}
 
 
-def write_namespace(
-    cluster: _kube.Cluster, path: str, labels: dict[str, str], *, new: bool
-) -> None:
+def write_namespace(cluster: Cluster, path: str, labels: dict[str, str], *, new: bool) -> None:
     if new:
         name = path.rpartition("/")[2]
-        cluster.create(_kube.NAMESPACES, {"metadata": {"name": name, "labels": labels}})
+        cluster.create(NAMESPACES, {"metadata": {"name": name, "labels": labels}})
     else:
         cluster.patch(path, {"metadata": {"labels": labels}})
 
 
 def write_config_map(
-    cluster: _kube.Cluster,
+    cluster: Cluster,
     config_maps: str,
     name: str,
-    plan: _config_map.ConfigMapPlan,
+    plan: ConfigMapPlan,
     document: object,
 ) -> None:
     """Write in one request, which is refused where somebody has changed the ConfigMap since it was
     read.
     """
-    path = _kube.object_path(config_maps, name)
+    path = object_path(config_maps, name)
     if plan.delete:
-        cluster.delete(path, resource_version=_kube.version_of(document))
+        cluster.delete(path, resource_version=version_of(document))
     elif plan.before is None:
         content = plan.patch()
-        labels = {_config_map.MANAGED_BY_LABEL: _config_map.MANAGED_BY}
+        labels = {MANAGED_BY_LABEL: MANAGED_BY}
         metadata = {"name": name, "labels": labels, **dict(content["metadata"])}  # type: ignore[call-overload]
         cluster.create(config_maps, {**content, "metadata": metadata})
     else:
-        cluster.patch(path, _kube.guarded(plan.patch(), document))
+        cluster.patch(path, guarded(plan.patch(), document))
 
 
 def main() -> None:

@@ -151,7 +151,7 @@ missing:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._report_options import OPTIONS
+from ansible_collections.gpufleet.sharing.plugins.modules.report import OPTIONS
 
 
 def main() -> None:

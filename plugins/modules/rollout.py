@@ -6,6 +6,20 @@
 
 from __future__ import annotations
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common import values as _given
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
+    check_least,
+    read_texts,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    IN_PLACE,
+    MODES,
+    VERSIONED,
+    check_versioned_names,
+    known_profiles,
+)
+
 DOCUMENTATION = r"""
 module: rollout
 short_description: Bring changed profiles to the nodes, batch by batch
@@ -292,18 +306,25 @@ revision:
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _given, _kube, _profiles
-from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._progress import Progress
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rolling import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
+    Spec,
+    run_module,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.progress import Progress
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import (
+    to_whole_number,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import (
     DRAINS,
     ON_FAILURE,
     Settings,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Desired, Patience
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout_run import Request, Run
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import to_whole_number
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
+    Desired,
+    Patience,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.run import Request, Run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -319,7 +340,7 @@ SPEC: Spec = {
     "unavailable_nodes": {"type": "str", "choices": ["fail", "report"], "default": "report"},
     "profiles": {"type": "dict", "required": True},
     "default_profile": {"type": "str", "required": True},
-    "mode": {"type": "str", "choices": list(_profiles.MODES), "default": _profiles.IN_PLACE},
+    "mode": {"type": "str", "choices": list(MODES), "default": IN_PLACE},
     "config_map": {"type": "str", "default": "device-plugin-config"},
     "namespace": {"type": "str", "default": "gpu-operator"},
     "batches": {"type": "list", "elements": "str", "default": ["1", "25%"]},
@@ -339,17 +360,15 @@ LEAST = {"timeout": 1, "drain_timeout": 1, "stable": 0, "pause": 0, "max_failure
 
 def read_request(module: AnsibleModule) -> Request:
     given = module.params
-    _given.check_least(given, LEAST)
-    versioned = given["mode"] == _profiles.VERSIONED
-    profiles = _profiles.known_profiles(given["profiles"])
+    check_least(given, LEAST)
+    versioned = given["mode"] == VERSIONED
+    profiles = known_profiles(given["profiles"])
     if versioned:
-        _profiles.check_versioned_names(profiles)
+        check_versioned_names(profiles)
     desired = Desired(
         profiles=profiles,
         default_profile=given["default_profile"],
-        assignments=_given.read_texts(
-            "the profile", given["assignments"], "the name of one, or null"
-        ),
+        assignments=read_texts("the profile", given["assignments"], "the name of one, or null"),
         versioned=versioned,
         gpus=read_gpus(given["gpus"]),
         groups={str(node): str(group) for node, group in given["groups"].items()},
@@ -396,7 +415,7 @@ def read_gpus(stated: Mapping[str, object]) -> dict[str, int]:
 def run(module: AnsibleModule) -> dict[str, object]:
     with Progress(module.params["progress"]) as said:
         request = read_request(module)
-        found = Run(_kube.connect(module), request, said)
+        found = Run(connect(module), request, said)
         if not module.check_mode:
             found.carry_out()
         for text in found.warnings:

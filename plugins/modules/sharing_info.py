@@ -6,6 +6,28 @@
 
 from __future__ import annotations
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor import catalog as _doctor
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import (
+    chain_row,
+    check_codes,
+    counts,
+    find_all,
+    findings_table,
+    split,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import look
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+    NODES,
+    Cluster,
+    connect,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    IN_PLACE,
+    MODES,
+    VERSIONED,
+    known_profiles,
+)
+
 DOCUMENTATION = r"""
 module: sharing_info
 short_description: Tell what GPU nodes should advertise, what they do, and why not
@@ -225,32 +247,32 @@ findings_table:
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import (
-    _doctor,
-    _kube,
-    _look,
-    _profiles,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    FleetError,
+    some,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import (
-    PRODUCT_LABEL,
-    NodeState,
-    Verdict,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
+    Spec,
+    run_module,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._entry import Spec, run_module
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError, some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import NODE_OPTIONS
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import node_state
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Desired, Target
-from ansible_collections.gpufleet.sharing.plugins.module_utils._scene import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.slots import (
+    total,
+    verdict_table,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
     Chain,
     Place,
     Scene,
     verdict_of,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._verdict_view import (
-    total,
-    verdict_table,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import NODE_OPTIONS
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
+    PRODUCT_LABEL,
+    NodeState,
+    Verdict,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import node_state
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Desired, Target
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -263,7 +285,7 @@ SPEC: Spec = {
     "findings": {"type": "bool", "default": False},
     "accept": {"type": "list", "elements": "str", "default": []},
     "node": {"type": "str"},
-    "mode": {"type": "str", "choices": list(_profiles.MODES), "default": _profiles.IN_PLACE},
+    "mode": {"type": "str", "choices": list(MODES), "default": IN_PLACE},
     "config_map": {"type": "str", "default": "device-plugin-config"},
     "namespace": {"type": "str", "default": "gpu-operator"},
     "cluster_policy": {"type": "str", "default": "cluster-policy"},
@@ -272,7 +294,7 @@ SPEC: Spec = {
 
 def read_desired(module: AnsibleModule) -> Desired:
     """What the nodes to look at should have. Raises FleetError where that cannot be told."""
-    profiles = _profiles.known_profiles(module.params["profiles"])
+    profiles = known_profiles(module.params["profiles"])
     default = module.params["default_profile"]
     node = module.params["node"]
     chosen = [
@@ -294,7 +316,7 @@ def read_desired(module: AnsibleModule) -> Desired:
         profiles=profiles,
         default_profile=default,
         assignments={entry["name"]: entry["profile"] for entry in chosen},
-        versioned=module.params["mode"] == _profiles.VERSIONED,
+        versioned=module.params["mode"] == VERSIONED,
         gpus={entry["name"]: entry["gpus"] for entry in chosen if entry["gpus"] is not None},
         groups={entry["name"]: entry["group"] for entry in chosen},
     )
@@ -336,9 +358,9 @@ def result(rows: list[dict[str, object]], *, all_needed: bool) -> dict[str, obje
     }
 
 
-def compare(cluster: _kube.Cluster, desired: Desired, node: str) -> list[dict[str, object]]:
+def compare(cluster: Cluster, desired: Desired, node: str) -> list[dict[str, object]]:
     """A row for each node, of the slots alone, out of one list of nodes."""
-    items = cluster.items(_kube.NODES, fields=f"metadata.name={node}" if node else "")
+    items = cluster.items(NODES, fields=f"metadata.name={node}" if node else "")
     wanted = desired.assignments
     states = {state.name: state for item in items if (state := node_state(item)).name in wanted}
     rows = []
@@ -354,19 +376,19 @@ def full_row(scene: Scene, chain: Chain) -> dict[str, object]:
         **row(scene.desired, chain.target, state, chain.verdict),
         "used": chain.used,
         "free": chain.free,
-        "chain": _doctor.chain_row(chain),
+        "chain": chain_row(chain),
     }
 
 
 def explain(scene: Scene, accept: Collection[str]) -> dict[str, object]:
     """What the doctor finds."""
-    found, accepted = _doctor.split(_doctor.find_all(scene), accept)
+    found, accepted = split(find_all(scene), accept)
     return {
         "findings": [finding.row() for finding in found],
         "accepted": [finding.row() for finding in accepted],
-        "counts": _doctor.counts(found),
+        "counts": counts(found),
         "verdict": _doctor.verdict(found, len(scene.chains), accepted),
-        "findings_table": _doctor.findings_table(found),
+        "findings_table": findings_table(found),
     }
 
 
@@ -374,14 +396,14 @@ def run(module: AnsibleModule) -> dict[str, object]:
     params = module.params
     desired = read_desired(module)
     accept = [code for code in params["accept"] if code]  # an empty survey answer is ['']
-    _doctor.check_codes(accept)
-    cluster = _kube.connect(module)
+    check_codes(accept)
+    cluster = connect(module)
     all_needed = params["unavailable_nodes"] == "fail"
     if not params["findings"]:
         return result(compare(cluster, desired, params["node"] or ""), all_needed=all_needed)
     place = Place(params["namespace"], params["config_map"], params["cluster_policy"])
     known = frozenset(entry["name"] for entry in params["nodes"])
-    scene = _look.look(cluster, place, desired, known, params["node"] or "")
+    scene = look(cluster, place, desired, known, params["node"] or "")
     rows = [full_row(scene, chain) for chain in scene.chains.values()]
     return result(rows, all_needed=all_needed) | explain(scene, accept)
 

@@ -13,13 +13,13 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._given import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
     given,
     is_list,
     shown,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import either
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import either
 
 LABEL_LENGTH = 63
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import RefusedError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._helm import check_program
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import RefusedError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.helm import check_program
 
 if TYPE_CHECKING:
     from ansible.plugins.action import ActionBase

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from ansible.inventory.manager import split_host_pattern
 from ansible.vars.plugins import get_vars_from_inventory_sources, get_vars_from_path
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import (
     NODE_VARIABLES,
     NODES_GROUP,
     PROFILE_VARIABLE,

@@ -12,8 +12,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._report import make_report
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report_page import as_html
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.model import make_report
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.page import as_html
 from ansible_collections.gpufleet.sharing.tests.browser.chromium import (
     Page,
     chromium,

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._report import Report, make_report
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report_page import as_html
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.model import (
+    Report,
+    make_report,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.page import as_html
 from ansible_collections.gpufleet.sharing.tests.browser.chromium import Page
 from ansible_collections.gpufleet.sharing.tests.browser.fleets import fleet
 

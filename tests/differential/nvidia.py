@@ -13,8 +13,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _plugin_file
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import Profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
+    plugin_file as _plugin_file,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+    Flag,
+    Plugin,
+    operator_plugin,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import Profile
 
 LAB = Path(__file__).resolve().parents[2] / "tests" / "lab" / "lab"
 VERSION = (0, 19, 3)  # of the parser that the lab links
@@ -29,17 +36,13 @@ class Surroundings:
 
     name: str
     options: tuple[str, ...]
-    plugin: _plugin_file.Plugin
+    plugin: Plugin
 
 
 SURROUNDINGS = (
-    Surroundings("operator", (), _plugin_file.operator_plugin("single", VERSION)),
-    Surroundings(
-        "mixed", ("--mig-strategy=mixed",), _plugin_file.operator_plugin("mixed", VERSION)
-    ),
-    Surroundings(
-        "bare", ("--operator-env=false",), _plugin_file.Plugin(VERSION, mig_strategy="none")
-    ),
+    Surroundings("operator", (), operator_plugin("single", VERSION)),
+    Surroundings("mixed", ("--mig-strategy=mixed",), operator_plugin("mixed", VERSION)),
+    Surroundings("bare", ("--operator-env=false",), Plugin(VERSION, mig_strategy="none")),
 )
 
 
@@ -98,7 +101,7 @@ def meant_flags(profile: Profile, defaults: dict[str, object]) -> dict[str, obje
     return flags
 
 
-def meant_flag(name: str, flag: _plugin_file.Flag) -> object:
+def meant_flag(name: str, flag: Flag) -> object:
     """A flag's value as the parser tells it; a duration in nanoseconds."""
     if name == INTERVAL:
         return LONGEST if flag == "infinite" else _plugin_file.nanoseconds(flag)

@@ -15,8 +15,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _profiles
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import Reader, Rule
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Reader, Rule
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    Profile,
+    read_profile,
+    read_text,
+    to_plugin_config,
+)
 from ansible_collections.gpufleet.sharing.tests.differential import generate, nvidia, soup
 
 FILES = int(os.environ.get("DIFFERENTIAL_FILES", "20000"))
@@ -29,11 +34,11 @@ def parser() -> nvidia.Parser:
     return nvidia.built()
 
 
-def read(text: str, surroundings: nvidia.Surroundings) -> tuple[_profiles.Profile, set[Rule]]:
+def read(text: str, surroundings: nvidia.Surroundings) -> tuple[Profile, set[Rule]]:
     """A file's text as we read it, and the rules that it breaks."""
     reader = Reader("p", lenient=False)
-    content = _profiles.read_text(text, reader, surroundings.plugin)
-    return _profiles.Profile("p", content), {problem.rule for problem in reader.problems}
+    content = read_text(text, reader, surroundings.plugin)
+    return Profile("p", content), {problem.rule for problem in reader.problems}
 
 
 def compare(
@@ -87,11 +92,11 @@ def test_every_file_that_we_write_is_read_as_meant(
         *generate.texts(SEED + 1, FILES // 8),
         *soup.texts(SEED + 1, FILES // 8),
     ]
-    found = [_profiles.read_profile("p", each, surroundings.plugin) for each in definitions]
+    found = [read_profile("p", each, surroundings.plugin) for each in definitions]
     profiles = [profile for profile, problems in found if not problems]
     assert len(profiles) > FILES // 40
     defaults = parser.defaults(surroundings)
-    files = [_profiles.to_plugin_config(profile) for profile in profiles]
+    files = [to_plugin_config(profile) for profile in profiles]
     for profile, file, answer in zip(profiles, files, parser.ask(files, surroundings), strict=True):
         assert answer["ok"], (file, answer)
         assert nvidia.meant(profile, defaults) == nvidia.understood(answer), file

@@ -15,16 +15,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import (
     find_all,
     split,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._findings import Finding
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._look import look
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import parse_profiles
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Desired
-from ansible_collections.gpufleet.sharing.plugins.module_utils._scene import Place
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import look
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import Finding
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Place
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    parse_profiles,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Desired
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     GROUPS,
     PROFILES,

@@ -18,7 +18,7 @@ from typing import Any, cast
 import kubernetes
 import yaml
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.tests.integration.answers import (
     Answers,
     naming,
@@ -369,10 +369,10 @@ def remains(lab: Lab) -> list[str]:
     return found
 
 
-def connected(lab: Lab) -> _kube.Cluster:
+def connected(lab: Lab) -> Cluster:
     """The collection's own door to the lab, for tests below the modules."""
     settings = kubernetes.client.Configuration()
     loader = kubernetes.config.load_kube_config
     loader(lab.environ["KUBECONFIG"], client_configuration=settings)
     api = kubernetes.client.ApiClient(settings)
-    return _kube.Cluster(cast("_kube.ApiClient", api), str(settings.host))
+    return Cluster(cast("_kube.ApiClient", api), str(settings.host))

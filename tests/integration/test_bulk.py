@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import CONCURRENCY
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import CONCURRENCY
 from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions
 from ansible_collections.gpufleet.sharing.tests.integration.faults import Fault, FaultProxy, Rule
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (

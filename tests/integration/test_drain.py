@@ -14,12 +14,24 @@ from typing import Any, cast
 import kubernetes
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import (
-    _drain,
-    _guard,
-    _kube,
-    _observed,
-    _profiles,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
+    GpuPod,
+    Hurt,
+    gpu_pods,
+    hurt_pods,
+    hurt_table,
+    pods_of,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import node_state
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    parse_profile,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
+    Drainer,
+    DrainError,
+    leftover,
+    lost,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.answers import naming
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
@@ -32,7 +44,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.workloads import mak
 GPU = "nvidia.com/gpu"
 SPACE = "work"
 MARK = "gpufleet.sharing/cordoned"
-SIX = _profiles.parse_profile("six", {"replicas": 6})
+SIX = parse_profile("six", {"replicas": 6})
 KILLED = """
 import sys
 from ansible_collections.gpufleet.sharing.plugins.module_utils import _drain
@@ -42,9 +54,9 @@ _drain.Drainer(cluster, 60, print).drain([sys.argv[2]], list)
 """
 
 
-def connect(kubeconfig: str) -> _kube.Cluster:
+def connect(kubeconfig: str) -> Cluster:
     api = kubernetes.config.new_client_from_config(kubeconfig)
-    return _kube.Cluster(cast("_kube.ApiClient", api), str(api.configuration.host))
+    return Cluster(cast("_kube.ApiClient", api), str(api.configuration.host))
 
 
 @pytest.fixture(scope="module")
@@ -135,14 +147,14 @@ def cordons(lab: Lab) -> dict[str, bool]:
     }
 
 
-def drainer(lab: Lab, timeout: float = 30) -> _drain.Drainer:
-    return _drain.Drainer(connect(lab.environ["KUBECONFIG"]), timeout, print)
+def drainer(lab: Lab, timeout: float = 30) -> Drainer:
+    return Drainer(connect(lab.environ["KUBECONFIG"]), timeout, print)
 
 
-def hurt_by_six(lab: Lab, node: str) -> list[_guard.Hurt]:
-    state = _observed.node_state(lab.json("node", node))
-    pods = _guard.gpu_pods(lab.json("pods", "-A")["items"])
-    return _guard.hurt_pods(state, None, SIX, {GPU: 1}, pods)
+def hurt_by_six(lab: Lab, node: str) -> list[Hurt]:
+    state = node_state(lab.json("node", node))
+    pods = gpu_pods(lab.json("pods", "-A")["items"])
+    return hurt_pods(state, None, SIX, {GPU: 1}, pods)
 
 
 def test_evicts_only_gpu_pods_and_only_when_hurt(workload: Lab) -> None:
@@ -153,17 +165,17 @@ def test_evicts_only_gpu_pods_and_only_when_hurt(workload: Lab) -> None:
     start(workload, 8, controlled("Deployment", "web", [node], replicas=8))
     hurts = hurt_by_six(workload, node)
     assert {hurt.pod.owner for hurt in hurts} == {"Deployment/web"}
-    assert _guard.hurt_table(hurts)[2].split()[:4] == [node, SPACE, "Deployment/web", "8"]
+    assert hurt_table(hurts)[2].split()[:4] == [node, SPACE, "Deployment/web", "8"]
 
     before = running(workload, "cpu")
-    state = _observed.node_state(workload.json("node", node))
+    state = node_state(workload.json("node", node))
 
-    def hurt(pods: list[_guard.GpuPod]) -> list[_guard.GpuPod]:
-        return _guard.pods_of(_guard.hurt_pods(state, None, SIX, {GPU: 1}, pods))
+    def hurt(pods: list[GpuPod]) -> list[GpuPod]:
+        return pods_of(hurt_pods(state, None, SIX, {GPU: 1}, pods))
 
     evicted = drainer(workload).drain([node], hurt)
     assert {pod.uid for pod in evicted} == {hurt.pod.uid for hurt in hurts}
-    assert _drain.lost(evicted) == []
+    assert lost(evicted) == []
     assert cordons(workload) == {node: True}
     assert running(workload, "web") == {}
     assert running(workload, "cpu") == before
@@ -193,7 +205,7 @@ def test_budget_that_blocks_is_honoured_and_named(workload: Lab) -> None:
     start(workload, 1, controlled("Deployment", "free", ["prod-gpu-01"]))
     guarded(workload, "web")
     before = running(workload, "web")
-    with pytest.raises(_drain.DrainError) as caught:
+    with pytest.raises(DrainError) as caught:
         drainer(workload, timeout=3).drain(["prod-gpu-01"], list)
     assert len(naming(str(caught.value).splitlines(), "disruption budget web", 2)) == 2
     assert all(line.startswith("prod-gpu-01: work/web-") for line in caught.value.problems)
@@ -211,7 +223,7 @@ def test_budget_lets_pods_move_one_by_one(workload: Lab) -> None:
     workload.kubectl("uncordon", nodes[1])
     lines: list[str] = []
     cluster = connect(workload.environ["KUBECONFIG"])
-    assert len(_drain.Drainer(cluster, 60, lines.append).drain(nodes[:1], list)) == 3
+    assert len(Drainer(cluster, 60, lines.append).drain(nodes[:1], list)) == 3
     workload.wait_for(lambda: list(running(workload, "web").values()) == nodes[1:] * 3)
     assert sum(": evicted work/web-" in line for line in lines) == 3
 
@@ -227,7 +239,7 @@ def test_pods_that_would_come_back_are_refused_before_any_write(
         start(workload, 1, controlled("Deployment", "agent", ["dev-gpu-01"], **tolerations))
     workload.forget_requests()
     (pod,) = workload.json("pods", "-n", SPACE, "-l", "app=agent")["items"]
-    with pytest.raises(_drain.DrainError) as caught:
+    with pytest.raises(DrainError) as caught:
         drainer(workload).drain(["dev-gpu-01"], list)
     assert naming(str(caught.value).splitlines(), "dev-gpu-01", SPACE, pod["metadata"]["name"])
     assert workload.writes() == []
@@ -238,7 +250,7 @@ def test_pod_without_owner_is_named_as_lost(workload: Lab) -> None:
     pod["metadata"] |= {"name": "lone", "namespace": SPACE}
     start(workload, 1, pod)
     evicted = drainer(workload).drain(["dev-gpu-01"], list)
-    assert [each.name for each in _drain.lost(evicted)] == ["lone"]
+    assert [each.name for each in lost(evicted)] == ["lone"]
     assert workload.json("pods", "-n", SPACE)["items"] == []
 
 
@@ -258,8 +270,8 @@ def test_mark_of_a_run_that_was_killed_is_found(workload: Lab) -> None:
     finally:
         killed.kill()
         killed.wait()
-    states = [_observed.node_state(item) for item in workload.json("nodes")["items"]]
-    assert _drain.leftover(states) == [node]
-    drainer(workload).uncordon(_drain.leftover(states))
+    states = [node_state(item) for item in workload.json("nodes")["items"]]
+    assert leftover(states) == [node]
+    drainer(workload).uncordon(leftover(states))
     assert cordons(workload) == {}
     assert len(running(workload, "web")) == 1

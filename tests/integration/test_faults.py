@@ -22,7 +22,14 @@ from typing import Any, TypeVar
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _config_map, _profiles
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
+    read_config_map,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    config_hash,
+    parse_profiles,
+    to_plugin_config,
+)
 from ansible_collections.gpufleet.sharing.tests.integration.faults import Fault, FaultProxy, Rule
 from ansible_collections.gpufleet.sharing.tests.integration.fleettools import HASH, MARK
 from ansible_collections.gpufleet.sharing.tests.integration.killing import Running, at_write
@@ -83,10 +90,10 @@ class States:
         """Each is one inventory's files, whole, and says so of itself."""
         wholes = [files(8), files(6)]
         for document in self.seen:
-            found = _config_map.read_config_map(document)
+            found = read_config_map(document)
             assert {key: found.data[key] for key in files(8)} in wholes, found.data
             for key, written in found.written.items():
-                assert written.hash == _profiles.config_hash(found.data[key])
+                assert written.hash == config_hash(found.data[key])
 
 
 def profiles(dev: int) -> dict[str, Any]:
@@ -94,8 +101,8 @@ def profiles(dev: int) -> dict[str, Any]:
 
 
 def files(dev: int) -> dict[str, str]:
-    parsed = _profiles.parse_profiles(profiles(dev))
-    return {name: _profiles.to_plugin_config(profile) for name, profile in parsed.items()}
+    parsed = parse_profiles(profiles(dev))
+    return {name: to_plugin_config(profile) for name, profile in parsed.items()}
 
 
 def inventory_of(folder: Path, dev: int, **more: object) -> Path:
@@ -429,7 +436,7 @@ def moved(lab: Lab, dev: int) -> list[str]:
 
 def finished(lab: Lab, dev: int) -> list[str]:
     """Nodes with which a run is through: it writes nothing more of them."""
-    digest = _profiles.config_hash(files(dev)["dev"])
+    digest = config_hash(files(dev)["dev"])
     found = {node["metadata"]["name"]: node for node in lab.json("nodes")["items"]}
     return [
         name

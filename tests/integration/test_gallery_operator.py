@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._scene import Place
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Place
 from ansible_collections.gpufleet.sharing.tests.integration.gallery import Gallery, open_gallery
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import Lab
 

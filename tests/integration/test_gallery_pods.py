@@ -14,7 +14,7 @@ from typing import Any
 import kubernetes
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import Cluster
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.tests.integration.gallery import Gallery, open_gallery
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import PROFILES, Lab
 

@@ -9,8 +9,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _errors, _kube
-from ansible_collections.gpufleet.sharing.plugins.module_utils._history import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+    Cluster,
+    namespaced,
+    object_path,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
     Desired,
     History,
     State,
@@ -34,13 +39,13 @@ WITHOUT = replace(FEWER, assignments={"dev-gpu-01": "dev"})
 
 
 @pytest.fixture(scope="module")
-def cluster(lab: Lab) -> _kube.Cluster:
+def cluster(lab: Lab) -> Cluster:
     lab.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     return connected(lab)
 
 
 @pytest.fixture
-def history(cluster: _kube.Cluster) -> History:
+def history(cluster: Cluster) -> History:
     """An empty one."""
     made = History(cluster, NAMESPACE, CONFIG_MAP)
     made.remove()
@@ -107,11 +112,11 @@ def test_notes_change_beside_texts_of_every_kind(lab: Lab, history: History) -> 
     lab.kubectl("annotate", "controllerrevision", f"{CONFIG_MAP}-1", "-n", NAMESPACE, "theirs=1")
 
 
-def test_data_cannot_be_changed(cluster: _kube.Cluster, history: History) -> None:
+def test_data_cannot_be_changed(cluster: Cluster, history: History) -> None:
     history.open(DESIRED, WHO)
-    list_ = _kube.namespaced("controllerrevisions", NAMESPACE, "apis/apps/v1")
-    path = _kube.object_path(list_, f"{CONFIG_MAP}-1")
-    with pytest.raises(_errors.ClusterError) as caught:
+    list_ = namespaced("controllerrevisions", NAMESPACE, "apis/apps/v1")
+    path = object_path(list_, f"{CONFIG_MAP}-1")
+    with pytest.raises(ClusterError) as caught:
         cluster.patch(path, {"data": {"mode": "versioned"}})
     assert caught.value.status == 422
 

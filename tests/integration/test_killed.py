@@ -21,7 +21,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _profiles
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    config_hash,
+    key_of,
+    parse_profile,
+    to_plugin_config,
+)
 from ansible_collections.gpufleet.sharing.tests.integration.killing import (
     Killed,
     Moment,
@@ -251,15 +256,15 @@ def amiss(lab: Lab, state: State) -> list[str]:
         if name not in GPUS:
             continue
         wanted = state.profile_of(name)
-        profile = _profiles.parse_profile(wanted, state.profiles[wanted])
-        key = _profiles.key_of(profile, versioned=state.mode == "versioned")
+        profile = parse_profile(wanted, state.profiles[wanted])
+        key = key_of(profile, versioned=state.mode == "versioned")
         slots = str(state.profiles[wanted]["replicas"] * GPUS[name])
         seen = (
             node["status"]["allocatable"].get("nvidia.com/gpu"),
             json.loads(metadata["annotations"]["lab.gpufleet.sharing/loaded"])["key"],
             metadata["annotations"].get("gpufleet.sharing/config-hash"),
         )
-        asked = (slots, key, _profiles.config_hash(_profiles.to_plugin_config(profile)))
+        asked = (slots, key, config_hash(to_plugin_config(profile)))
         if seen != asked:
             found.append(f"{name}: {seen}, not {asked}")
     return found

@@ -16,8 +16,16 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _errors, _kube, _lease
-from ansible_collections.gpufleet.sharing.plugins.module_utils._lease import Pace
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import LeaseError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+    Cluster,
+    namespaced,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import (
+    Pace,
+    held,
+    remove_lease,
+)
 from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     COLLECTIONS,
@@ -40,7 +48,7 @@ with held(connected(lab), "gpu-operator", sys.argv[2], pace=Pace(3)):
 
 
 @pytest.fixture(scope="module")
-def cluster(lab: Lab) -> _kube.Cluster:
+def cluster(lab: Lab) -> Cluster:
     return connected(lab)
 
 
@@ -78,8 +86,8 @@ def change(lab: Lab, **fields: object) -> None:
     lab.kubectl("patch", *LEASE, "--type", "merge", "-p", json.dumps({"spec": fields}))
 
 
-def test_is_taken_renewed_and_released(lab: Lab, cluster: _kube.Cluster) -> None:
-    with _lease.held(cluster, NAMESPACE, "root@here job 42", pace=SHORT) as lease:
+def test_is_taken_renewed_and_released(lab: Lab, cluster: Cluster) -> None:
+    with held(cluster, NAMESPACE, "root@here job 42", pace=SHORT) as lease:
         first = spec(lab)
         assert first["holderIdentity"] == "root@here job 42"
         assert first["leaseDurationSeconds"] == 3
@@ -91,19 +99,19 @@ def test_is_taken_renewed_and_released(lab: Lab, cluster: _kube.Cluster) -> None
     assert last.get("holderIdentity", "") == ""
     assert last["acquireTime"] == first["acquireTime"]
     said: list[str] = []
-    with _lease.held(cluster, NAMESPACE, "next", said=said.append, pace=SHORT):
+    with held(cluster, NAMESPACE, "next", said=said.append, pace=SHORT):
         assert said == []  # nothing to wait for
         assert spec(lab)["leaseTransitions"] == 1
 
 
-def test_second_run_is_told_who_and_since_when(lab: Lab, cluster: _kube.Cluster) -> None:
+def test_second_run_is_told_who_and_since_when(lab: Lab, cluster: Cluster) -> None:
     said: list[str] = []
     with another_run(lab, "alice@awx job 7"):
         since = spec(lab)["acquireTime"][:19].replace("T", " ")
         lab.forget_requests()
         with (
-            pytest.raises(_errors.LeaseError) as caught,
-            _lease.held(cluster, NAMESPACE, "bob", said=said.append, pace=SHORT),
+            pytest.raises(LeaseError) as caught,
+            held(cluster, NAMESPACE, "bob", said=said.append, pace=SHORT),
         ):
             pytest.fail("two runs at once")
         assert spec(lab)["holderIdentity"] == "alice@awx job 7"
@@ -111,13 +119,13 @@ def test_second_run_is_told_who_and_since_when(lab: Lab, cluster: _kube.Cluster)
     assert len(said) == 1
 
 
-def test_killed_run_is_waited_out_and_taken_over(lab: Lab, cluster: _kube.Cluster) -> None:
+def test_killed_run_is_waited_out_and_taken_over(lab: Lab, cluster: Cluster) -> None:
     said: list[str] = []
     with another_run(lab, "alice") as process:
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         start = time.monotonic()
-        with _lease.held(cluster, NAMESPACE, "bob", said=said.append, pace=SHORT) as lease:
+        with held(cluster, NAMESPACE, "bob", said=said.append, pace=SHORT) as lease:
             assert 3 <= time.monotonic() - start < 15
             lease.check()
             assert spec(lab)["holderIdentity"] == "bob"
@@ -127,21 +135,19 @@ def test_killed_run_is_waited_out_and_taken_over(lab: Lab, cluster: _kube.Cluste
     assert mentions(taking_over, "alice", "gpufleet-sharing")
 
 
-def test_stopped_run_that_was_taken_over_writes_nothing_more(
-    lab: Lab, cluster: _kube.Cluster
-) -> None:
+def test_stopped_run_that_was_taken_over_writes_nothing_more(lab: Lab, cluster: Cluster) -> None:
     """Stopped like a virtual machine that pauses, then woken beside its successor."""
-    with _lease.held(cluster, NAMESPACE, "alice", pace=SHORT) as lease:
+    with held(cluster, NAMESPACE, "alice", pace=SHORT) as lease:
         change(lab, holderIdentity="bob", acquireTime="2026-01-02T03:04:05.000000Z")
         lease.renew()
-        with pytest.raises(_errors.LeaseError) as caught:
+        with pytest.raises(LeaseError) as caught:
             lease.check()
     assert mentions(str(caught.value), "bob", "2026-01-02 03:04:05")
     assert spec(lab)["holderIdentity"] == "bob"  # not released by us
 
 
-def test_of_two_that_take_over_one_wins(lab: Lab, cluster: _kube.Cluster) -> None:
-    with _lease.held(cluster, NAMESPACE, "dead", keep=True, pace=Pace(2)):
+def test_of_two_that_take_over_one_wins(lab: Lab, cluster: Cluster) -> None:
+    with held(cluster, NAMESPACE, "dead", keep=True, pace=Pace(2)):
         pass
     assert spec(lab)["holderIdentity"] == "dead"
     command = [sys.executable, "-c", HOLD, lab.environ["KUBECONFIG"]]
@@ -166,11 +172,11 @@ def test_of_two_that_take_over_one_wins(lab: Lab, cluster: _kube.Cluster) -> Non
     assert "alice" in lost[1] or "bob" in lost[1]
 
 
-def test_same_run_goes_on_with_a_lease_that_it_kept(lab: Lab, cluster: _kube.Cluster) -> None:
-    with _lease.held(cluster, NAMESPACE, "job 42", keep=True):
+def test_same_run_goes_on_with_a_lease_that_it_kept(lab: Lab, cluster: Cluster) -> None:
+    with held(cluster, NAMESPACE, "job 42", keep=True):
         pass
     before = spec(lab)
-    with _lease.held(cluster, NAMESPACE, "job 42"):
+    with held(cluster, NAMESPACE, "job 42"):
         during = spec(lab)
     assert before["holderIdentity"] == "job 42"
     assert during["acquireTime"] == before["acquireTime"]
@@ -178,8 +184,8 @@ def test_same_run_goes_on_with_a_lease_that_it_kept(lab: Lab, cluster: _kube.Clu
     assert spec(lab).get("holderIdentity", "") == ""
 
 
-def test_labels_of_others_do_not_disturb_it(lab: Lab, cluster: _kube.Cluster) -> None:
-    with _lease.held(cluster, NAMESPACE, "me", pace=SHORT) as lease:
+def test_labels_of_others_do_not_disturb_it(lab: Lab, cluster: Cluster) -> None:
+    with held(cluster, NAMESPACE, "me", pace=SHORT) as lease:
         lab.kubectl("label", *LEASE, "theirs=1")
         lease.renew()
         lease.check()
@@ -187,26 +193,26 @@ def test_labels_of_others_do_not_disturb_it(lab: Lab, cluster: _kube.Cluster) ->
     assert lab.json(*LEASE)["metadata"]["labels"]["theirs"] == "1"
 
 
-def test_there_is_none_without_the_namespace(lab: Lab, cluster: _kube.Cluster) -> None:
-    with _lease.held(cluster, "nowhere", "me") as lease:
+def test_there_is_none_without_the_namespace(lab: Lab, cluster: Cluster) -> None:
+    with held(cluster, "nowhere", "me") as lease:
         assert not lease.held
         lease.check()
 
 
-def test_is_removed_when_nobody_holds_it(lab: Lab, cluster: _kube.Cluster) -> None:
-    with _lease.held(cluster, NAMESPACE, "me"):
-        _lease.remove_lease(cluster, NAMESPACE)
+def test_is_removed_when_nobody_holds_it(lab: Lab, cluster: Cluster) -> None:
+    with held(cluster, NAMESPACE, "me"):
+        remove_lease(cluster, NAMESPACE)
         assert spec(lab)["holderIdentity"] == "me"
-    _lease.remove_lease(cluster, NAMESPACE)
+    remove_lease(cluster, NAMESPACE)
     assert lab.kubectl("get", *LEASE, "--ignore-not-found") == ""
 
 
-def test_one_door_serves_many_threads(lab: Lab, cluster: _kube.Cluster) -> None:
+def test_one_door_serves_many_threads(lab: Lab, cluster: Cluster) -> None:
     """Bulk writes go on while the lease is renewed: nothing is miscounted or mixed up."""
     names = [f"many-{number}" for number in range(100)]
-    path = _kube.namespaced("configmaps", NAMESPACE)
+    path = namespaced("configmaps", NAMESPACE)
     before = cluster.requests
-    with _lease.held(cluster, NAMESPACE, "me") as lease:
+    with held(cluster, NAMESPACE, "me") as lease:
 
         def write(name: str) -> None:
             lease.renew()

@@ -14,7 +14,14 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _capacity, _profiles
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
+    NodeState,
+    expected_allocatable,
+    physical_devices,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    known_profiles,
+)
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     ROOT,
     Lab,
@@ -109,9 +116,9 @@ def agrees(
         name, labels = document["metadata"]["name"], document["metadata"]["labels"]
         if name not in nodes:
             continue
-        profile = _profiles.known_profiles(profiles)[nodes[name] or "default"]
-        devices = _capacity.physical_devices(_capacity.NodeState(name, labels), None)
-        expected = _capacity.expected_allocatable(profile, devices)
+        profile = known_profiles(profiles)[nodes[name] or "default"]
+        devices = physical_devices(NodeState(name, labels), None)
+        expected = expected_allocatable(profile, devices)
         allocatable = document["status"]["allocatable"]
         actual = {resource: int(allocatable.get(resource, 0)) for resource in expected}
         assert actual == expected, name

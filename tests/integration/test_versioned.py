@@ -13,7 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _profiles
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    key_of,
+    parse_profile,
+)
 from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions
 from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
     CONFIG_MAP,
@@ -70,8 +73,8 @@ def inventory(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def key(name: str, count: int) -> str:
-    profile = _profiles.parse_profile(name, {"replicas": count})
-    return _profiles.key_of(profile, versioned=True)
+    profile = parse_profile(name, {"replicas": count})
+    return key_of(profile, versioned=True)
 
 
 def labels_of(dev: int, default: int = 4) -> dict[str, str]:

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 
 SERVER = "https://lab.example.com:6443"
 DATE = "Fri, 02 Jan 2026 03:04:05 GMT"
@@ -40,14 +40,14 @@ class FakeApi:
     lock: Any = field(default_factory=Condition)
 
     @property
-    def cluster(self) -> _kube.Cluster:
+    def cluster(self) -> Cluster:
         configuration = SimpleNamespace(auth_settings=dict, host=SERVER)
         api = SimpleNamespace(
             rest_client=SimpleNamespace(pool_manager=self),
             configuration=configuration,
             default_headers={},
         )
-        return _kube.Cluster(cast("_kube.ApiClient", api), SERVER)
+        return Cluster(cast("_kube.ApiClient", api), SERVER)
 
     def writes(self) -> list[str]:
         return [request for request in self.requests if not request.startswith("GET")]

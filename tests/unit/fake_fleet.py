@@ -12,33 +12,45 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, cast
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import (
-    _capacity,
-    _config_map,
-    _kube,
-    _observed,
-    _profiles,
-    _rolling,
-    _rollout,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+    GFD_APP,
+    PLUGIN_APP,
+    OperandPod,
+    node_state,
+    operand_pods,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._live import LiveFleet
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
+    config_map as _config_map,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    Profile,
+    key_of,
+    parse_profile,
+    to_plugin_config,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import Settings
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.live import LiveFleet
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
+    Observation,
+    Patience,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
 
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LABEL, HASH = "nvidia.com/device-plugin.config", "gpufleet.sharing/config-hash"
 NODES, PODS = "/api/v1/nodes", "/api/v1/namespaces/gpu-operator/pods"
 MAP = "/api/v1/namespaces/gpu-operator/configmaps/device-plugin-config"
-APPS = {"plugin": _observed.PLUGIN_APP, "gfd": _observed.GFD_APP}
+APPS = {"plugin": PLUGIN_APP, "gfd": GFD_APP}
 GPU = "nvidia.com/gpu"
-Profiles = Mapping[str, _profiles.Profile]
-UNSHARED = _profiles.Profile("")
+Profiles = Mapping[str, Profile]
+UNSHARED = Profile("")
 
 
-def profiles(**replicas: int) -> dict[str, _profiles.Profile]:
+def profiles(**replicas: int) -> dict[str, Profile]:
     """Profiles by name, of so many replicas."""
-    return {
-        name: _profiles.parse_profile(name, {"replicas": count}) for name, count in replicas.items()
-    }
+    return {name: parse_profile(name, {"replicas": count}) for name, count in replicas.items()}
 
 
 @dataclass
@@ -75,12 +87,12 @@ class FakeFleet:
     def look_at_pods(self) -> None:
         self.looked_at_pods = True
 
-    def observe(self) -> _rollout.Observation:
-        nodes = [_observed.node_state(item) for item in self._below(NODES)]
-        pods: dict[str, list[_observed.OperandPod]] = {}
-        for pod in _observed.operand_pods(self._below(PODS) if self.looked_at_pods else []):
+    def observe(self) -> Observation:
+        nodes = [node_state(item) for item in self._below(NODES)]
+        pods: dict[str, list[OperandPod]] = {}
+        for pod in operand_pods(self._below(PODS) if self.looked_at_pods else []):
             pods.setdefault(pod.node, []).append(pod)
-        return _rollout.Observation({node.name: node for node in nodes}, pods, self._config_map)
+        return Observation({node.name: node for node in nodes}, pods, self._config_map)
 
     def wait(self, seconds: float) -> Collection[str]:
         """All nodes may have changed; a second passes at a time."""
@@ -129,7 +141,7 @@ class FakeFleet:
     def write(self, files: Profiles, *, versioned: bool = False) -> None:
         """What the module profiles writes, before the rollout."""
         texts = {
-            _profiles.key_of(profile, versioned=versioned): _profiles.to_plugin_config(profile)
+            key_of(profile, versioned=versioned): to_plugin_config(profile)
             for profile in files.values()
         }
         document = self.api.objects.get(MAP)
@@ -142,8 +154,8 @@ class FakeFleet:
             self.api.patch(MAP, cast("dict[str, Any]", plan.patch()))
         self.refresh_config_map()
 
-    def node(self, name: str) -> _capacity.NodeState:
-        return _observed.node_state(self.api.objects[f"{NODES}/{name}"])
+    def node(self, name: str) -> NodeState:
+        return node_state(self.api.objects[f"{NODES}/{name}"])
 
     def slots(self, *names: str) -> list[int]:
         return [self.node(name).allocatable.get(GPU, 0) for name in names]
@@ -243,7 +255,7 @@ class FakeFleet:
         self._due.pop(node, None)
         text = self._loaded[node]
         refused = text == "missing" or self.refuses(node, text)
-        profile = UNSHARED if refused else _profiles.parse_profile("x", text)
+        profile = UNSHARED if refused else parse_profile("x", text)
         labels = {
             "nvidia.com/gpu.replicas": str(profile.replicas),
             "nvidia.com/gpu.sharing-strategy": profile.strategy,
@@ -260,14 +272,12 @@ class FakeFleet:
                 self.api.patch(path, {"status": {"conditions": conditions}})
 
 
-SETTINGS = _rolling.Settings(
-    "gpu-operator", "device-plugin-config", ["1", "50%"], _rollout.Patience(60, 5)
-)
+SETTINGS = Settings("gpu-operator", "device-plugin-config", ["1", "50%"], Patience(60, 5))
 
 
 def live(fleet: FakeFleet) -> LiveFleet:
     return cast("LiveFleet", fleet)
 
 
-def cluster(fleet: FakeFleet) -> _kube.Cluster:
+def cluster(fleet: FakeFleet) -> Cluster:
     return fleet.api.cluster

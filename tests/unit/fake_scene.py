@@ -10,22 +10,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor import find_all
-from ansible_collections.gpufleet.sharing.plugins.module_utils._findings import Finding
-from ansible_collections.gpufleet.sharing.plugins.module_utils._look import look
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import find_all
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import look
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import Finding
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Place, Scene
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     GFD_APP,
     MPS_APP,
     PLUGIN_APP,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     Profile,
     config_hash,
     parse_profiles,
     to_plugin_config,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Desired
-from ansible_collections.gpufleet.sharing.plugins.module_utils._scene import Place, Scene
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Desired
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
 
 Json = dict[str, Any]

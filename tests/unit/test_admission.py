@@ -6,14 +6,20 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _admission
-from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import NodeState
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     FleetError,
     RefusedError,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._plugin_file import Plugin
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import parse_profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.admission import (
+    check_nodes,
+    notices_removal,
+    uncut,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import Plugin
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    parse_profile,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
 PLAIN = parse_profile("plain", {"replicas": 4})
@@ -39,14 +45,14 @@ def states(**labels: dict[str, str]) -> dict[str, NodeState]:
     [(None, True), ((0, 18, 1), False), ((0, 18, 2), True), ((0, 20, 0), True), ((1, 0, 0), True)],
 )
 def test_notices_removal(version: tuple[int, int, int] | None, notices: bool) -> None:
-    assert _admission.notices_removal(Plugin(version=version)) is notices
+    assert notices_removal(Plugin(version=version)) is notices
 
 
 @pytest.mark.parametrize("planning", [True, False])
 def test_check_nodes_names_each_that_cannot_be_shared_so(planning: bool) -> None:
     found = states(n2=OLD_GPU, n1=OLD_GPU, n3={})
     with pytest.raises(FleetError) as caught:
-        _admission.check_nodes(found, dict.fromkeys(found, MPS), [], planning=planning)
+        check_nodes(found, dict.fromkeys(found, MPS), [], planning=planning)
     assert [problem.partition(": ")[0] for problem in caught.value.problems] == ["n1", "n2"]
     for problem in caught.value.problems:
         assert mentions(problem, "profile 'mps'", "20", "MPS", "16")
@@ -74,10 +80,10 @@ def test_check_nodes_while_mig_is_at_work(
     meant = {} if profile is None else {"n1": PLAIN if profile is PLAIN else CUT}
     found = states(n1=labels, n2=CAPABLE)
     if not refused:
-        _admission.check_nodes(found, meant, changing, planning=planning)
+        check_nodes(found, meant, changing, planning=planning)
         return
     with pytest.raises(RefusedError, match=r"MIG manager.*\bn1\b"):
-        _admission.check_nodes(found, meant, changing, planning=planning)
+        check_nodes(found, meant, changing, planning=planning)
 
 
 @pytest.mark.parametrize(
@@ -93,10 +99,10 @@ def test_check_nodes_while_mig_is_at_work(
 def test_uncut(labels: dict[str, str], waits: bool) -> None:
     found = states(n1=labels, n2=AT_WORK)
     meant = {"n1": CUT, "n2": PLAIN}
-    assert _admission.uncut(found, meant) == ({"n1"} if waits else set())
+    assert uncut(found, meant) == ({"n1"} if waits else set())
 
 
 def test_uncut_of_a_node_that_has_no_mig_and_needs_none() -> None:
     off = parse_profile("off", {"replicas": 4, "mig": "all-disabled"})
     found = states(n1={"nvidia.com/mig.capable": "false"})
-    assert _admission.uncut(found, {"n1": off}) == set()
+    assert uncut(found, {"n1": off}) == set()

@@ -10,17 +10,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _advice, _measured
-from ansible_collections.gpufleet.sharing.plugins.module_utils._given import shown
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import shown
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice import measured as _measured
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.advice import (
+    COMPARISON,
+    LEAST_MIB,
+    AdviceError,
+    memory_budget,
+    recommended_replicas,
+    sharing_strategy,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
 ROOT = Path(__file__).resolve().parents[2]
-LEAST = _measured.DRIVER_MIB + _measured.CONTEXT_MIB + _advice.LEAST_MIB
+LEAST = _measured.DRIVER_MIB + _measured.CONTEXT_MIB + LEAST_MIB
 
 
 def most_slots(memory: int) -> int:
     """The greatest number of slots."""
-    return (memory - _measured.DRIVER_MIB) // (_measured.CONTEXT_MIB + _advice.LEAST_MIB)
+    return (memory - _measured.DRIVER_MIB) // (_measured.CONTEXT_MIB + LEAST_MIB)
 
 
 @pytest.mark.parametrize(
@@ -28,19 +36,19 @@ def most_slots(memory: int) -> int:
     [("exclusive", 1), ("light", 2), ("standard", 4), ("heavy", 8), ("maximum", 10)],
 )
 def test_recommended_replicas(kind: str, replicas: int) -> None:
-    assert _advice.recommended_replicas(kind) == replicas
+    assert recommended_replicas(kind) == replicas
 
 
 @pytest.mark.parametrize("kind", ["Light", "", None, 4])
 def test_recommended_replicas_refuses(kind: object) -> None:
-    with pytest.raises(_advice.AdviceError) as caught:
-        _advice.recommended_replicas(kind)
+    with pytest.raises(AdviceError) as caught:
+        recommended_replicas(kind)
     assert mentions(caught.value, "exclusive", "light", "standard", "heavy", "maximum")
 
 
 def test_memory_budget() -> None:
     """The H100 of the measurements: 81,559 MiB, of which 8 slots do not get all."""
-    budget = _advice.memory_budget("81559", 8)
+    budget = memory_budget("81559", 8)
     per_slot = (81559 - _measured.DRIVER_MIB) // 8 - _measured.CONTEXT_MIB
     share = f"{per_slot / 81559 - 0.00005:.4f}"
     assert (budget.per_slot, budget.vllm_fraction) == (per_slot, 0.1125)
@@ -85,26 +93,26 @@ def test_memory_budget_of_the_measured_gpu_fits_into_what_programs_see() -> None
     """81,559 MiB in the label are 79.18 GiB for programs, of which the fractions are taken."""
     seen = 79.18 * 1024
     for replicas in range(1, 49):
-        budget = _advice.memory_budget(81559, replicas)
+        budget = memory_budget(81559, replicas)
         assert replicas * (budget.per_slot + _measured.CONTEXT_MIB) <= seen
         assert replicas * (budget.fraction * seen + _measured.CONTEXT_MIB) <= seen
 
 
 @pytest.mark.parametrize(("replicas", "fraction"), [(1, 0.9), (2, 0.45), (4, 0.225), (16, 0.0545)])
 def test_vllm_gets_no_more_than_it_takes_by_default(replicas: int, fraction: float) -> None:
-    budget = _advice.memory_budget(81559, replicas)
+    budget = memory_budget(81559, replicas)
     assert budget.vllm_fraction == fraction <= budget.fraction
 
 
 @given(memory=st.integers(1, 10**6), replicas=st.integers(1, 2000))
 def test_memory_budget_never_promises_more_than_there_is(memory: int, replicas: int) -> None:
     try:
-        budget = _advice.memory_budget(memory, replicas)
-    except _advice.AdviceError:
-        least = _measured.CONTEXT_MIB + _advice.LEAST_MIB
+        budget = memory_budget(memory, replicas)
+    except AdviceError:
+        least = _measured.CONTEXT_MIB + LEAST_MIB
         assert replicas * least + _measured.DRIVER_MIB > memory
         return
-    assert budget.per_slot >= _advice.LEAST_MIB
+    assert budget.per_slot >= LEAST_MIB
     assert replicas * (budget.per_slot + _measured.CONTEXT_MIB) <= memory - _measured.DRIVER_MIB
     assert replicas * budget.fraction * memory <= memory - replicas * _measured.CONTEXT_MIB
     assert 0 < budget.vllm_fraction <= budget.fraction
@@ -113,16 +121,16 @@ def test_memory_budget_never_promises_more_than_there_is(memory: int, replicas: 
 
 @given(memory=st.integers(1, 10**6))
 def test_the_greatest_replicas_allowed_are_allowed(memory: int) -> None:
-    with pytest.raises(_advice.AdviceError) as refused:
-        _advice.memory_budget(memory, 10**6)
+    with pytest.raises(AdviceError) as refused:
+        memory_budget(memory, 10**6)
     most = most_slots(memory)
     if most < 1:
         assert mentions(refused.value, f"{memory} MiB", f"{LEAST} MiB")
         return
     assert mentions(refused.value, most)
-    assert _advice.memory_budget(memory, most).per_slot >= _advice.LEAST_MIB
-    with pytest.raises(_advice.AdviceError):
-        _advice.memory_budget(memory, most + 1)
+    assert memory_budget(memory, most).per_slot >= LEAST_MIB
+    with pytest.raises(AdviceError):
+        memory_budget(memory, most + 1)
 
 
 @pytest.mark.parametrize(
@@ -141,8 +149,8 @@ def test_the_greatest_replicas_allowed_are_allowed(memory: int) -> None:
     ],
 )
 def test_memory_budget_refuses(memory: object, replicas: object, facts: tuple[object, ...]) -> None:
-    with pytest.raises(_advice.AdviceError) as caught:
-        _advice.memory_budget(memory, replicas)
+    with pytest.raises(AdviceError) as caught:
+        memory_budget(memory, replicas)
     assert mentions(caught.value, *facts)
 
 
@@ -179,10 +187,10 @@ def test_memory_budget_refuses(memory: object, replicas: object, facts: tuple[ob
     ],
 )
 def test_sharing_strategy(product: str, isolation: str, workload: str, strategy: str) -> None:
-    advice = _advice.sharing_strategy(product, isolation, workload)
+    advice = sharing_strategy(product, isolation, workload)
     assert advice["strategy"] == strategy
     assert advice["reasons"]
-    assert advice["comparison"] == [dict(row) for row in _advice.COMPARISON]
+    assert advice["comparison"] == [dict(row) for row in COMPARISON]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +209,7 @@ def test_sharing_strategy(product: str, isolation: str, workload: str, strategy:
 def test_sharing_strategy_says_why(
     product: str, isolation: str, workload: str, facts: tuple[str, ...]
 ) -> None:
-    advice = _advice.sharing_strategy(product, isolation, workload)
+    advice = sharing_strategy(product, isolation, workload)
     assert mentions(advice["reasons"], *facts)
 
 
@@ -210,19 +218,19 @@ def test_sharing_strategy_says_why(
     [("12.0", "mps"), (7.5, "mps"), ("7.0", "mps"), ("6.1", "none"), (None, "none")],
 )
 def test_sharing_strategy_by_compute_capability(capability: object, strategy: str) -> None:
-    advice = _advice.sharing_strategy("NVIDIA-R100", "memory", "bursty", capability)
+    advice = sharing_strategy("NVIDIA-R100", "memory", "bursty", capability)
     assert advice["strategy"] == strategy
 
 
 def test_sharing_strategy_tells_the_compute_capability_of_an_unknown_product() -> None:
-    advice = _advice.sharing_strategy("NVIDIA-Old", "memory", "bursty", "6.1")
+    advice = sharing_strategy("NVIDIA-Old", "memory", "bursty", "6.1")
     assert mentions(advice["reasons"], "compute capability 6.1")
 
 
 @pytest.mark.parametrize("capability", ["sm_80", "8", 8, True, "8.0.0", "", [8, 0], 100.5])
 def test_sharing_strategy_refuses_other_compute_capabilities(capability: object) -> None:
-    with pytest.raises(_advice.AdviceError) as caught:
-        _advice.sharing_strategy("Tesla-T4", "none", "bursty", capability)
+    with pytest.raises(AdviceError) as caught:
+        sharing_strategy("Tesla-T4", "none", "bursty", capability)
     assert mentions(caught.value, shown(capability), "major.minor", "'8.0'")
 
 
@@ -241,10 +249,10 @@ def test_sharing_strategy_refuses_other_compute_capabilities(capability: object)
 def test_sharing_strategy_refuses(
     product: object, isolation: object, workload: object, facts: tuple[str, ...]
 ) -> None:
-    with pytest.raises(_advice.AdviceError) as caught:
-        _advice.sharing_strategy(product, isolation, workload)
+    with pytest.raises(AdviceError) as caught:
+        sharing_strategy(product, isolation, workload)
     assert mentions(caught.value, *facts)
 
 
 def test_comparison_tells_the_same_of_each_strategy() -> None:
-    assert {tuple(row) for row in _advice.COMPARISON} == {tuple(_advice.COMPARISON[0])}
+    assert {tuple(row) for row in COMPARISON} == {tuple(COMPARISON[0])}

@@ -6,16 +6,31 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _capacity, _profiles
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
+    REPLICAS_LABEL,
+    NodeState,
+    Verdict,
+    expected_allocatable,
+    judge,
+    labels_fit,
+    mps_problem,
+    physical_devices,
+    read_quantity,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    NO_MIG,
+    Profile,
+    parse_profile,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
 GPU = "nvidia.com/gpu"
 SHARED = "nvidia.com/gpu.shared"
 MIG = "nvidia.com/mig-1g.5gb"
-NONE = _profiles.Profile("none")
-FOUR = _profiles.parse_profile("four", {"replicas": 4})
-RENAMED = _profiles.parse_profile("renamed", {"replicas": 4, "rename_by_default": True})
-MIXED = _profiles.parse_profile("mixed", {"resources": [{"name": MIG, "replicas": 2}]})
+NONE = Profile("none")
+FOUR = parse_profile("four", {"replicas": 4})
+RENAMED = parse_profile("renamed", {"replicas": 4, "rename_by_default": True})
+MIXED = parse_profile("mixed", {"resources": [{"name": MIG, "replicas": 2}]})
 COUNT_2 = {"nvidia.com/gpu.count": "2"}
 CUT = {"nvidia.com/mig.strategy": "single", "nvidia.com/gpu.product": "A100-MIG-1g.5gb-SHARED"}
 MIXED_7 = {"nvidia.com/mig.strategy": "mixed", "nvidia.com/mig-1g.5gb.count": "7"}
@@ -27,7 +42,7 @@ ALL_CUT = {**COUNT_2, **MIXED_7, "nvidia.com/gpu.replicas": "0"}
     [("8", 8), (8, 8), ("8k", 8000), ("0", 0), ("", 0), (None, 0), ("1.5", 0), ("-1", 0)],
 )
 def test_read_quantity(text: object, expected: int) -> None:
-    assert _capacity.read_quantity(text) == expected
+    assert read_quantity(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -42,7 +57,7 @@ def test_read_quantity(text: object, expected: int) -> None:
     ],
 )
 def test_has_gpus(labels: dict[str, str], allocatable: dict[str, int], expected: bool) -> None:
-    assert _capacity.NodeState("n", labels, {}, allocatable).has_gpus is expected
+    assert NodeState("n", labels, {}, allocatable).has_gpus is expected
 
 
 @pytest.mark.parametrize(
@@ -65,7 +80,7 @@ def test_has_gpus(labels: dict[str, str], allocatable: dict[str, int], expected:
 def test_physical_devices(
     labels: dict[str, str], stated: int | None, expected: dict[str, int]
 ) -> None:
-    assert _capacity.physical_devices(_capacity.NodeState("n", labels), stated) == expected
+    assert physical_devices(NodeState("n", labels), stated) == expected
 
 
 @pytest.mark.parametrize(
@@ -79,9 +94,9 @@ def test_physical_devices(
     ],
 )
 def test_expected_allocatable(
-    profile: _profiles.Profile, devices: dict[str, int], expected: dict[str, int]
+    profile: Profile, devices: dict[str, int], expected: dict[str, int]
 ) -> None:
-    assert _capacity.expected_allocatable(profile, devices) == expected
+    assert expected_allocatable(profile, devices) == expected
 
 
 @pytest.mark.parametrize(
@@ -109,14 +124,14 @@ def test_expected_allocatable(
     ],
 )
 def test_judge_compares(
-    profile: _profiles.Profile,
+    profile: Profile,
     allocatable: dict[str, int],
     stated: int | None,
     resource: str,
     expected: int,
     facts: tuple[object, ...],
 ) -> None:
-    verdict = _capacity.judge(_capacity.NodeState("n", COUNT_2, {}, allocatable), profile, stated)
+    verdict = judge(NodeState("n", COUNT_2, {}, allocatable), profile, stated)
     assert (verdict.resource, verdict.expected) == (resource, expected)
     assert mentions(verdict.problem, *facts)
     assert verdict.physical == (stated or 2)
@@ -125,18 +140,18 @@ def test_judge_compares(
 
 
 def test_judge_unknown_gpus() -> None:
-    verdict = _capacity.judge(_capacity.NodeState("n", {}, {}, {GPU: 2}), FOUR, None)
+    verdict = judge(NodeState("n", {}, {}, {GPU: 2}), FOUR, None)
     assert mentions(verdict.problem, "nvidia.com/gpu.count")
-    assert verdict == _capacity.Verdict("n", None, GPU, None, 2, verdict.problem)
+    assert verdict == Verdict("n", None, GPU, None, 2, verdict.problem)
 
 
 def test_judge_believes_inventory_without_label() -> None:
-    assert _capacity.judge(_capacity.NodeState("n", {}, {}, {GPU: 8}), FOUR, 2).ok
+    assert judge(NodeState("n", {}, {}, {GPU: 8}), FOUR, 2).ok
 
 
 def test_judge_not_ready() -> None:
-    node = _capacity.NodeState("n", COUNT_2, {}, {GPU: 8}, ready=False)
-    assert mentions(_capacity.judge(node, FOUR, None).problem, "NotReady")
+    node = NodeState("n", COUNT_2, {}, {GPU: 8}, ready=False)
+    assert mentions(judge(node, FOUR, None).problem, "NotReady")
 
 
 @pytest.mark.parametrize(
@@ -165,11 +180,11 @@ def test_judge_not_ready() -> None:
 def test_judge_mig(
     labels: dict[str, str],
     allocatable: dict[str, int],
-    profile: _profiles.Profile,
+    profile: Profile,
     verdict: tuple[object, ...],
     facts: tuple[object, ...],
 ) -> None:
-    found = _capacity.judge(_capacity.NodeState("n", labels, {}, allocatable), profile, None)
+    found = judge(NodeState("n", labels, {}, allocatable), profile, None)
     assert (found.resource, found.physical, found.expected, found.actual) == verdict
     assert bool(found.problem) is bool(facts)
     assert mentions(found.problem, *facts)
@@ -186,7 +201,7 @@ def test_judge_mig(
     ],
 )
 def test_labels_fit_mig(
-    profile: _profiles.Profile,
+    profile: Profile,
     mig_replicas: str,
     mig_strategy: str,
     gpu_replicas: str,
@@ -198,7 +213,7 @@ def test_labels_fit_mig(
         f"{MIG}.sharing-strategy": mig_strategy,
         f"{GPU}.replicas": gpu_replicas,
     }
-    assert _capacity.labels_fit(_capacity.NodeState("n", labels), profile) is expected
+    assert labels_fit(NodeState("n", labels), profile) is expected
 
 
 @pytest.mark.parametrize(
@@ -215,11 +230,11 @@ def test_labels_fit_mig(
     ],
 )
 def test_labels_fit(
-    profile: _profiles.Profile, replicas: str | None, strategy: str | None, expected: bool
+    profile: Profile, replicas: str | None, strategy: str | None, expected: bool
 ) -> None:
-    labels = {_capacity.REPLICAS_LABEL: replicas, "nvidia.com/gpu.sharing-strategy": strategy}
+    labels = {REPLICAS_LABEL: replicas, "nvidia.com/gpu.sharing-strategy": strategy}
     present = {name: value for name, value in labels.items() if value is not None}
-    assert _capacity.labels_fit(_capacity.NodeState("n", present), profile) is expected
+    assert labels_fit(NodeState("n", present), profile) is expected
 
 
 @pytest.mark.parametrize(
@@ -238,12 +253,12 @@ def test_labels_fit(
     ],
 )
 def test_labels_fit_waits_for_mig(labels: dict[str, str], mig: str | None, expected: bool) -> None:
-    profile = _profiles.Profile("p", mig=mig)
+    profile = Profile("p", mig=mig)
     plain = {"nvidia.com/gpu.replicas": "1", "nvidia.com/mig-1g.5gb.replicas": "1"}
-    assert _capacity.labels_fit(_capacity.NodeState("n", {**plain, **labels}), profile) is expected
+    assert labels_fit(NodeState("n", {**plain, **labels}), profile) is expected
 
 
-MPS = _profiles.parse_profile("m", {"strategy": "mps", "replicas": 20})
+MPS = parse_profile("m", {"strategy": "mps", "replicas": 20})
 CAPABILITY = {"nvidia.com/gpu.compute.major": "7", "nvidia.com/gpu.compute.minor": "0"}
 
 
@@ -265,21 +280,19 @@ CAPABILITY = {"nvidia.com/gpu.compute.major": "7", "nvidia.com/gpu.compute.minor
         (MIXED_7, FOUR, ()),
     ],
 )
-def test_mps_problem(
-    labels: dict[str, str], profile: _profiles.Profile, facts: tuple[str, ...]
-) -> None:
-    problem = _capacity.mps_problem(_capacity.NodeState("n", labels), profile)
+def test_mps_problem(labels: dict[str, str], profile: Profile, facts: tuple[str, ...]) -> None:
+    problem = mps_problem(NodeState("n", labels), profile)
     assert bool(problem) is bool(facts)
     assert mentions(problem, *facts)
 
 
 def test_profile_that_turns_mig_off_may_come_to_mps_from_mig() -> None:
     cut = {"nvidia.com/gpu.product": "A100-MIG-1g.5gb", **CAPABILITY}
-    content = _profiles.parse_profile("mps", {"strategy": "mps", "replicas": 17}).content
-    node = _capacity.NodeState("n", cut)
-    stays = _capacity.mps_problem(node, _profiles.Profile("mps", content))
+    content = parse_profile("mps", {"strategy": "mps", "replicas": 17}).content
+    node = NodeState("n", cut)
+    stays = mps_problem(node, Profile("mps", content))
     assert mentions(stays, "MPS", "MIG")
-    leaves = _profiles.Profile("mps", content, _profiles.NO_MIG)
-    assert mentions(_capacity.mps_problem(node, leaves), "MPS", "16", "17")
-    newer = _capacity.NodeState("n", cut | {"nvidia.com/gpu.compute.major": "8"})
-    assert _capacity.mps_problem(newer, leaves) == ""
+    leaves = Profile("mps", content, NO_MIG)
+    assert mentions(mps_problem(node, leaves), "MPS", "16", "17")
+    newer = NodeState("n", cut | {"nvidia.com/gpu.compute.major": "8"})
+    assert mps_problem(newer, leaves) == ""

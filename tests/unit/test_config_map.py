@@ -12,8 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _config_map, _profiles
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
+    PROFILES_ANNOTATION,
+    ConfigMap,
+    ConfigMapPlan,
+    Written,
+    check_name,
+    plan_config_map,
+    plan_removal,
+    read_config_map,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    config_hash,
+    same_content,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)
@@ -23,29 +36,29 @@ A, B = "version: v1\n", "version: v1\nflags:\n  gdsEnabled: true\n"
 FILES = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.sampled_from([A, B, "{", ""]))
 
 
-def written(text: str, at: str = CREATED, *, replaced: bool = True) -> _config_map.Written:
-    return _config_map.Written(_profiles.config_hash(text), at, replaced)
+def written(text: str, at: str = CREATED, *, replaced: bool = True) -> Written:
+    return Written(config_hash(text), at, replaced)
 
 
 def document(annotation: str | None, **extra: object) -> dict[str, object]:
-    annotations = {} if annotation is None else {_config_map.PROFILES_ANNOTATION: annotation}
+    annotations = {} if annotation is None else {PROFILES_ANNOTATION: annotation}
     metadata = {"annotations": annotations, "creationTimestamp": CREATED, **extra}
     return {"metadata": metadata, "data": {"a": A}}
 
 
-def applied(plan: _config_map.ConfigMapPlan) -> _config_map.ConfigMap:
+def applied(plan: ConfigMapPlan) -> ConfigMap:
     """The ConfigMap after a merge patch with the plan."""
     patch: dict[str, Any] = plan.patch()
-    before = plan.before or _config_map.ConfigMap(ours=True, created=CREATED)
+    before = plan.before or ConfigMap(ours=True, created=CREATED)
     data = {**before.data, **patch["data"]}
     kept = {key: text for key, text in data.items() if text is not None}
     metadata = {**patch["metadata"], "creationTimestamp": CREATED}
-    return _config_map.read_config_map({"metadata": metadata, "data": kept})
+    return read_config_map({"metadata": metadata, "data": kept})
 
 
 @pytest.mark.parametrize("name", ["device-plugin-config", "a", "9", "time-slicing-9", "a" * 63])
 def test_names_that_can_be_mounted(name: str) -> None:
-    _config_map.check_name(name)
+    check_name(name)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +77,7 @@ def test_names_that_can_be_mounted(name: str) -> None:
 )
 def test_names_that_the_operator_cannot_mount(name: str, facts: tuple[str, ...]) -> None:
     with pytest.raises(SharingError) as caught:
-        _config_map.check_name(name)
+        check_name(name)
     assert mentions(caught.value, "gpu_profiles_name", f"'{name}'", *facts)
 
 
@@ -72,24 +85,22 @@ def test_names_that_the_operator_cannot_mount(name: str, facts: tuple[str, ...])
     ("annotation", "expected"),
     [
         (None, {}),
-        ('{"a": {"hash": "h", "at": "t"}}', {"a": _config_map.Written("h", "t")}),
+        ('{"a": {"hash": "h", "at": "t"}}', {"a": Written("h", "t")}),
         ("{", {}),
         ("[]", {}),
         ('{"a": {"hash": "h"}}', {}),
         ('{"a": 1}', {}),
     ],
 )
-def test_read_config_map_annotation(
-    annotation: str | None, expected: dict[str, _config_map.Written]
-) -> None:
-    found = _config_map.read_config_map(document(annotation))
-    assert found == _config_map.ConfigMap({"a": A}, expected, False, CREATED)
+def test_read_config_map_annotation(annotation: str | None, expected: dict[str, Written]) -> None:
+    found = read_config_map(document(annotation))
+    assert found == ConfigMap({"a": A}, expected, False, CREATED)
 
 
 @pytest.mark.parametrize(("owner", "ours"), [("gpufleet.sharing", True), ("Helm", False)])
 def test_read_config_map_owner(owner: str, ours: bool) -> None:
     labels = {"app.kubernetes.io/managed-by": owner}
-    assert _config_map.read_config_map(document(None, labels=labels)).ours is ours
+    assert read_config_map(document(None, labels=labels)).ours is ours
 
 
 @pytest.mark.parametrize(
@@ -108,19 +119,19 @@ def test_read_config_map_owner(owner: str, ours: bool) -> None:
         pytest.param({"a": written(A, "")}, None, id="unreadable time"),
     ],
 )
-def test_written_at(record: dict[str, _config_map.Written], expected: datetime | None) -> None:
-    config_map = _config_map.ConfigMap({"a": A}, record, created=CREATED)
+def test_written_at(record: dict[str, Written], expected: datetime | None) -> None:
+    config_map = ConfigMap({"a": A}, record, created=CREATED)
     assert config_map.written_at("a") == expected
 
 
 def test_plan_config_map_creates() -> None:
-    plan = _config_map.plan_config_map(None, {"a": A}, now=NOW)
+    plan = plan_config_map(None, {"a": A}, now=NOW)
     assert plan
     assert plan.patch() == {
         "metadata": {
             "annotations": {
-                _config_map.PROFILES_ANNOTATION: json.dumps(
-                    {"a": {"hash": _profiles.config_hash(A), "at": ROUNDED, "replaced": False}}
+                PROFILES_ANNOTATION: json.dumps(
+                    {"a": {"hash": config_hash(A), "at": ROUNDED, "replaced": False}}
                 )
             }
         },
@@ -130,21 +141,21 @@ def test_plan_config_map_creates() -> None:
 
 
 def test_plan_config_map_puts_what_differs() -> None:
-    observed = _config_map.ConfigMap({"a": A, "b": A}, {"a": written(A), "b": written(A)})
-    plan = _config_map.plan_config_map(observed, {"a": A, "b": B}, now=NOW)
+    observed = ConfigMap({"a": A, "b": A}, {"a": written(A), "b": written(A)})
+    plan = plan_config_map(observed, {"a": A, "b": B}, now=NOW)
     assert plan.put == {"b": B}
     assert plan.record == {"a": written(A), "b": written(B, ROUNDED)}
     assert plan.diff() == {"before": {"b": A}, "after": {"b": B}}
 
 
 def test_plan_config_map_leaves_other_layout() -> None:
-    observed = _config_map.ConfigMap({"a": "# by hand\n" + A}, {"a": written(A)})
-    assert not _config_map.plan_config_map(observed, {"a": A}, now=NOW)
+    observed = ConfigMap({"a": "# by hand\n" + A}, {"a": written(A)})
+    assert not plan_config_map(observed, {"a": A}, now=NOW)
 
 
 def test_plan_config_map_adopts() -> None:
-    observed = _config_map.ConfigMap({"a": A, "other": B}, created=CREATED)
-    plan = _config_map.plan_config_map(observed, {"a": A}, now=NOW)
+    observed = ConfigMap({"a": A, "other": B}, created=CREATED)
+    plan = plan_config_map(observed, {"a": A}, now=NOW)
     assert (plan.put, plan.remove, plan.record) == ({}, (), {})  # it stays its owner's
     assert not plan
 
@@ -167,10 +178,10 @@ def test_plan_config_map_lets_keys_go(
     kept: tuple[str, ...],
     record: list[str],
 ) -> None:
-    observed = _config_map.ConfigMap(
+    observed = ConfigMap(
         {"a": A, "old": B, "foreign": B}, {"a": written(A), "old": written(B), "gone": written(B)}
     )
-    plan = _config_map.plan_config_map(observed, {"a": A}, now=NOW, going=going, in_use=in_use)
+    plan = plan_config_map(observed, {"a": A}, now=NOW, going=going, in_use=in_use)
     assert (plan.remove, plan.in_use, sorted(plan.record)) == (remove, kept, record)
     assert plan.patch()["data"] == dict.fromkeys(remove)
     assert plan.diff() == {"before": dict.fromkeys(remove, B), "after": {}}
@@ -185,7 +196,7 @@ def test_plan_config_map_lets_keys_go(
     ],
 )
 def test_plan_config_map_rounds_time_up(now: datetime, expected: str) -> None:
-    assert _config_map.plan_config_map(None, {"a": A}, now=now).record["a"].at == expected
+    assert plan_config_map(None, {"a": A}, now=now).record["a"].at == expected
 
 
 KEYS = st.sets(st.sampled_from(["a", "b", "c", "d"]))
@@ -196,31 +207,31 @@ def test_plan_config_map_idempotent(
     files: dict[str, str], data: dict[str, str], noted: set[str], going: set[str], in_use: set[str]
 ) -> None:
     record = {key: written(data.get(key, A)) for key in noted}
-    observed = _config_map.ConfigMap(data, record, created=CREATED)
-    plan = _config_map.plan_config_map(observed, files, now=NOW, going=going, in_use=in_use)
+    observed = ConfigMap(data, record, created=CREATED)
+    plan = plan_config_map(observed, files, now=NOW, going=going, in_use=in_use)
     after = applied(plan)
     later = NOW + timedelta(hours=1)
-    assert not _config_map.plan_config_map(after, files, now=later, going=going, in_use=in_use)
+    assert not plan_config_map(after, files, now=later, going=going, in_use=in_use)
     assert after.data.keys() >= files.keys() | (data.keys() & (in_use | (data.keys() - going)))
     assert after.written.keys() <= after.data.keys()
     for key, text in files.items():
-        assert _profiles.same_content(after.data[key], text) or after.data[key] == text
+        assert same_content(after.data[key], text) or after.data[key] == text
 
 
 @pytest.mark.parametrize(
     ("before", "replaced"),
     [
         pytest.param(None, False, id="no ConfigMap"),
-        pytest.param(_config_map.ConfigMap({"b": B}), False, id="no such key"),
-        pytest.param(_config_map.ConfigMap({"a": B}), True, id="other content"),
-        pytest.param(_config_map.ConfigMap({"a": "{"}), True, id="broken content"),
+        pytest.param(ConfigMap({"b": B}), False, id="no such key"),
+        pytest.param(ConfigMap({"a": B}), True, id="other content"),
+        pytest.param(ConfigMap({"a": "{"}), True, id="broken content"),
     ],
 )
 def test_plan_config_map_notes_what_a_key_had_before(
-    before: _config_map.ConfigMap | None, replaced: bool
+    before: ConfigMap | None, replaced: bool
 ) -> None:
     """A plugin that started earlier may still have the earlier content in hand."""
-    plan = _config_map.plan_config_map(before, {"a": A}, now=NOW)
+    plan = plan_config_map(before, {"a": A}, now=NOW)
     assert plan.record["a"] == written(A, ROUNDED, replaced=replaced)
     assert applied(plan).written["a"].replaced is replaced
 
@@ -230,14 +241,14 @@ def test_plan_config_map_notes_what_a_key_had_before(
 )
 def test_read_config_map_of_an_older_note(note: dict[str, bool], replaced: bool) -> None:
     annotation = json.dumps({"a": {"hash": "h", "at": "t", **note}})
-    found = _config_map.read_config_map(document(annotation))
-    assert found.written["a"] == _config_map.Written("h", "t", replaced)
+    found = read_config_map(document(annotation))
+    assert found.written["a"] == Written("h", "t", replaced)
 
 
 def test_plan_removal_keeps_what_is_in_use() -> None:
     ours = {"a": written(A), "b": written(B)}
-    observed = _config_map.ConfigMap({"a": A, "b": B}, ours, ours=True)
-    plan = _config_map.plan_removal(observed, {"a"})
+    observed = ConfigMap({"a": A, "b": B}, ours, ours=True)
+    plan = plan_removal(observed, {"a"})
     assert (plan.remove, plan.in_use, plan.delete) == (("b",), ("a",), False)
     assert plan.record == {"a": written(A)}
 
@@ -246,28 +257,22 @@ def test_plan_removal_keeps_what_is_in_use() -> None:
     ("observed", "remove", "delete"),
     [
         pytest.param(None, (), False, id="nothing there"),
+        pytest.param(ConfigMap({"a": A}, {"a": written(A)}, ours=True), ("a",), True, id="ours"),
         pytest.param(
-            _config_map.ConfigMap({"a": A}, {"a": written(A)}, ours=True), ("a",), True, id="ours"
-        ),
-        pytest.param(
-            _config_map.ConfigMap({"a": A, "x": B}, {"a": written(A)}, ours=True),
+            ConfigMap({"a": A, "x": B}, {"a": written(A)}, ours=True),
             ("a",),
             False,
             id="foreign key",
         ),
-        pytest.param(
-            _config_map.ConfigMap({"a": A}, {"a": written(A)}), ("a",), False, id="foreign map"
-        ),
-        pytest.param(_config_map.ConfigMap({"x": B}), (), False, id="never ours"),
+        pytest.param(ConfigMap({"a": A}, {"a": written(A)}), ("a",), False, id="foreign map"),
+        pytest.param(ConfigMap({"x": B}), (), False, id="never ours"),
     ],
 )
-def test_plan_removal(
-    observed: _config_map.ConfigMap | None, remove: tuple[str, ...], delete: bool
-) -> None:
-    plan = _config_map.plan_removal(observed)
+def test_plan_removal(observed: ConfigMap | None, remove: tuple[str, ...], delete: bool) -> None:
+    plan = plan_removal(observed)
     assert (plan.remove, plan.delete, plan.record) == (remove, delete, {})
     assert bool(plan) is bool(remove)
-    annotations = {_config_map.PROFILES_ANNOTATION: None}
+    annotations = {PROFILES_ANNOTATION: None}
     assert plan.patch() == {
         "metadata": {"annotations": annotations},
         "data": dict.fromkeys(remove),

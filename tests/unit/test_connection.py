@@ -11,10 +11,17 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import (
-    _connection,
-    _errors,
-    _kubeconfig,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ConnectionSettingsError,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._connection.kubeconfig import (
+    Surroundings,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._connection.resolve import (
+    ENVIRONMENT,
+    POD_WARNING,
+    Connection,
+    resolve_connection,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
@@ -66,17 +73,13 @@ class Controller:
         (self.pod / "token").write_text("of-pod\n", encoding="utf-8")
         return {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
 
-    def resolve(
-        self, options: Mapping[str, object] | None = None, **environ: str
-    ) -> _connection.Connection:
-        given = dict.fromkeys(_connection.ENVIRONMENT) | dict(options or {})
-        seen = _kubeconfig.Surroundings(
-            {"HOME": str(self.folder), **environ}, yaml.safe_load, self.pod
-        )
-        return _connection.resolve_connection(given, seen)
+    def resolve(self, options: Mapping[str, object] | None = None, **environ: str) -> Connection:
+        given = dict.fromkeys(ENVIRONMENT) | dict(options or {})
+        seen = Surroundings({"HOME": str(self.folder), **environ}, yaml.safe_load, self.pod)
+        return resolve_connection(given, seen)
 
     def refuses(self, options: Mapping[str, object] | None = None, **environ: str) -> str:
-        with pytest.raises(_errors.ConnectionSettingsError) as caught:
+        with pytest.raises(ConnectionSettingsError) as caught:
             self.resolve(options, **environ)
         text = str(caught.value)
         assert "\n" not in text
@@ -89,11 +92,11 @@ def controller(tmp_path: Path) -> Controller:
     return Controller(tmp_path)
 
 
-def user_of(connection: _connection.Connection) -> Any:
+def user_of(connection: Connection) -> Any:
     return connection.kubeconfig["users"][0]["user"]  # type: ignore[index]
 
 
-def cluster_of(connection: _connection.Connection) -> Any:
+def cluster_of(connection: Connection) -> Any:
     return connection.kubeconfig["clusters"][0]["cluster"]  # type: ignore[index]
 
 
@@ -103,7 +106,7 @@ def cluster_of(connection: _connection.Connection) -> Any:
 def test_variables_stand_alone(controller: Controller) -> None:
     controller.add_kubeconfig()
     found = controller.resolve(TOKEN | {"host": f"{US}/", "ca_cert": "/tls/us.crt"})
-    assert found == _connection.Connection(
+    assert found == Connection(
         {
             "apiVersion": "v1",
             "kind": "Config",
@@ -182,7 +185,7 @@ def test_pod(controller: Controller, host: str, server: str) -> None:
     assert found.server == server
     assert mentions(found.source, "service account")
     assert user_of(found) == {"tokenFile": str(controller.pod / "token"), "token": "of-pod"}
-    assert found.warnings == (_connection.POD_WARNING,)
+    assert found.warnings == (POD_WARNING,)
 
 
 def test_nothing_at_all(controller: Controller) -> None:

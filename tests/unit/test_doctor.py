@@ -14,7 +14,11 @@ from string import Formatter
 import pytest
 import yaml
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ClusterError,
+    FleetError,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import (
     ALL,
     chain_row,
     check_codes,
@@ -24,11 +28,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor import (
     split,
     verdict,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
-    ClusterError,
-    FleetError,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._findings import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import look
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
     MOST_NAMES,
     Finding,
     Hit,
@@ -37,13 +38,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._findings import 
     at,
     diagnose,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._look import look
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import PLUGIN_APP
-from ansible_collections.gpufleet.sharing.plugins.module_utils._permissions import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.permissions import (
     DOCTOR,
     Scope,
     looked_at,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import PLUGIN_APP
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 from ansible_collections.gpufleet.sharing.tests.unit.fake_scene import (
     CONFIG_MAP,

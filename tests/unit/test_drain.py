@@ -11,20 +11,27 @@ from typing import Any, cast
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import (
-    _capacity,
-    _drain,
-    _errors,
-    _guard,
-    _kube,
-    _pace,
-    _rollout,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import throttle as _pace
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import NODES, Cluster
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import GpuPod
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import drain as _drain
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
+    Drainer,
+    DrainError,
+    cordon_patch,
+    leftover,
+    lost,
+    uncordon_patch,
+    unmovable,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Clock
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
 GPU = "nvidia.com/gpu"
 MARK = {"gpufleet.sharing/cordoned": "true"}
-POD = _guard.GpuPod("ns", "p", "u", "n", "Deployment/d", False, False, {GPU: 1}, "Running", False)
+POD = GpuPod("ns", "p", "u", "n", "Deployment/d", False, False, {GPU: 1}, "Running", False)
 BUDGET = "The disruption budget web needs 2 healthy pods and has 2 currently"
 
 
@@ -71,28 +78,28 @@ def test_patches(found: dict[str, Any], cordons: bool, uncordons: bool) -> None:
         "metadata": {"resourceVersion": "1", "annotations": dict.fromkeys(MARK)},
         "spec": {"unschedulable": None},
     }
-    assert _drain.cordon_patch(found) == (cordon if cordons else {})
-    assert _drain.uncordon_patch(found) == (uncordon if uncordons else {})
+    assert cordon_patch(found) == (cordon if cordons else {})
+    assert uncordon_patch(found) == (uncordon if uncordons else {})
 
 
 def test_leftover_names_marked_nodes() -> None:
     states = [
-        _capacity.NodeState("b", annotations=MARK),
-        _capacity.NodeState("a", annotations=MARK),
-        _capacity.NodeState("c", annotations={"other": "true"}),
+        NodeState("b", annotations=MARK),
+        NodeState("a", annotations=MARK),
+        NodeState("c", annotations={"other": "true"}),
     ]
-    assert _drain.leftover(states) == ["a", "b"]
+    assert leftover(states) == ["a", "b"]
 
 
 def test_lost_are_pods_without_owner() -> None:
     lone = replace(POD, owner="")
-    assert _drain.lost([POD, lone]) == [lone]
+    assert lost([POD, lone]) == [lone]
 
 
 def test_unmovable() -> None:
     daemon = replace(POD, uid="d", owner="DaemonSet/d", daemon=True, tolerant=True)
     tolerant = replace(POD, uid="t", tolerant=True)
-    reasons = _drain.unmovable([POD, daemon, tolerant])
+    reasons = unmovable([POD, daemon, tolerant])
     assert list(reasons) == ["d", "t"]
     assert mentions(reasons["d"], "DaemonSet/d")
     assert mentions(reasons["t"], "node.kubernetes.io/unschedulable")
@@ -115,15 +122,15 @@ class FakeCluster:
 
     nodes: dict[str, dict[str, Any]]
     pods: dict[str, dict[str, Any]]
-    refusals: dict[str, list[_errors.ClusterError]] = field(default_factory=dict)  # by pod
-    faults: list[_errors.ClusterError] = field(default_factory=list)  # of patches
+    refusals: dict[str, list[ClusterError]] = field(default_factory=dict)  # by pod
+    faults: list[ClusterError] = field(default_factory=list)  # of patches
     stays: set[str] = field(default_factory=set)  # pods that take their time
     asked: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def items(self, path: str, *, fields: str) -> Iterator[dict[str, Any]]:
         name = fields.partition("=")[2]
-        if path == _kube.NODES:
+        if path == NODES:
             return iter([self.nodes[name]] if name in self.nodes else [])
         return iter([each for each in self.pods.values() if each["spec"]["nodeName"] == name])
 
@@ -153,7 +160,7 @@ class FakeCluster:
             else:
                 del self.pods[name]
 
-    for_each = _kube.Cluster.for_each
+    for_each = Cluster.for_each
     _pace = _pace.Pace(4)
 
     def cordoned(self) -> dict[str, bool]:
@@ -183,10 +190,10 @@ class Scene:
     lines: list[str] = field(default_factory=list)
 
     @property
-    def drainer(self) -> _drain.Drainer:
-        clock = _rollout.Clock(lambda: self.time.now, self.time.pause)
+    def drainer(self) -> Drainer:
+        clock = Clock(lambda: self.time.now, self.time.pause)
         cluster = cast("_kube.Cluster", self.cluster)
-        return _drain.Drainer(cluster, 60, self.lines.append, clock)
+        return Drainer(cluster, 60, self.lines.append, clock)
 
     def drain(self, hurt: Callable[[Any], Any] = list) -> list[str]:
         return [each.name for each in self.drainer.drain(list(self.cluster.nodes), hurt)]
@@ -197,8 +204,8 @@ def scene(*pods: dict[str, Any], nodes: tuple[dict[str, Any], ...] = (), **more:
     return Scene(FakeCluster(by_name, {each["metadata"]["name"]: each for each in pods}, **more))
 
 
-def refusal(status: int, said: str = "", retry_after: float = 0) -> _errors.ClusterError:
-    return _errors.ClusterError(f"failed ({status}): {said}", status, said, retry_after)
+def refusal(status: int, said: str = "", retry_after: float = 0) -> ClusterError:
+    return ClusterError(f"failed ({status}): {said}", status, said, retry_after)
 
 
 def test_drain_evicts_what_is_hurt_and_leaves_nodes_cordoned() -> None:
@@ -251,9 +258,7 @@ def test_drain_finds_a_pod_bound_meanwhile() -> None:
         pytest.param([refusal(0)], 2, 2, id="cut connection"),
     ],
 )
-def test_drain_asks_again(
-    refusals: list[_errors.ClusterError], asked_at_least: int, waited: float
-) -> None:
+def test_drain_asks_again(refusals: list[ClusterError], asked_at_least: int, waited: float) -> None:
     found = scene(pod("a"))
     found.cluster.refusals = {"a": [*refusals, refusal(1)]}
 
@@ -278,7 +283,7 @@ def test_drain_pod_that_has_gone_or_is_another(status: int) -> None:
 def test_drain_budget_that_blocks_is_named_and_nodes_are_uncordoned() -> None:
     nodes = node(), node("other", cordoned=True)
     found = scene(pod("a"), pod("b"), nodes=nodes, refusals={"a": [refusal(429, BUDGET)]})
-    with pytest.raises(_drain.DrainError) as caught:
+    with pytest.raises(DrainError) as caught:
         found.drain()
     lines = str(caught.value).splitlines()
     assert numbers(lines[0]) == [1, 1, 60]  # pods, nodes, seconds
@@ -293,7 +298,7 @@ def test_drain_budget_that_blocks_is_named_and_nodes_are_uncordoned() -> None:
 
 def test_drain_pod_that_does_not_end() -> None:
     found = scene(pod("a"), stays={"a"})
-    with pytest.raises(_drain.DrainError) as caught:
+    with pytest.raises(DrainError) as caught:
         found.drain()
     assert [problem.startswith("n: ns/a: ") for problem in caught.value.problems] == [True]
     assert found.cluster.asked == ["a"]
@@ -307,7 +312,7 @@ def test_drain_pod_seen_only_at_the_end() -> None:
             found.cluster.pods = {"late": pod("late")}
 
     found.time.on_pause = bind
-    with pytest.raises(_drain.DrainError) as caught:
+    with pytest.raises(DrainError) as caught:
         found.drain()
     assert [problem.startswith("n: ns/late: ") for problem in caught.value.problems] == [True]
 
@@ -321,7 +326,7 @@ def test_drain_pod_seen_only_at_the_end() -> None:
 )
 def test_drain_refuses_before_any_write(stuck: dict[str, Any], reason: str) -> None:
     found = scene(pod("a"), stuck)
-    with pytest.raises(_drain.DrainError, match=reason):
+    with pytest.raises(DrainError, match=reason):
         found.drain()
     assert found.cluster.asked == []
     assert found.cluster.nodes["n"] == node()
@@ -329,7 +334,7 @@ def test_drain_refuses_before_any_write(stuck: dict[str, Any], reason: str) -> N
 
 def test_drain_without_credentials_fails_at_once() -> None:
     found = scene(pod("a"), refusals={"a": [refusal(401, "no")]})
-    with pytest.raises(_errors.ClusterError, match="401"):
+    with pytest.raises(ClusterError, match="401"):
         found.drain()
     assert found.time.now == 0
     assert found.cluster.cordoned() == {}
@@ -345,7 +350,7 @@ def test_cordon_tries_again(status: int) -> None:
 @pytest.mark.parametrize(("status", "tries"), [(409, 6), (403, 1)])
 def test_cordon_gives_up(status: int, tries: int) -> None:
     found = scene(faults=[refusal(status)] * 9)
-    with pytest.raises(_errors.ClusterError, match=rf"^n\b.*{status}"):
+    with pytest.raises(ClusterError, match=rf"^n\b.*{status}"):
         found.drainer.cordon(["n"])
     assert len(found.cluster.faults) == 9 - tries
 
@@ -354,7 +359,7 @@ def test_drain_says_when_uncordoning_fails_too() -> None:
     found = scene(nodes=(node(marked=True, cordoned=True),), faults=[refusal(403)] * 9)
     found.cluster.pods = {"a": pod("a")}
     found.cluster.refusals = {"a": [refusal(401, "no")]}
-    with pytest.raises(_drain.DrainError) as caught:
+    with pytest.raises(DrainError) as caught:
         found.drain()
     drained, uncordoned = str(caught.value).splitlines()
     assert mentions(drained, "401")

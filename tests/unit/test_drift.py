@@ -9,8 +9,12 @@ from typing import cast
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _drift
-from ansible_collections.gpufleet.sharing.plugins.module_utils._drift import Finding, Planned
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._drift import (
+    Finding,
+    Planned,
+    drift_report,
+    find_drift,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
 Result = Mapping[str, object]
@@ -50,9 +54,9 @@ def planned(
 
 
 def test_a_clean_fleet_does_not_differ() -> None:
-    assert _drift.find_drift(planned()) == []
-    assert _drift.find_drift(Planned({}, False, {}, {}, {})) == []
-    report = _drift.drift_report([])
+    assert find_drift(planned()) == []
+    assert find_drift(Planned({}, False, {}, {}, {})) == []
+    report = drift_report([])
     assert report["findings"] == []
     assert len(cast("list[str]", report["table"])) == 1
 
@@ -150,7 +154,7 @@ def test_a_clean_fleet_does_not_differ() -> None:
     ],
 )
 def test_find_drift(found: Planned, expected: list[tuple[str, str, tuple[str, ...]]]) -> None:
-    told = _drift.find_drift(found)
+    told = find_drift(found)
     assert [(each.kind, each.where) for each in told] == [
         (kind, where) for kind, where, _ in expected
     ]
@@ -167,7 +171,7 @@ def test_nodes_that_need_not_be_there_are_no_drift() -> None:
         {**CLEAN_ROLLOUT, "missing": ["n1"], "unavailable": ["n1", "n2"], "waited": ["n2"]},
         {"differing": {}, "unavailable": {"n1": "not in the cluster", "n2": "node is NotReady"}},
     )
-    assert [(each.kind, each.where) for each in _drift.find_drift(found)] == [("plugin", "n2")]
+    assert [(each.kind, each.where) for each in find_drift(found)] == [("plugin", "n2")]
 
 
 def test_drift_tells_causes_first() -> None:
@@ -178,14 +182,14 @@ def test_drift_tells_causes_first() -> None:
         {"n3": "x"},
         operator=True,
     )
-    kinds = [finding.kind for finding in _drift.find_drift(found)]
+    kinds = [finding.kind for finding in find_drift(found)]
     assert kinds == ["content", "pointer", "operator", "label", "plugin", "allocatable"]
 
 
 @pytest.mark.parametrize(("count", "last"), [(50, ["label", "n49", "x"]), (52, ["2"])])
 def test_drift_report_is_cut_for_people_only(count: int, last: list[str]) -> None:
     findings = [Finding("label", f"n{number:02}", "x") for number in range(count)]
-    report = _drift.drift_report(findings)
+    report = drift_report(findings)
     assert report["findings"] == [
         {"kind": "label", "where": f"n{number:02}", "what": "x"} for number in range(count)
     ]

@@ -4,18 +4,23 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _errors
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ClusterError,
+    ProfileError,
+    joined,
+    some,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
 
 def test_joined_one() -> None:
-    error = _errors.joined(_errors.ClusterError, ["no"])
-    assert isinstance(error, _errors.ClusterError)
+    error = joined(ClusterError, ["no"])
+    assert isinstance(error, ClusterError)
     assert (str(error), error.problems, error.status) == ("no", ("no",), 0)
 
 
 def test_joined_some() -> None:
-    error = _errors.joined(_errors.ProfileError, ["no", "nor"])
+    error = joined(ProfileError, ["no", "nor"])
     assert error.problems == ("no", "nor")
     head, *lines = str(error).splitlines()
     assert mentions(head, 2)
@@ -24,14 +29,14 @@ def test_joined_some() -> None:
 
 def test_joined_many_is_cut_and_tells_how_many() -> None:
     problems = [f"problem {n}" for n in range(1000)]
-    error = _errors.joined(_errors.ProfileError, problems)
+    error = joined(ProfileError, problems)
     lines = str(error).splitlines()
     assert (numbers(lines[0]), numbers(lines[-1]), len(lines)) == ([1000], [950], 52)
     assert len(error.problems) == 1000
 
 
 def test_some() -> None:
-    assert _errors.some(["a", "b"]) == "a, b"
-    cut = _errors.some(["a", "b", "c"], 2)
+    assert some(["a", "b"]) == "a, b"
+    cut = some(["a", "b", "c"], 2)
     assert cut.startswith("a, b")
     assert numbers(cut) == [1]

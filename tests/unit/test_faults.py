@@ -9,8 +9,15 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _history, _kube, _lease
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import client as _kube
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import guarded
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import let_go
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
+    Desired,
+    History,
+    State,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
 
 POD = "/api/v1/namespaces/gpu-operator/pods/a"
@@ -80,7 +87,7 @@ def test_conflicts_without_end_are_told(api: FakeApi) -> None:
 def test_guarded_writes_are_not(api: FakeApi, version: str) -> None:
     conflicts(api, 1)
     with pytest.raises(ClusterError):
-        api.cluster.patch(POD, _kube.guarded({}, {"metadata": {"resourceVersion": version}}))
+        api.cluster.patch(POD, guarded({}, {"metadata": {"resourceVersion": version}}))
     conflicts(api, 1)
     with pytest.raises(ClusterError):
         api.cluster.delete(POD, resource_version=version)
@@ -93,7 +100,7 @@ def test_guarded_writes_are_not(api: FakeApi, version: str) -> None:
 )
 def test_let_go(api: FakeApi, holder: str, run: str, left: str) -> None:
     api.put(LEASE, {"spec": {"holderIdentity": holder}})
-    _lease.let_go(api.cluster, "gpu-operator", run)
+    let_go(api.cluster, "gpu-operator", run)
     assert api.objects[LEASE]["spec"]["holderIdentity"] == left
     assert len(api.writes()) == int(holder != left)
 
@@ -103,24 +110,24 @@ def test_let_go_that_somebody_takes(api: FakeApi, status: int) -> None:
     api.put(LEASE, {"spec": {"holderIdentity": "me"}})
     api.fault = lambda method, _path: status if method == "PATCH" else 0
     if status == 409:
-        _lease.let_go(api.cluster, "gpu-operator", "me")
+        let_go(api.cluster, "gpu-operator", "me")
     else:
         with pytest.raises(ClusterError):
-            _lease.let_go(api.cluster, "gpu-operator", "me")
+            let_go(api.cluster, "gpu-operator", "me")
 
 
 def test_let_go_without_a_lease(api: FakeApi) -> None:
-    _lease.let_go(api.cluster, "gpu-operator", "me")
+    let_go(api.cluster, "gpu-operator", "me")
     assert api.writes() == []
 
 
 def test_revision_of_a_killed_run_ends_as_failed_when_another_begins(api: FakeApi) -> None:
-    def asked(replicas: int) -> _history.Desired:
+    def asked(replicas: int) -> Desired:
         profiles: dict[str, Any] = {"default": {"replicas": replicas}}
-        return _history.Desired("in_place", "default", profiles, {"n1": None})
+        return Desired("in_place", "default", profiles, {"n1": None})
 
-    history = _history.History(api.cluster, "gpu-operator", "profiles")
-    history.close(history.open(asked(2), "one"), _history.State.GOOD)
+    history = History(api.cluster, "gpu-operator", "profiles")
+    history.close(history.open(asked(2), "one"), State.GOOD)
     history.open(asked(3), "killed")
     history.open(asked(4), "two")
     states = {each.number: each.state.value for each in history.load()}

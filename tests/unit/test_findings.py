@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor import ALL
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import ALL
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Place
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     GFD_APP,
     MPS_APP,
     PLUGIN_APP,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._scene import Place
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 from ansible_collections.gpufleet.sharing.tests.unit.fake_scene import (
     CONFIG_MAP,

@@ -13,7 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _errors, _fleet
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import (
+    CLUSTER_VARIABLES,
+    NODE_VARIABLES,
+    Fleet,
+    FleetNode,
+    GroupProfile,
+    Inventory,
+    Selection,
+    beyond_limit,
+    misspelt,
+    plan_labels,
+    read_fleet,
+    undefined_profiles,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,7 +38,7 @@ IN_TWO = {
     "n2": {"gpu_sharing_cluster": "c1"},
     "n3": {"gpu_sharing_cluster": "c2"},
 }
-ALL = _fleet.Selection()
+ALL = Selection()
 NAMES = st.sampled_from(["n1", "n2", "n3", "n4", "n5"])
 LABELS = st.dictionaries(NAMES, st.sampled_from([None, "a", "b"]))
 
@@ -32,14 +46,14 @@ LABELS = st.dictionaries(NAMES, st.sampled_from([None, "a", "b"]))
 def inventory(
     groups: Mapping[str, Sequence[str]],
     variables: Mapping[str, Mapping[str, object]] | None = None,
-    settings: Sequence[_fleet.GroupProfile] = (),
+    settings: Sequence[GroupProfile] = (),
     own: Sequence[str] = (),
-) -> _fleet.Inventory:
-    return _fleet.Inventory(groups, variables or {}, settings, own)
+) -> Inventory:
+    return Inventory(groups, variables or {}, settings, own)
 
 
-def setting(group: str, profile: object, *ancestors: str, priority: int = 1) -> _fleet.GroupProfile:
-    return _fleet.GroupProfile(group, profile, frozenset(ancestors), priority)
+def setting(group: str, profile: object, *ancestors: str, priority: int = 1) -> GroupProfile:
+    return GroupProfile(group, profile, frozenset(ancestors), priority)
 
 
 def test_read_fleet_reads_variables() -> None:
@@ -51,12 +65,12 @@ def test_read_fleet_reads_variables() -> None:
         },
         "n2": {"gpu_sharing_profile": ""},
     }
-    fleet = _fleet.read_fleet(inventory(ONE_CLUSTER, variables), ALL)
-    assert fleet == _fleet.Fleet(
+    fleet = read_fleet(inventory(ONE_CLUSTER, variables), ALL)
+    assert fleet == Fleet(
         ("c1",),
         (
-            _fleet.FleetNode("worker-1", "n1", "c1", "rack", "big", 8, True),
-            _fleet.FleetNode("n2", "n2", "c1", "gpu_nodes", None, None, True),
+            FleetNode("worker-1", "n1", "c1", "rack", "big", 8, True),
+            FleetNode("n2", "n2", "c1", "gpu_nodes", None, None, True),
         ),
     )
 
@@ -86,10 +100,10 @@ def test_variables_of_clusters_on_nodes_alone(
 ) -> None:
     read = replace(inventory(TWO_CLUSTERS, IN_TWO), named=named)
     if not facts:
-        assert _fleet.read_fleet(read, ALL).nodes
+        assert read_fleet(read, ALL).nodes
         return
-    with pytest.raises(_errors.FleetError) as raised:
-        _fleet.read_fleet(read, ALL)
+    with pytest.raises(FleetError) as raised:
+        read_fleet(read, ALL)
     assert len(raised.value.problems) <= 1
     assert mentions(raised.value, *facts)
 
@@ -112,7 +126,7 @@ def test_variables_of_clusters_on_nodes_alone(
 )
 def test_misspelt_variables(name: str, meant: str) -> None:
     read = replace(inventory(ONE_CLUSTER), named={"n1": {f"gpu_sharing_{name}"}, "c1": ()})
-    said = list(_fleet.misspelt(read))
+    said = list(misspelt(read))
     assert len(said) == bool(meant)
     if meant:
         assert re.search(rf"\bgpu_sharing_{name}\b.*\bn1\b.*\bgpu_sharing_{meant}\b", said[0])
@@ -123,15 +137,15 @@ def test_every_variable_that_is_documented_is_known() -> None:
     texts = [*ROOT.glob("roles/*/meta/argument_specs.yml"), ROOT / "docs" / "inventory.md"]
     found = {name for file in texts for name in re.findall(r"gpu_sharing_\w+", file.read_text())}
     handed_on = {f"gpu_sharing_{name}" for name in ("doctor", "drift", "fleet", "planning")}
-    known = _fleet.CLUSTER_VARIABLES.union(_fleet.NODE_VARIABLES)
+    known = CLUSTER_VARIABLES.union(NODE_VARIABLES)
     assert found - handed_on - {"gpu_sharing_report_summary"} <= known
     playbooks = (*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("roles/*/defaults/*.yml"))
     read = {name for file in playbooks for name in re.findall(r"gpu_sharing_\w+", file.read_text())}
-    assert read >= _fleet.CLUSTER_VARIABLES
+    assert read >= CLUSTER_VARIABLES
 
 
 def test_read_fleet_without_clusters_group() -> None:
-    fleet = _fleet.read_fleet(inventory({"gpu_nodes": ["n1"]}), ALL)
+    fleet = read_fleet(inventory({"gpu_nodes": ["n1"]}), ALL)
     assert fleet.clusters == ("localhost",)
     assert [node.host for node in fleet.of("localhost")] == ["n1"]
     assert fleet.of("c1") == []
@@ -146,12 +160,12 @@ def test_read_fleet_names_the_smallest_group() -> None:
         "hall": ["n1", "n2"],
         "rack": ["n1"],
     }
-    fleet = _fleet.read_fleet(inventory(groups), ALL)
+    fleet = read_fleet(inventory(groups), ALL)
     assert [node.group for node in fleet.nodes] == ["rack", "hall"]
 
 
 def test_as_dict_is_plain() -> None:
-    fleet = _fleet.read_fleet(inventory({"gpu_nodes": ["n1"]}), ALL)
+    fleet = read_fleet(inventory({"gpu_nodes": ["n1"]}), ALL)
     node = {"name": "n1", "host": "n1", "cluster": "localhost", "group": "gpu_nodes"}
     assert fleet.as_dict() == {
         "clusters": ["localhost"],
@@ -207,16 +221,16 @@ def test_read_fleet_refuses_inventory(
     variables: Mapping[str, Mapping[str, object]],
     facts: Sequence[str],
 ) -> None:
-    with pytest.raises(_errors.FleetError) as caught:
-        _fleet.read_fleet(inventory(groups, variables), ALL)
+    with pytest.raises(FleetError) as caught:
+        read_fleet(inventory(groups, variables), ALL)
     assert len(caught.value.problems) == 1
     assert mentions(caught.value.problems[0], *facts)
 
 
 def test_read_fleet_reports_every_problem() -> None:
     variables = {"n1": {"gpu_sharing_gpus": 0}, "n2": {"gpu_sharing_gpus": -1}}
-    with pytest.raises(_errors.FleetError) as caught:
-        _fleet.read_fleet(inventory(ONE_CLUSTER, variables), ALL)
+    with pytest.raises(FleetError) as caught:
+        read_fleet(inventory(ONE_CLUSTER, variables), ALL)
     assert [problem.split(":")[0] for problem in caught.value.problems] == ["n1", "n2"]
     assert mentions(caught.value, *caught.value.problems)
 
@@ -226,8 +240,8 @@ RIVALS = {"gpu_clusters": ["c1"], "gpu_nodes": ["n1"], "a": ["n1"], "b": ["n1"]}
 
 def test_read_fleet_refuses_conflicting_groups() -> None:
     settings = [setting("a", "x"), setting("b", "y")]
-    with pytest.raises(_errors.FleetError) as caught:
-        _fleet.read_fleet(inventory(RIVALS, settings=settings), ALL)
+    with pytest.raises(FleetError) as caught:
+        read_fleet(inventory(RIVALS, settings=settings), ALL)
     assert mentions(caught.value, "n1: ", "a (x)", "b (y)", "gpu_sharing_profile")
 
 
@@ -239,14 +253,14 @@ def test_read_fleet_refuses_conflicting_groups() -> None:
     ],
 )
 def test_read_fleet_refuses_what_ansible_takes_from_another_group(
-    settings: Sequence[_fleet.GroupProfile],
+    settings: Sequence[GroupProfile],
 ) -> None:
     taken = {"n1": {"gpu_sharing_profile": "x"}}
-    with pytest.raises(_errors.FleetError) as caught:
-        _fleet.read_fleet(inventory(RIVALS, taken, settings=settings), ALL)
+    with pytest.raises(FleetError) as caught:
+        read_fleet(inventory(RIVALS, taken, settings=settings), ALL)
     assert mentions(caught.value, "n1: ", " x ", " a ", " y ", " b")
     meant = {"n1": {"gpu_sharing_profile": "y"}}
-    assert _fleet.read_fleet(inventory(RIVALS, meant, settings=settings), ALL).nodes
+    assert read_fleet(inventory(RIVALS, meant, settings=settings), ALL).nodes
 
 
 @pytest.mark.parametrize(
@@ -259,10 +273,8 @@ def test_read_fleet_refuses_what_ansible_takes_from_another_group(
         pytest.param([setting("a", "x")], [], id="one group"),
     ],
 )
-def test_read_fleet_accepts_groups(
-    settings: Sequence[_fleet.GroupProfile], own: Sequence[str]
-) -> None:
-    fleet = _fleet.read_fleet(inventory(RIVALS, settings=settings, own=own), ALL)
+def test_read_fleet_accepts_groups(settings: Sequence[GroupProfile], own: Sequence[str]) -> None:
+    fleet = read_fleet(inventory(RIVALS, settings=settings, own=own), ALL)
     assert len(fleet.nodes) == 1
 
 
@@ -270,16 +282,16 @@ def test_read_fleet_accepts_groups(
     ("selection", "expected"),
     [
         (ALL, ["n1", "n2", "n3"]),
-        (_fleet.Selection(["c1"], "c1"), ["n1", "n2"]),
-        (_fleet.Selection(["c1", "localhost"], "c1,localhost"), ["n1", "n2"]),
-        (_fleet.Selection(["c1", "n1"], "c1,n1"), ["n1"]),
-        (_fleet.Selection(["c1", "n1", "n3"], "c1,n1,n3"), ["n1"]),
-        (_fleet.Selection(["c1", "n2"], "c1,gpu_nodes,!n1", ["n1"]), ["n2"]),
-        (_fleet.Selection(["c1", "c2"], "all:!web", ["w1"]), ["n1", "n2", "n3"]),
+        (Selection(["c1"], "c1"), ["n1", "n2"]),
+        (Selection(["c1", "localhost"], "c1,localhost"), ["n1", "n2"]),
+        (Selection(["c1", "n1"], "c1,n1"), ["n1"]),
+        (Selection(["c1", "n1", "n3"], "c1,n1,n3"), ["n1"]),
+        (Selection(["c1", "n2"], "c1,gpu_nodes,!n1", ["n1"]), ["n2"]),
+        (Selection(["c1", "c2"], "all:!web", ["w1"]), ["n1", "n2", "n3"]),
     ],
 )
-def test_read_fleet_selects(selection: _fleet.Selection, expected: list[str]) -> None:
-    fleet = _fleet.read_fleet(inventory(TWO_CLUSTERS, IN_TWO), selection)
+def test_read_fleet_selects(selection: Selection, expected: list[str]) -> None:
+    fleet = read_fleet(inventory(TWO_CLUSTERS, IN_TWO), selection)
     assert [node.host for node in fleet.nodes if node.selected] == expected
 
 
@@ -287,34 +299,34 @@ def test_read_fleet_selects(selection: _fleet.Selection, expected: list[str]) ->
     ("selection", "facts"),
     [
         (
-            _fleet.Selection(["w1"], "web"),
+            Selection(["w1"], "web"),
             ("w1", "gpu_clusters", "gpu_nodes", "c1", "c2"),
         ),
         (
-            _fleet.Selection(["n1", "n3"], "n1,n3"),
+            Selection(["n1", "n3"], "n1,n3"),
             ("'c1,c2,n1,n3'",),
         ),
         (
-            _fleet.Selection(["n1"]),
+            Selection(["n1"]),
             ("'c1,<nodes>'", "n1"),
         ),
         (
-            _fleet.Selection(["c2", "n1"], "c2,n1"),
+            Selection(["c2", "n1"], "c2,n1"),
             ("c2", "n1"),
         ),
         (
-            _fleet.Selection(["c1"], "c1,!n1", ["n1"]),
+            Selection(["c1"], "c1,!n1", ["n1"]),
             ("'c1,gpu_nodes,!n1'", "'c1,n1'"),
         ),
         (
-            _fleet.Selection(["c1", "w1"], "c1,web"),
+            Selection(["c1", "w1"], "c1,web"),
             ("c1", "w1", "gpu_clusters", "gpu_nodes"),
         ),
     ],
 )
-def test_read_fleet_refuses_limit(selection: _fleet.Selection, facts: Sequence[str]) -> None:
-    with pytest.raises(_errors.FleetError) as caught:
-        _fleet.read_fleet(inventory(TWO_CLUSTERS, IN_TWO), selection)
+def test_read_fleet_refuses_limit(selection: Selection, facts: Sequence[str]) -> None:
+    with pytest.raises(FleetError) as caught:
+        read_fleet(inventory(TWO_CLUSTERS, IN_TWO), selection)
     assert mentions(caught.value, "--limit", *facts)
 
 
@@ -330,7 +342,7 @@ def test_read_fleet_refuses_limit(selection: _fleet.Selection, facts: Sequence[s
 def test_undefined_profiles(
     assignments: Mapping[str, str | None], default: str | None, facts: Sequence[str]
 ) -> None:
-    found = list(_fleet.undefined_profiles(assignments, ["b", "a"], default))
+    found = list(undefined_profiles(assignments, ["b", "a"], default))
     assert len(found) == bool(facts)
     assert mentions("".join(found), *facts)
 
@@ -353,7 +365,7 @@ def test_beyond_limit(
         {"name": "n2", "profile": "a", "selected": False},
         {"name": "n3", "profile": None, "selected": False},
     ]
-    found = _fleet.beyond_limit(nodes, keys, "d", operator_changed=operator_changed)
+    found = beyond_limit(nodes, keys, "d", operator_changed=operator_changed)
     assert len(found) == len(expected)
     for text, (shared, reached) in zip(found, expected, strict=True):
         assert re.search(rf"\b{shared}\b", text)
@@ -376,7 +388,7 @@ def test_plan_labels_changes(
     exclusive: bool, outside: list[str], expected: list[tuple[str, str | None, str | None]]
 ) -> None:
     observed = {"n1": "", "n2": "a", "n3": "a", "x1": "b", "x2": None}
-    plan = _fleet.plan_labels(
+    plan = plan_labels(
         {"n2": None, "n1": "a", "n3": "a", "gone": "a"},
         observed | dict.fromkeys(outside, "b"),
         known=["n1", "n2", "n3", "gone", *outside],
@@ -395,9 +407,9 @@ def test_plan_labels_applied_leaves_nothing(
     desired: dict[str, str | None], observed: dict[str, str | None], exclusive: bool
 ) -> None:
     known = list(desired)
-    plan = _fleet.plan_labels(desired, observed, known=known, exclusive=exclusive)
+    plan = plan_labels(desired, observed, known=known, exclusive=exclusive)
     applied = observed | {change.node: change.after for change in plan.changes}
-    again = _fleet.plan_labels(desired, applied, known=known, exclusive=exclusive)
+    again = plan_labels(desired, applied, known=known, exclusive=exclusive)
     assert not again
     assert (again.unmanaged, again.missing) == (plan.unmanaged, plan.missing)
 
@@ -415,7 +427,7 @@ def test_plan_labels_instead_of_a_removal(
     desired: str | None, observed: str | None, after: str | None
 ) -> None:
     """For plugins that do not notice when a label is removed."""
-    plan = _fleet.plan_labels(
+    plan = plan_labels(
         {"a": desired}, {"a": observed}, known=["a"], exclusive=False, instead="default"
     )
     assert [change.after for change in plan.changes] == ([after] if after else [])

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._given import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
     check_least,
     given,
     read_texts,

@@ -8,8 +8,11 @@ import math
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _go_yaml
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import Reader, Rule
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.go_yaml import (
+    load,
+    read_word,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Reader, Rule
 
 
 @pytest.mark.parametrize(
@@ -59,12 +62,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import Rea
     ],
 )
 def test_read_word(word: str, value: object) -> None:
-    read = _go_yaml.read_word(word)
+    read = read_word(word)
     assert (type(read), read) == (type(value), value)
 
 
 def test_read_word_not_a_number() -> None:
-    read = _go_yaml.read_word(".NaN")
+    read = read_word(".NaN")
     assert isinstance(read, float)
     assert math.isnan(read)
 
@@ -92,7 +95,7 @@ def test_read_word_not_a_number() -> None:
 )
 def test_load(text: str, value: object) -> None:
     reader = Reader("p")
-    assert _go_yaml.load(text, reader) == value
+    assert load(text, reader) == value
     assert reader.problems == []
 
 
@@ -147,7 +150,7 @@ def test_load(text: str, value: object) -> None:
 )
 def test_load_refuses(text: str, rules: list[Rule]) -> None:
     reader = Reader("p")
-    _go_yaml.load(text, reader)
+    load(text, reader)
     assert [problem.rule for problem in reader.problems] == rules
 
 
@@ -157,5 +160,5 @@ def test_load_is_not_fooled_by_many_aliases() -> None:
     for one, other in zip("abcdefgh", "bcdefghi", strict=True):
         lines.append(f"{other}: &{other} [{', '.join([f'*{one}'] * 9)}]")
     reader = Reader("p")
-    _go_yaml.load("\n".join(lines), reader)
+    load("\n".join(lines), reader)
     assert [problem.rule for problem in reader.problems] == [Rule.SIZE]

@@ -12,7 +12,16 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _plugin_file, _profiles
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+    Plugin,
+    operator_plugin,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    config_hash,
+    key_of,
+    parse_profile,
+    to_plugin_config,
+)
 
 
 class Golden(NamedTuple):
@@ -301,19 +310,15 @@ GOLDEN = {
 @pytest.mark.parametrize("name", GOLDEN)
 def test_file_and_hash(name: str) -> None:
     golden = GOLDEN[name]
-    plugin = (
-        _plugin_file.operator_plugin(golden.mig_strategy)
-        if golden.operator
-        else _plugin_file.Plugin()
-    )
-    profile = _profiles.parse_profile(name, golden.definition, plugin)
-    text = _profiles.to_plugin_config(profile)
+    plugin = operator_plugin(golden.mig_strategy) if golden.operator else Plugin()
+    profile = parse_profile(name, golden.definition, plugin)
+    text = to_plugin_config(profile)
     assert text.encode() == golden.file.encode()
-    assert _profiles.config_hash(text) == golden.hash
-    assert _profiles.key_of(profile, versioned=False) == name
-    assert _profiles.key_of(profile, versioned=True) == f"{name}.{golden.hash[:8]}"
+    assert config_hash(text) == golden.hash
+    assert key_of(profile, versioned=False) == name
+    assert key_of(profile, versioned=True) == f"{name}.{golden.hash[:8]}"
 
 
 def test_hash_of_a_file_that_the_plugin_rejects_is_that_of_its_bytes() -> None:
-    assert _profiles.config_hash("{") == "021fb596db81"
-    assert _profiles.config_hash("version: v1\nunknown: 1\n") == "0d90914481b8"
+    assert config_hash("{") == "021fb596db81"
+    assert config_hash("version: v1\nunknown: 1\n") == "0d90914481b8"

@@ -9,18 +9,35 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _capacity, _guard, _profiles
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
+    GpuPod,
+    Hazard,
+    Hurt,
+    QuotaFinding,
+    gpu_pods,
+    hurt_pods,
+    hurt_table,
+    mig_hurt,
+    pods_of,
+    quota_findings,
+    renames,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    Profile,
+    parse_profile,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
 GPU = "nvidia.com/gpu"
 SHARED = "nvidia.com/gpu.shared"
 MIG = "nvidia.com/mig-1g.5gb"
-NONE = _profiles.Profile("none")
-SIX = _profiles.parse_profile("six", {"replicas": 6})
-EIGHT = _profiles.parse_profile("eight", {"replicas": 8})
-RENAMED = _profiles.parse_profile("renamed", {"replicas": 4, "rename_by_default": True})
-MIXED = _profiles.parse_profile("mixed", {"resources": [{"name": MIG, "replicas": 2}]})
-POD = _guard.GpuPod("ns", "p", "u", "n", "", False, False, {GPU: 1}, "Running", False)
+NONE = Profile("none")
+SIX = parse_profile("six", {"replicas": 6})
+EIGHT = parse_profile("eight", {"replicas": 8})
+RENAMED = parse_profile("renamed", {"replicas": 4, "rename_by_default": True})
+MIXED = parse_profile("mixed", {"resources": [{"name": MIG, "replicas": 2}]})
+POD = GpuPod("ns", "p", "u", "n", "", False, False, {GPU: 1}, "Running", False)
 
 
 def container(amount: object = None, resource: str = GPU, **more: str) -> dict[str, Any]:
@@ -83,7 +100,7 @@ SIDECAR = {"restartPolicy": "Always"}
     ],
 )
 def test_gpu_pods_requests(found: dict[str, Any], requests: dict[str, int]) -> None:
-    assert [pod.requests for pod in _guard.gpu_pods([found])] == [requests]
+    assert [pod.requests for pod in gpu_pods([found])] == [requests]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +116,7 @@ def test_gpu_pods_requests(found: dict[str, Any], requests: dict[str, int]) -> N
     ],
 )
 def test_gpu_pods_left_out(found: dict[str, Any]) -> None:
-    assert _guard.gpu_pods([found]) == []
+    assert gpu_pods([found]) == []
 
 
 @pytest.mark.parametrize(
@@ -141,7 +158,7 @@ def test_gpu_pods_left_out(found: dict[str, Any]) -> None:
     ],
 )
 def test_gpu_pods_owner(metadata: dict[str, Any], owner: str, daemon: bool) -> None:
-    (pod,) = _guard.gpu_pods([document(container("1"), **metadata)])
+    (pod,) = gpu_pods([document(container("1"), **metadata)])
     assert (pod.owner, pod.daemon) == (owner, daemon)
 
 
@@ -161,24 +178,24 @@ def test_gpu_pods_owner(metadata: dict[str, Any], owner: str, daemon: bool) -> N
 def test_gpu_pods_that_tolerate_a_cordon(toleration: dict[str, str], tolerant: bool) -> None:
     found = document(container("1"))
     found["spec"]["tolerations"] = [{"key": "other", "operator": "Exists"}, toleration]
-    assert [pod.tolerant for pod in _guard.gpu_pods([found])] == [tolerant]
+    assert [pod.tolerant for pod in gpu_pods([found])] == [tolerant]
 
 
 def test_gpu_pods_leaving() -> None:
     found = document(container("1"), deletionTimestamp="2026-01-01T00:00:00Z")
-    (pod,) = _guard.gpu_pods([found])
+    (pod,) = gpu_pods([found])
     assert pod == replace(POD, leaving=True)
 
 
-def pods(count: int, resource: str = GPU, each: int = 1) -> list[_guard.GpuPod]:
+def pods(count: int, resource: str = GPU, each: int = 1) -> list[GpuPod]:
     names = [f"p{number}" for number in range(count)]
     return [replace(POD, name=name, uid=name, requests={resource: each}) for name in names]
 
 
 GONE, ABOVE, NOT_EXCLUSIVE = (
-    _guard.Hazard.GONE_RESOURCE,
-    _guard.Hazard.ABOVE_CAPACITY,
-    _guard.Hazard.NOT_EXCLUSIVE,
+    Hazard.GONE_RESOURCE,
+    Hazard.ABOVE_CAPACITY,
+    Hazard.NOT_EXCLUSIVE,
 )
 
 
@@ -231,23 +248,23 @@ GONE, ABOVE, NOT_EXCLUSIVE = (
 def test_hurt_pods(
     devices: dict[str, int],
     now: dict[str, int],
-    before: _profiles.Profile | None,
-    after: _profiles.Profile,
-    running: list[_guard.GpuPod],
-    hazards: list[_guard.Hazard],
+    before: Profile | None,
+    after: Profile,
+    running: list[GpuPod],
+    hazards: list[Hazard],
 ) -> None:
-    node = _capacity.NodeState("n", {}, {}, now)
+    node = NodeState("n", {}, {}, now)
     elsewhere = [replace(pod, node="other") for pod in pods(9)]
-    hurts = _guard.hurt_pods(node, before, after, devices, [*reversed(running), *elsewhere])
+    hurts = hurt_pods(node, before, after, devices, [*reversed(running), *elsewhere])
     assert [hurt.hazard for hurt in hurts] == hazards
     assert [hurt.pod for hurt in hurts] == (running if hazards else [])
     assert len({hurt.text for hurt in hurts}) <= 1
 
 
 def test_hurt_pods_text() -> None:
-    def text(now: dict[str, int], after: _profiles.Profile, running: list[_guard.GpuPod]) -> str:
-        node = _capacity.NodeState("n", {}, {}, now)
-        return _guard.hurt_pods(node, None, after, {GPU: 2}, running)[0].text
+    def text(now: dict[str, int], after: Profile, running: list[GpuPod]) -> str:
+        node = NodeState("n", {}, {}, now)
+        return hurt_pods(node, None, after, {GPU: 2}, running)[0].text
 
     fewer = text({GPU: 16}, SIX, pods(13))
     assert mentions(fewer, GPU)
@@ -258,25 +275,25 @@ def test_hurt_pods_text() -> None:
 
 def test_mig_hurt_names_every_pod_by_node() -> None:
     running = [replace(pod, node=node) for node in ("n2", "n1") for pod in pods(2)]
-    hurts = _guard.mig_hurt(running)
+    hurts = mig_hurt(running)
     assert [(hurt.pod.node, hurt.pod.name) for hurt in hurts] == [
         ("n1", "p0"),
         ("n1", "p1"),
         ("n2", "p0"),
         ("n2", "p1"),
     ]
-    assert {hurt.hazard for hurt in hurts} == {_guard.Hazard.MIG}
+    assert {hurt.hazard for hurt in hurts} == {Hazard.MIG}
 
 
 def test_pods_of_names_each_once() -> None:
-    both = _guard.Hurt(POD, ABOVE, "a"), _guard.Hurt(POD, GONE, "b")
-    assert _guard.pods_of(both) == [POD]
+    both = Hurt(POD, ABOVE, "a"), Hurt(POD, GONE, "b")
+    assert pods_of(both) == [POD]
 
 
 def test_hurt_table_groups_by_node_and_owner() -> None:
     web = [replace(pod, owner="Deployment/web") for pod in pods(3)]
-    hurts = [_guard.Hurt(pod, ABOVE, "bad") for pod in [*web, replace(POD, node="m", name="lone")]]
-    assert [line.split() for line in _guard.hurt_table(hurts)[2:]] == [
+    hurts = [Hurt(pod, ABOVE, "bad") for pod in [*web, replace(POD, node="m", name="lone")]]
+    assert [line.split() for line in hurt_table(hurts)[2:]] == [
         ["m", "ns", "Pod/lone", "1", "bad"],
         ["n", "ns", "Deployment/web", "3", "bad"],
     ]
@@ -284,7 +301,7 @@ def test_hurt_table_groups_by_node_and_owner() -> None:
 
 @pytest.mark.parametrize(("count", "lines", "last"), [(20, 22, "bad"), (23, 23, " 3 ")])
 def test_hurt_table_is_cut(count: int, lines: int, last: str) -> None:
-    table = _guard.hurt_table([_guard.Hurt(pod, ABOVE, "bad") for pod in pods(count)])
+    table = hurt_table([Hurt(pod, ABOVE, "bad") for pod in pods(count)])
     assert len(table) == lines
     assert mentions(table[-1], last)
 
@@ -296,7 +313,7 @@ def test_hurt_table_is_cut(count: int, lines: int, last: str) -> None:
         (EIGHT, RENAMED, {GPU: SHARED}),
         (RENAMED, NONE, {SHARED: GPU}),
         (
-            _profiles.parse_profile(
+            parse_profile(
                 "m", {"resources": [{"name": MIG, "replicas": 2}], "rename_by_default": True}
             ),
             NONE,
@@ -304,10 +321,8 @@ def test_hurt_table_is_cut(count: int, lines: int, last: str) -> None:
         ),
     ],
 )
-def test_renames(
-    before: _profiles.Profile, after: _profiles.Profile, expected: dict[str, str]
-) -> None:
-    assert _guard.renames(before, after) == expected
+def test_renames(before: Profile, after: Profile, expected: dict[str, str]) -> None:
+    assert renames(before, after) == expected
 
 
 @pytest.mark.parametrize(
@@ -324,11 +339,11 @@ def test_renames(
 )
 def test_quota_findings(hard: dict[str, str], found: bool) -> None:
     quota = {"metadata": {"namespace": "ns", "name": "q"}, "spec": {"hard": hard}}
-    expected = [_guard.QuotaFinding("ns", "q", GPU, SHARED)] if found else []
-    assert _guard.quota_findings([quota], {GPU: SHARED}) == expected
-    assert _guard.quota_findings([quota], {}) == []
+    expected = [QuotaFinding("ns", "q", GPU, SHARED)] if found else []
+    assert quota_findings([quota], {GPU: SHARED}) == expected
+    assert quota_findings([quota], {}) == []
 
 
 def test_quota_finding_text() -> None:
-    text = _guard.QuotaFinding("ns", "q", GPU, SHARED).text
+    text = QuotaFinding("ns", "q", GPU, SHARED).text
     assert mentions(text, "ResourceQuota q ", " ns ", GPU, f"requests.{SHARED}")

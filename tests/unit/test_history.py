@@ -12,12 +12,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _errors, _history
-from ansible_collections.gpufleet.sharing.plugins.module_utils._history import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ClusterError,
+    HistoryError,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
+    KEEP_GOOD,
     Desired,
     History,
     Revision,
     State,
+    baseline,
+    choose,
+    label_of,
+    last_good,
+    merge_assignments,
+    next_revision,
+    read_revision,
+    same_desired,
+    summary,
+    to_document,
+    too_old,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import SERVER, FakeApi
@@ -59,14 +74,14 @@ def history(api: FakeApi) -> History:
     ("name", "expected"), [(CONFIG_MAP, CONFIG_MAP), ("x" * 63, "x" * 63), ("x" * 64, "7ce100971f")]
 )
 def test_label_of(name: str, expected: str) -> None:
-    label = _history.label_of(name)
+    label = label_of(name)
     assert label.startswith(expected)
     assert len(label) <= 63
 
 
 def test_document_of_a_revision() -> None:
     revision = Revision(7, DESIRED, GOOD, "me", WHEN, "first revision")
-    assert _history.to_document(revision, CONFIG_MAP) == {
+    assert to_document(revision, CONFIG_MAP) == {
         "metadata": {
             "name": "device-plugin-config-7",
             "labels": {
@@ -95,8 +110,8 @@ def test_read_revision_is_the_inverse(
     nodes: dict[str, str | None], state: State, text: str
 ) -> None:
     revision = Revision(3, replace(DESIRED, assignments=nodes), state, text, WHEN, text)
-    sent = json.loads(json.dumps(_history.to_document(revision, CONFIG_MAP)))
-    read = _history.read_revision(sent)
+    sent = json.loads(json.dumps(to_document(revision, CONFIG_MAP)))
+    read = read_revision(sent)
     assert read == revision
     assert read is not None
     assert read.name == "device-plugin-config-3"
@@ -113,11 +128,11 @@ def test_read_revision_is_the_inverse(
     ],
 )
 def test_read_revision_of_somebody_else(document: object) -> None:
-    assert _history.read_revision(document) is None
+    assert read_revision(document) is None
 
 
 def test_read_revision_with_the_least() -> None:
-    read = _history.read_revision({"revision": 1, "data": {"profiles": {}, "assignments": {}}})
+    read = read_revision({"revision": 1, "data": {"profiles": {}, "assignments": {}}})
     assert read == Revision(1, Desired("in_place", "", {}, {}), STARTED)
 
 
@@ -138,8 +153,8 @@ def test_read_revision_with_the_least() -> None:
 )
 def test_same_desired(changes: dict[str, Any], same: bool) -> None:
     other = replace(DESIRED, **changes)
-    assert _history.same_desired(DESIRED, other) is same
-    assert _history.same_desired(other, DESIRED) is same
+    assert same_desired(DESIRED, other) is same
+    assert same_desired(other, DESIRED) is same
 
 
 @pytest.mark.parametrize(
@@ -154,7 +169,7 @@ def test_same_desired(changes: dict[str, Any], same: bool) -> None:
     ],
 )
 def test_last_good(states: list[State], before: int | None, expected: int | None) -> None:
-    found = _history.last_good(revisions(*states), before)
+    found = last_good(revisions(*states), before)
     assert (found.number if found else None) == expected
 
 
@@ -171,7 +186,7 @@ def test_last_good(states: list[State], before: int | None, expected: int | None
 def test_next_revision(
     states: list[State], desired: Desired, number: int, state: State, who: str
 ) -> None:
-    found = _history.next_revision(revisions(*states), desired, who="me", when=WHEN)
+    found = next_revision(revisions(*states), desired, who="me", when=WHEN)
     assert (found.number, found.state, found.who) == (number, state, who)
     assert found.desired == desired
 
@@ -187,21 +202,21 @@ def test_next_revision(
     ],
 )
 def test_too_old(states: list[State], keep: int, gone: list[int]) -> None:
-    assert numbers(_history.too_old(revisions(*states), keep)) == gone
+    assert numbers(too_old(revisions(*states), keep)) == gone
 
 
 @given(states=STATES, keep=st.integers(0, 12))
 def test_pruning_loses_nothing_to_go_back_to(states: list[State], keep: int) -> None:
     history = revisions(*states)
-    gone = numbers(_history.too_old(history, keep))
+    gone = numbers(too_old(history, keep))
     left = [each for each in history if each.number not in gone]
-    assert len(left) <= max(1, keep) + _history.KEEP_GOOD
+    assert len(left) <= max(1, keep) + KEEP_GOOD
     assert left[:1] == history[:1]
-    assert _history.last_good(left) == _history.last_good(history)
+    assert last_good(left) == last_good(history)
     if history:
         newest = history[0].number
-        assert _history.last_good(left, newest) == _history.last_good(history, newest)
-    assert _history.too_old(left, keep) == []
+        assert last_good(left, newest) == last_good(history, newest)
+    assert too_old(left, keep) == []
 
 
 @pytest.mark.parametrize(
@@ -209,7 +224,7 @@ def test_pruning_loses_nothing_to_go_back_to(states: list[State], keep: int) -> 
     [(None, {"n1": None}), (DESIRED, {"n1": None, "n2": None})],
 )
 def test_merge_assignments(previous: Desired | None, expected: dict[str, str | None]) -> None:
-    assert _history.merge_assignments(previous, {"n1": None}) == expected
+    assert merge_assignments(previous, {"n1": None}) == expected
 
 
 @pytest.mark.parametrize(
@@ -226,7 +241,7 @@ def test_merge_assignments(previous: Desired | None, expected: dict[str, str | N
 )
 def test_baseline(default: str, expected: Desired | None) -> None:
     labels = {"n1": "b", "n2": None, "n3": "", "n4": "gone"}
-    assert _history.baseline({"a": FILE, "b": "{"}, labels, default) == expected
+    assert baseline({"a": FILE, "b": "{"}, labels, default) == expected
 
 
 @pytest.mark.parametrize(
@@ -238,7 +253,7 @@ def test_baseline(default: str, expected: Desired | None) -> None:
     ],
 )
 def test_choose(states: list[State], wanted: str, number: int) -> None:
-    assert _history.choose(revisions(*states), wanted).number == number
+    assert choose(revisions(*states), wanted).number == number
 
 
 @pytest.mark.parametrize(
@@ -251,8 +266,8 @@ def test_choose(states: list[State], wanted: str, number: int) -> None:
     ],
 )
 def test_choose_what_is_not_there(states: list[State], wanted: str, facts: tuple[str, ...]) -> None:
-    with pytest.raises(_errors.HistoryError) as caught:
-        _history.choose(revisions(*states), wanted)
+    with pytest.raises(HistoryError) as caught:
+        choose(revisions(*states), wanted)
     assert mentions(caught.value, *facts)
 
 
@@ -274,22 +289,22 @@ def test_choose_what_is_not_there(states: list[State], wanted: str, facts: tuple
     ],
 )
 def test_summary(changes: dict[str, Any], parts: list[tuple[str, ...]]) -> None:
-    said = _history.summary(revisions(GOOD), replace(DESIRED, **changes)).split("; ")
+    said = summary(revisions(GOOD), replace(DESIRED, **changes)).split("; ")
     assert len(said) == len(parts)
     assert all(mentions(text, *facts) for text, facts in zip(said, parts, strict=True))
 
 
 def test_summary_of_the_first_and_of_one_that_comes_back() -> None:
-    assert _history.summary([], DESIRED)
+    assert summary([], DESIRED)
     history = [Revision(2, FEWER), *revisions(GOOD)]
-    back, change = _history.summary(history, DESIRED).split("; ")
+    back, change = summary(history, DESIRED).split("; ")
     assert mentions(back, "1")
     assert mentions(change, "dev", "6", "8")
 
 
 def test_summary_is_one_bearable_line() -> None:
     many = {f"p{number}": {"replicas": 2} for number in range(100)}
-    said = _history.summary(revisions(GOOD), replace(DESIRED, profiles=PROFILES | many))
+    said = summary(revisions(GOOD), replace(DESIRED, profiles=PROFILES | many))
     assert len(said) == 250
     assert said.endswith("...")
 
@@ -297,13 +312,13 @@ def test_summary_is_one_bearable_line() -> None:
 def test_size_for_5000_nodes() -> None:
     """Well under etcd's 1.5 MB, also with long names."""
     nodes = {f"gpu-{number:04}.{'x' * 40}.example.com": "dev" for number in range(5000)}
-    document = _history.to_document(Revision(1, replace(DESIRED, assignments=nodes)), CONFIG_MAP)
+    document = to_document(Revision(1, replace(DESIRED, assignments=nodes)), CONFIG_MAP)
     assert len(json.dumps(document)) < 350_000
 
 
 def test_open_writes_the_first_revision(api: FakeApi, history: History) -> None:
     revision = history.open(DESIRED, "root@host\npid 1")
-    first = _history.summary([], DESIRED)
+    first = summary([], DESIRED)
     assert revision == Revision(1, DESIRED, STARTED, "root@host pid 1", WHEN, first)
     assert history.load() == [revision]
     assert history.load()[0].name == "device-plugin-config-1"
@@ -346,7 +361,7 @@ def test_open_beside_another_run(api: FakeApi, history: History, found: Desired 
         if method == "POST":
             api.fault = lambda _method, _path: 0
             first = Revision(1, replace(DESIRED, mode="versioned"))
-            api.put(f"{LIST}/device-plugin-config-1", _history.to_document(first, CONFIG_MAP))
+            api.put(f"{LIST}/device-plugin-config-1", to_document(first, CONFIG_MAP))
         return 0
 
     api.fault = faster
@@ -356,7 +371,7 @@ def test_open_beside_another_run(api: FakeApi, history: History, found: Desired 
 
 def test_open_beside_something_else_of_that_name(api: FakeApi, history: History) -> None:
     api.put(f"{LIST}/device-plugin-config-1", {"metadata": {"labels": {}}, "revision": 1})
-    with pytest.raises(_errors.ClusterError) as caught:
+    with pytest.raises(ClusterError) as caught:
         history.open(DESIRED, "me")
     assert mentions(caught.value, "gpu-operator", SERVER, "ControllerRevision")
 
@@ -369,7 +384,7 @@ def test_open_by_the_next_module_of_the_run_writes_nothing(api: FakeApi, history
 
 def test_open_that_is_forbidden(api: FakeApi, history: History) -> None:
     api.fault = lambda method, _path: 403 if method == "POST" else 0
-    with pytest.raises(_errors.ClusterError, match=SERVER) as caught:
+    with pytest.raises(ClusterError, match=SERVER) as caught:
         history.open(DESIRED, "me")
     assert caught.value.status == 403
 

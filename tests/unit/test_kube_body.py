@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import name_of, text_at
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import client as _kube
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import NODES
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+    name_of,
+    text_at,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import SERVER, FakeApi
 
@@ -43,7 +47,7 @@ LOGIN = b"<html>\n <title>Log in</title>\n</html>"
 @pytest.mark.parametrize("data", [LOGIN, b'"log in"', b"null", b"[]", b"\xff"])
 def test_answer_that_is_no_object_is_not_taken_for_an_empty_list(data: bytes) -> None:
     with pytest.raises(ClusterError) as caught:
-        FakeApi().cluster._answer("GET", _kube.NODES, 200, data)
+        FakeApi().cluster._answer("GET", NODES, 200, data)
     assert mentions(caught.value, SERVER, "GET /api/v1/nodes")
 
 
@@ -59,7 +63,7 @@ def test_answer_that_is_no_object_is_not_taken_for_an_empty_list(data: bytes) ->
 )
 def test_failure_in_other_words_than_those_of_kubernetes(data: bytes, said: str) -> None:
     with pytest.raises(ClusterError) as caught:
-        FakeApi().cluster._answer("GET", _kube.NODES, 503, data)
+        FakeApi().cluster._answer("GET", NODES, 503, data)
     assert caught.value.status == 503
     assert caught.value.said.endswith(said)
 
@@ -71,7 +75,7 @@ def forgetful(times: int) -> FakeApi:
     api = FakeApi(page=2)
     left = [times]
     for number in range(5):
-        api.put(f"{_kube.NODES}/n{number}", {})
+        api.put(f"{NODES}/n{number}", {})
 
     def forget(_method: str, path: str) -> int:
         if len(api.requests) > 1 and left[0]:
@@ -87,26 +91,26 @@ def forgetful(times: int) -> FakeApi:
 @pytest.mark.parametrize("times", [0, 1, 9])
 def test_items_of_a_list_that_the_server_forgets_go_on(times: int) -> None:
     """Where they were, with what is there now: some may be of another moment than others."""
-    found = list(forgetful(times).cluster.items(_kube.NODES))
+    found = list(forgetful(times).cluster.items(NODES))
     assert [name_of(item) for item in found] == ["n0", "n1", "n2", "n3", "n4"]
 
 
 def test_items_of_a_list_that_cannot_go_on() -> None:
     api = FakeApi(fault=lambda _method, _path: 410)
     with pytest.raises(ClusterError, match="injected 410"):
-        list(api.cluster.items(_kube.NODES))
+        list(api.cluster.items(NODES))
 
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_snapshot_that_the_server_forgets_is_begun_anew(times: int) -> None:
     """What it has is of one moment, which a watch may begin at."""
     api = forgetful(times)
-    found, moment = api.cluster.snapshot(_kube.NODES, lambda item: text_at(item, "metadata", "uid"))
+    found, moment = api.cluster.snapshot(NODES, lambda item: text_at(item, "metadata", "uid"))
     assert found == ["new", "", "", "", ""]
     assert moment == str(api.version)
 
 
 def test_snapshot_that_the_server_forgets_again_and_again() -> None:
     with pytest.raises(ClusterError, match="continue parameter") as caught:
-        forgetful(99).cluster.snapshot(_kube.NODES, name_of)
+        forgetful(99).cluster.snapshot(NODES, name_of)
     assert caught.value.status == 410

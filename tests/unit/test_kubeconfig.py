@@ -11,12 +11,21 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _errors, _kubeconfig
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ConnectionSettingsError,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._connection.kubeconfig import (
+    Entry,
+    Surroundings,
+    default_path,
+    load,
+    pick,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
 
-def surroundings(**environ: str) -> _kubeconfig.Surroundings:
-    return _kubeconfig.Surroundings(environ, yaml.safe_load)
+def surroundings(**environ: str) -> Surroundings:
+    return Surroundings(environ, yaml.safe_load)
 
 
 def document(name: str, user: object = None, cluster: object = None) -> dict[str, Any]:
@@ -40,27 +49,27 @@ def test_load_joins_files_and_the_first_one_wins(tmp_path: Path) -> None:
     second = written(tmp_path / "b", document("one") | {"current-context": "two"})
     third = written(tmp_path / "c", document("two"))
     gone = str(tmp_path / "gone")
-    config = _kubeconfig.load(os.pathsep.join([gone, first, second, "", third]), surroundings())
+    config = load(os.pathsep.join([gone, first, second, "", third]), surroundings())
     assert config.current == "one"
     assert config.users == {"one": {"token": "first"}, "two": {"token": "of-two"}}
     assert sorted(config.contexts) == ["one", "two"]
 
 
 def test_load_takes_a_mapping() -> None:
-    config = _kubeconfig.load(document("one"), surroundings())
+    config = load(document("one"), surroundings())
     assert config.clusters == {"one": {"server": "https://one"}}
 
 
 def test_load_takes_the_default(tmp_path: Path) -> None:
     written(tmp_path / ".kube" / "config", document("home"))
-    assert _kubeconfig.load(None, surroundings(HOME=str(tmp_path))).current == "home"
+    assert load(None, surroundings(HOME=str(tmp_path))).current == "home"
     other = written(tmp_path / "other", document("other"))
     named = surroundings(HOME=str(tmp_path), KUBECONFIG=other)
-    assert _kubeconfig.load("", named).current == "other"
+    assert load("", named).current == "other"
 
 
 def test_default_path_without_home() -> None:
-    assert _kubeconfig.default_path(surroundings()) == str(Path.home() / ".kube" / "config")
+    assert default_path(surroundings()) == str(Path.home() / ".kube" / "config")
 
 
 def test_load_says_what_cannot_be_read(tmp_path: Path) -> None:
@@ -72,8 +81,8 @@ def test_load_says_what_cannot_be_read(tmp_path: Path) -> None:
         "binary": "'utf-8' codec",
         "list": "YAML",
     }.items():
-        with pytest.raises(_errors.ConnectionSettingsError) as caught:
-            _kubeconfig.load(str(tmp_path / name), surroundings())
+        with pytest.raises(ConnectionSettingsError) as caught:
+            load(str(tmp_path / name), surroundings())
         assert mentions(caught.value, tmp_path / name, cause)
 
 
@@ -82,7 +91,7 @@ def test_load_passes_over_entries_that_are_none() -> None:
         "users": ["text", None, {"name": "bad", "user": "text"}, {"name": "null", "user": None}],
         "clusters": None,
     }
-    config = _kubeconfig.load(given, surroundings())
+    config = load(given, surroundings())
     assert config.users == {"null": {}}
     assert config.clusters == {}
 
@@ -96,7 +105,7 @@ def test_load_makes_paths_absolute(tmp_path: Path) -> None:
     }
     cluster = {"server": "https://one", "certificate-authority": "ca.crt"}
     path = written(tmp_path / "kube" / "config", document("one", user, cluster))
-    config = _kubeconfig.load(path, surroundings())
+    config = load(path, surroundings())
     folder = tmp_path / "kube"
     assert config.clusters["one"]["certificate-authority"] == str(folder / "ca.crt")
     assert config.users["one"] == {
@@ -109,19 +118,19 @@ def test_load_makes_paths_absolute(tmp_path: Path) -> None:
 
 def test_load_leaves_a_command_of_the_path_alone() -> None:
     user = {"exec": {"command": "aws"}}
-    assert _kubeconfig.load(document("one", user), surroundings()).users["one"] == user
+    assert load(document("one", user), surroundings()).users["one"] == user
 
 
 def test_pick() -> None:
-    config = _kubeconfig.load(document("one"), surroundings())
-    expected = _kubeconfig.Entry("one", {"server": "https://one"}, {"token": "of-one"})
-    assert _kubeconfig.pick(config, "") == expected
-    assert _kubeconfig.pick(config, "one") == expected
+    config = load(document("one"), surroundings())
+    expected = Entry("one", {"server": "https://one"}, {"token": "of-one"})
+    assert pick(config, "") == expected
+    assert pick(config, "one") == expected
 
 
 def test_pick_context_without_a_user() -> None:
     given = document("one") | {"contexts": [{"name": "one", "context": {"cluster": "one"}}]}
-    assert _kubeconfig.pick(_kubeconfig.load(given, surroundings()), "").user == {}
+    assert pick(load(given, surroundings()), "").user == {}
 
 
 @pytest.mark.parametrize(
@@ -136,15 +145,15 @@ def test_pick_context_without_a_user() -> None:
     ],
 )
 def test_pick_refuses(changes: dict[str, Any], wanted: str, facts: tuple[str, ...]) -> None:
-    config = _kubeconfig.load(document("one") | changes, surroundings())
-    with pytest.raises(_errors.ConnectionSettingsError) as caught:
-        _kubeconfig.pick(config, wanted)
+    config = load(document("one") | changes, surroundings())
+    with pytest.raises(ConnectionSettingsError) as caught:
+        pick(config, wanted)
     assert mentions(caught.value, *facts)
 
 
 def test_in_cluster_needs_variable_and_token(tmp_path: Path) -> None:
     pod = {"KUBERNETES_SERVICE_HOST": "10.0.0.1"}
-    assert not _kubeconfig.Surroundings(pod, yaml.safe_load, tmp_path).in_cluster
+    assert not Surroundings(pod, yaml.safe_load, tmp_path).in_cluster
     (tmp_path / "token").write_text("t", encoding="utf-8")
-    assert _kubeconfig.Surroundings(pod, yaml.safe_load, tmp_path).in_cluster
-    assert not _kubeconfig.Surroundings({}, yaml.safe_load, tmp_path).in_cluster
+    assert Surroundings(pod, yaml.safe_load, tmp_path).in_cluster
+    assert not Surroundings({}, yaml.safe_load, tmp_path).in_cluster

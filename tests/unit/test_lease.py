@@ -20,15 +20,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _errors, _lease
-from ansible_collections.gpufleet.sharing.plugins.module_utils._lease import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ClusterError,
+    LeaseError,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import (
+    LEASE,
     Act,
     Holding,
     Lease,
     Pace,
     Sight,
+    clean_holder,
+    decide,
+    default_holder,
+    held,
+    let_go,
+    read_lease,
+    remove_lease,
+    taken,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Clock
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Clock
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import SERVER, FakeApi
 
@@ -99,7 +111,7 @@ def taken_by_us(api: FakeApi, clock: FakeClock) -> Lease:
     ],
 )
 def test_read_lease(document: object, expected: Holding) -> None:
-    assert _lease.read_lease(document) == expected
+    assert read_lease(document) == expected
 
 
 RENEWED = Holding("other", OTHER.since, "r2", 30.0, 4)
@@ -125,7 +137,7 @@ FIRST = Sight(OTHER, 100.0)
     ],
 )
 def test_decide(seen: Holding | None, first: Sight | None, now: float, expected: Act) -> None:
-    assert _lease.decide(seen, "me", first, now) is expected
+    assert decide(seen, "me", first, now) is expected
 
 
 @given(
@@ -135,9 +147,9 @@ def test_decide(seen: Holding | None, first: Sight | None, now: float, expected:
 )
 def test_nobody_loses_a_lease_before_its_time(holder: str, renewed: str, waited: float) -> None:
     seen = Holding(holder, "", renewed, 30.0, 0)
-    assert _lease.decide(seen, "me", FIRST, 100.0) is not Act.TAKE
-    assert _lease.decide(seen, "me", None, 1e9) is Act.WAIT
-    assert _lease.decide(seen, "me", Sight(seen, 100.0), 100.0 + waited) is Act.WAIT
+    assert decide(seen, "me", FIRST, 100.0) is not Act.TAKE
+    assert decide(seen, "me", None, 1e9) is Act.WAIT
+    assert decide(seen, "me", Sight(seen, 100.0), 100.0 + waited) is Act.WAIT
 
 
 @pytest.mark.parametrize(
@@ -151,28 +163,28 @@ def test_nobody_loses_a_lease_before_its_time(holder: str, renewed: str, waited:
 )
 def test_taken(seen: Holding | None, more: dict[str, object]) -> None:
     spec = {"holderIdentity": "me", "leaseDurationSeconds": 30, "renewTime": STAMP}
-    assert _lease.taken(seen, "me", NOW) == spec | more
+    assert taken(seen, "me", NOW) == spec | more
 
 
 def test_lease_of_less_than_a_second_says_one() -> None:
-    assert _lease.taken(None, "me", NOW, 0.2)["leaseDurationSeconds"] == 1
+    assert taken(None, "me", NOW, 0.2)["leaseDurationSeconds"] == 1
 
 
 def test_default_holder(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert re.fullmatch(r"\S+@\S+ pid \d+ \([0-9a-f]{4}\)", _lease.default_holder())
+    assert re.fullmatch(r"\S+@\S+ pid \d+ \([0-9a-f]{4}\)", default_holder())
 
     def nobody() -> str:
         raise KeyError("uid not found")
 
     monkeypatch.setattr(getpass, "getuser", nobody)
-    assert re.fullmatch(r"uid \d+@\S+ pid \d+ \([0-9a-f]{4}\)", _lease.default_holder())
+    assert re.fullmatch(r"uid \d+@\S+ pid \d+ \([0-9a-f]{4}\)", default_holder())
 
 
 @pytest.mark.parametrize(
     ("text", "expected"), [(" a\n b ", "a b"), ("", ""), ("x" * 999, "x" * 200)]
 )
 def test_clean_holder(text: str, expected: str) -> None:
-    assert _lease.clean_holder(text) == expected
+    assert clean_holder(text) == expected
 
 
 def test_take_creates(api: FakeApi, clock: FakeClock) -> None:
@@ -220,7 +232,7 @@ def test_take_says_who_renews_and_since_when(api: FakeApi, clock: FakeClock) -> 
     api.put(PATH, lease_of("root@awx\njob 42"))
     clock.events.append((105, lambda: api.put(PATH, lease_of("root@awx\njob 42", "r2"))))
     said: list[str] = []
-    with pytest.raises(_errors.LeaseError) as caught:
+    with pytest.raises(LeaseError) as caught:
         Lease(api.cluster, NAMESPACE, "me", clock.pace).take(said.append)
     facts = ("root@awx job 42", "2026-01-02 03:00:00 UTC", *WHERE)
     assert mentions(caught.value, *facts)
@@ -250,7 +262,7 @@ def test_take_over_that_somebody_else_was_faster_with(api: FakeApi, clock: FakeC
         return 0
 
     api.fault = faster
-    with pytest.raises(_errors.LeaseError, match="faster"):
+    with pytest.raises(LeaseError, match="faster"):
         taken_by_us(api, clock)
     assert spec_of(api)["holderIdentity"] == "faster"
     assert len(api.writes()) == 1
@@ -286,7 +298,7 @@ def test_take_starts_over(
 
 def test_take_that_is_forbidden_says_so(api: FakeApi, clock: FakeClock) -> None:
     api.fault = lambda method, _path: 403 if method == "POST" else 0
-    with pytest.raises(_errors.ClusterError, match=SERVER) as caught:
+    with pytest.raises(ClusterError, match=SERVER) as caught:
         taken_by_us(api, clock)
     assert caught.value.status == 403
 
@@ -321,7 +333,7 @@ def test_renewal_that_never_gets_through_for_changes_by_others(
     lease.renew()
     lease.check()
     clock.time += 21
-    with pytest.raises(_errors.LeaseError, match="injected 409"):
+    with pytest.raises(LeaseError, match="injected 409"):
         lease.check()
 
 
@@ -343,7 +355,7 @@ def test_lost_lease_stops_the_next_write(
         del api.objects[PATH]
     lease.check()  # not known yet
     lease.renew()
-    with pytest.raises(_errors.LeaseError) as caught:
+    with pytest.raises(LeaseError) as caught:
         lease.check()
     assert mentions(caught.value, *WHERE, *facts)
     before = api.objects.get(PATH)
@@ -371,7 +383,7 @@ def test_lease_that_cannot_be_renewed_stops_the_next_write(api: FakeApi, clock: 
     clock.time += 9
     lease.check()
     clock.time += 2
-    with pytest.raises(_errors.LeaseError) as caught:
+    with pytest.raises(LeaseError) as caught:
         lease.check()
     assert mentions(caught.value, *WHERE, "21 s", f"PATCH {PATH}", "injected 500")
     api.fault = lambda _method, _path: 0
@@ -383,7 +395,7 @@ def test_lease_whose_conflict_cannot_be_looked_into(api: FakeApi, clock: FakeClo
     lease = taken_by_us(api, clock)
     api.fault = lambda method, _path: 409 if method == "PATCH" else 500
     clock.time += 21
-    with pytest.raises(_errors.LeaseError, match=r"GET .*500"):
+    with pytest.raises(LeaseError, match=r"GET .*500"):
         lease.check()
 
 
@@ -413,12 +425,12 @@ def test_release_that_fails_is_said(
 
 
 def renewing() -> bool:
-    return any(thread.name == _lease.LEASE for thread in all_threads())
+    return any(thread.name == LEASE for thread in all_threads())
 
 
 @pytest.mark.parametrize(("keep", "holder"), [(False, ""), (True, "me")])
 def test_held_renews_in_the_background_until_the_end(api: FakeApi, keep: bool, holder: str) -> None:
-    with _lease.held(api.cluster, NAMESPACE, "me", keep=keep, pace=Pace(0.9)) as lease:
+    with held(api.cluster, NAMESPACE, "me", keep=keep, pace=Pace(0.9)) as lease:
         first = spec_of(api)["renewTime"]
         deadline = time.monotonic() + 5
         while spec_of(api)["renewTime"] == first:
@@ -430,7 +442,7 @@ def test_held_renews_in_the_background_until_the_end(api: FakeApi, keep: bool, h
 
 
 def test_held_releases_after_an_exception_also_with_keep(api: FakeApi) -> None:
-    with suppress(ZeroDivisionError), _lease.held(api.cluster, NAMESPACE, "me", keep=True) as lease:
+    with suppress(ZeroDivisionError), held(api.cluster, NAMESPACE, "me", keep=True) as lease:
         assert lease.held
         raise ZeroDivisionError
     assert spec_of(api)["holderIdentity"] == ""
@@ -438,7 +450,7 @@ def test_held_releases_after_an_exception_also_with_keep(api: FakeApi) -> None:
 
 
 def test_held_by_default_names_the_process(api: FakeApi) -> None:
-    with _lease.held(api.cluster, NAMESPACE, " "):
+    with held(api.cluster, NAMESPACE, " "):
         assert f"pid {os.getpid()} (" in spec_of(api)["holderIdentity"]
 
 
@@ -447,7 +459,7 @@ def test_runs_whose_user_host_and_process_are_alike_are_two(api: FakeApi, clock:
     first, second = (Lease(api.cluster, NAMESPACE, "", clock.pace) for _run in range(2))
     first.take(print)
     clock.events = [(clock.time + 5, first.renew)]
-    with pytest.raises(_errors.LeaseError):
+    with pytest.raises(LeaseError):
         second.take(print)
     assert first.held
     assert not second.held
@@ -468,7 +480,7 @@ def test_let_go_of_a_lease_that_was_kept(
 ) -> None:
     if before:
         api.put(PATH, deepcopy(before))
-    _lease.let_go(api.cluster, NAMESPACE, holder)
+    let_go(api.cluster, NAMESPACE, holder)
     assert (spec_of(api)["holderIdentity"] if PATH in api.objects else None) == after
     assert len(api.writes()) == (1 if after == "" and holder else 0)
 
@@ -478,10 +490,10 @@ def test_let_go_of_a_lease_that_somebody_takes(api: FakeApi, status: int) -> Non
     api.put(PATH, lease_of("me"))
     api.fault = lambda method, _path: status if method == "PATCH" else 0
     if status == 409:
-        _lease.let_go(api.cluster, NAMESPACE, "me")
+        let_go(api.cluster, NAMESPACE, "me")
     else:
-        with pytest.raises(_errors.ClusterError):
-            _lease.let_go(api.cluster, NAMESPACE, "me")
+        with pytest.raises(ClusterError):
+            let_go(api.cluster, NAMESPACE, "me")
 
 
 @pytest.mark.parametrize(
@@ -511,7 +523,7 @@ def test_remove_lease(
             renewed = lease_of(before["spec"]["holderIdentity"], "r2")
             clock.events.append((110.0, lambda: api.put(PATH, renewed)))
     said: list[str] = []
-    _lease.remove_lease(api.cluster, NAMESPACE, holder, said=said.append, pace=clock.pace)
+    remove_lease(api.cluster, NAMESPACE, holder, said=said.append, pace=clock.pace)
     assert (PATH in api.objects) is (left and alive)
     assert bool(said) is left
 
@@ -521,8 +533,8 @@ def test_remove_lease_that_somebody_takes(api: FakeApi, status: int) -> None:
     api.put(PATH, lease_of(""))
     api.fault = lambda method, _path: status if method == "DELETE" else 0
     if status == 409:
-        _lease.remove_lease(api.cluster, NAMESPACE)
+        remove_lease(api.cluster, NAMESPACE)
     else:
-        with pytest.raises(_errors.ClusterError):
-            _lease.remove_lease(api.cluster, NAMESPACE)
+        with pytest.raises(ClusterError):
+            remove_lease(api.cluster, NAMESPACE)
     assert PATH in api.objects

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._live import LiveFleet
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     GFD_APP,
     PLUGIN_APP,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.live import LiveFleet
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import SERVER, FakeApi
 

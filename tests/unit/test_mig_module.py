@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import client as _kube
 from ansible_collections.gpufleet.sharing.plugins.modules import mig_config
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 import pytest
 import urllib3
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube, _observed
-from ansible_collections.gpufleet.sharing.plugins.module_utils._mirror import Mirror
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Json
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.reflector import Mirror
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import text_at
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi, FakeStream
 
@@ -67,8 +68,8 @@ class Scene:
 
 
 def read(document: object) -> str:
-    colour = _observed.text_at(document, "metadata", "labels", "colour")
-    return f"{_observed.text_at(document, 'metadata', 'uid')}={colour}"
+    colour = text_at(document, "metadata", "labels", "colour")
+    return f"{text_at(document, 'metadata', 'uid')}={colour}"
 
 
 @pytest.fixture
@@ -269,7 +270,7 @@ def test_mirror_that_may_not_watch_says_so_and_gives_up(scene: Scene, status: in
 
 def test_mirror_takes_note_of_bookmarks(scene: Scene) -> None:
     mirror = scene.mirror()
-    bookmark: _kube.Json = {"metadata": {"resourceVersion": "77"}}
+    bookmark: Json = {"metadata": {"resourceVersion": "77"}}
     mirror._note({"type": "BOOKMARK", "object": bookmark})
     assert mirror._since == "77"
     assert scene.changes == []

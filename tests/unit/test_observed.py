@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _observed
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+    OperandPod,
+    operand_pod,
+)
 
 RUNNING = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
 CRASHED = {"terminated": {"exitCode": 1}}
@@ -17,11 +20,11 @@ BACK_OFF = {"waiting": {"reason": "CrashLoopBackOff"}}
 
 def pod(
     *containers: tuple[str, dict[str, Any], object], init: tuple[str, dict[str, Any], object]
-) -> _observed.OperandPod:
+) -> OperandPod:
     def status(name: str, state: dict[str, Any], restarts: object) -> dict[str, Any]:
         return {"name": name, "state": state, "restartCount": restarts}
 
-    return _observed.operand_pod(
+    return operand_pod(
         {
             "status": {
                 "initContainerStatuses": [status(*init)],

@@ -9,14 +9,29 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _operator
-from ansible_collections.gpufleet.sharing.plugins.module_utils._observed import operand_pod
-from ansible_collections.gpufleet.sharing.plugins.module_utils._operator import Pointer
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import operand_pod
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
+    PREVIOUS_ANNOTATION,
+    Pointer,
+    held_up,
+    ignored,
+    lagging,
+    not_stored,
+    pointer_patch,
+    pointing,
+    previous_pointer,
+    read_pointer,
+    sees_no_gpus,
+    still_reading,
+    switched_off,
+    undo_patch,
+    with_words,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
 OURS = Pointer("device-plugin-config", "default")
 THEIRS = Pointer("theirs", "big")
-NOTE = _operator.PREVIOUS_ANNOTATION
+NOTE = PREVIOUS_ANNOTATION
 PLUGIN, GFD = "nvidia-device-plugin-daemonset", "gpu-feature-discovery"
 
 
@@ -48,7 +63,7 @@ def note_of(pointer: Pointer) -> str:
     ],
 )
 def test_read_pointer(document: object, expected: Pointer) -> None:
-    assert _operator.read_pointer(document) == expected
+    assert read_pointer(document) == expected
 
 
 @pytest.mark.parametrize(
@@ -56,7 +71,7 @@ def test_read_pointer(document: object, expected: Pointer) -> None:
     [(policy(), Pointer()), (policy(config_of(THEIRS)), THEIRS)],
 )
 def test_pointer_patch_notes_the_pointer_before(before: object, note: Pointer) -> None:
-    assert _operator.pointer_patch(before, OURS) == {
+    assert pointer_patch(before, OURS) == {
         "spec": {"devicePlugin": {"config": config_of(OURS)}},
         "metadata": {"annotations": {NOTE: note_of(note)}},
     }
@@ -65,7 +80,7 @@ def test_pointer_patch_notes_the_pointer_before(before: object, note: Pointer) -
 def test_pointer_patch_keeps_the_first_note() -> None:
     before = policy(config_of(OURS), note_of(THEIRS))
     wanted = Pointer("device-plugin-config", "dev")
-    assert _operator.pointer_patch(before, wanted) == {
+    assert pointer_patch(before, wanted) == {
         "spec": {"devicePlugin": {"config": config_of(wanted)}}
     }
 
@@ -81,7 +96,7 @@ def test_pointer_patch_keeps_the_first_note() -> None:
     ],
 )
 def test_previous_pointer(note: object, expected: Pointer) -> None:
-    assert _operator.previous_pointer(policy(note=note)) == expected
+    assert previous_pointer(policy(note=note)) == expected
 
 
 @pytest.mark.parametrize(
@@ -97,7 +112,7 @@ def test_previous_pointer(note: object, expected: Pointer) -> None:
     ],
 )
 def test_undo_patch_puts_back_what_was_there(document: object, config: object) -> None:
-    assert _operator.undo_patch(document, OURS.name) == {
+    assert undo_patch(document, OURS.name) == {
         "metadata": {"annotations": {NOTE: None}},
         "spec": {"devicePlugin": {"config": config}},
     }
@@ -105,16 +120,16 @@ def test_undo_patch_puts_back_what_was_there(document: object, config: object) -
 
 def test_undo_patch_leaves_a_pointer_that_somebody_has_set_meanwhile() -> None:
     document = policy(config_of(THEIRS), note_of(Pointer()))
-    assert _operator.undo_patch(document, OURS.name) == {"metadata": {"annotations": {NOTE: None}}}
+    assert undo_patch(document, OURS.name) == {"metadata": {"annotations": {NOTE: None}}}
 
 
 @pytest.mark.parametrize("document", [policy(config_of(OURS)), None])
 def test_undo_patch_of_what_we_never_set(document: object) -> None:
-    assert _operator.undo_patch(document, OURS.name) is None
+    assert undo_patch(document, OURS.name) is None
 
 
 def test_not_stored_says_both() -> None:
-    said = _operator.not_stored(policy(config_of(THEIRS)), OURS)
+    said = not_stored(policy(config_of(THEIRS)), OURS)
     assert mentions(said, "ClusterPolicy cluster-policy", "devicePlugin.config")
     assert mentions(said, "'theirs'", "'big'", "'device-plugin-config'", "'default'")
 
@@ -131,7 +146,7 @@ def test_not_stored_says_both() -> None:
 )
 def test_the_operator_goes_by_the_oldest(ages: dict[str, str], active: str) -> None:
     found = [{"metadata": {"name": name, "creationTimestamp": at}} for name, at in ages.items()]
-    said = _operator.ignored("cluster-policy", found)
+    said = ignored("cluster-policy", found)
     assert bool(said) is (active != "cluster-policy")
     assert not said or mentions(said, f"gpu_operator_cluster_policy: {active}")
 
@@ -200,7 +215,7 @@ GONE: dict[str, Any] = {"updatedNumberScheduled": None, "desiredNumberScheduled"
     ],
 )
 def test_lagging(daemonsets: list[object], facts: tuple[str, ...], reached: list[float]) -> None:
-    said = _operator.lagging(daemonsets, policy(config_of(OURS)))
+    said = lagging(daemonsets, policy(config_of(OURS)))
     assert bool(said) is bool(facts)
     assert mentions(said, *[f"DaemonSet {facts[0]}", *facts[1:]] if facts else [])
     assert numbers(said) == reached
@@ -210,7 +225,7 @@ def test_rollout_that_is_left_to_the_user() -> None:
     """updateStrategy OnDelete of the chart: pods stay as they are until somebody deletes them."""
     stuck = daemonset(PLUGIN, status={"updatedNumberScheduled": 0})
     stuck["spec"]["updateStrategy"] = {"type": "OnDelete"}
-    said = _operator.lagging([stuck], policy(config_of(OURS)))
+    said = lagging([stuck], policy(config_of(OURS)))
     assert mentions(said, f"DaemonSet {PLUGIN}", "OnDelete")
     assert numbers(said) == [0, 3]
 
@@ -234,7 +249,7 @@ def test_a_new_chart_is_taken_over_too(labels: dict[str, str], lacks: str) -> No
     for item in sets:
         template = item["spec"]["template"]
         template["metadata"]["labels"]["helm.sh/chart"] = "gpu-operator-v26.7.0"
-    said = _operator.lagging(sets, new)
+    said = lagging(sets, new)
     assert mentions(said, f"DaemonSet {PLUGIN}", lacks) if lacks else not said
 
 
@@ -280,7 +295,7 @@ def test_new_image_and_arguments_are_taken_over_too(
     plugin["spec"]["template"]["spec"]["containers"].append(
         {"name": "nvidia-device-plugin", **container}
     )
-    said = _operator.lagging([plugin, daemonset(GFD)], document)
+    said = lagging([plugin, daemonset(GFD)], document)
     assert mentions(said, f"DaemonSet {PLUGIN}", lacks, "ClusterPolicy") if lacks else not said
 
 
@@ -304,9 +319,9 @@ def test_new_mig_strategy_is_taken_over_too(
     for item, name in zip(sets, names, strict=True):
         env = [{"name": key, "value": value} for key, value in variables.items()]
         item["spec"]["template"]["spec"]["containers"].append({"name": name, "env": env})
-    said = _operator.lagging(sets, document)
+    said = lagging(sets, document)
     document["spec"]["devicePlugin"]["env"] = [{"name": "MIG_STRATEGY", "value": "none"}]
-    assert PLUGIN not in _operator.lagging(sets, document)  # which one wins depends
+    assert PLUGIN not in lagging(sets, document)  # which one wins depends
     assert mentions(said, f"DaemonSet {PLUGIN}", "MIG", strategy) if lacks else not said
 
 
@@ -323,15 +338,15 @@ def test_new_mig_strategy_is_taken_over_too(
     ],
 )
 def test_still_reading(sets: list[object], facts: tuple[str, ...]) -> None:
-    found = _operator.still_reading(sets, OURS.name)
+    found = still_reading(sets, OURS.name)
     assert bool(found) is bool(facts)
     assert mentions(found, *facts)
 
 
 def test_pointing() -> None:
     theirs, ours = policy(config_of(THEIRS)), policy(config_of(OURS))
-    assert _operator.pointing([policy(), theirs], OURS.name) == ""
-    said = _operator.pointing([theirs, ours], OURS.name)
+    assert pointing([policy(), theirs], OURS.name) == ""
+    said = pointing([theirs, ours], OURS.name)
     assert mentions(said, "ClusterPolicy cluster-policy", f"ConfigMap {OURS.name}")
     assert mentions(said, "gpu_operator_cluster_policy: cluster-policy")
 
@@ -346,7 +361,7 @@ def test_held_up_names_pods_and_nodes() -> None:
         )
         for number in range(7)
     ]
-    said = _operator.held_up(pods)
+    said = held_up(pods)
     assert mentions(said, *[f"plugin-{number} on n{number}" for number in range(5)])
     assert "plugin-5" not in said
     assert mentions(said, " 2 more", "kubectl delete pod -n gpu-operator --force NAME")
@@ -363,7 +378,7 @@ def test_held_up_names_pods_and_nodes() -> None:
     ],
 )
 def test_switched_off(parts: object, off: str) -> None:
-    said = _operator.switched_off(parts)
+    said = switched_off(parts)
     assert mentions(said, f"{off}.enabled") if off else not said
 
 
@@ -396,7 +411,7 @@ def condition(kind: str, reason: str, message: str = "", status: str = "True") -
 )
 def test_words_of_the_operator(conditions: list[dict[str, str]], words: str, no_gpus: bool) -> None:
     document = {**policy(), "status": {"conditions": conditions}}
-    told = _operator.with_words("it lags", document)
+    told = with_words("it lags", document)
     assert told.startswith("it lags")
     assert told.endswith(words or "it lags")
-    assert _operator.sees_no_gpus(document) is no_gpus
+    assert sees_no_gpus(document) is no_gpus

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._outcome import (
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._outcome import (
     LONGEST,
     REGISTERED,
     failed_clusters,

@@ -17,9 +17,15 @@ from typing import cast
 import pytest
 import urllib3
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _kube
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._pace import LEAST_HOLD, Pace
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+    CONCURRENCY,
+    Cluster,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.throttle import (
+    LEAST_HOLD,
+    Pace,
+)
 
 NAMES = [f"n{number}" for number in range(60)]
 
@@ -135,13 +141,13 @@ class Server:
         request.wfile.write(body)
 
     @property
-    def cluster(self) -> _kube.Cluster:
+    def cluster(self) -> Cluster:
         configuration = SimpleNamespace(auth_settings=dict)
-        pool = urllib3.PoolManager(maxsize=_kube.CONCURRENCY)
+        pool = urllib3.PoolManager(maxsize=CONCURRENCY)
         rest = SimpleNamespace(pool_manager=pool)
         api = SimpleNamespace(rest_client=rest, configuration=configuration, default_headers={})
         port = self.http.server_address[1]
-        return _kube.Cluster(cast("_kube.ApiClient", api), f"http://127.0.0.1:{port}")
+        return Cluster(cast("_kube.ApiClient", api), f"http://127.0.0.1:{port}")
 
 
 @pytest.fixture
@@ -152,14 +158,14 @@ def server() -> Iterator[Server]:
     found.http.server_close()
 
 
-def patch_all(cluster: _kube.Cluster) -> None:
+def patch_all(cluster: Cluster) -> None:
     cluster.patch_nodes({name: {"labels": {"a": "b"}} for name in NAMES})
 
 
 def test_bulk_is_many_at_a_time(server: Server) -> None:
     patch_all(server.cluster)
     assert Counter(path.rpartition("/")[2] for path, _time in server.asked) == Counter(NAMES)
-    assert 1 < server.most_busy <= _kube.CONCURRENCY
+    assert 1 < server.most_busy <= CONCURRENCY
 
 
 def test_bulk_does_as_the_server_asks(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,10 +195,10 @@ def test_bulk_does_as_the_server_asks(server: Server, monkeypatch: pytest.Monkey
     patch_all(cluster)
     done = Counter(path for path, _time in server.asked)
     assert len(done) == len(NAMES)
-    under_way = _kube.CONCURRENCY  # sent before the answer was read
+    under_way = CONCURRENCY  # sent before the answer was read
     later = [at for _path, at in server.asked if at > refused[0]][under_way:]
     assert min(later) - refused[0] >= 0.9
-    assert cluster._pace.allowed < _kube.CONCURRENCY
+    assert cluster._pace.allowed < CONCURRENCY
 
 
 @pytest.mark.parametrize(("status", "patient"), [(429, True), (503, False)])

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._permissions import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.permissions import (
     EXISTING,
     HELM,
     MANAGES,

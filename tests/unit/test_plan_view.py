@@ -9,11 +9,21 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _plan_view, _rollout
-from ansible_collections.gpufleet.sharing.plugins.module_utils._capacity import NodeState
-from ansible_collections.gpufleet.sharing.plugins.module_utils._plan_view import Load, Row
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import parse_profile
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Step
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    parse_profile,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
+    RolloutPlan,
+    Step,
+    Target,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.view import (
+    Load,
+    Row,
+    make_row,
+    plan_table,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.facts import numbers
 
 GPU = "nvidia.com/gpu"
@@ -24,9 +34,9 @@ ROW = Row("n1", "g", "dev", "dev", "dev", f"4 {GPU}", f"8 {GPU}", "restart", 1, 
 def row(
     definition: dict[str, object], state: NodeState, label: str | None, step: Step = Step.FLIP
 ) -> Row:
-    target = _rollout.Target("n1", parse_profile("dev", definition), None, label, "dev", "g")
-    plan = _rollout.RolloutPlan({"n1": step}, {}, {}, {})
-    return _plan_view.make_row(target, state, plan, Load(2, 3, 1))
+    target = Target("n1", parse_profile("dev", definition), None, label, "dev", "g")
+    plan = RolloutPlan({"n1": step}, {}, {}, {})
+    return make_row(target, state, plan, Load(2, 3, 1))
 
 
 @pytest.mark.parametrize(
@@ -74,7 +84,7 @@ def test_make_row(
 
 
 def test_plan_table_of_nothing() -> None:
-    assert len(_plan_view.plan_table([], [])) == 1
+    assert len(plan_table([], [])) == 1
 
 
 @pytest.mark.parametrize(
@@ -86,7 +96,7 @@ def test_plan_table_of_nothing() -> None:
 )
 def test_plan_table_puts_alike_in_one_line(batches: list[int], head: list[float]) -> None:
     rows = [ROW, replace(ROW, node="n2"), replace(ROW, node="n3", step="wait", batch=None, pods=0)]
-    lines = _plan_view.plan_table(rows, batches)
+    lines = plan_table(rows, batches)
     assert numbers(lines[0]) == head
     cells = [re.split(r" {2,}", line.strip()) for line in lines[3:]]
     assert [row[:5] + row[6:] for row in cells] == [
@@ -97,12 +107,12 @@ def test_plan_table_puts_alike_in_one_line(batches: list[int], head: list[float]
 
 
 def test_plan_table_of_one_node() -> None:
-    assert numbers(_plan_view.plan_table([ROW], [1])[0]) == [1, 1]
+    assert numbers(plan_table([ROW], [1])[0]) == [1, 1]
 
 
 def test_plan_table_is_cut() -> None:
     rows = [replace(ROW, group=f"g{number:02}") for number in range(42)]
-    lines = _plan_view.plan_table(rows, [])
+    lines = plan_table(rows, [])
     assert numbers(lines[-1]) == [2]
     assert lines[-2].startswith("g39 ")
 
@@ -110,4 +120,4 @@ def test_plan_table_is_cut() -> None:
 @pytest.mark.parametrize("step", [step for step in Step if step not in (Step.NOTHING, Step.SKIP)])
 def test_plan_table_says_how_for_each_step_that_changes(step: Step) -> None:
     found = row({"replicas": 4}, NodeState("n1", COUNT), "dev", step)
-    assert len(_plan_view.plan_table([found], [])) == 4
+    assert len(plan_table([found], [])) == 4

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _operator, _plugin_file
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+    Version,
+    operator_plugin,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
+    read_plugin,
+)
 
 
 def daemonset(app: str, image: str = "", **variables: str) -> dict[str, Any]:
@@ -23,15 +29,15 @@ PLUGIN, GFD = "nvidia-device-plugin-daemonset", "gpu-feature-discovery"
 
 
 def test_without_daemonsets_it_is_the_plugin_of_an_operator_with_default_values() -> None:
-    assert _operator.read_plugin([]) == _plugin_file.operator_plugin("single")
-    assert _operator.read_plugin([], "mixed").mig_strategy == "mixed"
-    assert "migStrategy" not in _operator.read_plugin([], "").shadowed
-    assert _operator.read_plugin([], None, (0, 19, 3)).version == (0, 19, 3)
-    assert _operator.read_plugin([daemonset("something-else", A="b")]).version is None
+    assert read_plugin([]) == operator_plugin("single")
+    assert read_plugin([], "mixed").mig_strategy == "mixed"
+    assert "migStrategy" not in read_plugin([], "").shadowed
+    assert read_plugin([], None, (0, 19, 3)).version == (0, 19, 3)
+    assert read_plugin([daemonset("something-else", A="b")]).version is None
 
 
 def test_version_strategy_and_environment_are_read() -> None:
-    found = _operator.read_plugin(
+    found = read_plugin(
         [
             daemonset(PLUGIN, "nvcr.io/nvidia/k8s-device-plugin:v0.19.3", MIG_STRATEGY="mixed"),
             daemonset(GFD, "nvcr.io/nvidia/k8s-device-plugin:v0.1.0", GFD_NO_TIMESTAMP="true"),
@@ -56,7 +62,7 @@ def test_version_strategy_and_environment_are_read() -> None:
 def test_strategy_that_the_run_sets_wins(
     variables: dict[str, str], given: str | None, strategy: str, shadowed: bool
 ) -> None:
-    found = _operator.read_plugin([daemonset(PLUGIN, "plugin@sha256:0", **variables)], given)
+    found = read_plugin([daemonset(PLUGIN, "plugin@sha256:0", **variables)], given)
     assert (found.mig_strategy, "migStrategy" in found.shadowed) == (strategy, shadowed)
     assert found.version is None
 
@@ -72,7 +78,7 @@ def test_strategy_that_the_run_sets_wins(
     ],
 )
 def test_older_of_two_versions_counts(
-    image: str, to_be: _plugin_file.Version | None, version: _plugin_file.Version | None
+    image: str, to_be: Version | None, version: Version | None
 ) -> None:
-    found = _operator.read_plugin([daemonset(PLUGIN, image, A="b")], None, to_be)
+    found = read_plugin([daemonset(PLUGIN, image, A="b")], None, to_be)
     assert found.version == version

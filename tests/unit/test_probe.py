@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _capacity, _probe, _profiles
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import FleetError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._guard import GpuPod
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import GpuPod
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
     Candidate,
     Outcome,
     Place,
@@ -21,24 +21,37 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import (
     Taint,
     Target,
     Two,
+    choose,
+    obstacle,
+    probe_table,
+    read_place,
+    requested,
+    row,
+    targets,
+    tolerates,
+    two_of,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    Profile,
+    known_profiles,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
 GPU = "nvidia.com/gpu"
-NODE = _capacity.NodeState("n", labels={"nvidia.com/gpu.count": "2"}, allocatable={GPU: 8})
+NODE = NodeState("n", labels={"nvidia.com/gpu.count": "2"}, allocatable={GPU: 8})
 PLACE = Place(NODE)
 TAINT = Taint("nvidia.com/gpu", "present", "NoSchedule")
 
 
-def profile(name: str = "p", **settings: Any) -> _profiles.Profile:
-    return _profiles.known_profiles({name: settings})[name]
+def profile(name: str = "p", **settings: Any) -> Profile:
+    return known_profiles({name: settings})[name]
 
 
 FOUR = profile(replicas=4)
 
 
 def of(place: Place | None = PLACE, used: int = 0, most: int = 16, hindrance: str = "") -> Target:
-    (target,) = _probe.targets(Candidate("n", FOUR), place, {GPU: used}, most, hindrance)
+    (target,) = targets(Candidate("n", FOUR), place, {GPU: used}, most, hindrance)
     return target
 
 
@@ -79,7 +92,7 @@ def test_node_that_is_not_probed_says_why(target: Target, facts: tuple[str, ...]
 
 def test_only_slot_in_use() -> None:
     candidate = Candidate("n", profile(replicas=1), gpus=1)
-    (target,) = _probe.targets(candidate, Place(replace(NODE, labels={})), {GPU: 1}, 16, "")
+    (target,) = targets(candidate, Place(replace(NODE, labels={})), {GPU: 1}, 16, "")
     assert mentions(target.skipped, "busy", GPU)
 
 
@@ -91,9 +104,9 @@ def test_each_mig_resource_is_probed_by_itself() -> None:
     }
     shared = [{"name": "nvidia.com/mig-1g.5gb", "replicas": 2}]
     candidate = Candidate("n", profile(resources=shared, rename_by_default=True))
-    state = _capacity.NodeState("n", labels=labels)
+    state = NodeState("n", labels=labels)
     used = {"nvidia.com/mig-2g.10gb": 1}
-    found = _probe.targets(candidate, Place(state), used, 16, "")
+    found = targets(candidate, Place(state), used, 16, "")
     assert [(t.resource, t.expected, t.pods, t.two) for t in found] == [
         ("nvidia.com/mig-1g.5gb.shared", 14, 14, Two.REFUSED),
         ("nvidia.com/mig-2g.10gb", 3, 2, Two.ADMITTED),
@@ -114,7 +127,7 @@ def test_each_mig_resource_is_probed_by_itself() -> None:
     ],
 )
 def test_request_of_two(settings: dict[str, Any], two: Two) -> None:
-    assert _probe.two_of(profile(**settings), GPU) is two
+    assert two_of(profile(**settings), GPU) is two
 
 
 @pytest.mark.parametrize(
@@ -132,8 +145,8 @@ def test_request_of_two(settings: dict[str, Any], two: Two) -> None:
 def test_tolerations_are_judged_as_by_the_scheduler(
     toleration: dict[str, object], fits: bool
 ) -> None:
-    assert _probe.tolerates(toleration, TAINT) is fits
-    reason = _probe.obstacle(Place(NODE, taints=(TAINT,)), [toleration])
+    assert tolerates(toleration, TAINT) is fits
+    reason = obstacle(Place(NODE, taints=(TAINT,)), [toleration])
     assert bool(reason) is not fits
     assert fits or mentions(reason, "nvidia.com/gpu=present:NoSchedule")
 
@@ -150,7 +163,7 @@ def test_tolerations_are_judged_as_by_the_scheduler(
     ],
 )
 def test_obstacle(place: Place | None, facts: tuple[str, ...]) -> None:
-    reason = _probe.obstacle(place, [])
+    reason = obstacle(place, [])
     assert bool(reason) is bool(facts)
     assert mentions(reason, *facts)
 
@@ -158,13 +171,13 @@ def test_obstacle(place: Place | None, facts: tuple[str, ...]) -> None:
 def test_place_is_read_from_a_node() -> None:
     taint = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
     node = {"metadata": {"name": "n"}, "spec": {"unschedulable": True, "taints": [taint]}}
-    place = _probe.read_place(node)
+    place = read_place(node)
     assert (place.state.name, place.cordoned, place.taints) == ("n", True, (TAINT,))
 
 
 def test_requests_are_summed_by_node() -> None:
     pod = GpuPod("ns", "p", "u", "n", "", False, False, {GPU: 2}, "Running", False)
-    found = _probe.requested([pod, replace(pod, node="m"), pod])
+    found = requested([pod, replace(pod, node="m"), pod])
     assert found == {"n": {GPU: 4}, "m": {GPU: 2}}
 
 
@@ -191,12 +204,12 @@ FOUND = {
     ],
 )
 def test_choice(names: list[str], per_profile: int, chosen: list[str]) -> None:
-    assert [t.node for t in _probe.choose(FOUND, names, per_profile)] == chosen
+    assert [t.node for t in choose(FOUND, names, per_profile)] == chosen
 
 
 def test_choice_of_a_node_that_is_not_there() -> None:
     with pytest.raises(FleetError, match="x, z"):
-        _probe.choose(FOUND, ["z", "a", "x"], 1)
+        choose(FOUND, ["z", "a", "x"], 1)
 
 
 @pytest.mark.parametrize(
@@ -217,11 +230,11 @@ def test_outcome(changes: dict[str, Any], outcome: str) -> None:
 def test_row_and_table() -> None:
     seen: dict[str, tuple[str, ...]] = {"p1": ("GPU-b",), "p2": ("GPU-a",), "p3": ("GPU-b",)}
     rows: list[Mapping[str, object]] = [
-        _probe.row(Report(of(used=2), ran=6, more="waits", two="refused", seen=seen)),
-        _probe.row(Report(of(used=8))),
+        row(Report(of(used=2), ran=6, more="waits", two="refused", seen=seen)),
+        row(Report(of(used=8))),
     ]
     assert rows[0]["gpus"] == {"GPU-a": 1, "GPU-b": 2}
-    lines = _probe.probe_table(rows)
+    lines = probe_table(rows)
     assert lines[2].split() == (
         ["n", "p", GPU, "6", "6", "6", "waits", "refused", "2", "(1+2", "pods)", "passed"]
     )

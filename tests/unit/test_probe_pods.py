@@ -9,13 +9,20 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _probe_pods
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import Target, Two
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe_pods import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import pods as _probe_pods
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import Target, Two
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import (
     Blame,
     Count,
     ProbePod,
     Stage,
+    blame_more,
+    blame_sight,
+    blame_two,
+    events_text,
+    gone,
+    insufficient,
+    read_pod,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
@@ -123,14 +130,14 @@ DISRUPTED = [{"type": "DisruptionTarget", "status": "True", "reason": "Preemptio
     ],
 )
 def test_stage(found: dict[str, Any], stage: Stage, cause: str, why: tuple[str, ...]) -> None:
-    pod = _probe_pods.read_pod(found)
+    pod = read_pod(found)
     assert (pod.name, pod.uid, pod.stage, pod.cause) == ("p", "u", stage, cause)
     assert bool(pod.why) is bool(why)
     assert mentions(pod.why, *why)
 
 
 def test_long_words_are_cut() -> None:
-    pod = _probe_pods.read_pod(document("Failed", message="x" * 1000))
+    pod = read_pod(document("Failed", message="x" * 1000))
     assert len(pod.why) == 404
 
 
@@ -144,14 +151,14 @@ def test_long_words_are_cut() -> None:
     ],
 )
 def test_gpus_that_a_pod_tells(said: str, gpus: tuple[str, ...]) -> None:
-    assert _probe_pods.read_pod(document(initContainerStatuses=[ended(0, said)])).gpus == gpus
+    assert read_pod(document(initContainerStatuses=[ended(0, said)])).gpus == gpus
 
 
 def test_pod_that_is_gone_keeps_what_it_ended_with() -> None:
     refused = ProbePod("p", "u", Stage.REFUSED, "why")
-    assert _probe_pods.gone(refused) is refused
+    assert gone(refused) is refused
     running = ProbePod("p", "u", Stage.RUNNING, said=UUID)
-    assert _probe_pods.gone(running) == ProbePod("p", "u", Stage.GONE, said=UUID)
+    assert gone(running) == ProbePod("p", "u", Stage.GONE, said=UUID)
 
 
 @pytest.mark.parametrize(
@@ -164,8 +171,8 @@ def test_pod_that_is_gone_keeps_what_it_ended_with() -> None:
     ],
 )
 def test_what_the_scheduler_is_short_of(why: str, resources: list[str]) -> None:
-    assert _probe_pods.insufficient(ProbePod("p", "u", Stage.UNSCHEDULABLE, why)) == resources
-    assert _probe_pods.insufficient(ProbePod("p", "u", Stage.STARTING, why)) == []
+    assert insufficient(ProbePod("p", "u", Stage.UNSCHEDULABLE, why)) == resources
+    assert insufficient(ProbePod("p", "u", Stage.STARTING, why)) == []
 
 
 def blamed(
@@ -256,7 +263,7 @@ def test_blame(found: Blame, busy: bool, facts: tuple[str, ...]) -> None:
     ],
 )
 def test_one_more(stage: Stage, why: str, now: Count, blame: tuple[bool, str] | None) -> None:
-    found = _probe_pods.blame_more(TARGET, ProbePod("m", "u", stage, why), now, 30)
+    found = blame_more(TARGET, ProbePod("m", "u", stage, why), now, 30)
     if blame is None:
         assert found is None
     else:
@@ -277,7 +284,7 @@ def test_one_more(stage: Stage, why: str, now: Count, blame: tuple[bool, str] | 
 )
 def test_answer_to_a_request_of_two(wanted: Two, answer: Two, wrong: bool) -> None:
     target = Target("n", "p", two=wanted)
-    found = _probe_pods.blame_two(target, answer)
+    found = blame_two(target, answer)
     assert (found is not None) is wrong
     if found:
         assert mentions(found.text, answer.value, wanted.value, "profile p", "failRequestsGreater")
@@ -285,12 +292,12 @@ def test_answer_to_a_request_of_two(wanted: Two, answer: Two, wrong: bool) -> No
 
 def test_sight() -> None:
     sees, blind = ProbePod("a", "a", Stage.RUNNING, said=UUID), ProbePod("b", "b", Stage.RUNNING)
-    assert _probe_pods.blame_sight([sees, blind], required=False) is None
-    found = _probe_pods.blame_sight([sees, blind], required=True)
+    assert blame_sight([sees, blind], required=False) is None
+    found = blame_sight([sees, blind], required=True)
     assert found
     assert numbers(found.text) == [1, 2]
     both = ProbePod("c", "c", Stage.RUNNING, said=f"{UUID} {UUID[:-1]}6")
-    found = _probe_pods.blame_sight([both], required=True)
+    found = blame_sight([both], required=True)
     assert found
     assert numbers(found.text) == [2]
 
@@ -315,6 +322,6 @@ PULLING = event("Normal", "Pulling", "Pulling image x", "1")
     ],
 )
 def test_events(events: list[dict[str, str]], text: str) -> None:
-    told = _probe_pods.events_text(events)
+    told = events_text(events)
     assert bool(told) is bool(text)
     assert told.endswith(text)

@@ -14,16 +14,21 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import (
-    _interrupt,
-    _probe_objects,
-    _probe_room,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._errors import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common import signals as _interrupt
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     ClusterError,
     RefusedError,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe_pods import Stage
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.signals import (
+    InterruptedRunError,
+    interruptible,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import (
+    manifests as _probe_objects,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import PodSettings
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.namespace import Room, Times
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import Stage
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
 
 NAME = "room"
@@ -33,10 +38,10 @@ PODS = f"{NAMESPACE}/pods"
 PRIORITY = f"/apis/scheduling.k8s.io/v1/priorityclasses/{NAME}"
 MANAGED = {"app.kubernetes.io/managed-by": "gpufleet.sharing"}
 OURS = {**MANAGED, "app.kubernetes.io/component": "probe"}
-QUICK = _probe_room.Times(beat=0.02, silence=0.3, removal=0.5)
-PATIENT = _probe_room.Times(beat=0.02, silence=10, removal=10)  # where what is waited for comes
+QUICK = Times(beat=0.02, silence=0.3, removal=0.5)
+PATIENT = Times(beat=0.02, silence=10, removal=10)  # where what is waited for comes
 BORN = "2026-01-02T03:04:05Z"
-SETTINGS = _probe_objects.PodSettings("image", look=("look",))
+SETTINGS = PodSettings("image", look=("look",))
 
 
 @dataclass
@@ -83,10 +88,8 @@ def api() -> Iterator[Api]:
     found.hang_up()
 
 
-def room(
-    api: Api, run: str = "probe-a", *, prepared: bool = False, times: _probe_room.Times = QUICK
-) -> _probe_room.Room:
-    return _probe_room.Room(api.cluster, NAME, prepared=prepared, times=times, run=run)
+def room(api: Api, run: str = "probe-a", *, prepared: bool = False, times: Times = QUICK) -> Room:
+    return Room(api.cluster, NAME, prepared=prepared, times=times, run=run)
 
 
 def pod(name: str, run: str = "probe-a") -> dict[str, Any]:
@@ -324,7 +327,7 @@ def test_pods_meet_the_restricted_standard() -> None:
 
 
 def test_pods_are_made_as_asked_for() -> None:
-    settings = _probe_objects.PodSettings(
+    settings = PodSettings(
         "pause@sha256:0",
         labels={"team": "gpu", "gpufleet.sharing/probe": "mine"},
         tolerations=[{"operator": "Exists"}],
@@ -353,8 +356,8 @@ def test_signals_interrupt_once() -> None:
     before = {one: signal.getsignal(one) for one in _interrupt._SIGNALS}
     try:
         with (
-            pytest.raises(_interrupt.InterruptedRunError, match="SIGTERM"),
-            _interrupt.interruptible(),
+            pytest.raises(InterruptedRunError, match="SIGTERM"),
+            interruptible(),
         ):
             signal.raise_signal(signal.SIGTERM)
         signal.raise_signal(signal.SIGTERM)  # ignored while cleaning up

@@ -10,18 +10,23 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _probe_run
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import runner as _probe_run
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import PodSettings
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
     Outcome,
     Report,
     Target,
     Two,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe_objects import PodSettings
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe_pods import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import (
     Count,
     ProbePod,
     Stage,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.runner import (
+    Manner,
+    Prober,
+    run_all,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
@@ -92,9 +97,9 @@ def probe(
     script: Script, target: Target = TARGET, now: Count | None = None, **manner: Any
 ) -> Report:
     counted = now or Count(target.allocatable, target.used)
-    how = _probe_run.Manner(PodSettings("image"), 30, lambda _target: counted, **manner)
-    prober = _probe_run.Prober(script, target, 1, how)
-    _probe_run.run_all(script, [prober], 1)
+    how = Manner(PodSettings("image"), 30, lambda _target: counted, **manner)
+    prober = Prober(script, target, 1, how)
+    run_all(script, [prober], 1)
     assert script.made.keys() == script.gone
     return prober.report
 
@@ -238,9 +243,9 @@ def test_how_many_at_once(most: int, targets: int) -> None:
 
 def test_targets_run_beside_each_other_but_not_all() -> None:
     script = Script({"slot1": later(10, Stage.RUNNING)})
-    how = _probe_run.Manner(PodSettings("image"), 30, lambda _target: Count(4, 0))
-    probers = [_probe_run.Prober(script, TARGET, n, how) for n in range(1, 5)]
-    _probe_run.run_all(script, probers, 2)
+    how = Manner(PodSettings("image"), 30, lambda _target: Count(4, 0))
+    probers = [Prober(script, TARGET, n, how) for n in range(1, 5)]
+    run_all(script, probers, 2)
     assert [prober.report.outcome for prober in probers] == [Outcome.PASSED] * 4
     assert 20 <= script.time <= 23
     assert 5 < script.most <= 10

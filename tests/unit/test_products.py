@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._products import read_product
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.products import read_product
 
 
 @pytest.mark.parametrize(

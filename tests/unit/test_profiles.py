@@ -11,23 +11,39 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import (
-    _errors,
-    _given,
-    _plugin_file,
-    _profiles,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ProfileError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import shown
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
+    plugin_file as _plugin_file,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import Rule
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+    Imex,
+    Plugin,
+    operator_plugin,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Rule
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    GPU_RESOURCE,
+    Content,
+    Profile,
+    SharedResource,
+    config_hash,
+    parse_profile,
+    parse_profiles,
+    read_profile,
+    same_content,
+    to_plugin_config,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
-BARE = _plugin_file.Plugin()
-GPU = _profiles.GPU_RESOURCE
+BARE = Plugin()
+GPU = GPU_RESOURCE
 MIG = "nvidia.com/mig-1g.5gb"
 
 
-def profile(*pairs: tuple[str, int], mig: str | None = None, **settings: Any) -> _profiles.Profile:
-    resources = tuple(_profiles.SharedResource(name, replicas) for name, replicas in pairs)
-    return _profiles.Profile("p", _profiles.Content(resources, **settings), mig)
+def profile(*pairs: tuple[str, int], mig: str | None = None, **settings: Any) -> Profile:
+    resources = tuple(SharedResource(name, replicas) for name, replicas in pairs)
+    return Profile("p", Content(resources, **settings), mig)
 
 
 RECIPE = """version: v1
@@ -86,14 +102,14 @@ sharing:
                 mps=True,
                 rename_by_default=True,
                 flags=(("gdsEnabled", True), ("gfd.noTimestamp", False)),
-                imex=_plugin_file.Imex((0,), True),
+                imex=Imex((0,), True),
             ),
             id="the plugin's own keys",
         ),
     ],
 )
-def test_parse_profile_accepts(definition: object, expected: _profiles.Profile) -> None:
-    assert _profiles.parse_profile("p", definition) == expected
+def test_parse_profile_accepts(definition: object, expected: Profile) -> None:
+    assert parse_profile("p", definition) == expected
 
 
 @pytest.mark.parametrize(
@@ -109,48 +125,48 @@ def test_parse_profile_accepts(definition: object, expected: _profiles.Profile) 
     ],
 )
 def test_parse_profile_refuses_name(name: object, facts: tuple[str, ...]) -> None:
-    with pytest.raises(_errors.ProfileError) as caught:
-        _profiles.parse_profile(name, {"replicas": 2})
+    with pytest.raises(ProfileError) as caught:
+        parse_profile(name, {"replicas": 2})
     assert len(caught.value.problems) == 1
     assert mentions(caught.value.problems[0], *facts)
 
 
 @pytest.mark.parametrize("name", ["a", "A.b_c-9", "a" * 63])
 def test_parse_profile_accepts_name(name: str) -> None:
-    assert _profiles.parse_profile(name, {"replicas": 2}).name == name
+    assert parse_profile(name, {"replicas": 2}).name == name
 
 
 def test_parse_profile_cuts_long_value() -> None:
-    with pytest.raises(_errors.ProfileError) as caught:
-        _profiles.parse_profile("p", {"replicas": "x" * 200})
+    with pytest.raises(ProfileError) as caught:
+        parse_profile("p", {"replicas": "x" * 200})
     assert "x" * 76 + "..." in caught.value.problems[0]
     assert "x" * 80 not in caught.value.problems[0]
 
 
 @pytest.mark.parametrize("definitions", [None, {}, [], "p"])
 def test_parse_profiles_refuses_no_profiles(definitions: object) -> None:
-    with pytest.raises(_errors.ProfileError) as caught:
-        _profiles.parse_profiles(definitions)
-    assert mentions(caught.value, "gpu_sharing_profiles", _given.shown(definitions))
+    with pytest.raises(ProfileError) as caught:
+        parse_profiles(definitions)
+    assert mentions(caught.value, "gpu_sharing_profiles", shown(definitions))
 
 
 def test_parse_profiles_reports_every_problem() -> None:
     definitions = {"a": {"replicas": 0, "x": 1}, "good": {"replicas": 2}, "-b": {"replicas": 2}}
-    with pytest.raises(_errors.ProfileError) as caught:
-        _profiles.parse_profiles(definitions)
+    with pytest.raises(ProfileError) as caught:
+        parse_profiles(definitions)
     assert len(caught.value.problems) == 3
 
 
 def test_parse_profiles_refuses_a_name_twice() -> None:
-    with pytest.raises(_errors.ProfileError) as caught:
-        _profiles.parse_profiles({4: {"replicas": 2}, "4": {"replicas": 3}})
+    with pytest.raises(ProfileError) as caught:
+        parse_profiles({4: {"replicas": 2}, "4": {"replicas": 3}})
     assert len(caught.value.problems) == 2
     assert mentions(caught.value.problems[0], "profile 4")
     assert mentions(caught.value.problems[1], "profile '4'")
 
 
 def test_parse_profiles_keeps_names() -> None:
-    profiles = _profiles.parse_profiles({"a": {"replicas": 1}, "b": {"replicas": 2}})
+    profiles = parse_profiles({"a": {"replicas": 1}, "b": {"replicas": 2}})
     assert {name: profile.replicas for name, profile in profiles.items()} == {"a": 1, "b": 2}
 
 
@@ -168,7 +184,7 @@ def test_parse_profiles_keeps_names() -> None:
 def test_profile_properties(
     definition: object, replicas: int, strategy: str, advertised: str
 ) -> None:
-    read = _profiles.parse_profile("p", definition)
+    read = parse_profile("p", definition)
     assert (read.replicas, read.strategy, read.advertised(GPU)) == (
         replicas,
         strategy,
@@ -177,12 +193,12 @@ def test_profile_properties(
 
 
 def test_to_plugin_config_without_sharing() -> None:
-    nothing = _profiles.parse_profile("p", {"replicas": 1})
-    assert _profiles.to_plugin_config(nothing) == "version: v1\n"
+    nothing = parse_profile("p", {"replicas": 1})
+    assert to_plugin_config(nothing) == "version: v1\n"
 
 
 def test_to_plugin_config_with_sharing() -> None:
-    text = _profiles.to_plugin_config(_profiles.parse_profile("p", {"replicas": 4}))
+    text = to_plugin_config(parse_profile("p", {"replicas": 4}))
     assert text == (
         "version: v1\n"
         "sharing:\n"
@@ -203,7 +219,7 @@ def test_to_plugin_config_says_the_profile(replicas: int, rename: bool, fail: bo
         rename_by_default=rename,
         fail_requests_greater_than_one=fail,
     )
-    sharing = yaml.safe_load(_profiles.to_plugin_config(said))["sharing"]["timeSlicing"]
+    sharing = yaml.safe_load(to_plugin_config(said))["sharing"]["timeSlicing"]
     assert sharing == {
         "renameByDefault": rename,
         "failRequestsGreaterThanOne": fail,
@@ -220,9 +236,9 @@ def test_to_plugin_config_with_everything() -> None:
             ("plugin.deviceListStrategy", ("envvar",)),
             ("gfd.sleepInterval", "30s"),
         ),
-        imex=_plugin_file.Imex((0,), required=True),
+        imex=Imex((0,), required=True),
     )
-    assert _profiles.to_plugin_config(said) == (
+    assert to_plugin_config(said) == (
         "version: v1\n"
         "flags:\n"
         "  gdsEnabled: true\n"
@@ -248,9 +264,7 @@ def test_to_plugin_config_with_everything() -> None:
 def test_forms_of_one_profile_give_the_same_bytes() -> None:
     short = {"replicas": 4, "fail_requests_greater_than_one": False}
     own = yaml.safe_load(RECIPE)
-    files = {
-        _profiles.to_plugin_config(_profiles.parse_profile("p", d)) for d in (short, own, RECIPE)
-    }
+    files = {to_plugin_config(parse_profile("p", d)) for d in (short, own, RECIPE)}
     assert len(files) == 1
 
 
@@ -273,27 +287,27 @@ FOUR = "sharing: {timeSlicing: {resources: [{name: gpu, replicas: 4}]}}"
     ],
 )
 def test_config_hash_and_same_content_ignore_layout(one: str, other: str, same: bool) -> None:
-    assert (_profiles.config_hash(one) == _profiles.config_hash(other)) is same
-    assert _profiles.same_content(one, other) is same
+    assert (config_hash(one) == config_hash(other)) is same
+    assert same_content(one, other) is same
 
 
 def test_config_hash_is_twelve_digits() -> None:
-    digits = _profiles.config_hash("version: v1\n")
+    digits = config_hash("version: v1\n")
     assert len(digits) == 12
     int(digits, 16)
 
 
 def test_same_content_without_file() -> None:
-    assert not _profiles.same_content(None, "")
+    assert not same_content(None, "")
 
 
 @pytest.mark.parametrize(
     "text", ["y", "N", "1e3", "09", "0X4", "0o10", "0B1", "+.5", "0b-1", "+_4", "~", "", "on", "é"]
 )
 def test_text_that_go_takes_for_something_else_is_quoted(text: str) -> None:
-    said = _profiles.parse_profile("p", {"flags": {"gfd": {"outputFile": text}}})
-    file = _profiles.to_plugin_config(said)
-    assert _profiles.parse_profile("p", file).content == said.content
+    said = parse_profile("p", {"flags": {"gfd": {"outputFile": text}}})
+    file = to_plugin_config(said)
+    assert parse_profile("p", file).content == said.content
 
 
 @pytest.mark.parametrize(
@@ -329,7 +343,7 @@ def test_nanoseconds(duration: object, nanoseconds: int | None) -> None:
 
 @pytest.mark.parametrize("interval", ["infinite", "9223372036854775807ns"])
 def test_longest_duration_is_infinite(interval: str) -> None:
-    said = _profiles.parse_profile("p", f"flags: {{gfd: {{sleepInterval: {interval}}}}}", BARE)
+    said = parse_profile("p", f"flags: {{gfd: {{sleepInterval: {interval}}}}}", BARE)
     assert said.content.flags == (("gfd.sleepInterval", "infinite"),)
 
 
@@ -356,5 +370,5 @@ def test_longest_duration_is_infinite(interval: str) -> None:
 )
 def test_names_of_mig_resources(name: str, known: bool) -> None:
     settings = {"resources": [{"name": name, "replicas": 2}]}
-    problems = _profiles.read_profile("p", settings, _plugin_file.operator_plugin("mixed"))[1]
+    problems = read_profile("p", settings, operator_plugin("mixed"))[1]
     assert [problem.rule for problem in problems] == ([] if known else [Rule.UNKNOWN_RESOURCE])

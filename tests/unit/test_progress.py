@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._progress import Progress
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.progress import Progress
 
 
 def test_progress_adds_lines_at_once(tmp_path: Path) -> None:

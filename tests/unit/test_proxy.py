@@ -6,7 +6,15 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _errors, _proxy
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ConnectionSettingsError,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._connection.proxy import (
+    Endpoint,
+    choose_proxy,
+    environment_proxy,
+    read_endpoint,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
 API = "https://api.example.com:6443"
@@ -15,22 +23,22 @@ V6 = "https://[fd00::1]:6443"
 P = "http://proxy:3128"
 
 
-def endpoint(url: str) -> _proxy.Endpoint:
-    return _proxy.read_endpoint(url, "a test")
+def endpoint(url: str) -> Endpoint:
+    return read_endpoint(url, "a test")
 
 
 @pytest.mark.parametrize(
     ("url", "expected"),
     [
-        (API, _proxy.Endpoint("https", "api.example.com", 6443)),
-        ("https://API.example.com", _proxy.Endpoint("https", "api.example.com", 443)),
-        ("HTTPS://api.example.com:443/", _proxy.Endpoint("https", "api.example.com", 443)),
-        ("http://127.0.0.1", _proxy.Endpoint("http", "127.0.0.1", 80)),
-        (V6, _proxy.Endpoint("https", "fd00::1", 6443)),
-        ("https://rancher/k8s/c-1/", _proxy.Endpoint("https", "rancher", 443, "/k8s/c-1")),
+        (API, Endpoint("https", "api.example.com", 6443)),
+        ("https://API.example.com", Endpoint("https", "api.example.com", 443)),
+        ("HTTPS://api.example.com:443/", Endpoint("https", "api.example.com", 443)),
+        ("http://127.0.0.1", Endpoint("http", "127.0.0.1", 80)),
+        (V6, Endpoint("https", "fd00::1", 6443)),
+        ("https://rancher/k8s/c-1/", Endpoint("https", "rancher", 443, "/k8s/c-1")),
     ],
 )
-def test_read_endpoint(url: str, expected: _proxy.Endpoint) -> None:
+def test_read_endpoint(url: str, expected: Endpoint) -> None:
     assert endpoint(url) == expected
 
 
@@ -46,7 +54,7 @@ def test_read_endpoint(url: str, expected: _proxy.Endpoint) -> None:
     ],
 )
 def test_read_endpoint_refuses(url: str, fact: str) -> None:
-    with pytest.raises(_errors.ConnectionSettingsError) as caught:
+    with pytest.raises(ConnectionSettingsError) as caught:
         endpoint(url)
     assert mentions(caught.value, url, "https://", fact)
 
@@ -89,7 +97,7 @@ def test_read_endpoint_refuses(url: str, fact: str) -> None:
     ],
 )
 def test_exemptions_are_read_as_go_reads_no_proxy(url: str, no_proxy: str, exempt: bool) -> None:
-    assert _proxy.choose_proxy(endpoint(url), P, no_proxy, {}) == ("" if exempt else P)
+    assert choose_proxy(endpoint(url), P, no_proxy, {}) == ("" if exempt else P)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +122,7 @@ def test_exemptions_are_read_as_go_reads_no_proxy(url: str, no_proxy: str, exemp
     ],
 )
 def test_environment_proxy(url: str, environ: dict[str, str], expected: str) -> None:
-    assert _proxy.environment_proxy(endpoint(url), environ) == expected
+    assert environment_proxy(endpoint(url), environ) == expected
 
 
 @pytest.mark.parametrize(
@@ -130,7 +138,7 @@ def test_environment_proxy(url: str, environ: dict[str, str], expected: str) -> 
     ],
 )
 def test_choose_proxy(proxy: str, exemptions: str, environ: dict[str, str], expected: str) -> None:
-    assert _proxy.choose_proxy(endpoint(API), proxy, exemptions, environ) == expected
+    assert choose_proxy(endpoint(API), proxy, exemptions, environ) == expected
 
 
 @pytest.mark.parametrize(
@@ -155,7 +163,7 @@ def test_choose_proxy(proxy: str, exemptions: str, environ: dict[str, str], expe
 def test_choose_proxy_refuses(
     proxy: str, exemptions: str, environ: dict[str, str], facts: tuple[str, ...]
 ) -> None:
-    with pytest.raises(_errors.ConnectionSettingsError) as caught:
-        _proxy.choose_proxy(endpoint(API), proxy, exemptions, environ)
+    with pytest.raises(ConnectionSettingsError) as caught:
+        choose_proxy(endpoint(API), proxy, exemptions, environ)
     assert mentions(caught.value, *facts)
     assert "sesame" not in str(caught.value)

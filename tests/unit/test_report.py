@@ -15,16 +15,45 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import (
-    _report,
-    _report_charts,
-    _report_usage,
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report import (
+    charts as _report_charts,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._report_markdown import (
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.charts import (
+    APART,
+    MOST_STRIPS,
+    apart,
+    stacked_bar,
+    strips,
+    timeline,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.files import (
+    ReportError,
+    plan_files,
+    write,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.markdown import (
     as_markdown,
     code,
 )
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils import _report_files, _report_page
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.model import (
+    NOT_TRIED,
+    Report,
+    Revision,
+    as_dict,
+    entries,
+    make_report,
+    mapping,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.page import (
+    FOLDER,
+    as_html,
+    content_policy,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.usage import (
+    Usage,
+    from_prometheus,
+    read_usage,
+)
 from ansible_collections.gpufleet.sharing.tests.browser.fleets import fleet
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
@@ -45,8 +74,8 @@ def state(*rows: dict[str, Any], name: str = "east", **more: Any) -> dict[str, A
     return {"name": name, "reached": True, "sharing": sharing, **more}
 
 
-def report(*states: dict[str, Any]) -> _report.Report:
-    return _report.make_report([], states)
+def report(*states: dict[str, Any]) -> Report:
+    return make_report([], states)
 
 
 def finding(**changes: Any) -> dict[str, Any]:
@@ -54,7 +83,7 @@ def finding(**changes: Any) -> dict[str, Any]:
     return {**words, "fix": "F", "nodes": ["a"], "count": 1, "seen": "S", "follows": "", **changes}
 
 
-def evil_report() -> _report.Report:
+def evil_report() -> Report:
     node = row(EVIL, group=EVIL, profile=EVIL, product=EVIL, problem=EVIL, used=9)
     history = {"revisions": [{"revision": 1, "state": EVIL, "when": EVIL, "who": EVIL}]}
     timed = {"revision": 2, "state": "good", "when": "2026-01-01T00:00:00Z", "what": EVIL}
@@ -63,7 +92,7 @@ def evil_report() -> _report.Report:
     found = {"findings": [finding(**words, nodes=[EVIL], follows=EVIL)]}
     read = state(node, name=EVIL, sharing=found, history=history, notes=[EVIL], server=EVIL)
     lost = {"name": f"{EVIL}2", "reached": False, "reason": EVIL}
-    return _report.make_report([EVIL], [read, lost], EVIL)
+    return make_report([EVIL], [read, lost], EVIL)
 
 
 @pytest.mark.parametrize(
@@ -134,17 +163,17 @@ def test_fields_that_are_not_there_are_not_known() -> None:
     made = report(state(row()))
     assert (made.sums.used, made.sums.free, made.sums.share) == (None, None, None)
     assert not made.findings_known
-    page = _report_page.as_html(made, MADE)
-    assert page != _report_page.as_html(report(state(row(), sharing={"findings": []})), MADE)
+    page = as_html(made, MADE)
+    assert page != as_html(report(state(row(), sharing={"findings": []})), MADE)
     assert "h-occupancy" not in page
     assert mentions(as_markdown(made, MADE), "- used", "- free")
 
 
 def test_clusters_that_were_not_reached() -> None:
     lost = {"name": "west", "reached": False, "reason": "timed out"}
-    made = _report.make_report(["east", "west", "north"], [state(row()), lost])
+    made = make_report(["east", "west", "north"], [state(row()), lost])
     assert made.missing == ["west", "north"]
-    assert [c.reason for c in made.clusters] == ["", "timed out", _report.NOT_TRIED]
+    assert [c.reason for c in made.clusters] == ["", "timed out", NOT_TRIED]
     assert numbers(made.verdict) == [1, 2, 3]  # 2 of 3 clusters, and 1 node
     assert made.status == "bad"
 
@@ -215,10 +244,10 @@ def test_usage_given_wins_over_prometheus() -> None:
             ({}, "99"),
         )
     }
-    found = _report_usage.read_usage({"b": {"gpu_utilisation": 5}}, answers, {"a", "b", "c"})
-    assert found == {"a": _report_usage.Usage(15.0), "b": _report_usage.Usage(5.0)}
+    found = read_usage({"b": {"gpu_utilisation": 5}}, answers, {"a", "b", "c"})
+    assert found == {"a": Usage(15.0), "b": Usage(5.0)}
     for nothing in (None, "", {}, {"data": None}, {"data": {"result": None}}):
-        assert _report_usage.from_prometheus(nothing, {"a"}) == {}
+        assert from_prometheus(nothing, {"a"}) == {}
 
 
 @pytest.mark.parametrize(
@@ -234,7 +263,7 @@ def test_usage_given_wins_over_prometheus() -> None:
     ],
 )
 def test_bar(changes: dict[str, Any], parts: dict[str, float]) -> None:
-    found = _report_charts.stacked_bar(report(state(row(**changes))).sums)
+    found = stacked_bar(report(state(row(**changes))).sums)
     assert {part.kind: part.width for part in found} == parts
     assert [part.start for part in found] == [
         sum(part.width for part in found[:at]) for at in range(len(found))
@@ -261,7 +290,7 @@ def test_level(changes: dict[str, Any], level: str) -> None:
 @pytest.mark.parametrize(("count", "columns"), [(3, 40), (100, 60), (1000, 120)])
 def test_strip_has_a_cell_for_each_node(count: int, columns: int) -> None:
     nodes = report(state(*(row(f"n{n:04}", used=n % 10) for n in range(count)))).nodes
-    (strip,) = _report_charts.strips(nodes)
+    (strip,) = strips(nodes)
     assert strip.columns == columns
     assert strip.lines * columns >= count > (strip.lines - 1) * columns
     assert sum(strip.counts.values()) == count
@@ -273,16 +302,16 @@ def test_strip_has_a_cell_for_each_node(count: int, columns: int) -> None:
 
 def test_strips_are_bounded() -> None:
     nodes = report(state(*(row(f"n{n}", group=f"g{n}") for n in range(100)))).nodes
-    assert len(_report_charts.strips(nodes)) == _report_charts.MOST_STRIPS
+    assert len(strips(nodes)) == MOST_STRIPS
 
 
 def test_timeline() -> None:
-    def revision(when: str, cluster: str = "east") -> _report.Revision:
-        return _report.Revision(cluster, 1, "good", when, "", "", 1)
+    def revision(when: str, cluster: str = "east") -> Revision:
+        return Revision(cluster, 1, "good", when, "", "", 1)
 
-    assert _report_charts.timeline([revision("yesterday")]) is None
+    assert timeline([revision("yesterday")]) is None
     whens = ("2026-01-03T00:00:00Z", "2026-01-01T00:00:00Z", "2026-01-02T00:00:00")
-    found = _report_charts.timeline([*map(revision, whens), revision(whens[0], "west")])
+    found = timeline([*map(revision, whens), revision(whens[0], "west")])
     assert found is not None
     assert (found.start, found.end) == ("2026-01-01", "2026-01-03")
     assert {line.cluster: [dot.at for dot in line.dots] for line in found.lines} == {
@@ -295,8 +324,8 @@ def test_timeline() -> None:
     "places", [[], [50.0], [50.0, 50.0, 50.1], [97.0, 98.0, 98.0], [2.0] * 200]
 )
 def test_dots_stand_apart_within_the_line(places: list[float]) -> None:
-    found = _report_charts.apart(places)
-    gap = min(_report_charts.APART, 96 / max(len(places), 1))
+    found = apart(places)
+    gap = min(APART, 96 / max(len(places), 1))
     assert all(other - one > gap - 0.02 for one, other in pairwise(found))
     assert all(1.5 <= place <= 98 for place in found)
 
@@ -321,7 +350,7 @@ class Elements(HTMLParser):
 
 
 def test_hostile_text_is_text_in_the_page() -> None:
-    page = _report_page.as_html(evil_report(), MADE)
+    page = as_html(evil_report(), MADE)
     found = Elements(page)
     assert "img" not in found.names
     assert EVIL not in page
@@ -333,7 +362,7 @@ def test_hostile_text_is_text_in_the_page() -> None:
 
 
 def test_page_loads_nothing_and_runs_only_its_own_script() -> None:
-    page = _report_page.as_html(report(*fleet(20)), MADE)
+    page = as_html(report(*fleet(20)), MADE)
     found = Elements(page)
     addresses = [value for name, value in found.attributes if name in ("src", "href")]
     assert addresses == ["#nodes"]
@@ -343,7 +372,7 @@ def test_page_loads_nothing_and_runs_only_its_own_script() -> None:
     assert "unsafe" not in policy
     for element in ("style", "script"):
         (content,) = re.findall(rf"<{element}>(.*?)</{element}>", page, re.DOTALL)
-        assert _report_page.content_policy(content, "").split("'")[3] in policy
+        assert content_policy(content, "").split("'")[3] in policy
     script = found.scripts[1]
     for unsafe in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("):
         assert unsafe not in script
@@ -392,7 +421,7 @@ def test_hostile_text_stays_in_its_cell() -> None:
 def test_sizes(nodes: int, most: int) -> None:
     made = report(*fleet(nodes, clusters=2, lost=True))
     assert len(as_markdown(made, MADE)) < most
-    assert len(_report_page.as_html(made, MADE)) < 45_000 + 200 * nodes
+    assert len(as_html(made, MADE)) < 45_000 + 200 * nodes
 
 
 def test_markdown_is_short_even_where_everything_is_wrong() -> None:
@@ -411,25 +440,25 @@ def test_markdown_is_short_even_where_everything_is_wrong() -> None:
 
 
 def test_json_has_everything() -> None:
-    data = _report.as_dict(report(*fleet(20, lost=True)))
+    data = as_dict(report(*fleet(20, lost=True)))
     assert json.loads(json.dumps(data)) == json.loads(json.dumps(data, default=str))
     assert data["schema"] == 1
-    assert len(_report.entries(data["nodes"])) == 20
-    totals = _report.mapping(data["totals"])
+    assert len(entries(data["nodes"])) == 20
+    totals = mapping(data["totals"])
     assert (totals["clusters"], totals["reached"], totals["nodes"]) == (2, 1, 20)
-    assert {"node", "used", "gpu_utilisation", "flags"} <= _report.entries(data["nodes"])[0].keys()
-    assert {"group", "actual", "used"} <= _report.entries(data["groups"])[0].keys()
+    assert {"node", "used", "gpu_utilisation", "flags"} <= entries(data["nodes"])[0].keys()
+    assert {"group", "actual", "used"} <= entries(data["groups"])[0].keys()
 
 
 def test_files_are_written_once_and_renewed(tmp_path: Path) -> None:
     page = tmp_path / "new" / "gpus.html"
-    planned = _report_files.plan_files(report(state(row())), page, NOW)
+    planned = plan_files(report(state(row())), page, NOW)
     assert planned.changed
     assert not page.parent.exists()
     shown = planned.diff()
     assert [Path(entry["after_header"]).suffix for entry in shown] == [".md", ".html", ".json"]
     assert shown[0]["after"].startswith("# ")
-    _report_files.write(planned)
+    write(planned)
     assert sorted(path.name for path in page.parent.iterdir()) == [
         "gpus.html",
         "gpus.json",
@@ -437,31 +466,31 @@ def test_files_are_written_once_and_renewed(tmp_path: Path) -> None:
     ]
     assert {stat.S_IMODE(path.stat().st_mode) for path in page.parent.iterdir()} == {0o644}
 
-    again = _report_files.plan_files(report(state(row())), page, LATER)
+    again = plan_files(report(state(row())), page, LATER)
     assert not again.changed
     assert again.diff() == []
-    _report_files.write(again)
+    write(again)
     assert json.loads(page.with_suffix(".json").read_text())["made"] == "2026-08-02T09:00:00Z"
-    assert _report_files.plan_files(report(state(row(used=1))), page, LATER).changed
+    assert plan_files(report(state(row(used=1))), page, LATER).changed
     for broken in ("", "[]", "{"):
         page.with_suffix(".json").write_text(broken)
-        assert _report_files.plan_files(report(state(row())), page, LATER).changed
-    _report_files.write(again)
+        assert plan_files(report(state(row())), page, LATER).changed
+    write(again)
     page.unlink()
-    assert _report_files.plan_files(report(state(row())), page, LATER).changed
+    assert plan_files(report(state(row())), page, LATER).changed
 
 
 def test_files_that_cannot_be_written(tmp_path: Path) -> None:
     made = report(state(row()))
-    with pytest.raises(_report_files.ReportError, match=r"gpus\.txt.*\.html"):
-        _report_files.plan_files(made, tmp_path / "gpus.txt", NOW)
+    with pytest.raises(ReportError, match=r"gpus\.txt.*\.html"):
+        plan_files(made, tmp_path / "gpus.txt", NOW)
     (tmp_path / "file").write_text("")
-    with pytest.raises(_report_files.ReportError, match="Not a directory"):
-        _report_files.plan_files(made, tmp_path / "file" / "gpus.html", NOW)
-    planned = _report_files.plan_files(made, tmp_path / "gpus.html", NOW)
+    with pytest.raises(ReportError, match="Not a directory"):
+        plan_files(made, tmp_path / "file" / "gpus.html", NOW)
+    planned = plan_files(made, tmp_path / "gpus.html", NOW)
     (tmp_path / "gpus.html").mkdir()
-    with pytest.raises(_report_files.ReportError, match="Is a directory"):
-        _report_files.write(planned)
+    with pytest.raises(ReportError, match="Is a directory"):
+        write(planned)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "gpus.html"]
 
 
@@ -489,7 +518,7 @@ def luminance(colour: str) -> float:
 )
 def test_contrast_of_colours(scheme: int, front: str, back: str, least: float) -> None:
     """WCAG 2 AA: 4.5 for text, 3 for what else has to be seen."""
-    style = (_report_page.FOLDER / "page.css").read_text()
+    style = (FOLDER / "page.css").read_text()
     pairs = dict(re.findall(r"--([\w-]+): light-dark\((#\w+, #\w+)\)", style))
     one, other = (luminance(pairs[name].split(", ")[scheme]) for name in (front, back))
     lighter, darker = max(one, other), min(one, other)

@@ -17,15 +17,28 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import (
-    _drain,
-    _errors,
-    _guard,
-    _profiles,
-    _rolling,
-    _rollout,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ClusterError,
+    LeaseError,
+    RefusedError,
+    SharingError,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Desired, Lack, Step
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes import disruption as _guard
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    Profile,
+    to_plugin_config,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import drain as _drain
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import execute as _rolling
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
+    Desired,
+    Lack,
+    RolloutPlan,
+    Step,
+    Target,
+    cut,
+    plan_rollout,
+)
 from ansible_collections.gpufleet.sharing.tests.unit import fake_fleet
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 from ansible_collections.gpufleet.sharing.tests.unit.fake_fleet import (
@@ -57,12 +70,12 @@ class Scene:
     check: Callable[[], None] = lambda: None
 
     @property
-    def targets(self) -> dict[str, _rollout.Target]:
+    def targets(self) -> dict[str, Target]:
         return self.new.targets()
 
-    def plan(self, desired: Desired | None = None) -> _rollout.RolloutPlan:
+    def plan(self, desired: Desired | None = None) -> RolloutPlan:
         wanted = desired or self.new
-        return _rollout.plan_rollout(wanted.targets().values(), self.fleet.observe())
+        return plan_rollout(wanted.targets().values(), self.fleet.observe())
 
     def rolling(self, *, back: bool = True, **changed: Any) -> _rolling.Rolling:
         def check() -> None:
@@ -115,8 +128,8 @@ def prompt_kubelets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def scene(
-    old: Mapping[str, _profiles.Profile] = OLD,
-    new: Mapping[str, _profiles.Profile] = NEW,
+    old: Mapping[str, Profile] = OLD,
+    new: Mapping[str, Profile] = NEW,
     *,
     before: Mapping[str, str | None] = TO_DEV,
     after: Mapping[str, str | None] = TO_DEV,
@@ -145,7 +158,7 @@ def scene(
 
 def refuse_dev(found: Scene, *nodes: str) -> None:
     """Plugins of some nodes (all, where none are named) refuse the new content of dev."""
-    text = _profiles.to_plugin_config(found.new.profiles["dev"])
+    text = to_plugin_config(found.new.profiles["dev"])
     found.fleet.refuses = lambda node, loaded: loaded == text and (not nodes or node in nodes)
 
 
@@ -190,11 +203,11 @@ def test_carry_out_asks_before_each_write_whether_it_still_may() -> None:
     assert found.checks == [0, 4, 12]
 
     def lose() -> None:
-        raise _errors.LeaseError("lost")
+        raise LeaseError("lost")
 
     another = scene()
     another.check = lose
-    with pytest.raises(_errors.LeaseError):
+    with pytest.raises(LeaseError):
         another.run()
     assert another.fleet.api.writes() == []
 
@@ -308,7 +321,7 @@ def test_going_back_of_nodes_that_moved_to_a_profile_that_changed_too() -> None:
     """dev changes, and n1 moves from dev to wide: it goes back to dev as it was."""
     old, new = profiles(default=2, dev=8, wide=3), profiles(default=2, dev=6, wide=4)
     found = scene(old, new, after={**TO_DEV, "n1": "wide"})
-    text = _profiles.to_plugin_config(new["wide"])
+    text = to_plugin_config(new["wide"])
     found.fleet.refuses = lambda _node, loaded: loaded == text
     found.fails(batches=["100%"])
     assert found.is_at(found.old)
@@ -460,7 +473,7 @@ def test_node_becomes_not_ready_before_its_turn() -> None:
 def test_config_map_goes_in_mid_run() -> None:
     found = scene()
     during(found, lambda: found.fleet.api.drop(MAP))
-    with pytest.raises(_errors.SharingError, match=r"\bdev\b.*ConfigMap.*'dev'"):
+    with pytest.raises(SharingError, match=r"\bdev\b.*ConfigMap.*'dev'"):
         found.run()
     assert found.fleet.slots(*FOUR) == [12, 16, 16, 16]
 
@@ -572,9 +585,9 @@ def test_content_is_edited_in_mid_run(modes: tuple[bool, bool]) -> None:
     """No other node is to load what somebody has written."""
     found = scene(modes=modes)
     key = found.new.target("n1").key
-    text = _profiles.to_plugin_config(profiles(dev=3)["dev"])
+    text = to_plugin_config(profiles(dev=3)["dev"])
     during(found, lambda: found.fleet.api.patch(MAP, {"data": {key: text}}))
-    with pytest.raises(_errors.SharingError, match=f"{key}.*ConfigMap.*'dev'"):
+    with pytest.raises(SharingError, match=f"{key}.*ConfigMap.*'dev'"):
         found.run()
     assert found.fleet.slots("n2", "n3", "n4") == [16] * 3
 
@@ -584,9 +597,9 @@ def test_content_is_edited_while_kubelets_read_their_files(monkeypatch: pytest.M
     monkeypatch.setattr(_rolling, "REFRESH", 2)
     found = scene(modes=(True, True))
     key = found.new.target("n1").key
-    text = _profiles.to_plugin_config(profiles(dev=3)["dev"])
+    text = to_plugin_config(profiles(dev=3)["dev"])
     during(found, lambda: found.fleet.api.patch(MAP, {"data": {key: text}}), 1)
-    with pytest.raises(_errors.SharingError, match=f"{key}.*ConfigMap.*'dev'"):
+    with pytest.raises(SharingError, match=f"{key}.*ConfigMap.*'dev'"):
         found.run()
     assert found.fleet.slots(*FOUR) == [16] * 4
 
@@ -670,7 +683,7 @@ def test_no_more_than_one_batch_is_off_and_it_ends_old_or_new(
     found = scene(OLD, new, before=before, after=after, modes=modes)
     refuse_dev(found, *[f"n{number}" for number in bad] or ["none"])
     work = _rolling.work_of(found.plan(), found.targets)
-    most = max(map(len, _rollout.cut(work, spec)), default=0)
+    most = max(map(len, cut(work, spec)), default=0)
     try:
         found.run(batches=spec)
     except _rolling.RolloutError:
@@ -734,7 +747,7 @@ def test_work_that_has_come_since_is_not_hurt(on_failure: str, budget: bool) -> 
     with pytest.raises(_rolling.RolloutError) as caught:
         found.run(on_failure=on_failure, drain=drain, drain_timeout=0.1)
     cause = caught.value.__cause__
-    assert isinstance(cause, _drain.DrainError if budget else _errors.RefusedError)
+    assert isinstance(cause, _drain.DrainError if budget else RefusedError)
     assert numbers(str(cause).splitlines()[0]) == ([0.1, 1, 1] if budget else [1, 1])
     assert len(caught.value.problems) == 1
     assert caught.value.problems[0].startswith("n2: work/busy: ")
@@ -768,7 +781,7 @@ def test_node_is_uncordoned_whatever_becomes_of_its_batch(refused: bool) -> None
         found.fails(drain="evict")
     else:
         found.fleet.api.fault = lambda method, _path: 500 if method == "DELETE" else 0
-        with pytest.raises(_errors.ClusterError) as caught:
+        with pytest.raises(ClusterError) as caught:
             found.run(drain="evict")
         assert numbers(caught.value)[:2] == [2, 2]
     assert "unschedulable" not in found.fleet.api.objects[f"{NODES}/n1"]["spec"]

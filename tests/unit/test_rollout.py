@@ -13,32 +13,60 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import (
-    _capacity,
-    _config_map,
-    _errors,
-    _fleet,
-    _observed,
-    _profiles,
-    _rollout,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    FleetError,
+    SharingError,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import LabelChange
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+    GFD_APP,
+    MPS_APP,
+    PLUGIN_APP,
+    OperandPod,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
+    ConfigMap,
+    Written,
+    plan_config_map,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    Profile,
+    parse_profile,
+    to_plugin_config,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
+    Desired,
+    Lack,
+    Observation,
+    Patience,
+    RolloutPlan,
+    Step,
+    Target,
+    batch_sizes,
+    cut,
+    plan_rollout,
+    spread,
+    unsettled,
+    wait_until_settled,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
 GPU = "nvidia.com/gpu"
 LABEL = "nvidia.com/device-plugin.config"
 HASH = "gpufleet.sharing/config-hash"
-PROFILE = _profiles.parse_profile("p", {"replicas": 4})
-OTHER = _profiles.parse_profile("p", {"replicas": 6})
-TARGET = _rollout.Target("n1", PROFILE, key="p")
+PROFILE = parse_profile("p", {"replicas": 4})
+OTHER = parse_profile("p", {"replicas": 6})
+TARGET = Target("n1", PROFILE, key="p")
 LABELLED = replace(TARGET, label="p")
-TEXT = _profiles.to_plugin_config(PROFILE)
+TEXT = to_plugin_config(PROFILE)
 WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
 AFTER, BEFORE = WRITTEN + timedelta(seconds=5), WRITTEN - timedelta(seconds=1)
-NOTED = _config_map.Written(TARGET.hash, "2026-01-01T00:00:00Z")
-MAP = _config_map.ConfigMap({"p": TEXT}, {"p": NOTED})
+NOTED = Written(TARGET.hash, "2026-01-01T00:00:00Z")
+MAP = ConfigMap({"p": TEXT}, {"p": NOTED})
 NEW_KEY = replace(MAP, written={"p": replace(NOTED, replaced=False)})
 OLD_LABELS = {"nvidia.com/gpu.count": "2", "nvidia.com/gpu.replicas": "1"}
-GOOD = _capacity.NodeState(
+GOOD = NodeState(
     "n1",
     {
         "nvidia.com/gpu.count": "2",
@@ -55,25 +83,23 @@ UNSHARED = replace(
 )
 DONE = replace(GOOD, annotations={HASH: TARGET.hash})
 OLD_HASH = replace(GOOD, annotations={HASH: "old"})
-PLUGIN = _observed.OperandPod(
-    "plugin", "gpu-operator", "u1", "n1", _observed.PLUGIN_APP, True, False, AFTER, True
-)
-GFD = replace(PLUGIN, name="gfd", uid="u2", app=_observed.GFD_APP)
+PLUGIN = OperandPod("plugin", "gpu-operator", "u1", "n1", PLUGIN_APP, True, False, AFTER, True)
+GFD = replace(PLUGIN, name="gfd", uid="u2", app=GFD_APP)
 PODS = (PLUGIN, GFD)
 OLD_PODS = tuple(replace(pod, started=BEFORE) for pod in PODS)
 
 
-def labelled(label: str, node: _capacity.NodeState = GOOD) -> _capacity.NodeState:
+def labelled(label: str, node: NodeState = GOOD) -> NodeState:
     return replace(node, labels={**node.labels, LABEL: label})
 
 
 def observation(
-    node: _capacity.NodeState | None = GOOD,
-    pods: Sequence[_observed.OperandPod] = PODS,
-    config_map: _config_map.ConfigMap | None = MAP,
-) -> _rollout.Observation:
+    node: NodeState | None = GOOD,
+    pods: Sequence[OperandPod] = PODS,
+    config_map: ConfigMap | None = MAP,
+) -> Observation:
     nodes = {} if node is None else {"n1": node}
-    return _rollout.Observation(nodes, {"n1": pods}, config_map)
+    return Observation(nodes, {"n1": pods}, config_map)
 
 
 @pytest.mark.parametrize(
@@ -133,10 +159,10 @@ def observation(
         ),
     ],
 )
-def test_plan_rollout_step(observed: _rollout.Observation, step: str) -> None:
-    plan = _rollout.plan_rollout([TARGET], observed)
-    assert plan.steps == {"n1": _rollout.Step(step)}
-    assert plan.nodes(_rollout.Step(step)) == ["n1"]
+def test_plan_rollout_step(observed: Observation, step: str) -> None:
+    plan = plan_rollout([TARGET], observed)
+    assert plan.steps == {"n1": Step(step)}
+    assert plan.nodes(Step(step)) == ["n1"]
     assert bool(plan) is (step not in ("skip", "nothing"))
 
 
@@ -180,7 +206,7 @@ def test_plan_rollout_step(observed: _rollout.Observation, step: str) -> None:
             observation(labelled("q"), OLD_PODS, None), "flip", True, id="no ConfigMap yet"
         ),
         pytest.param(
-            observation(labelled("q"), OLD_PODS, _config_map.ConfigMap({"q": TEXT})),
+            observation(labelled("q"), OLD_PODS, ConfigMap({"q": TEXT})),
             "flip",
             True,
             id="key yet to be written",
@@ -212,42 +238,38 @@ def test_plan_rollout_step(observed: _rollout.Observation, step: str) -> None:
         ),
     ],
 )
-def test_plan_rollout_of_a_label(
-    observed: _rollout.Observation, step: str, refreshed: bool
-) -> None:
-    plan = _rollout.plan_rollout([LABELLED], observed)
-    assert plan.steps == {"n1": _rollout.Step(step)}
+def test_plan_rollout_of_a_label(observed: Observation, step: str, refreshed: bool) -> None:
+    plan = plan_rollout([LABELLED], observed)
+    assert plan.steps == {"n1": Step(step)}
     assert plan.refresh == ({"n1"} if refreshed else set())
     before = observed.nodes["n1"].labels.get(LABEL) or None
     moves = step in ("flip", "restart") and before != "p"
-    assert plan.labels == ({"n1": _fleet.LabelChange("n1", before, "p")} if moves else {})
+    assert plan.labels == ({"n1": LabelChange("n1", before, "p")} if moves else {})
 
 
 def test_plan_rollout_without_a_label_nothing_tells_that_a_new_key_was_read() -> None:
-    plan = _rollout.plan_rollout([TARGET], observation(GOOD, OLD_PODS, NEW_KEY))
-    assert plan.steps == {"n1": _rollout.Step.RESTART}
+    plan = plan_rollout([TARGET], observation(GOOD, OLD_PODS, NEW_KEY))
+    assert plan.steps == {"n1": Step.RESTART}
 
 
 @pytest.mark.parametrize(
     ("label", "changes"),
-    [("p", {"n1": _fleet.LabelChange("n1", "p", None)}), ("", {})],
+    [("p", {"n1": LabelChange("n1", "p", None)}), ("", {})],
 )
-def test_plan_rollout_takes_a_label_away(
-    label: str, changes: dict[str, _fleet.LabelChange]
-) -> None:
-    plan = _rollout.plan_rollout([TARGET], observation(labelled(label)))
+def test_plan_rollout_takes_a_label_away(label: str, changes: dict[str, LabelChange]) -> None:
+    plan = plan_rollout([TARGET], observation(labelled(label)))
     assert plan.labels == changes
-    assert plan.nodes(_rollout.Step.FLIP) == list(changes)
+    assert plan.nodes(Step.FLIP) == list(changes)
 
 
 def test_plan_rollout_of_several_nodes() -> None:
     nodes = {"n1": OLD_HASH, "n2": replace(DONE, name="n2"), "n3": replace(GOOD, name="n3")}
-    observed = _rollout.Observation(nodes, {"n1": PODS, "n3": PODS}, MAP)
-    targets = [_rollout.Target(name, PROFILE, key="p") for name in ("n3", "n2", "n1", "n4")]
-    plan = _rollout.plan_rollout(targets, observed)
+    observed = Observation(nodes, {"n1": PODS, "n3": PODS}, MAP)
+    targets = [Target(name, PROFILE, key="p") for name in ("n3", "n2", "n1", "n4")]
+    plan = plan_rollout(targets, observed)
     assert list(plan.steps) == ["n1", "n2", "n3", "n4"]
     assert plan.changing == ["n1", "n3"]
-    assert plan.nodes(_rollout.Step.NOTHING, _rollout.Step.SKIP) == ["n2", "n4"]
+    assert plan.nodes(Step.NOTHING, Step.SKIP) == ["n2", "n4"]
     assert plan.before == {"n1": "old", "n2": TARGET.hash, "n3": "", "n4": ""}
     assert plan.after == dict.fromkeys(plan.steps, TARGET.hash)
 
@@ -256,32 +278,32 @@ def test_plan_rollout_of_several_nodes() -> None:
 class Sim:
     """One node, whose plugin does as NVIDIA's does: label at once, content at a restart."""
 
-    node: _capacity.NodeState
-    pods: tuple[_observed.OperandPod, ...]
-    config_map: _config_map.ConfigMap
+    node: NodeState
+    pods: tuple[OperandPod, ...]
+    config_map: ConfigMap
 
-    def observe(self) -> _rollout.Observation:
+    def observe(self) -> Observation:
         return observation(self.node, self.pods, self.config_map)
 
-    def write(self, profile: _profiles.Profile, key: str, at: datetime) -> None:
+    def write(self, profile: Profile, key: str, at: datetime) -> None:
         """What the module profiles does before."""
-        text = _profiles.to_plugin_config(profile)
-        plan = _config_map.plan_config_map(self.config_map, {key: text}, now=at)
+        text = to_plugin_config(profile)
+        plan = plan_config_map(self.config_map, {key: text}, now=at)
         data = {**self.config_map.data, **plan.put}
         self.config_map = replace(self.config_map, data=data, written=plan.record)
 
-    def apply(self, plan: _rollout.RolloutPlan, at: datetime) -> None:
+    def apply(self, plan: RolloutPlan, at: datetime) -> None:
         """What the rollout does, and what becomes of it."""
         step, change = plan.steps["n1"], plan.labels.get("n1")
         labels = dict(self.node.labels)
         if change:
             labels[LABEL] = change.after or ""
-        if step is _rollout.Step.RESTART:
+        if step is Step.RESTART:
             self.pods = tuple(
                 replace(pod, uid=f"{pod.uid}+", started=at + timedelta(seconds=2))
                 for pod in self.pods
             )
-        if step not in (_rollout.Step.SKIP, _rollout.Step.NOTHING):
+        if step not in (Step.SKIP, Step.NOTHING):
             hashes = {HASH: plan.after["n1"]}
             self.node = replace(self.node, labels=labels, annotations=hashes)
 
@@ -295,19 +317,19 @@ def test_plan_after_apply_is_nothing(
     replicas: list[int], versioned: list[bool], assigned: bool
 ) -> None:
     """Whatever revisions a fleet goes through, in either mode: back, forth and to the same."""
-    sim = Sim(GOOD, OLD_PODS, _config_map.ConfigMap({}, created="2025-01-01T00:00:00Z"))
+    sim = Sim(GOOD, OLD_PODS, ConfigMap({}, created="2025-01-01T00:00:00Z"))
     for number, count in enumerate(replicas):
-        profile = _profiles.parse_profile("p", {"replicas": count})
+        profile = parse_profile("p", {"replicas": count})
         assignments = {"n1": "p" if assigned else None}
-        desired = _rollout.Desired({"p": profile}, "p", assignments, versioned[number])
+        desired = Desired({"p": profile}, "p", assignments, versioned[number])
         at = WRITTEN + timedelta(hours=number)
         targets = list(desired.targets().values())
-        foreseen = _rollout.plan_rollout(targets, sim.observe())
+        foreseen = plan_rollout(targets, sim.observe())
         sim.write(profile, targets[0].key, at)
-        plan = _rollout.plan_rollout(targets, sim.observe())
+        plan = plan_rollout(targets, sim.observe())
         assert bool(plan) <= bool(foreseen), "a plan that was made before the keys were written"
         sim.apply(plan, at)
-        assert not _rollout.plan_rollout(targets, sim.observe())
+        assert not plan_rollout(targets, sim.observe())
 
 
 @pytest.mark.parametrize(
@@ -321,11 +343,9 @@ def test_plan_after_apply_is_nothing(
 )
 def test_desired_target(versioned: bool, assigned: str | None, label: str | None, key: str) -> None:
     profiles = {"p": PROFILE, "d": replace(PROFILE, name="d")}
-    desired = _rollout.Desired(
-        profiles, "d", {"n1": assigned}, versioned, {"n1": 2}, {"n1": "rack"}
-    )
+    desired = Desired(profiles, "d", {"n1": assigned}, versioned, {"n1": 2}, {"n1": "rack"})
     digits = TARGET.hash[:8]
-    expected = _rollout.Target(
+    expected = Target(
         "n1",
         profiles[assigned or "d"],
         2,
@@ -339,8 +359,8 @@ def test_desired_target(versioned: bool, assigned: str | None, label: str | None
 
 
 def test_desired_target_of_an_undefined_profile() -> None:
-    desired = _rollout.Desired({"p": PROFILE}, "p", {"n1": "q"})
-    with pytest.raises(_errors.FleetError, match=r"gpu_sharing_profile.*n1.*'q'"):
+    desired = Desired({"p": PROFILE}, "p", {"n1": "q"})
+    with pytest.raises(FleetError, match=r"gpu_sharing_profile.*n1.*'q'"):
         desired.targets()
 
 
@@ -353,9 +373,9 @@ def test_desired_target_of_an_undefined_profile() -> None:
         (TARGET, labelled("q"), PODS, "node", (" q", "none")),
         (LABELLED, labelled("q"), PODS, "node", (" q", " p")),
         (LABELLED, labelled("p"), PODS, None, ()),
-        (TARGET, GOOD, [GFD], "pods", (_observed.PLUGIN_APP,)),
-        (TARGET, GOOD, [PLUGIN], "pods", (_observed.GFD_APP,)),
-        (TARGET, GOOD, [PLUGIN, replace(GFD, leaving=True)], "pods", (_observed.GFD_APP,)),
+        (TARGET, GOOD, [GFD], "pods", (PLUGIN_APP,)),
+        (TARGET, GOOD, [PLUGIN], "pods", (GFD_APP,)),
+        (TARGET, GOOD, [PLUGIN, replace(GFD, leaving=True)], "pods", (GFD_APP,)),
         (
             TARGET,
             GOOD,
@@ -379,26 +399,24 @@ def test_desired_target_of_an_undefined_profile() -> None:
             ("gfd", "CrashLoopBackOff", "2"),
         ),
         (
-            replace(
-                TARGET, profile=_profiles.parse_profile("p", {"strategy": "mps", "replicas": 4})
-            ),
+            replace(TARGET, profile=parse_profile("p", {"strategy": "mps", "replicas": 4})),
             GOOD,
             PODS,
             "pods",
-            (_observed.MPS_APP,),
+            (MPS_APP,),
         ),
         (TARGET, replace(GOOD, allocatable={GPU: 2}), PODS, "allocatable", (GPU, "2", "8")),
         (TARGET, replace(GOOD, labels=OLD_LABELS), PODS, "labels", ()),
     ],
 )
 def test_unsettled(
-    target: _rollout.Target,
-    node: _capacity.NodeState | None,
-    pods: Sequence[_observed.OperandPod],
+    target: Target,
+    node: NodeState | None,
+    pods: Sequence[OperandPod],
     stage: str | None,
     facts: tuple[str, ...],
 ) -> None:
-    lack = _rollout.unsettled(target, node, pods)
+    lack = unsettled(target, node, pods)
     assert (lack and lack.stage) == stage
     assert lack is None or not lack.hopeless
     assert mentions(lack and lack.reason, *facts)
@@ -413,7 +431,7 @@ def test_unsettled(
     ],
 )
 def test_spread(groups: dict[str, str], order: list[str]) -> None:
-    assert _rollout.spread(["d", "c", "b", "a"], groups) == order
+    assert spread(["d", "c", "b", "a"], groups) == order
 
 
 @given(
@@ -429,9 +447,9 @@ def test_spread_keeps_all_nodes_and_proportions(sizes: list[int], spec: list[str
         for group, size in enumerate(sizes)
         for number in range(size)
     }
-    order = _rollout.spread(groups, groups)
+    order = spread(groups, groups)
     assert sorted(order) == sorted(groups)
-    batches = _rollout.cut(order, spec)
+    batches = cut(order, spec)
     assert [node for batch in batches for node in batch] == order
     assert all(batches)
     for length in range(1, len(order) + 1):
@@ -455,18 +473,18 @@ def test_spread_keeps_all_nodes_and_proportions(sizes: list[int], spec: list[str
     ],
 )
 def test_batch_sizes_cuts(spec: list[object], total: int, expected: list[int]) -> None:
-    assert _rollout.batch_sizes(spec, total) == expected
+    assert batch_sizes(spec, total) == expected
 
 
 @pytest.mark.parametrize("entry", [0, "0", "0%", "101%", "-1", "1.5", "all", "", None, "%", True])
 def test_batch_sizes_refuses(entry: object) -> None:
-    with pytest.raises(_errors.SharingError) as caught:
-        _rollout.batch_sizes([entry], 4)
+    with pytest.raises(SharingError) as caught:
+        batch_sizes([entry], 4)
     assert mentions(caught.value, "batches", f"'{entry}'", "1%", "100%")
 
 
 def test_cut_keeps_order() -> None:
-    assert _rollout.cut(["a", "b", "c", "d"], [1, "50%"]) == [["a"], ["b", "c"], ["d"]]
+    assert cut(["a", "b", "c", "d"], [1, "50%"]) == [["a"], ["b", "c"], ["d"]]
 
 
 @dataclass
@@ -475,7 +493,7 @@ class FakeWatch:
     something changes, that people waiting are woken for.
     """
 
-    see: Callable[[float], _rollout.Observation]
+    see: Callable[[float], Observation]
     events: Sequence[float] = ()
     seconds: float = 0.0
     waits: list[float] = field(default_factory=list)
@@ -484,7 +502,7 @@ class FakeWatch:
     def now(self) -> float:
         return self.seconds
 
-    def observe(self) -> _rollout.Observation:
+    def observe(self) -> Observation:
         return self.see(self.seconds)
 
     def wait(self, seconds: float) -> Collection[str]:
@@ -497,17 +515,17 @@ class FakeWatch:
 
 
 def watch(
-    see: Callable[[float], _rollout.Observation],
+    see: Callable[[float], Observation],
     events: Sequence[float] = (),
     *,
     timeout: float = 20,
     stable: float = 3,
     old_pods: Sequence[str] = (),
-) -> tuple[Mapping[str, _rollout.Lack], float]:
+) -> tuple[Mapping[str, Lack], float]:
     """What wait_until_settled says, and when."""
     fleet = FakeWatch(see, events)
-    patience = _rollout.Patience(timeout, stable)
-    return _rollout.wait_until_settled([TARGET], fleet, patience, old_pods), fleet.seconds
+    patience = Patience(timeout, stable)
+    return wait_until_settled([TARGET], fleet, patience, old_pods), fleet.seconds
 
 
 @pytest.mark.parametrize(("stable", "until"), [(0, 0), (3, 3)])
@@ -521,7 +539,7 @@ def test_wait_until_settled_looks_when_something_changes() -> None:
     """And every 10 seconds, to say how far it is; not again and again."""
     fleet = FakeWatch(lambda _: observation(UNSHARED), [1, 2, 15])
     said: list[int] = []
-    lacks = _rollout.wait_until_settled([TARGET], fleet, _rollout.Patience(20, 3), said=said.append)
+    lacks = wait_until_settled([TARGET], fleet, Patience(20, 3), said=said.append)
     assert lacks
     assert fleet.waits == [10, 10, 10, 8, 5]
     assert said == [0] * 6
@@ -530,7 +548,7 @@ def test_wait_until_settled_looks_when_something_changes() -> None:
 def test_wait_until_settled_does_not_believe_flapping() -> None:
     """A plugin starts on the default profile, which may look right, before it reads the label."""
 
-    def see(seconds: float) -> _rollout.Observation:
+    def see(seconds: float) -> Observation:
         return observation(UNSHARED if 2 <= seconds < 6 else GOOD)
 
     lacks, until = watch(see, [2, 6])
@@ -549,7 +567,7 @@ def test_wait_until_settled_counts_again_where_a_blink_was_missed_between_two_lo
 def test_wait_until_settled_for_labels_beside_the_slots(labels: float, until: float) -> None:
     """Labels come late; slots have to stay meanwhile, not once more after them."""
 
-    def see(seconds: float) -> _rollout.Observation:
+    def see(seconds: float) -> Observation:
         return observation(GOOD if seconds >= labels else replace(GOOD, labels=OLD_LABELS))
 
     lacks, seconds = watch(see, [labels])
@@ -564,7 +582,7 @@ def test_wait_until_settled_tells_of_labels_that_do_not_come() -> None:
 
 
 def test_wait_until_settled_counts_again_where_slots_went_before_labels_came() -> None:
-    def see(seconds: float) -> _rollout.Observation:
+    def see(seconds: float) -> Observation:
         now = GOOD if seconds >= 10 else replace(GOOD, labels=OLD_LABELS)
         return observation(UNSHARED if 8 <= seconds < 9 else now)
 
@@ -574,7 +592,7 @@ def test_wait_until_settled_counts_again_where_slots_went_before_labels_came() -
 
 
 def test_wait_until_settled_flapping_for_ever() -> None:
-    def see(seconds: float) -> _rollout.Observation:
+    def see(seconds: float) -> Observation:
         return observation(UNSHARED if seconds % 3 < 1 else GOOD)
 
     lacks, until = watch(see, range(1, 21))
@@ -606,7 +624,7 @@ def test_wait_until_settled_gives_up_with_reason() -> None:
 def test_wait_until_settled_does_not_wait_for_a_plugin_that_crashes_and_crashes(
     at_first: int, crashes: int, leaving: bool, until: float
 ) -> None:
-    def see(seconds: float) -> _rollout.Observation:
+    def see(seconds: float) -> Observation:
         pod = replace(PLUGIN, ready=False, leaving=leaving)
         if seconds < 4:
             return observation(pods=[replace(pod, restarts={"main": at_first, "side": 99}), GFD])
@@ -621,20 +639,20 @@ def test_wait_until_settled_does_not_wait_for_a_plugin_that_crashes_and_crashes(
 def test_wait_until_settled_waits_for_the_others_beside_a_hopeless_one() -> None:
     second = replace(TARGET, node="n2")
 
-    def see(seconds: float) -> _rollout.Observation:
+    def see(seconds: float) -> Observation:
         crashes = 0 if seconds < 5 else 5
         crashing = replace(PLUGIN, ready=False, crashes=crashes, waits_for="CrashLoopBackOff")
         nodes = {"n1": GOOD, "n2": replace(GOOD if seconds >= 5 else UNSHARED, name="n2")}
-        return _rollout.Observation(nodes, {"n1": [crashing, GFD], "n2": PODS}, MAP)
+        return Observation(nodes, {"n1": [crashing, GFD], "n2": PODS}, MAP)
 
     fleet = FakeWatch(see, [5], changed=["n1", "n2"])
-    lacks = _rollout.wait_until_settled([TARGET, second], fleet, _rollout.Patience(20, 3))
+    lacks = wait_until_settled([TARGET, second], fleet, Patience(20, 3))
     assert list(lacks) == ["n1"]
     assert fleet.seconds == pytest.approx(8)
 
 
 def test_wait_until_settled_node_leaves_and_comes_back() -> None:
-    def see(seconds: float) -> _rollout.Observation:
+    def see(seconds: float) -> Observation:
         return observation(None if seconds < 5 else GOOD)
 
     lacks, until = watch(see, [5])
@@ -646,15 +664,13 @@ def test_wait_until_settled_node_that_breaks_after_it_was_believed_counts_as_bro
     """While the others of its batch are waited for."""
     second = replace(TARGET, node="n2")
 
-    def see(seconds: float) -> _rollout.Observation:
+    def see(seconds: float) -> Observation:
         nodes = {"n1": GOOD if seconds < 6 else UNSHARED, "n2": replace(UNSHARED, name="n2")}
-        return _rollout.Observation(nodes, dict.fromkeys(nodes, PODS), MAP)
+        return Observation(nodes, dict.fromkeys(nodes, PODS), MAP)
 
     fleet = FakeWatch(see, [6])
     said: list[int] = []
-    lacks = _rollout.wait_until_settled(
-        [TARGET, second], fleet, _rollout.Patience(20, 3), said=said.append
-    )
+    lacks = wait_until_settled([TARGET, second], fleet, Patience(20, 3), said=said.append)
     assert {node: lack.stage for node, lack in lacks.items()} == dict.fromkeys(
         ["n1", "n2"], "allocatable"
     )
@@ -680,5 +696,5 @@ def test_wait_until_settled_old_pods_stay() -> None:
 
 def test_wait_until_settled_without_targets() -> None:
     fleet = FakeWatch(lambda _: observation())
-    assert _rollout.wait_until_settled([], fleet, _rollout.Patience(0, 0)) == {}
+    assert wait_until_settled([], fleet, Patience(0, 0)) == {}
     assert fleet.waits == []

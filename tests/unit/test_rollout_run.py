@@ -11,18 +11,31 @@ from typing import Any, cast
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import (
-    _drain,
-    _errors,
-    _given,
-    _history,
-    _lease,
-    _profiles,
-    _rolling,
-    _rollout_run,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    FleetError,
+    LeaseError,
+    ProfileError,
+    RefusedError,
+    SharingError,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import Desired
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout_run import Request, Run
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import shown
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import Lease
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    known_profiles,
+    to_plugin_config,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import drain as _drain
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import run as _rollout_run
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import (
+    STOPPED,
+    Settings,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
+    History,
+    latest,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Desired
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.run import Request, Run
 from ansible_collections.gpufleet.sharing.plugins.modules import rollout
 from ansible_collections.gpufleet.sharing.tests.unit import fake_fleet
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
@@ -60,7 +73,7 @@ class Scene:
         **changed: Any,
     ) -> Request:
         wanted = dict.fromkeys(NAMES, "dev") if assignments is None else assignments
-        profiles = _profiles.known_profiles(definitions)
+        profiles = known_profiles(definitions)
         desired = Desired(profiles, "default", wanted, versioned)
         given = Request(desired, definitions, list(wanted), False, False, SETTINGS, run="me")
         return replace(given, **changed)
@@ -80,7 +93,7 @@ class Scene:
         return found.result()
 
     def fails(self, request: Request) -> str:
-        with pytest.raises(_errors.SharingError) as caught:
+        with pytest.raises(SharingError) as caught:
             self.run(request)
         return str(caught.value)
 
@@ -90,9 +103,9 @@ class Scene:
         return [(each.number, each.state.value) for each in revisions]
 
     @property
-    def history_of(self) -> _history.History:
+    def history_of(self) -> History:
         cluster = fake_fleet.cluster(self.fleet)
-        return _history.History(cluster, "gpu-operator", "device-plugin-config")
+        return History(cluster, "gpu-operator", "device-plugin-config")
 
     def writes(self) -> list[str]:
         """All but the lease's."""
@@ -109,7 +122,7 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
         return found.fleet
 
     monkeypatch.setattr(_rollout_run, "LiveFleet", live)
-    found.fleet.write({"default": _profiles.known_profiles(OLD)["default"]})
+    found.fleet.write({"default": known_profiles(OLD)["default"]})
     found.fleet.settle(10)
     found.fleet.add(*NAMES)
     found.fleet.settle(10)
@@ -176,7 +189,7 @@ def test_change_is_a_new_revision(done: Scene) -> None:
 @pytest.mark.parametrize("modes", [(False, False), (True, True), (False, True), (True, False)])
 def test_change_that_fails_goes_back(scene: Scene, modes: tuple[bool, bool]) -> None:
     scene.run(scene.request(OLD, versioned=modes[0]))
-    text = _profiles.to_plugin_config(_profiles.known_profiles(NEW)["dev"])
+    text = to_plugin_config(known_profiles(NEW)["dev"])
     scene.fleet.refuses = lambda node, loaded: node == "n3" and loaded == text
     message = scene.fails(scene.request(NEW, versioned=modes[1]))
     assert 3 in numbers(message.splitlines()[-2])  # nodes that are back
@@ -190,7 +203,7 @@ def test_change_that_fails_goes_back(scene: Scene, modes: tuple[bool, bool]) -> 
 
 
 def test_change_that_may_fail_on_some_is_not_good(done: Scene) -> None:
-    text = _profiles.to_plugin_config(_profiles.known_profiles(NEW)["dev"])
+    text = to_plugin_config(known_profiles(NEW)["dev"])
     done.fleet.refuses = lambda node, loaded: node == "n1" and loaded == text
     result = done.run(done.request(NEW, settings=replace(SETTINGS, max_failures=1)))
     unsettled = result["unsettled"]
@@ -250,7 +263,7 @@ def test_undefined_profile_is_refused_before_the_cluster_is_asked(
 ) -> None:
     request = done.request(OLD, changed.get("assignments"))
     desired = replace(request.desired, default_profile=changed.get("default", "default"))
-    with pytest.raises(_errors.FleetError) as caught:
+    with pytest.raises(FleetError) as caught:
         done.look(replace(request, desired=desired))
     assert mentions(caught.value, *facts)
     assert done.fleet.api.requests == []
@@ -258,7 +271,7 @@ def test_undefined_profile_is_refused_before_the_cluster_is_asked(
 
 def test_nodes_that_are_missing(done: Scene) -> None:
     wanted = {**dict.fromkeys(NAMES, "dev"), "n9": "dev"}
-    with pytest.raises(_errors.FleetError, match=r"\b1\b.*\bn9\b"):
+    with pytest.raises(FleetError, match=r"\b1\b.*\bn9\b"):
         done.look(done.request(OLD, wanted, needs_all=True))
     result = done.look(done.request(OLD, wanted)).result()
     assert (result["missing"], result["unavailable"]) == (["n9"], ["n9"])
@@ -274,7 +287,7 @@ def test_nodes_that_go_are_told(done: Scene) -> None:
 def test_limit_keeps_what_others_were_asked_to_be(done: Scene) -> None:
     request = done.request(OLD, {"n1": "default"}, known_nodes=NAMES)
     done.run(request)
-    newest = _history.latest(done.history_of.load())
+    newest = latest(done.history_of.load())
     assert newest
     assert newest.desired.assignments == {"n1": "default", "n2": "dev", "n3": "dev"}
     assert done.fleet.slots(*NAMES) == [4, 16, 16]
@@ -338,7 +351,7 @@ def test_options_that_nobody_can_mean_are_refused(
     given: dict[str, Any], facts: tuple[str, ...]
 ) -> None:
     """With -1 failures allowed, a rollout without any was taken back."""
-    with pytest.raises(_errors.FleetError) as caught:
+    with pytest.raises(FleetError) as caught:
         asked(**given)
     assert mentions(caught.value, *facts)
 
@@ -365,9 +378,9 @@ def test_options_are_read() -> None:
 
 @pytest.mark.parametrize("gpus", ["eight", 0, -1, 1.5, True, [8], ""])
 def test_gpus_that_are_no_number_are_refused(gpus: object) -> None:
-    with pytest.raises(_errors.FleetError) as caught:
+    with pytest.raises(FleetError) as caught:
         asked(gpus={"n1": gpus})
-    assert mentions(caught.value, "gpus", "n1", _given.shown(gpus))
+    assert mentions(caught.value, "gpus", "n1", shown(gpus))
 
 
 @pytest.mark.parametrize("name", ["x" * 54, "x" * 55])
@@ -377,7 +390,7 @@ def test_name_that_leaves_no_room_for_its_version_is_refused(name: str) -> None:
     if len(name) == 54:
         assert asked(profiles=profiles, mode="versioned").desired.versioned
         return
-    with pytest.raises(_errors.ProfileError) as caught:
+    with pytest.raises(ProfileError) as caught:
         asked(profiles=profiles, mode="versioned")
     assert mentions(caught.value, name, 54, 55)
 
@@ -392,21 +405,21 @@ def busy(scene: Scene, *, owned: bool = True) -> None:
         scene.fleet.api.objects[path]["metadata"]["ownerReferences"] = []
 
 
-def drains(how: str) -> _rolling.Settings:
+def drains(how: str) -> Settings:
     return replace(SETTINGS, drain=how)
 
 
 def test_hurt_is_refused_before_any_write(done: Scene) -> None:
     busy(done)
-    done.fleet.write(_profiles.known_profiles(NEW))
+    done.fleet.write(known_profiles(NEW))
     done.fleet.api.requests.clear()
-    with pytest.raises(_errors.RefusedError) as caught:
+    with pytest.raises(RefusedError) as caught:
         done.look(done.request(NEW))
     assert [problem.split(":")[0] for problem in caught.value.problems] == ["n2"]
     assert mentions(caught.value, "work", "n2", "gpu_sharing_drain")
-    with pytest.raises(_errors.RefusedError):
+    with pytest.raises(RefusedError):
         done.look(done.request(NEW, planning=True))
-    with pytest.raises(_errors.RefusedError):
+    with pytest.raises(RefusedError):
         done.look(done.request(NEW, explain=True))
     assert done.writes() == []
 
@@ -494,9 +507,9 @@ def test_quotas_on_a_name_that_goes_are_told(done: Scene) -> None:
 )
 def test_nothing_to_go_back_to(done: Scene, spoil: Callable[[dict[str, Any]], None]) -> None:
     spoil(done.fleet.api.objects[f"{REVISIONS}/device-plugin-config-1"])
-    text = _profiles.to_plugin_config(_profiles.known_profiles(NEW)["dev"])
+    text = to_plugin_config(known_profiles(NEW)["dev"])
     done.fleet.refuses = lambda _node, loaded: loaded == text
-    assert done.fails(done.request(NEW)).endswith(_rolling.STOPPED)
+    assert done.fails(done.request(NEW)).endswith(STOPPED)
     assert done.fleet.slots(*NAMES) == [0, 16, 16]
 
 
@@ -505,7 +518,7 @@ def test_good_revision_that_is_repaired_in_vain_stays_good(done: Scene) -> None:
     done.fleet.edit("n1", annotations={HASH: None}, labels={LABEL: "default"})
     done.fleet.settle(10)
     done.fleet.refuses = lambda _node, _text: True
-    assert done.fails(done.request(OLD)).endswith(_rolling.STOPPED)
+    assert done.fails(done.request(OLD)).endswith(STOPPED)
     assert done.history() == [(1, "good")]
 
 
@@ -513,9 +526,9 @@ def test_another_run_at_work_is_not_disturbed(done: Scene, monkeypatch: pytest.M
     """Once the lease is lost nothing is written: neither nodes nor how it ended."""
 
     def lose(_self: object) -> None:
-        raise _errors.LeaseError("lost")
+        raise LeaseError("lost")
 
-    monkeypatch.setattr(_lease.Lease, "check", lose)
+    monkeypatch.setattr(Lease, "check", lose)
     assert done.fails(done.request(NEW)) == "lost"
     assert done.history()[0] == (2, "started")
     assert not [line for line in done.writes() if "/nodes/" in line or "/pods/" in line]

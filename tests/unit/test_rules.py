@@ -10,14 +10,21 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _plugin_file, _profiles
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rules import Rule
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+    Plugin,
+    operator_plugin,
+    read_version,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Rule
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    read_profile,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
-OLD = _plugin_file.operator_plugin("single", (0, 19, 3))
-NEW = _plugin_file.operator_plugin("single", (0, 20, 0))
-MIXED = _plugin_file.operator_plugin("mixed")
-BARE = _plugin_file.Plugin(mig_strategy="none")
+OLD = operator_plugin("single", (0, 19, 3))
+NEW = operator_plugin("single", (0, 20, 0))
+MIXED = operator_plugin("mixed")
+BARE = Plugin(mig_strategy="none")
 GPU = {"name": "gpu", "replicas": 4}
 SLICED = {"sharing": {"timeSlicing": {"resources": [GPU]}}}
 
@@ -216,7 +223,7 @@ CASES: list[tuple[Rule, object, Facts]] = [
     (Rule.OVERFLOW, {"flags": {"gfd": {"sleepInterval": f"{2**63}ns{2**63}ns"}}}, ("64",)),
     (Rule.OVERFLOW, {"flags": {"gfd": {"sleepInterval": 2**70}}}, ("64",)),
 ]
-GATED: list[tuple[Rule, object, _plugin_file.Plugin, Facts]] = [
+GATED: list[tuple[Rule, object, Plugin, Facts]] = [
     (
         Rule.PLUGIN_VERSION,
         {"flags": {"plugin": {"sharedDevicesAllocationPolicy": "packed"}}},
@@ -288,7 +295,7 @@ GATED: list[tuple[Rule, object, _plugin_file.Plugin, Facts]] = [
     ids=[f"{case[0].name}-{n}" for n, case in enumerate(CASES)],
 )
 def test_rule(rule: Rule, definition: object, facts: Facts) -> None:
-    _profile, problems = _profiles.read_profile("p", definition)
+    _profile, problems = read_profile("p", definition)
     said = [problem.text for problem in problems if problem.rule is rule]
     assert any(all(fact in text for fact in facts) for text in said), problems
     assert all(text.startswith("profile 'p'") for text in said)
@@ -300,9 +307,9 @@ def test_rule(rule: Rule, definition: object, facts: Facts) -> None:
     ids=[f"{c[0].name}-{n}" for n, c in enumerate(GATED)],
 )
 def test_rule_that_depends_on_the_plugin(
-    rule: Rule, definition: object, plugin: _plugin_file.Plugin, facts: Facts
+    rule: Rule, definition: object, plugin: Plugin, facts: Facts
 ) -> None:
-    _profile, problems = _profiles.read_profile("p", definition, plugin)
+    _profile, problems = read_profile("p", definition, plugin)
     assert [problem.rule for problem in problems] == [rule]
     assert mentions(problems[0].text, "profile 'p'", *facts)
 
@@ -315,7 +322,7 @@ def test_every_rule_has_a_case() -> None:
 def test_rule_is_told_once(number: int) -> None:
     """One mistake, one message: nothing that follows from it."""
     rule, definition, _facts = CASES[number]
-    _profile, problems = _profiles.read_profile("p", definition)
+    _profile, problems = read_profile("p", definition)
     assert [problem.rule for problem in problems].count(rule) == 1
 
 
@@ -327,15 +334,13 @@ def test_rule_is_told_once(number: int) -> None:
         ({"strategy": "mps", "replicas": 2, "fail_requests_greater_than_one": False}, NEW),
         ({"resources": [{"name": "mig-1g.5gb", "replicas": 2}]}, MIXED),
         ({"resources": [{"name": "mig-1g.5gb", "replicas": 2}]}, None),
-        ({"flags": {"migStrategy": "mixed"}}, _plugin_file.operator_plugin("")),
+        ({"flags": {"migStrategy": "mixed"}}, operator_plugin("")),
         ({"flags": {"gfd": {"sleepInterval": "infinite"}}}, BARE),
         ({"sharing": {"mps": {"resources": [GPU]}}, "flags": {"mpsRoot": "/mps"}}, BARE),
     ],
 )
-def test_same_definition_passes_elsewhere(
-    definition: object, plugin: _plugin_file.Plugin | None
-) -> None:
-    assert _profiles.read_profile("p", definition, plugin)[1] == []
+def test_same_definition_passes_elsewhere(definition: object, plugin: Plugin | None) -> None:
+    assert read_profile("p", definition, plugin)[1] == []
 
 
 @pytest.mark.parametrize(
@@ -348,4 +353,4 @@ def test_same_definition_passes_elsewhere(
     ],
 )
 def test_read_version(image: str, version: tuple[int, int, int] | None) -> None:
-    assert _plugin_file.read_version(image) == version
+    assert read_version(image) == version

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._table import format_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import format_table
 
 
 def test_numbers_stand_right_and_what_is_not_known_is_a_dash() -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._verdict_view import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.slots import (
     MOST_NODES,
     total,
     verdict_table,

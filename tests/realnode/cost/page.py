@@ -8,7 +8,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _advice, _measured
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.advice import (
+    REPLICAS,
+    memory_budget,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.measured import (
+    CONTEXT_MIB,
+    DRIVER_MIB,
+    SATURATED_LOSS,
+    SHORT_STEPS_LOSS,
+    WAIT_MS,
+)
 from ansible_collections.gpufleet.sharing.tests.realnode.cost import cases, figures
 from ansible_collections.gpufleet.sharing.tests.realnode.cost.results import (
     BURSTY,
@@ -165,13 +175,13 @@ def kinds_table(results: Results) -> Iterator[str]:
     """What a pod of each kind of use gets when all slots of the GPU are in use."""
     memory = results.conditions.get("memory", "").partition(" ")[0]
     rows = []
-    for kind, replicas in _advice.REPLICAS.items():
+    for kind, replicas in REPLICAS.items():
         if replicas not in counts_of(results):
             continue
         saturated = figures.throughput(results, SATURATING).get(replicas)
         bursty = figures.throughput(results, BURSTY).get(replicas)
         latency = figures.latencies(results).get(replicas - 1)
-        slot = f"{_advice.memory_budget(memory, replicas).per_slot} MiB" if memory.isdigit() else ""
+        slot = f"{memory_budget(memory, replicas).per_slot} MiB" if memory.isdigit() else ""
         rows.append(
             [
                 f"{kind}, {replicas}",
@@ -286,11 +296,11 @@ def constants_table(results: Results) -> Iterator[str]:
 def constants(results: Results) -> Iterator[tuple[str, float, float | None, str]]:
     """Name, value in use, measured value or None, and what to do if they disagree."""
     found = (
-        ("CONTEXT_MIB", _measured.CONTEXT_MIB, figures.context_mib(results.contexts), 30),
-        ("DRIVER_MIB", _measured.DRIVER_MIB, driver_mib(results), 40),
-        ("SATURATED_LOSS", _measured.SATURATED_LOSS, loss(results, SATURATING), 2),
-        ("SHORT_STEPS_LOSS", _measured.SHORT_STEPS_LOSS, loss(results, SHORT), 5),
-        ("WAIT_MS", _measured.WAIT_MS, wait_ms(results), 0.3),
+        ("CONTEXT_MIB", CONTEXT_MIB, figures.context_mib(results.contexts), 30),
+        ("DRIVER_MIB", DRIVER_MIB, driver_mib(results), 40),
+        ("SATURATED_LOSS", SATURATED_LOSS, loss(results, SATURATING), 2),
+        ("SHORT_STEPS_LOSS", SHORT_STEPS_LOSS, loss(results, SHORT), 5),
+        ("WAIT_MS", WAIT_MS, wait_ms(results), 0.3),
     )
     for name, used, here, apart in found:
         agrees = here is None or abs(here - used) <= apart

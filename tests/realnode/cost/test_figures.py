@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _measured
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice import measured as _measured
 from ansible_collections.gpufleet.sharing.tests.benchmark.performance import between
 from ansible_collections.gpufleet.sharing.tests.realnode.cost import figures, page, plot
 from ansible_collections.gpufleet.sharing.tests.realnode.cost.results import (

@@ -1,0 +1,46 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: being told to end, and leaving nothing behind all the same."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class InterruptedRunError(SharingError):
+    """Somebody has ended the run."""
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Within it a signal to end raises InterruptedRunError. After it signals are ignored, until the
+    module ends: so call it once, and clean up after it.
+    """
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        _set(signal.SIG_IGN)
+        raise InterruptedRunError(
+            f"The run was ended ({signal.Signals(number).name}). What it had made has been removed;"
+            " run again to finish."
+        )
+
+    for one in _SIGNALS:
+        signal.signal(one, interrupt)
+    try:
+        yield
+    finally:
+        _set(signal.SIG_IGN)
+
+
+def _set(handler: signal.Handlers) -> None:
+    for one in _SIGNALS:
+        signal.signal(one, handler)

@@ -1,0 +1,151 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: objects of the API -> what the doctor keeps of them. Pure."""
+
+from __future__ import annotations
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
+    NodeView,
+    Operand,
+    Quota,
+    Stranger,
+    Workload,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import read_quantity
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
+    requested_slots,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+    OPERAND_APPS,
+    dig,
+    entries_of,
+    list_at,
+    mapping_at,
+    name_of,
+    node_state,
+    operand_pod,
+    text_at,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    RESOURCE_PREFIX,
+)
+
+DRIVER, TOOLKIT = "driver", "toolkit"
+HAMI, OTHER_PLUGIN, AUTOSCALER = "HAMi", "device plugin", "autoscaler"
+# How the operator names what it needs before the plugin can start. A driver of an NVIDIADriver has
+# the component label instead.
+_BEFORE_PLUGIN = (
+    ("nvidia-driver-daemonset", DRIVER),
+    ("nvidia-container-toolkit-daemonset", TOOLKIT),
+)
+_COMPONENT = "app.kubernetes.io/component"
+# HAMi's device plugin registers GPUs in this annotation of the node (Project-HAMi/HAMi).
+_HAMI_REGISTER = "hami.io/node-nvidia-register"
+# KAI: a pod asks by one of these annotations, and a pod in these namespaces holds the GPU for it
+# (kai-scheduler/KAI-Scheduler, docs/gpu-sharing; the second name is that before v0.6).
+_KAI_FRACTIONS = ("gpu-fraction", "gpu-memory")
+_KAI_NAMESPACES = ("kai-resource-reservation", "runai-reservation")
+# Last parts of images. k8s-device-plugin is NVIDIA's own, from its manifests or chart;
+# nvidia-gpu-device-plugin is that of GKE.
+_IMAGES = {
+    "hami": HAMI,
+    "k8s-device-plugin": OTHER_PLUGIN,
+    "nvidia-gpu-device-plugin": OTHER_PLUGIN,
+    "cluster-autoscaler": AUTOSCALER,
+    "karpenter": AUTOSCALER,
+}
+_OWN_TAINTS = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
+
+
+def node_view(document: object) -> NodeView:
+    capacity = entries_of(document, RESOURCE_PREFIX, "status", "capacity")
+    annotations = dig(document, "metadata", "annotations")
+    return NodeView(
+        state=node_state(document),
+        capacity={name: read_quantity(quantity) for name, quantity in capacity.items()},
+        cordoned=dig(document, "spec", "unschedulable") is True,
+        taints=tuple(
+            _taint(entry)
+            for entry in list_at(document, "spec", "taints")
+            if text_at(entry, "effect") in ("NoSchedule", "NoExecute")
+            and not text_at(entry, "key").startswith(_OWN_TAINTS)
+        ),
+        hami=isinstance(annotations, dict) and _HAMI_REGISTER in annotations,
+    )
+
+
+def _taint(entry: object) -> str:
+    value = text_at(entry, "value")
+    return text_at(entry, "key") + (f"={value}" if value else "") + f":{text_at(entry, 'effect')}"
+
+
+def read_pod(document: object, namespace: str) -> Operand | Workload | Stranger | None:
+    """What a pod is to the doctor; None where it is nothing. namespace is the operator's."""
+    if text_at(document, "metadata", "namespace") == namespace and (kind := _kind(document)):
+        return Operand(operand_pod(document), kind, _blocked(document))
+    if stranger := _stranger(document):
+        return stranger
+    work = _workload(document)
+    return work if work.kai or work.requests else None
+
+
+def _kind(document: object) -> str:
+    labels = mapping_at(document, "metadata", "labels")
+    app = labels.get("app", "")
+    if app in OPERAND_APPS:
+        return app
+    if labels.get(_COMPONENT) == "nvidia-driver":
+        return DRIVER
+    return next((kind for start, kind in _BEFORE_PLUGIN if app.startswith(start)), "")
+
+
+def _blocked(document: object) -> str:
+    """The init container that has not ended yet."""
+    statuses = list_at(document, "status", "initContainerStatuses")
+    running = (status for status in statuses if dig(status, "state", "running") is not None)
+    return text_at(next(running, None), "name")
+
+
+def _stranger(document: object) -> Stranger | None:
+    for container in list_at(document, "spec", "containers"):
+        image = text_at(container, "image").partition("@")[0].rpartition("/")[2]
+        if kind := _IMAGES.get(image.partition(":")[0]):
+            return Stranger(
+                kind=kind,
+                namespace=text_at(document, "metadata", "namespace"),
+                name=name_of(document),
+                node=text_at(document, "spec", "nodeName"),
+            )
+    return None
+
+
+def _workload(document: object) -> Workload:
+    state = operand_pod(document)
+    annotations = mapping_at(document, "metadata", "annotations")
+    asks = any(name in annotations for name in _KAI_FRACTIONS)
+    return Workload(
+        namespace=state.namespace,
+        name=state.name,
+        node=state.node,
+        phase=text_at(document, "status", "phase"),
+        requests=requested_slots(document),
+        reason=text_at(document, "status", "reason"),
+        message=text_at(document, "status", "message"),
+        waits_for=state.waits_for,
+        crashes=state.crashes,
+        kai=asks or state.namespace in _KAI_NAMESPACES,
+    )
+
+
+def read_quota(document: object) -> Quota:
+    limits = (
+        key.removeprefix("requests.").removeprefix("limits.")
+        for key in mapping_at(document, "spec", "hard")
+    )
+    return Quota(
+        namespace=text_at(document, "metadata", "namespace"),
+        name=name_of(document),
+        limits=frozenset(name for name in limits if name.startswith(RESOURCE_PREFIX)),
+    )

@@ -1,0 +1,108 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: lists of the API server that are kept up to date by watches, so that
+waiting is neither sleeping nor listing thousands of nodes again and again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, Json
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import text_at
+
+T = TypeVar("T")
+HOPELESS = (401, 403)
+
+
+class Mirror(Generic[T]):
+    """The objects of one list, by uid, each read into a value.
+
+    It is listed at once, and followed by a thread from start on. changed is called with the value
+    before and the value after, None where there is none; with the lock held. A broken connection, a
+    server that restarts or that forgot the moment: it is listed again. trouble says why it may be
+    out of date.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        path: str,
+        read: Callable[[object], T],
+        changed: Callable[[T | None, T | None], None],
+        *,
+        labels: str = "",
+        fields: str = "",
+    ) -> None:
+        self._cluster, self._path = cluster, path
+        self._labels, self._fields = labels, fields
+        self._read, self._changed = read, changed
+        self._values: dict[str, T] = {}
+        self._since = ""
+        self._stopped = threading.Event()
+        self.trouble = ""
+        self.refused = False  # not allowed to follow, or not any more
+        self._list()
+
+    def start(self) -> None:
+        threading.Thread(target=self._follow, daemon=True, name=f"watch {self._path}").start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _list(self) -> None:
+        pairs, self._since = self._cluster.snapshot(
+            self._path,
+            lambda item: (text_at(item, "metadata", "uid"), self._read(item)),
+            labels=self._labels,
+            fields=self._fields,
+        )
+        found = dict(pairs)
+        before, self._values = self._values, found
+        # What has gone first: it may have been made again under the same name.
+        for uid in [*(before.keys() - found.keys()), *found]:
+            if before.get(uid) != found.get(uid):
+                self._changed(before.get(uid), found.get(uid))
+
+    def _follow(self) -> None:
+        pause = pauses()
+        while not self._stopped.is_set():
+            try:
+                if self.trouble:
+                    self._list()
+                    self.trouble = ""
+                for event in self._cluster.watch(
+                    self._path, self._since, labels=self._labels, fields=self._fields
+                ):
+                    self._note(event)
+                    pause = pauses()
+                    if self._stopped.is_set():
+                        return
+            except ClusterError as error:
+                self.trouble = str(error)
+                if error.status in HOPELESS:
+                    self.refused = True
+                    return
+            self._stopped.wait(next(pause))  # some servers and proxies end watches at once
+
+    def _note(self, event: Json) -> None:
+        document = event.get("object")
+        self._since = text_at(document, "metadata", "resourceVersion") or self._since
+        if event.get("type") == "BOOKMARK":
+            return
+        uid = text_at(document, "metadata", "uid")
+        before = self._values.get(uid)
+        if event.get("type") == "DELETED":
+            self._values.pop(uid, None)
+            self._changed(before, None)
+            return
+        value = self._read(document)
+        self._values[uid] = value
+        if value != before:
+            self._changed(before, value)

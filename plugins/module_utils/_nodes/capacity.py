@@ -1,0 +1,231 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: what a node should advertise with a profile, and what it does
+advertise.
+
+Units are slots: what one pod that asks for 1 gets. Always allocatable, never capacity, which keeps
+old numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+    MOST_MPS_CLIENTS,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    GPU_RESOURCE,
+    NO_MIG,
+    RESOURCE_PREFIX,
+    SHARED_SUFFIX,
+    Profile,
+)
+
+COUNT_LABEL = "nvidia.com/gpu.count"
+REPLICAS_LABEL = "nvidia.com/gpu.replicas"
+PRESENT_LABEL = "nvidia.com/gpu.present"
+PRODUCT_LABEL = "nvidia.com/gpu.product"
+CAPABILITY_LABELS = ("nvidia.com/gpu.compute.major", "nvidia.com/gpu.compute.minor")
+GFD_LABEL = "nvidia.com/gpu.deploy.gpu-feature-discovery"
+MIG_STRATEGY_LABEL = "nvidia.com/mig.strategy"
+CONFIG_HASH_ANNOTATION = "gpufleet.sharing/config-hash"
+CORDONED_ANNOTATION = "gpufleet.sharing/cordoned"  # by us, while pods are evicted
+
+_MIG_DEVICE = re.compile(r"all-([0-9]+g\.[0-9]+gb)")
+_MIG_COUNT = re.compile(r"nvidia\.com/(mig-[a-z0-9.]+)\.count")
+
+
+@dataclass(frozen=True)
+class NodeState:
+    """One node as the API server has it."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    allocatable: Mapping[str, int] = field(default_factory=dict)  # only nvidia.com/ resources
+    ready: bool = True
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether the operator, or a device plugin without it, has found GPUs here."""
+        labelled = self.labels.get(PRESENT_LABEL) == "true" or COUNT_LABEL in self.labels
+        return labelled or any(count > 0 for count in self.allocatable.values())
+
+    @property
+    def physical(self) -> int | None:
+        """Physical GPUs as GPU feature discovery counted them."""
+        count = self.labels.get(COUNT_LABEL, "")
+        return int(count) if count.isdecimal() else None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One node's expected and actual slots. problem is empty when they agree."""
+
+    node: str
+    physical: int | None
+    resource: str
+    expected: int | None
+    actual: int
+    problem: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.problem
+
+
+def read_quantity(text: object) -> int:
+    """A count of devices as Kubernetes writes it ("8", also "8k"); 0 where it is no number."""
+    match = re.fullmatch(r"([0-9]+)(k?)", str(text))
+    return int(match[1]) * (1000 if match[2] else 1) if match else 0
+
+
+def mig_resources(labels: Mapping[str, str]) -> dict[str, int]:
+    """MIG devices by resource name, as GPU feature discovery counts them with strategy mixed."""
+    return {
+        RESOURCE_PREFIX + match[1]: int(value)
+        for label, value in labels.items()
+        if (match := _MIG_COUNT.fullmatch(label)) and value.isdecimal()
+    }
+
+
+def physical_devices(node: NodeState, stated: int | None) -> dict[str, int]:
+    """Devices by resource name: GPUs (as stated, else as discovered), and MIG devices.
+
+    With MIG strategy single the MIG devices stand in the place of the GPUs. With mixed, GPUs that
+    are in MIG mode are no devices, and where only some are, labels do not tell how many: then
+    nvidia.com/gpu is left out.
+    """
+    labels = node.labels
+    if is_invalid(node):
+        return {GPU_RESOURCE: 0}
+    gpus = node.physical if stated is None or _is_cut(node) else stated
+    if labels.get(MIG_STRATEGY_LABEL) != "mixed":
+        return {} if gpus is None else {GPU_RESOURCE: gpus}
+    devices = mig_resources(labels)
+    if labels.get(REPLICAS_LABEL) == "0":
+        return {GPU_RESOURCE: 0} | devices
+    return devices if devices or gpus is None else {GPU_RESOURCE: gpus}
+
+
+def _is_cut(node: NodeState) -> bool:
+    """Whether what GPU feature discovery counts as GPUs are MIG devices (MIG strategy single)."""
+    return "-MIG-" in node.labels.get(PRODUCT_LABEL, "")
+
+
+def is_invalid(node: NodeState) -> bool:
+    """Whether GPUs are cut in a way that MIG strategy single does not advertise."""
+    return node.labels.get(PRODUCT_LABEL, "").endswith("-MIG-INVALID")
+
+
+def mps_problem(node: NodeState, profile: Profile) -> str:
+    """Why a node cannot be shared by MPS with a profile, in words; empty when nothing is known.
+
+    A profile that turns MIG off has to do with MIG devices no longer.
+    """
+    if profile.strategy != "mps":
+        return ""
+    if profile.mig != NO_MIG and (_is_cut(node) or mig_resources(node.labels)):
+        return "its GPUs are cut into MIG devices, which MPS does not take"
+    if node.labels.get(GFD_LABEL) == "false":
+        return f"MPS needs GPU feature discovery, which {GFD_LABEL} switches off there"
+    most = mps_clients(node.labels)
+    if most is not None and profile.replicas > most:
+        capability = ".".join(node.labels.get(label, "") for label in CAPABILITY_LABELS)
+        return (
+            f"it has {profile.replicas} replicas, and MPS takes {most} clients at most on a GPU of"
+            f" compute capability {capability}"
+        )
+    return ""
+
+
+def mps_clients(labels: Mapping[str, str]) -> int | None:
+    """How many clients MPS takes on a node's GPUs; None where GPU feature discovery has not told
+    the compute capability.
+    """
+    numbers = [labels.get(label, "") for label in CAPABILITY_LABELS]
+    if not all(number.isdecimal() for number in numbers):
+        return None
+    return MOST_MPS_CLIENTS if [int(number) for number in numbers] >= [7, 5] else 16
+
+
+def expected_allocatable(profile: Profile, devices: Mapping[str, int]) -> dict[str, int]:
+    """Slots by advertised resource name. A renamed resource leaves its old name with 0 slots."""
+    slots: dict[str, int] = {}
+    for resource, count in devices.items():
+        slots |= {resource: 0, resource + SHARED_SUFFIX: 0}
+        slots[profile.advertised(resource)] = count * profile.replicas_of(resource)
+    return slots
+
+
+def judge(node: NodeState, profile: Profile, stated: int | None) -> Verdict:
+    """Compare a node's allocatable with its profile. stated is the inventory's number of physical
+    GPUs, if it has one. With several resources (MIG strategy mixed) the numbers are their sums.
+    """
+    devices = physical_devices(node, stated)
+    counted = [resource for resource, count in devices.items() if count] or [GPU_RESOURCE]
+    names = [profile.advertised(resource) for resource in counted]
+    actual = sum(node.allocatable.get(name, 0) for name in names)
+    if not devices:
+        problem = f"physical GPUs unknown: no label {COUNT_LABEL}"
+        return Verdict(node.name, None, names[0], None, actual, problem)
+    expected = expected_allocatable(profile, devices)
+    return Verdict(
+        node=node.name,
+        physical=sum(devices.values()),
+        resource=", ".join(names),
+        expected=sum(expected.get(name, 0) for name in names),
+        actual=actual,
+        problem=_difference(node, expected, stated),
+    )
+
+
+def _difference(node: NodeState, expected: Mapping[str, int], stated: int | None) -> str:
+    """The first thing that is wrong, in words; empty when nothing is."""
+    if is_invalid(node):
+        return "MIG strategy single needs all GPUs of the node cut alike, and they are not"
+    if stated is not None and not _is_cut(node) and node.physical not in (None, stated):
+        return (
+            f"gpu_sharing_gpus is {stated}, but GPU feature discovery counts"
+            f" {node.physical} physical GPUs"
+        )
+    for resource, slots in sorted(expected.items(), key=lambda entry: -entry[1]):
+        actual = node.allocatable.get(resource, 0)
+        if actual != slots:
+            return f"{resource} is {actual}, expected {slots}"
+    return "" if node.ready else "node is NotReady"
+
+
+def labels_fit(node: NodeState, profile: Profile) -> bool:
+    """Whether GPU feature discovery has seen the profile too: its labels lag behind allocatable."""
+    cut = mig_resources(node.labels)
+    # 0 tells that all GPUs are in MIG mode: then it tells nothing of sharing
+    told = node.labels.get(REPLICAS_LABEL) != "0" or _is_cut(node)
+    resources = [*cut, *([GPU_RESOURCE] if told else [])]
+    fit = all(_label_fits(node.labels, profile, resource) for resource in resources)
+    return fit and _mig_fits(node, profile.mig)
+
+
+def _mig_fits(node: NodeState, mig: str | None) -> bool:
+    """Whether the labels show the MIG devices of a configuration, as far as its name tells."""
+    if mig is None or MIG_STRATEGY_LABEL not in node.labels:
+        return True
+    if mig == NO_MIG:
+        return not _is_cut(node) and not mig_resources(node.labels)
+    name = _MIG_DEVICE.fullmatch(mig)
+    if name is None:
+        return True
+    alike = f"-MIG-{name[1]}" in node.labels.get(PRODUCT_LABEL, "")
+    return alike or f"nvidia.com/mig-{name[1]}.count" in node.labels
+
+
+def _label_fits(labels: Mapping[str, str], profile: Profile, resource: str) -> bool:
+    replicas = profile.replicas_of(resource)
+    strategy = profile.strategy if replicas > 1 else "none"
+    told = labels.get(f"{resource}.replicas"), labels.get(f"{resource}.sharing-strategy", strategy)
+    return told == (str(replicas), strategy)

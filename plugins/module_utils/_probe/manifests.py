@@ -1,0 +1,174 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: the objects that the probe makes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+    name_of,
+    text_at,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+)
+
+Json = dict[str, object]
+
+# Of namespace and PriorityClass: other namespaces of the collection are not the probe's to remove.
+ROOM_LABELS = {MANAGED_BY_LABEL: MANAGED_BY, "app.kubernetes.io/component": "probe"}
+RUN_LABEL = "gpufleet.sharing/probe"  # of pods and their Job: which run made them
+PRIORITY = -1000  # below all work, and below -10, where the cluster autoscaler makes no nodes
+LIFETIME = 60  # seconds that pods outlive a run that no longer says that it is there
+MOST_PODS = 1000  # in the namespace, of all runs together
+
+
+@dataclass(frozen=True)
+class PodSettings:
+    """How pods of the probe are made.
+
+    command holds the slot; empty for the image's own. look tells the GPUs that the pod sees, in
+    /dev/termination-log; empty for not to look. A user id of 0 leaves it to the cluster.
+    """
+
+    image: str
+    command: tuple[str, ...] = ()
+    look: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    tolerations: Sequence[Mapping[str, object]] = ()
+    runtime_class: str = ""
+    pull_secrets: tuple[str, ...] = ()
+    run_as_user: int = 65534
+    seconds: int = 600  # after which the kubelet ends them
+
+
+def namespace(name: str) -> Json:
+    labels = {**ROOM_LABELS, "pod-security.kubernetes.io/enforce": "restricted"}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
+def priority_class(name: str, uid: str) -> Json:
+    """Pods of it never evict anybody, and any other pod may evict them. It goes with the
+    namespace, which has the same name.
+    """
+    owner = {"apiVersion": "v1", "kind": "Namespace", "name": name, "uid": uid}
+    return {
+        "apiVersion": "scheduling.k8s.io/v1",
+        "kind": "PriorityClass",
+        "metadata": {
+            "name": name,
+            "labels": dict(ROOM_LABELS),
+            "ownerReferences": [owner],
+        },
+        "value": PRIORITY,
+        "preemptionPolicy": "Never",
+        "description": "Pods of gpufleet.sharing.probe: they evict nobody, and give way.",
+    }
+
+
+def guard(run: str) -> Json:
+    """A Job without pods of its own. Its deadline is moved on while the run is there; then
+    Kubernetes ends and removes it, and with it all that it owns.
+    """
+    template = {
+        "metadata": {"labels": _labels(run)},
+        "spec": {
+            "restartPolicy": "Never",
+            "securityContext": _pod_security(0),
+            "containers": [_container("none", "none", (), {})],
+        },
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": run, "labels": _labels(run)},
+        "spec": {
+            "parallelism": 0,
+            "completions": 1,
+            "activeDeadlineSeconds": LIFETIME,
+            "ttlSecondsAfterFinished": 0,
+            "template": template,
+        },
+    }
+
+
+def quota(run: str, owner: Json) -> Json:
+    metadata = {"name": run, "labels": _labels(run), "ownerReferences": [owner]}
+    hard = {"pods": str(MOST_PODS)}
+    spec = {"hard": hard}
+    return {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec}
+
+
+def owner_of(job: Json) -> Json:
+    """A reference to the guard. It is no controller: a Job would count such pods as its own."""
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "name": name_of(job),
+        "uid": text_at(job, "metadata", "uid"),
+    }
+
+
+def pod(name: str, run: str, node: str, slots: Mapping[str, int], settings: PodSettings) -> Json:
+    """A pod for one node, through the scheduler. Its owner and priority are the room's."""
+    limits = {resource: str(count) for resource, count in slots.items()}
+    here = {"key": "metadata.name", "operator": "In", "values": [node]}
+    required = {"nodeSelectorTerms": [{"matchFields": [here]}]}
+    spec: Json = {
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}},
+        "tolerations": [dict(toleration) for toleration in settings.tolerations],
+        "restartPolicy": "Never",
+        "activeDeadlineSeconds": settings.seconds,
+        "terminationGracePeriodSeconds": 1,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": _pod_security(settings.run_as_user),
+        "containers": [_container("hold", settings.image, settings.command, limits)],
+    }
+    if settings.look:
+        # The main container gets the devices of the one before it.
+        spec["initContainers"] = [_container("look", settings.image, settings.look, limits)]
+    if settings.runtime_class:
+        spec["runtimeClassName"] = settings.runtime_class
+    if settings.pull_secrets:
+        spec["imagePullSecrets"] = [{"name": secret} for secret in settings.pull_secrets]
+    metadata = {"name": name, "labels": {**settings.labels, **_labels(run)}}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _labels(run: str) -> dict[str, str]:
+    return {MANAGED_BY_LABEL: MANAGED_BY, RUN_LABEL: run}
+
+
+def _container(name: str, image: str, command: Sequence[str], limits: Mapping[str, str]) -> Json:
+    """One that the restricted Pod Security Standard takes."""
+    container: Json = {
+        "name": name,
+        "image": image,
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "runAsNonRoot": True,
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if command:
+        container["command"] = list(command)
+    if limits:
+        # Slots are proved, not CUDA: an old driver or an image that asks for less is fine.
+        environment = {"NVIDIA_DRIVER_CAPABILITIES": "utility", "NVIDIA_DISABLE_REQUIRE": "1"}
+        container["env"] = [{"name": key, "value": value} for key, value in environment.items()]
+        container["resources"] = {"limits": dict(limits)}
+    return container
+
+
+def _pod_security(user: int) -> Json:
+    context: Json = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    if user:
+        context["runAsUser"] = user
+    return context

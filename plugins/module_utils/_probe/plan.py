@@ -1,0 +1,357 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: what is probed: which nodes, how many slots of them are free, and what
+the profile says of a pod that asks for two. Pure.
+
+Slots are counted by what the profile promises, not by what the node advertises: so a node that
+advertises fewer or more is found out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    FleetError,
+    some,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import format_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
+    COUNT_LABEL,
+    NodeState,
+    expected_allocatable,
+    physical_devices,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import GpuPod
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+    dig,
+    list_at,
+    node_state,
+    text_at,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    GPU_RESOURCE,
+    Profile,
+)
+
+COLUMNS = (
+    "node",
+    "profile",
+    "resource",
+    "free",
+    "pods",
+    "ran at once",
+    "one more",
+    "request of two",
+    "GPUs seen",
+    "result",
+)
+_REPELLING = ("NoSchedule", "NoExecute")
+
+
+class Two(Enum):
+    """What becomes of a pod that asks for two slots."""
+
+    REFUSED = "refused"  # scheduled, then turned down on the node
+    ADMITTED = "admitted"
+    EITHER = "either"  # the version of the plugin decides
+
+
+class Outcome(Enum):
+    """How the probe of one resource of one node ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    BUSY = "busy"  # somebody else took a slot meanwhile: nothing is proved, nothing is wrong
+    SKIPPED = "skipped"  # not tried
+    PLANNED = "planned"  # in check mode
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A node that may be probed, as the inventory has it."""
+
+    name: str
+    profile: Profile
+    group: str = ""
+    gpus: int | None = None
+
+
+@dataclass(frozen=True)
+class Taint:
+    """A taint of a node."""
+
+    key: str
+    value: str
+    effect: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
+        )
+
+
+@dataclass(frozen=True)
+class Place:
+    """A node as the scheduler sees it."""
+
+    state: NodeState
+    cordoned: bool = False
+    taints: tuple[Taint, ...] = ()
+
+
+@dataclass(frozen=True)
+class Target:
+    """One resource of one node, and how it is probed. Units are slots.
+
+    used is what pods of others request; pods are those of the probe, each of one slot. skipped says
+    why it is not probed.
+    """
+
+    node: str
+    profile: str
+    group: str = ""
+    resource: str = GPU_RESOURCE
+    physical: int = 0
+    expected: int = 0
+    allocatable: int = 0
+    used: int = 0
+    pods: int = 0
+    two: Two = Two.EITHER
+    skipped: str = ""
+
+    @property
+    def free(self) -> int:
+        return max(0, self.expected - self.used)
+
+    @property
+    def rest(self) -> int:
+        """What one pod more asks for, so that it must wait: one slot more than are left."""
+        return self.free - self.pods + 1
+
+    @property
+    def promises_two(self) -> bool:
+        """Whether a pod of two can be tried: two slots are free."""
+        return not self.skipped and self.free >= 2
+
+
+@dataclass
+class Report:
+    """What the probe of a target has seen so far."""
+
+    target: Target
+    ran: int | None = None  # most pods of one slot that ran at the same time
+    more: str = ""  # what the one pod more did
+    two: str = ""  # what the pod of two did
+    seen: dict[str, tuple[str, ...]] = field(default_factory=dict)  # GPUs by pod
+    failed: list[str] = field(default_factory=list)
+    busy: list[str] = field(default_factory=list)
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.target.skipped:
+            return Outcome.SKIPPED
+        if self.failed:
+            return Outcome.FAILED
+        if self.busy:
+            return Outcome.BUSY
+        return Outcome.PLANNED if self.ran is None else Outcome.PASSED
+
+    @property
+    def reason(self) -> str:
+        return self.target.skipped or "; ".join(self.failed or self.busy)
+
+    @property
+    def gpus(self) -> dict[str, int]:
+        """Pods by GPU."""
+        return dict(sorted(Counter(gpu for gpus in self.seen.values() for gpu in gpus).items()))
+
+
+def read_place(document: object) -> Place:
+    taints = (
+        Taint(text_at(t, "key"), text_at(t, "value"), text_at(t, "effect"))
+        for t in list_at(document, "spec", "taints")
+    )
+    cordoned = dig(document, "spec", "unschedulable") is True
+    return Place(node_state(document), cordoned, tuple(taints))
+
+
+def tolerates(toleration: Mapping[str, object], taint: Taint) -> bool:
+    """As the scheduler judges it."""
+    key, operator = text_at(toleration, "key"), text_at(toleration, "operator") or "Equal"
+    if text_at(toleration, "effect") not in ("", taint.effect):
+        return False
+    if operator == "Exists":
+        return key in ("", taint.key)
+    return key == taint.key and text_at(toleration, "value") == taint.value
+
+
+def obstacle(place: Place | None, tolerations: Sequence[Mapping[str, object]]) -> str:
+    """Why no pod can be put on a node, in words; empty when one can."""
+    if place is None:
+        return "not in the cluster"
+    if not place.state.ready:
+        return "node is NotReady"
+    if place.cordoned:
+        return "cordoned"
+    for taint in place.taints:
+        if taint.effect in _REPELLING and not any(tolerates(t, taint) for t in tolerations):
+            return f"taint {taint} is not among the tolerations"
+    return ""
+
+
+def requested(pods: Iterable[GpuPod]) -> dict[str, Counter[str]]:
+    """Slots that pods request, by node and resource."""
+    found: dict[str, Counter[str]] = {}
+    for pod in pods:
+        found.setdefault(pod.node, Counter()).update(pod.requests)
+    return found
+
+
+def two_of(profile: Profile, device: str) -> Two:
+    """What the device plugin does with a request of two slots, by the profile.
+
+    Devices that are not shared are given as they are asked for. MPS refused it before v0.20.0
+    whatever the file says.
+    """
+    if profile.replicas_of(device) == 1:
+        return Two.ADMITTED
+    if profile.content.fail_requests_greater_than_one:
+        return Two.REFUSED
+    return Two.EITHER if profile.content.mps else Two.ADMITTED
+
+
+def targets(
+    candidate: Candidate, place: Place | None, used: Mapping[str, int], most: int, hindrance: str
+) -> list[Target]:
+    """What there is to probe on a node, most pods on each resource; at least one entry, which says
+    why not where there is nothing. hindrance is what keeps all pods from it.
+    """
+
+    def skipped(reason: str) -> list[Target]:
+        resource = candidate.profile.advertised(GPU_RESOURCE)
+        target = Target(candidate.name, candidate.profile.name, candidate.group, resource)
+        return [replace(target, skipped=reason)]
+
+    if place is None or hindrance:
+        return skipped(hindrance)
+    devices = physical_devices(place.state, candidate.gpus)
+    if not devices:
+        return skipped(f"physical GPUs unknown: no label {COUNT_LABEL}")
+    found = [
+        _target(candidate, place.state, device, count, used, most)
+        for device, count in devices.items()
+        if count
+    ]
+    return found or skipped("it has no GPUs")
+
+
+def _target(
+    candidate: Candidate,
+    state: NodeState,
+    device: str,
+    count: int,
+    used: Mapping[str, int],
+    most: int,
+) -> Target:
+    profile, resource = candidate.profile, candidate.profile.advertised(device)
+    target = Target(
+        node=candidate.name,
+        profile=profile.name,
+        group=candidate.group,
+        resource=resource,
+        physical=count,
+        expected=expected_allocatable(profile, {device: count})[resource],
+        allocatable=state.allocatable.get(resource, 0),
+        used=used.get(resource, 0),
+        two=two_of(profile, device),
+    )
+    if not target.free:
+        what = f"all {target.expected} slots" if target.expected > 1 else "its only slot"
+        return replace(target, skipped=f"busy: {what} of {resource} in use")
+    return replace(target, pods=min(target.free, most))
+
+
+def choose(
+    found: Mapping[str, Sequence[Target]], names: Sequence[str], per_profile: int
+) -> list[Target]:
+    """The targets of the nodes that are named; where none are, of so many nodes of each profile,
+    those with most free slots first. Of a profile whose nodes can all not be probed, one says why.
+    per_profile 0 means all nodes. Raises FleetError for names that are not there.
+    """
+    if missing := sorted(set(names) - found.keys()):
+        raise FleetError(
+            f"Nodes to probe that are not among the nodes to verify: {some(missing)}. Name nodes of"
+            " this cluster, inside the limit."
+        )
+    if names or not per_profile:
+        return [target for node in sorted(set(names) or found) for target in found[node]]
+    nodes: dict[str, list[str]] = {}
+    for node in sorted(found, key=lambda node: (-sum(t.free for t in _tried(found[node])), node)):
+        nodes.setdefault(found[node][0].profile, []).append(node)
+    chosen = []
+    for profile in sorted(nodes):
+        able = [node for node in nodes[profile] if _tried(found[node])][:per_profile]
+        chosen += [t for node in able or nodes[profile][:1] for t in found[node]]
+    return chosen
+
+
+def _tried(found: Sequence[Target]) -> list[Target]:
+    return [target for target in found if not target.skipped]
+
+
+def row(report: Report) -> dict[str, object]:
+    """A report as the module returns it."""
+    target = report.target
+    return {
+        "node": target.node,
+        "group": target.group,
+        "profile": target.profile,
+        "resource": target.resource,
+        "physical": target.physical,
+        "expected": target.expected,
+        "allocatable": target.allocatable,
+        "used": target.used,
+        "pods": target.pods,
+        "ran": report.ran,
+        "more": report.more,
+        "two": report.two,
+        "gpus": report.gpus,
+        "result": report.outcome.value,
+        "reason": report.reason,
+    }
+
+
+def probe_table(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    """Lines of a table for people."""
+    return format_table(
+        COLUMNS,
+        [
+            {
+                "node": row["node"],
+                "profile": row["profile"],
+                "resource": row["resource"],
+                "free": max(0, int(str(row["expected"])) - int(str(row["used"]))),
+                "pods": row["pods"],
+                "ran at once": row["ran"],
+                "one more": row["more"] or None,
+                "request of two": row["two"] or None,
+                "GPUs seen": _gpus(row),
+                "result": f"{row['result']}: {row['reason']}" if row["reason"] else row["result"],
+            }
+            for row in rows
+        ],
+    )
+
+
+def _gpus(row: Mapping[str, object]) -> str | None:
+    """How pods are spread over GPUs: "2 (4+4 pods)"."""
+    gpus = row["gpus"]
+    if not isinstance(gpus, Mapping) or not gpus:
+        return None
+    return f"{len(gpus)} ({'+'.join(str(count) for count in gpus.values())} pods)"

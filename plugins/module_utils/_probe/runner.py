@@ -1,0 +1,223 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: the probe of some nodes, several at a time.
+
+Each target is a generator that stops wherever it waits; all are looked at again whenever a pod
+changes.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import (
+    manifests as _probe_objects,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import PodSettings
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import Report, Target
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import (
+    PASSING,
+    Blame,
+    Count,
+    ProbePod,
+    Stage,
+    answer_of,
+    blame,
+    blame_more,
+    blame_sight,
+    blame_two,
+    events_text,
+    insufficient,
+)
+
+AT_ONCE = 16  # targets
+PODS_AT_ONCE = 500
+TICK = 1.0  # seconds between looks at the clock
+PATIENCE = 5.0  # seconds in which the scheduler or the kubelet may think again
+REMOVAL = 60.0
+QUOTA = "exceeded quota"
+ON_NODE = (Stage.RUNNING, Stage.STARTING, Stage.STUCK)
+OFF_NODE = (Stage.PENDING, Stage.UNSCHEDULABLE, Stage.GONE)
+Step = Generator[None, None, None]
+
+
+class Pods(Protocol):
+    """The pods of this run, as of Room."""
+
+    @property
+    def run(self) -> str: ...
+    def now(self) -> float: ...
+    def create(self, pods: Sequence[Mapping[str, object]]) -> dict[str, str]: ...
+    def pod(self, name: str) -> ProbePod: ...
+    def delete(self, names: Sequence[str]) -> None: ...
+    def vanished(self, names: Sequence[str]) -> bool: ...
+    def wait(self, seconds: float) -> None: ...
+    def events(self, pod: ProbePod) -> list[object]: ...
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How targets are probed. seconds is how long pods may take until they run; recount counts the
+    slots of a target anew.
+    """
+
+    settings: PodSettings
+    seconds: int
+    recount: Callable[[Target], Count]
+    require_uuids: bool = False
+
+
+class Prober:
+    """Probes one target, and writes down what it sees."""
+
+    def __init__(self, pods: Pods, target: Target, number: int, manner: Manner) -> None:
+        """number tells the pods of this target from those of others."""
+        self.report = Report(target)
+        self._pods, self._target, self._number, self._manner = pods, target, number, manner
+
+    def steps(self) -> Step:
+        """A pod of two, by itself; then the pods of one slot, and one more beside them."""
+        if self._target.promises_two:
+            yield from self._try_two()
+        if self._proceeding:
+            yield from self._try_all()
+
+    @property
+    def _proceeding(self) -> bool:
+        """False once pods were seen that do not start, or somebody else is at work."""
+        return not self.report.busy and (not self.report.failed or bool(self.report.two))
+
+    def _try_two(self) -> Step:
+        name = self._name("two")
+        if self._create({name: 2}):
+            yield from self._settle([name], lambda pod: answer_of(pod) is not None)
+            pod = self._pods.pod(name)
+            if answer := answer_of(pod):
+                self.report.two = answer.value
+                self._note(blame_two(self._target, answer))
+            else:
+                self._blame([pod])
+        yield from self._remove([name])
+
+    def _try_all(self) -> Step:
+        names = [self._name(f"slot{number}") for number in range(1, self._target.pods + 1)]
+        more = self._name("more")
+        self.report.ran = 0
+        if self._create(dict.fromkeys(names, 1)):
+            yield from self._settle(names, lambda pod: pod.stage is Stage.RUNNING)
+            if self._all_run(names):
+                self._look(names)
+                yield from self._try_more(names, more)
+        yield from self._remove([*names, more])
+
+    def _try_more(self, names: Sequence[str], more: str) -> Step:
+        if not self._create({more: self._target.rest}):
+            return
+        resource = self._target.resource
+        yield from self._settle(
+            [more], lambda pod: resource in insufficient(pod) or pod.stage in ON_NODE
+        )
+        pod = self._pods.pod(more)
+        self.report.more = "waits" if pod.stage in OFF_NODE else "got a slot"
+        if self._all_run(names):  # otherwise it may have got the slot of one of them
+            now = self._manner.recount(self._target)
+            self._note(blame_more(self._target, pod, now, self._manner.seconds))
+
+    def _all_run(self, names: Sequence[str]) -> bool:
+        """Whether all pods run at this moment. Where not, why is noted."""
+        pods = [self._pods.pod(name) for name in names]
+        running = sum(pod.stage is Stage.RUNNING for pod in pods)
+        self.report.ran = max(self.report.ran or 0, running)
+        if running < len(pods):
+            self._blame(pods)
+        return running == len(pods)
+
+    def _look(self, names: Sequence[str]) -> None:
+        pods = [self._pods.pod(name) for name in names]
+        self.report.seen = {pod.name: pod.gpus for pod in pods if pod.gpus}
+        self._note(blame_sight(pods, required=self._manner.require_uuids))
+
+    def _settle(self, names: Sequence[str], good: Callable[[ProbePod], bool]) -> Step:
+        """Wait until all pods are as wished, or one will never be, or the time is over."""
+        began = self._pods.now()
+        since: dict[str, float] = {}
+        while True:
+            pods = [self._pods.pod(name) for name in names]
+            now = self._pods.now()
+            bad = {pod.name for pod in pods if not good(pod) and pod.stage in PASSING}
+            since = {name: since.get(name, now) for name in bad}
+            final = any(pod.stage > max(PASSING) and not good(pod) for pod in pods)
+            lasting = any(now - at >= PATIENCE for at in since.values())
+            if final or lasting or now - began >= self._manner.seconds or all(map(good, pods)):
+                return
+            yield
+
+    def _create(self, slots: Mapping[str, int]) -> bool:
+        run, node, resource = self._pods.run, self._target.node, self._target.resource
+        failures = self._pods.create(
+            [
+                _probe_objects.pod(name, run, node, {resource: count}, self._manner.settings)
+                for name, count in slots.items()
+            ]
+        )
+        if failures:
+            said = min(failures.values())
+            text = f"the API server does not take the probe's pods: {said}"
+            self._note(Blame(text, busy=QUOTA in said))
+        return not failures
+
+    def _remove(self, names: Sequence[str]) -> Step:
+        """Delete those that were created, and wait until they are gone."""
+        self._pods.delete(names)
+        began = self._pods.now()
+        while not self._pods.vanished(names) and self._pods.now() - began < REMOVAL:
+            yield
+
+    def _blame(self, pods: Sequence[ProbePod]) -> None:
+        worst = max(pods, key=lambda pod: pod.stage)
+        told = ""
+        if worst.stage in (Stage.STARTING, Stage.STUCK):
+            told = events_text(self._pods.events(worst))
+        self._note(
+            blame(
+                self._target, pods, self._manner.recount(self._target), told, self._manner.seconds
+            )
+        )
+
+    def _note(self, found: Blame | None) -> None:
+        if found is not None:
+            texts = self.report.busy if found.busy else self.report.failed
+            texts.append(found.text)
+
+    def _name(self, what: str) -> str:
+        return f"{self._pods.run}-{self._number}-{what}"
+
+
+def at_once(most: int) -> int:
+    """How many targets are probed at a time, with so many pods on each and one more."""
+    return max(1, min(AT_ONCE, PODS_AT_ONCE // (most + 1)))
+
+
+def run_all(pods: Pods, probers: Sequence[Prober], most: int) -> None:
+    """Run all probers, so many at a time."""
+    waiting = deque(probers)
+    active: list[Iterator[None]] = []
+    while waiting or active:
+        while waiting and len(active) < most:
+            active.append(waiting.popleft().steps())
+        active = [steps for steps in active if _goes_on(steps)]
+        if active:
+            pods.wait(TICK)
+
+
+def _goes_on(steps: Iterator[None]) -> bool:
+    try:
+        next(steps)
+    except StopIteration:
+        return False
+    return True

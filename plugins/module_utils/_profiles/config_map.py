@@ -1,0 +1,184 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: the ConfigMap that holds the profiles, one key each, and what has to
+change in it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+    mapping_at,
+    read_time,
+    text_at,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    config_hash,
+    same_content,
+)
+
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "gpufleet.sharing"
+PROFILES_ANNOTATION = "gpufleet.sharing/profiles"
+_VOLUME_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+# Volumes that the operator's DaemonSets of plugin, GFD and MPS daemon have (gpu-operator v1.11.0 to
+# v26.7.0), and the one that it adds beside the ConfigMap's.
+_VOLUMES = frozenset(
+    {
+        *("config", "device-plugin", "nvidia-device-plugin-entrypoint", "output-dir"),
+        *("run-nvidia", "run-nvidia-validations", "driver-install-dir", "cdi-root"),
+        *("host-root", "host-sys", "mps-root", "mps-shm", "dmi-info-dir", "dmi-product-name"),
+    }
+)
+
+
+def check_name(name: str) -> None:
+    """Raise SharingError for a ConfigMap that the operator could not mount: it names the volume
+    like the ConfigMap, and the API server refuses the DaemonSets with it.
+    """
+    said = f"gpu_profiles_name '{name}' cannot be mounted: the operator names the volume like the"
+    if not _VOLUME_NAME.fullmatch(name):
+        raise SharingError(
+            f"{said} ConfigMap, and a volume's name has at most 63 characters of a-z 0-9 - and"
+            " starts and ends with a letter or a digit. Choose such a name."
+        )
+    if name in _VOLUMES:
+        raise SharingError(
+            f"{said} ConfigMap, and its DaemonSets have a volume of that name already. Choose"
+            " another name, such as device-plugin-config."
+        )
+
+
+@dataclass(frozen=True)
+class Written:
+    """A key that we wrote: the hash of its content, when, and whether the key had other content
+    before, which a plugin that started earlier may still have in hand.
+    """
+
+    hash: str
+    at: str  # RFC 3339, UTC, full seconds, rounded up
+    replaced: bool = True
+
+
+@dataclass(frozen=True)
+class ConfigMap:
+    data: Mapping[str, str] = field(default_factory=dict)
+    written: Mapping[str, Written] = field(default_factory=dict)  # the keys that are ours
+    ours: bool = False  # created by us
+    created: str = ""
+
+    def written_at(self, key: str) -> datetime | None:
+        """When a key got its content, as far as known: what we wrote down, else when the ConfigMap
+        was created.
+        """
+        record = self.written.get(key)
+        if record and record.hash == config_hash(self.data.get(key, "")):
+            return read_time(record.at)
+        return read_time(self.created) if not record else None
+
+
+@dataclass(frozen=True)
+class ConfigMapPlan:
+    """What changes. put and remove are keys; record is the new value of our annotation."""
+
+    before: ConfigMap | None
+    put: Mapping[str, str]
+    remove: tuple[str, ...]
+    in_use: tuple[str, ...]  # would be removed, but nodes or the operator still use them
+    record: Mapping[str, Written]
+    delete: bool = False
+
+    def __bool__(self) -> bool:
+        recorded = self.before.written if self.before else {}
+        return bool(self.delete or self.put or self.remove or dict(recorded) != dict(self.record))
+
+    def diff(self) -> dict[str, dict[str, str]]:
+        """What --diff shows: only the keys that change."""
+        data = dict(self.before.data) if self.before else {}
+        gone = list(data) if self.delete else self.remove
+        return {
+            "before": {key: data[key] for key in (*self.put, *gone) if key in data},
+            "after": dict(self.put),
+        }
+
+    def patch(self) -> dict[str, object]:
+        """The merge patch (or the content of a new object) that does it."""
+        data: dict[str, str | None] = {**self.put, **dict.fromkeys(self.remove)}
+        note = json.dumps({key: vars(entry) for key, entry in sorted(self.record.items())})
+        annotation = note if self.record else None
+        return {"metadata": {"annotations": {PROFILES_ANNOTATION: annotation}}, "data": data}
+
+
+def read_config_map(document: object) -> ConfigMap:
+    """A ConfigMap object of the API. An annotation that is not ours to read counts as none."""
+    try:
+        noted = json.loads(
+            text_at(document, "metadata", "annotations", PROFILES_ANNOTATION) or "{}"
+        )
+        written = {
+            key: Written(str(entry["hash"]), str(entry["at"]), bool(entry.get("replaced", True)))
+            for key, entry in noted.items()
+        }
+    except (ValueError, TypeError, KeyError, AttributeError):
+        written = {}
+    return ConfigMap(
+        data=mapping_at(document, "data"),
+        written=written,
+        ours=mapping_at(document, "metadata", "labels").get(MANAGED_BY_LABEL) == MANAGED_BY,
+        created=text_at(document, "metadata", "creationTimestamp"),
+    )
+
+
+def plan_config_map(
+    observed: ConfigMap | None,
+    files: Mapping[str, str],
+    *,
+    now: datetime,
+    going: Collection[str] = (),
+    in_use: Collection[str] = (),
+) -> ConfigMapPlan:
+    """Compare files (profile name: content) with the ConfigMap.
+
+    A key whose content differs only in layout is left as it is: rewriting it would restart plugins
+    for nothing. Nor is it noted as ours, so that removal leaves it. Other keys that are going go,
+    except those in_use.
+    """
+    data = observed.data if observed else {}
+    put = {key: text for key, text in files.items() if not same_content(data.get(key), text)}
+    others = sorted(data.keys() & set(going) - files.keys())
+    remove = tuple(key for key in others if key not in in_use)
+    known = dict(observed.written) if observed else {}
+    at = _round_up(now)
+    record = {key: entry for key, entry in known.items() if key in data and key not in remove}
+    record |= {key: Written(config_hash(text), at, key in data) for key, text in put.items()}
+    kept = tuple(key for key in others if key in in_use)
+    return ConfigMapPlan(observed, put, remove, kept, record)
+
+
+def plan_removal(observed: ConfigMap | None, in_use: Collection[str] = ()) -> ConfigMapPlan:
+    """Undo plan_config_map: the keys that we wrote go, except those in_use.
+
+    The ConfigMap goes too when we created it and nothing else is in it.
+    """
+    if observed is None:
+        return ConfigMapPlan(None, {}, (), (), {})
+    ours = sorted(observed.written.keys() & observed.data.keys())
+    remove = tuple(key for key in ours if key not in in_use)
+    kept = tuple(key for key in ours if key in in_use)
+    delete = observed.ours and observed.data.keys() == set(remove)
+    record = {key: observed.written[key] for key in kept}
+    return ConfigMapPlan(observed, {}, remove, kept, record, delete=delete)
+
+
+def _round_up(now: datetime) -> str:
+    """The next full second: containers report their start in full seconds, rounded down."""
+    full = now.replace(microsecond=0)
+    return (full + timedelta(seconds=1)).isoformat().replace("+00:00", "Z")

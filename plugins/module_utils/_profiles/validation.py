@@ -1,0 +1,396 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: what a profile is, its three forms, its file and its hash.
+
+A profile is one key of the ConfigMap; its content is the plugin's whole configuration file
+(_plugin_file.py). It may be said in short form (replicas: 4), in the plugin's own keys (sharing:
+...), or as the text of a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ProfileError,
+    joined,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import given, shown
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.go_yaml import (
+    load,
+    read_word,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+    ANY_PLUGIN,
+    GPU_RESOURCE,
+    RESOURCE_PREFIX,
+    SHARED_SUFFIX,
+    TOP_KEYS,
+    Content,
+    Plugin,
+    SharedResource,
+    check_devices,
+    operator_plugin,
+    place_of,
+    read_content,
+    read_replicas,
+    read_resources,
+    shared_content,
+    to_document,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import (
+    Problem,
+    Reader,
+    Rule,
+    either,
+)
+
+try:
+    import yaml
+except ImportError:  # the modules and filters report it; kubernetes itself depends on PyYAML
+    yaml = None  # type: ignore[assignment]
+
+__all__ = ["GPU_RESOURCE", "RESOURCE_PREFIX", "SHARED_SUFFIX", "Content", "SharedResource"]
+
+MAX_NAME_LENGTH = 63
+IN_PLACE, VERSIONED = MODES = ("in_place", "versioned")
+VERSION_LENGTH = 8  # digits of the hash in the key of a versioned profile
+MAX_VERSIONED_NAME_LENGTH = MAX_NAME_LENGTH - VERSION_LENGTH - 1
+STRATEGIES = {"time_slicing": "time-slicing", "mps": "mps", "none": "none"}
+NO_MIG = "all-disabled"  # the configuration of NVIDIA's MIG manager that turns MIG off
+SHORT_FIELDS = (
+    "strategy",
+    "replicas",
+    "rename_by_default",
+    "fail_requests_greater_than_one",
+    "resources",
+    "mig",
+)
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+_FORMS = (
+    "a mapping with replicas or resources, for example {replicas: 4}; or with the plugin's own keys"
+    " (version, sharing, flags, imex); or a file's text"
+)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A way of sharing the GPUs of a node: a name, a file's content, and how MIG has to be."""
+
+    name: str
+    content: Content = field(default_factory=Content)
+    mig: str | None = None  # a configuration of NVIDIA's MIG manager; None leaves MIG alone
+
+    def replicas_of(self, resource: str) -> int:
+        """Slots per device of a resource, 1 when the profile does not share it."""
+        shared = self.content.resources
+        return next((entry.replicas for entry in shared if entry.name == resource), 1)
+
+    @property
+    def replicas(self) -> int:
+        """Slots per physical GPU."""
+        return self.replicas_of(GPU_RESOURCE)
+
+    @property
+    def strategy(self) -> str:
+        """The sharing strategy, as GPU feature discovery names it in
+        nvidia.com/gpu.sharing-strategy.
+        """
+        if not self.content.resources:
+            return "none"
+        return "mps" if self.content.mps else "time-slicing"
+
+    def advertised(self, resource: str) -> str:
+        """The name under which the plugin advertises a resource with this profile."""
+        renamed = self.content.rename_by_default and self.replicas_of(resource) > 1
+        return resource + SHARED_SUFFIX if renamed else resource
+
+
+def parse_profiles(definitions: object, plugin: Plugin | None = None) -> dict[str, Profile]:
+    """Turn the variable gpu_sharing_profiles into profiles. Raises ProfileError with every problem
+    of every profile.
+    """
+    if not isinstance(definitions, Mapping) or not definitions:
+        raise ProfileError(
+            f"gpu_sharing_profiles is {shown(definitions)}; it must map at least one profile"
+            " name to its settings,"
+            " for example {default: {replicas: 4}}."
+        )
+    profiles: dict[str, Profile] = {}
+    problems: list[Problem] = []
+    for name, definition in definitions.items():
+        profile, found = read_profile(name, definition, plugin)
+        if str(name) in profiles:
+            said = f"profile {shown(str(name))} is there twice, as a text and as a number or such"
+            problems.append(Problem(Rule.NAME, f"{said}; allowed: each name once."))
+        profiles[str(name)] = profile
+        problems.extend(found)
+    if problems:
+        raise joined(ProfileError, [problem.text for problem in problems])
+    return profiles
+
+
+def known_profiles(definitions: object) -> dict[str, Profile]:
+    """Profiles that have been checked against the cluster's plugin before."""
+    return parse_profiles(definitions, ANY_PLUGIN)
+
+
+def ask_the_plugin(definitions: object) -> bool:
+    """Whether anything in the definitions depends on the plugin's version or surroundings."""
+    simple = {"replicas", "rename_by_default", "fail_requests_greater_than_one"}
+    entries = definitions.values() if isinstance(definitions, Mapping) else ()
+    return any(not isinstance(entry, Mapping) or not simple >= entry.keys() for entry in entries)
+
+
+def parse_profile(name: object, definition: object, plugin: Plugin | None = None) -> Profile:
+    """Turn one entry of gpu_sharing_profiles into a profile. Raises ProfileError with all its
+    problems.
+    """
+    return parse_profiles({name: definition}, plugin)[str(name)]
+
+
+def read_profile(
+    name: object, definition: object, plugin: Plugin | None = None
+) -> tuple[Profile, list[Problem]]:
+    """One entry of gpu_sharing_profiles, and what is wrong with it.
+
+    plugin is what is known of the plugin that will read the file; by default the operator's.
+    """
+    reader = Reader(f"profile {shown(name)}")
+    _check_name(reader, name)
+    known = plugin or operator_plugin()
+    if isinstance(definition, str):
+        content, mig = read_text(definition, reader, known), None
+    elif isinstance(definition, Mapping):
+        content, mig = _read_mapping(definition, reader, known)
+    else:
+        reader.refuse(Rule.FORM, "", definition, _FORMS)
+        content, mig = Content(), None
+    return Profile(str(name), content, mig), reader.problems
+
+
+def read_text(text: str, reader: Reader, plugin: Plugin) -> Content:
+    """A file's text -> what it says; strictly, as the plugin reads it."""
+    strict = Reader(reader.subject, lenient=False, problems=reader.problems)
+    before = len(strict.problems)
+    document = load(text, strict)
+    if len(strict.problems) > before and document is None:
+        return Content()
+    if document is None:
+        said = "is a text that says nothing, so that GPUs would not be shared; allowed:"
+        strict.problem(Rule.EMPTY_FILE, "", f"{said} version: v1, to say so")
+        return Content()
+    return read_content(document, strict, plugin)
+
+
+def _read_mapping(
+    definition: Mapping[object, object], reader: Reader, plugin: Plugin
+) -> tuple[Content, str | None]:
+    mig = _read_mig(reader, definition.get("mig"))
+    rest = {key: value for key, value in definition.items() if key != "mig"}
+    own_keys = {str(key).lower() for key in rest} & {key.lower() for key in TOP_KEYS}
+    if own_keys and (own_keys != {"resources"} or isinstance(rest.get("resources"), Mapping)):
+        content = read_content(rest, reader, plugin)
+    else:
+        content = _read_short(reader, definition, plugin)
+    if content.mps and content.resources and mig not in (None, NO_MIG):
+        said = f"is {shown(mig)} beside MPS, which takes no MIG devices; allowed: {NO_MIG}"
+        reader.problem(Rule.MPS_WITH_MIG, "mig", said)
+    return content, mig
+
+
+def _read_short(reader: Reader, definition: Mapping[object, object], plugin: Plugin) -> Content:
+    settings: dict[str, object] = {}
+    for key, value in definition.items():
+        if key in SHORT_FIELDS:
+            settings[str(key)] = value
+        else:
+            reader.unknown_key("", key, value, SHORT_FIELDS, place_of(key))
+    strategy = _read_strategy(reader, settings)
+    resources = _read_shared(reader, settings, strategy)
+    content = shared_content(
+        resources,
+        mps=strategy == "mps",
+        rename_by_default=reader.boolean(
+            "rename_by_default", settings.get("rename_by_default", False), default=False
+        ),
+        fail_requests_greater_than_one=reader.boolean(
+            "fail_requests_greater_than_one",
+            settings.get("fail_requests_greater_than_one", True),
+            default=True,
+        ),
+    )
+    check_devices(reader, "", content, plugin)
+    return content
+
+
+def _read_strategy(reader: Reader, settings: Mapping[str, object]) -> str:
+    value = settings.get("strategy", "time_slicing")
+    if isinstance(value, str) and value in STRATEGIES:
+        return str(value)
+    reader.refuse(Rule.FORM, "strategy", value, either(STRATEGIES))
+    return "time_slicing"
+
+
+def _read_shared(
+    reader: Reader, settings: Mapping[str, object], strategy: str
+) -> tuple[SharedResource, ...]:
+    """The shared resources of the short form: from replicas, or from the list."""
+    if strategy == "none" and "resources" not in settings and "replicas" not in settings:
+        return ()
+    if "resources" not in settings:
+        replicas = read_replicas(reader, "", settings, least=1)
+        if strategy == "none" and replicas > 1:
+            said = f"is {replicas} beside strategy none, which shares nothing; allowed: 1, or leave"
+            reader.problem(Rule.FORM, "replicas", f"{said} it out")
+        return (SharedResource(GPU_RESOURCE, replicas),) if replicas > 1 else ()
+    if "replicas" in settings or strategy == "none":
+        other = "replicas" if "replicas" in settings else "strategy none"
+        said = f"has both {other} and resources; allowed: replicas alone (all GPUs), or resources"
+        reader.problem(Rule.FORM, "", f"{said} alone (each entry with its own replicas)")
+    entries = settings["resources"]
+    if not isinstance(entries, list | tuple) or not entries:
+        allowed = "a list with at least one {name, replicas}, or leave it out"
+        reader.refuse(Rule.NO_RESOURCES, "resources", entries, allowed)
+        return ()
+    return read_resources(reader, "resources", entries)
+
+
+def _read_mig(reader: Reader, value: object) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, str) and len(value) <= 63 and _LABEL_VALUE.fullmatch(value):
+        return str(value)
+    allowed = f"the name of a configuration of NVIDIA's MIG manager, such as {NO_MIG} or all-1g.5gb"
+    reader.refuse(Rule.NAME, "mig", value, allowed)
+    return None
+
+
+def _check_name(reader: Reader, name: object) -> None:
+    allowed = (
+        f"a text of 1 to {MAX_NAME_LENGTH} characters of A-Z a-z 0-9 . _ - that starts and ends"
+        " with a letter or a digit"
+        " (it becomes a ConfigMap key and a node label's value)"
+    )
+    said = ""
+    if not isinstance(name, str):
+        said = f"has the name {given(name)}; allowed: {allowed}. Put it in quotes"
+    elif len(name) > MAX_NAME_LENGTH:
+        said = f"has a name of {len(name)} characters; allowed: {allowed}"
+    elif not _LABEL_VALUE.fullmatch(name):
+        said = f"has a name that cannot be used; allowed: {allowed}"
+    if said:
+        reader.problem(Rule.NAME, "", said)
+
+
+@lru_cache  # thousands of nodes share a few profiles
+def to_plugin_config(profile: Profile) -> str:
+    """The plugin's configuration file for a profile: same content, same bytes.
+
+    A profile that shares nothing and sets nothing is the version alone: the plugin refuses replicas
+    below 2 and an empty sharing block.
+    """
+    text = str(
+        yaml.dump(
+            _quoted(to_document(profile.content)),
+            Dumper=_dumper(),
+            sort_keys=False,
+            allow_unicode=False,
+        )
+    )
+    if _content(text) != profile.content:  # a file that the plugin misreads takes the GPUs away
+        raise ProfileError(f"profile {shown(profile.name)} cannot be written as a file: {text}")
+    return text
+
+
+class _Quoted(str):
+    """A text that Go would take for something else without quotes."""
+
+    __slots__ = ()
+
+
+def _quoted(value: object) -> object:
+    """The same values, with texts marked that have to be quoted for Go."""
+    if isinstance(value, dict):
+        return {key: _quoted(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_quoted(entry) for entry in value]
+    if isinstance(value, str) and not isinstance(read_word(value), str):
+        return _Quoted(value)
+    return value
+
+
+@lru_cache
+def _dumper() -> type[yaml.SafeDumper]:
+    class Dumper(yaml.SafeDumper):
+        """Writes marked texts in double quotes."""
+
+    def represent(dumper: yaml.SafeDumper, text: _Quoted) -> yaml.Node:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style='"')
+
+    Dumper.add_representer(_Quoted, represent)
+    return Dumper
+
+
+def key_of(profile: Profile, *, versioned: bool) -> str:
+    """The ConfigMap's key that holds a profile: its name; versioned, also what it says, so that a
+    key is never edited.
+    """
+    if not versioned:
+        return profile.name
+    return f"{profile.name}.{config_hash(to_plugin_config(profile))[:VERSION_LENGTH]}"
+
+
+_VERSIONED_KEY = re.compile(rf".+\.[0-9a-f]{{{VERSION_LENGTH}}}")
+
+
+def is_versioned(key: str) -> bool:
+    """Whether a key may be that of a versioned profile."""
+    return _VERSIONED_KEY.fullmatch(key) is not None
+
+
+def check_versioned_names(names: Iterable[str]) -> None:
+    """Raise ProfileError where a name leaves no room for its version in a key."""
+    said = f"has at most {MAX_VERSIONED_NAME_LENGTH} characters with gpu_sharing_rollout_mode"
+    problems = [
+        f"profile {shown(name)}: a name {said} versioned, and this one has {len(name)}."
+        for name in names
+        if len(name) > MAX_VERSIONED_NAME_LENGTH
+    ]
+    if problems:
+        raise joined(ProfileError, problems)
+
+
+@lru_cache
+def config_hash(text: str) -> str:
+    """Twelve hexadecimal digits that name what a configuration file says, whatever its layout and
+    comments. A file that the plugin would refuse, or partly ignore, is named by its bytes.
+    """
+    content = _content(text)
+    said = text if content is None else json.dumps(to_document(content), sort_keys=True)
+    return hashlib.sha256(said.encode(errors="surrogatepass")).hexdigest()[:12]
+
+
+def same_content(one: str | None, other: str) -> bool:
+    """Whether two configuration files say the same to the plugin, whatever their layout and
+    comments.
+    """
+    if one is None or one == other:
+        return one is not None
+    content = _content(one)
+    return content is not None and content == _content(other)
+
+
+@lru_cache
+def _content(text: str) -> Content | None:
+    """What a file says, None where it breaks a rule. What the operator shadows does not matter."""
+    reader = Reader("", lenient=False)
+    content = read_text(text, reader, Plugin() if "mpsRoot" in text else ANY_PLUGIN)
+    return None if reader.problems else content

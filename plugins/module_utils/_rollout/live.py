@@ -1,0 +1,129 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: nodes and the plugin's pods of a cluster, as they change."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+    NODES,
+    Cluster,
+    namespaced,
+    object_path,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.reflector import Mirror
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+    OPERAND_SELECTOR,
+    OperandPod,
+    node_state,
+    operand_pod,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
+    ConfigMap,
+    read_config_map,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Observation
+
+BURST = 0.05  # seconds in which changes that come together are gathered
+
+
+class LiveFleet:
+    """What a rollout looks at. It is read at once, pods only when they are asked for; followed from
+    start to stop.
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str, config_map: str) -> None:
+        self._cluster = cluster
+        self._config_map_path = object_path(namespaced("configmaps", namespace), config_map)
+        self._changes = threading.Condition()
+        self._changed: set[str] = set()
+        self._nodes: dict[str, NodeState] = {}
+        self._pods: dict[str, dict[str, OperandPod]] = {}
+        self._pods_path = namespaced("pods", namespace)
+        self._of_nodes = Mirror(cluster, NODES, node_state, self._on_node)
+        self._of_pods: Mirror[OperandPod] | None = None
+        self._config_map = self._read_config_map()
+
+    def look_at_pods(self) -> None:
+        """Read the plugin's pods, if they have not been read yet: two or three for each node."""
+        if self._of_pods is None:
+            self._of_pods = Mirror(
+                self._cluster, self._pods_path, operand_pod, self._on_pod, labels=OPERAND_SELECTOR
+            )
+
+    @property
+    def _mirrors(self) -> list[Mirror[NodeState] | Mirror[OperandPod]]:
+        return [self._of_nodes, *([self._of_pods] if self._of_pods else [])]
+
+    def start(self) -> None:
+        self.look_at_pods()
+        for mirror in self._mirrors:
+            mirror.start()
+
+    def stop(self) -> None:
+        for mirror in self._mirrors:
+            mirror.stop()
+
+    @property
+    def trouble(self) -> str:
+        """Why what is seen may be out of date, in words; empty when it is not."""
+        return next((mirror.trouble for mirror in self._mirrors if mirror.trouble), "")
+
+    def now(self) -> float:
+        return time.monotonic()
+
+    def observe(self) -> Observation:
+        with self._changes:
+            pods = {node: tuple(found.values()) for node, found in self._pods.items()}
+            return Observation(dict(self._nodes), pods, self._config_map)
+
+    def wait(self, seconds: float) -> Collection[str]:
+        """Nodes that changed; waits until there are some, at most so long. Raises ClusterError
+        where the API server does not let us watch.
+        """
+        for mirror in self._mirrors:
+            if mirror.refused:
+                raise ClusterError(mirror.trouble)
+        with self._changes:
+            self._changes.wait_for(lambda: self._changed, max(0.0, seconds))
+            until = self.now() + BURST if self._changed else 0
+            while (left := until - self.now()) > 0:
+                self._changes.wait(left)
+            changed, self._changed = self._changed, set()
+        return changed
+
+    def refresh_config_map(self) -> None:
+        """Read the ConfigMap again, after a write of our own."""
+        self._config_map = self._read_config_map()
+
+    def _read_config_map(self) -> ConfigMap | None:
+        document = self._cluster.find(self._config_map_path)
+        return read_config_map(document) if document else None
+
+    def _on_node(self, before: NodeState | None, after: NodeState | None) -> None:
+        with self._changes:
+            for state in (before, after):
+                if state is not None:
+                    self._changed.add(state.name)
+            if after is not None:
+                self._nodes[after.name] = after
+            elif before is not None and self._nodes.get(before.name) == before:
+                del self._nodes[before.name]  # unless another node has come under its name
+            self._changes.notify_all()
+
+    def _on_pod(self, before: OperandPod | None, after: OperandPod | None) -> None:
+        with self._changes:
+            if before is not None:
+                self._pods.get(before.node, {}).pop(before.uid, None)
+                self._changed.add(before.node)
+            if after is not None:
+                self._pods.setdefault(after.node, {})[after.uid] = after
+                self._changed.add(after.node)
+            self._changes.notify_all()

@@ -1,0 +1,140 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: kubeconfigs, read as kubectl reads them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ConnectionSettingsError,
+    some,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import dig, text_at
+
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_PATH_FIELDS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What is read from the controller: its environment and its files. parse turns YAML text into
+    a value.
+    """
+
+    environ: Mapping[str, str]
+    parse: Callable[[str], object]
+    service_account: Path = SERVICE_ACCOUNT
+
+    def read(self, path: Path, what: str) -> str:
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConnectionSettingsError(f"{what} {path} cannot be read: {reason}.") from error
+
+    @property
+    def in_cluster(self) -> bool:
+        token = self.service_account / "token"
+        return bool(self.environ.get("KUBERNETES_SERVICE_HOST")) and token.is_file()
+
+
+@dataclass
+class Config:
+    """A kubeconfig while it is being read: entries by name, from one or more files, the first one
+    winning.
+    """
+
+    clusters: dict[str, dict[str, object]] = field(default_factory=dict)
+    users: dict[str, dict[str, object]] = field(default_factory=dict)
+    contexts: dict[str, dict[str, object]] = field(default_factory=dict)
+    current: str = ""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A context: its name, and the cluster and user that it names."""
+
+    context: str
+    cluster: Mapping[str, object]
+    user: Mapping[str, object]
+
+
+def load(given: object, surroundings: Surroundings) -> Config:
+    """Read a kubeconfig: a mapping, or one or more files as in $KUBECONFIG. Paths in it become
+    absolute.
+    """
+    config = Config()
+    if isinstance(given, Mapping):
+        _read_into(config, given, Path.cwd())
+        return config
+    named = str(given or default_path(surroundings))
+    paths = [Path(path).expanduser() for path in named.split(os.pathsep) if path]
+    existing = [path for path in paths if path.exists()]
+    if not existing:
+        raise ConnectionSettingsError(
+            f"The kubeconfig {some([str(p) for p in paths])} does not exist."
+        )
+    for path in existing:
+        document = surroundings.parse(surroundings.read(path, "The kubeconfig"))
+        if not isinstance(document, Mapping):
+            raise ConnectionSettingsError(f"The kubeconfig {path} is no YAML mapping.")
+        _read_into(config, document, path.absolute().parent)
+    return config
+
+
+def _read_into(config: Config, document: Mapping[object, object], folder: Path) -> None:
+    kinds = (("clusters", config.clusters), ("users", config.users), ("contexts", config.contexts))
+    for kind, known in kinds:
+        entries = document.get(kind)
+        for entry in entries if isinstance(entries, list) else []:
+            content = dig(entry, kind.removesuffix("s")) or {}
+            if isinstance(entry, Mapping) and isinstance(content, Mapping):
+                known.setdefault(text_at(entry, "name"), _absolute(content, folder))
+    config.current = config.current or str(document.get("current-context") or "")
+
+
+def _absolute(content: Mapping[str, object], folder: Path) -> dict[str, object]:
+    """Paths in a kubeconfig are relative to its folder; ours lies elsewhere."""
+    moved = dict(content)
+    for name in _PATH_FIELDS:
+        if moved.get(name):
+            moved[name] = str(folder / Path(str(moved[name])).expanduser())
+    runner = moved.get("exec")
+    if isinstance(runner, Mapping) and os.sep in str(runner.get("command", "")):
+        moved["exec"] = dict(runner) | {"command": str(folder / str(runner["command"]))}
+    return moved
+
+
+def pick(config: Config, wanted: str) -> Entry:
+    """The named context, or the current one."""
+    name = wanted or config.current
+    if not name:
+        raise ConnectionSettingsError(
+            "The kubeconfig has no current context: set gpu_sharing_context."
+        )
+    if name not in config.contexts:
+        known = some(sorted(config.contexts)) or "none"
+        raise ConnectionSettingsError(f"The kubeconfig has no context '{name}'; it has: {known}.")
+    context = config.contexts[name]
+    cluster, user = text_at(context, "cluster"), text_at(context, "user")
+    for kind, known_names, missing in (
+        ("cluster", config.clusters, cluster),
+        ("user", config.users, user),
+    ):
+        if missing not in known_names and (missing or kind == "cluster"):
+            raise ConnectionSettingsError(
+                f"Context '{name}' names the {kind} '{missing}', which is missing."
+            )
+    return Entry(name, config.clusters[cluster], config.users.get(user, {}))
+
+
+def default_path(surroundings: Surroundings) -> str:
+    """The path, or paths, of the kubeconfig that kubectl would take."""
+    home = surroundings.environ.get("HOME") or str(Path.home())
+    return surroundings.environ.get("KUBECONFIG") or str(Path(home, ".kube", "config"))

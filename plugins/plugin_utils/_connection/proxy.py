@@ -1,0 +1,165 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: the address of an API server, and the proxy that leads to it.
+
+Helm is a Go program and takes HTTPS_PROXY and NO_PROXY of its environment as Go does
+(golang.org/x/net/http/httpproxy). The Python client reads them differently from release to release,
+some not at all. So Go's rules are the ones, read once, and both are told the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import urlsplit
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ConnectionSettingsError,
+)
+
+_PORTS = {"https": 443, "http": 80}
+# Neither the URL nor what Python says of it: a part of a password may be in both
+_WRONG_PROXY = (
+    "The URL of the proxy is wrong, in its port or brackets. It has to be http://HOST:PORT or"
+    " https://HOST:PORT, without a user and password."
+)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The address of an API server. Two that are equal are the same server."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+
+    @property
+    def ip(self) -> IPv4Address | IPv6Address | None:
+        try:
+            return ip_address(self.host)
+        except ValueError:
+            return None
+
+
+def read_endpoint(url: str, source: str) -> Endpoint:
+    """Raises ConnectionSettingsError where the URL is none of an API server."""
+    try:
+        parts = urlsplit(url)
+        scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port
+    except ValueError as error:
+        raise ConnectionSettingsError(
+            f"The address of the API server is '{url}' ({source}): {error}."
+        ) from error
+    if scheme not in _PORTS or not host:
+        raise ConnectionSettingsError(
+            f"The address of the API server is '{url}' ({source}); it must start with https://."
+        )
+    return Endpoint(scheme, host, port or _PORTS[scheme], parts.path.rstrip("/"))
+
+
+def choose_proxy(server: Endpoint, proxy: str, exemptions: str, environ: Mapping[str, str]) -> str:
+    """The proxy to the API server; empty for none.
+
+    proxy is the one of the settings or of the kubeconfig, exemptions is no_proxy of the settings.
+    Without them the environment decides. Raises ConnectionSettingsError where Helm and the modules
+    could not be sent the same way.
+    """
+    found = environment_proxy(server, environ)
+    if _exempt(server, exemptions):
+        if found:
+            raise ConnectionSettingsError(
+                f"no_proxy exempts {server.host} from proxies, but {server.scheme.upper()}_PROXY of"
+                " the environment would send Helm through one."
+                f" Add {server.host} to NO_PROXY of the environment."
+            )
+        return ""
+    return _usable(proxy or found)
+
+
+def environment_proxy(server: Endpoint, environ: Mapping[str, str]) -> str:
+    """The proxy that Go takes from its environment; empty for none."""
+    found = _either(environ, f"{server.scheme}_proxy")
+    local = server.host == "localhost" or (server.ip is not None and server.ip.is_loopback)
+    if not found or local or _exempt(server, _either(environ, "no_proxy")):
+        return ""
+    return found if "://" in found else f"http://{found}"
+
+
+def _either(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(name.upper()) or environ.get(name) or ""
+
+
+def _usable(proxy: str) -> str:
+    """The proxy, if the Python client can be sent through it as Helm can."""
+    try:
+        parts = urlsplit(proxy)
+        _port = parts.port  # read to have it checked
+    except ValueError:
+        raise ConnectionSettingsError(_WRONG_PROXY) from None
+    shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+    if proxy and (parts.scheme not in _PORTS or not parts.hostname):
+        raise ConnectionSettingsError(
+            f"The proxy {shown} cannot be used by the modules; it must start with http:// or"
+            " https://. Set another one, or exempt the API server with NO_PROXY."
+        )
+    if "@" in parts.netloc:
+        raise ConnectionSettingsError(
+            f"The proxy {shown} is given with a user and password, which Helm sends and the modules"
+            " cannot. Use a proxy that needs none, or exempt the API server with NO_PROXY."
+        )
+    return proxy
+
+
+def _exempt(server: Endpoint, exemptions: str) -> bool:
+    """Whether a list such as NO_PROXY names the server, by Go's rules."""
+    return any(_names(entry, server) for entry in _entries(exemptions))
+
+
+def _entries(exemptions: str) -> Iterator[str]:
+    for entry in exemptions.lower().split(","):
+        if stripped := entry.strip():
+            yield stripped
+
+
+def _names(entry: str, server: Endpoint) -> bool:
+    """One entry: *, a network, an address or a domain, the last two also with a port."""
+    if entry == "*":
+        return True
+    if "/" in entry:
+        return server.ip is not None and _in_network(server.ip, entry)
+    host, port = _split_port(entry)
+    if port and port != str(server.port):
+        return False
+    if server.ip is not None:
+        return _same_address(host, server.ip)
+    domain = host.removeprefix("*")  # "*.a.b" and ".a.b" leave a.b itself out
+    if domain.startswith("."):
+        return server.host.endswith(domain)
+    return bool(domain) and (server.host == domain or server.host.endswith(f".{domain}"))
+
+
+def _in_network(address: IPv4Address | IPv6Address, entry: str) -> bool:
+    try:
+        return address in ip_network(entry, strict=False)
+    except ValueError:
+        return False
+
+
+def _same_address(entry: str, address: IPv4Address | IPv6Address) -> bool:
+    try:
+        return ip_address(entry) == address
+    except ValueError:
+        return False
+
+
+def _split_port(entry: str) -> tuple[str, str]:
+    """Host and port; an IPv6 address has its port behind brackets."""
+    if entry.startswith("["):
+        host, _bracket, port = entry[1:].partition("]")
+        return host, port.removeprefix(":")
+    host, colon, port = entry.rpartition(":")
+    return (host, port) if colon and ":" not in host else (entry, "")

@@ -1,0 +1,115 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: what of a cluster differs from its inventory, out of what a plan has
+found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import cut_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+    dig,
+    list_at,
+    mapping_at,
+    text_at,
+)
+
+COLUMNS = ("kind", "where", "what")
+MOST_LINES = 50
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not as the inventory says: its kind, where it is, and what is wrong."""
+
+    kind: str
+    where: str
+    what: str
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The results of the modules in check mode, and of sharing_info; plain JSON."""
+
+    profiles: Mapping[str, object]
+    operator_differs: bool
+    pointer: Mapping[str, object]
+    rollout: Mapping[str, object]
+    verified: Mapping[str, object]
+
+
+def find_drift(planned: Planned) -> list[Finding]:
+    """Everything that differs, the causes first."""
+    return [
+        *_content(planned.profiles),
+        *_operator(planned),
+        *_labels(planned.rollout),
+        *_nodes(planned.rollout, mapping_at(planned.verified, "unavailable")),
+        *_allocatable(planned.verified),
+    ]
+
+
+def drift_report(findings: list[Finding]) -> dict[str, object]:
+    """JSON types: {findings: [{kind, where, what}], table: [lines]}."""
+    rows = [asdict(finding) for finding in findings]
+    lines = cut_table(COLUMNS, rows, MOST_LINES) if rows else ["Nothing differs."]
+    return {"findings": rows, "table": lines}
+
+
+def _content(profiles: Mapping[str, object]) -> Iterator[Finding]:
+    rewritten = set(map(str, list_at(profiles, "rewritten")))
+    for key in map(str, list_at(profiles, "written")):
+        edited = "its content is not that of the profile"
+        yield Finding("content", f"key {key}", edited if key in rewritten else "it is missing")
+    if dig(profiles, "differs") and not list_at(profiles, "written"):
+        yield Finding("content", "ConfigMap", "its namespace or its notes differ")
+
+
+def _operator(planned: Planned) -> Iterator[Finding]:
+    if dig(planned.pointer, "differs"):
+        has, wanted = (
+            f"{text_at(planned.pointer, side, 'name') or 'nothing'}"
+            f" ({text_at(planned.pointer, side, 'default') or 'no default'})"
+            for side in ("before", "after")
+        )
+        yield Finding("pointer", "ClusterPolicy", f"it points at {has}, not at {wanted}")
+    if planned.operator_differs:
+        yield Finding("operator", "Helm release", "its chart or values are not as asked for")
+
+
+def _labels(rollout: Mapping[str, object]) -> Iterator[Finding]:
+    for change in list_at(rollout, "changes"):
+        has, wanted = (text_at(change, side) or "none" for side in ("before", "after"))
+        yield Finding("label", text_at(change, "node"), f"its label is {has}, not {wanted}")
+
+
+def _nodes(rollout: Mapping[str, object], let_pass: Container[str]) -> Iterator[Finding]:
+    """let_pass: nodes that need not be there."""
+    moved = {text_at(change, "node") for change in list_at(rollout, "changes")}
+    for node in map(str, list_at(rollout, "restarted")):
+        if node not in moved:
+            yield Finding("plugin", node, "its plugin runs on older content")
+    if dig(rollout, "unfinished"):
+        said = "the newest revision is not what the inventory says, or its run has not ended well"
+        yield Finding("revision", "history", said)
+    for kind, name, what in (
+        ("plugin", "recorded", "what its plugin has loaded is not noted"),
+        ("plugin", "waited", "its plugin has not got there yet"),
+        ("node", "missing", "it is not in the cluster"),
+        ("node", "unavailable", "it is NotReady"),
+        ("cordon", "uncordoned", "a run that was killed has left it cordoned"),
+    ):
+        missing = set(map(str, list_at(rollout, "missing"))) if name == "unavailable" else set()
+        for node in map(str, list_at(rollout, name)):
+            if node not in missing and not (kind == "node" and node in let_pass):
+                yield Finding(kind, node, what)
+
+
+def _allocatable(verified: Mapping[str, object]) -> Iterator[Finding]:
+    for node, problem in sorted(mapping_at(verified, "differing").items()):
+        yield Finding("allocatable", node, problem)

@@ -1,0 +1,184 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: the report as Markdown, short enough for a ticket however large the
+fleet is.
+
+Names and messages are anybody's text: they stand in code spans, where nothing is markup and nobody
+is mentioned.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import some
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.model import (
+    Finding,
+    Flag,
+    Node,
+    Report,
+    plural,
+)
+
+BAR, ESCAPED = r"\\*\|", r"\\|"
+MOST_GROUPS = 25
+MOST_FINDINGS = 15
+MOST_NODES = 20
+MOST_NAMES = 8
+MOST_REVISIONS = 8
+LONGEST = 160  # characters of a text of somebody else's
+GROUP_HEAD = ("cluster", "group", "profile", "nodes", "GPUs", "slots", "used", "free", "differ")
+NODE_HEAD = ("node", "group", "slots", "expected", "used", "what")
+REVISION_HEAD = ("revision", "when", "state", "who", "what")
+WORDS = {
+    Flag.ABOVE: "above capacity",
+    Flag.NOT_READY: "not ready",
+}
+
+
+def as_markdown(report: Report, made: str) -> str:
+    """Headings, tables and lists, ending with a line break."""
+    parts = [
+        ["# GPU sharing report", "", f"**{report.verdict}**", "", f"Read at {made}."],
+        [f"Only what `--limit` {code(report.limit)} selects."] if report.limit else [],
+        list(_unreached(report)),
+        list(_totals(report)),
+        list(_groups(report)),
+        list(_findings(report)),
+        list(_nodes(report)),
+        list(_revisions(report)),
+    ]
+    return "\n\n".join("\n".join(part) for part in parts if part) + "\n"
+
+
+def code(value: object) -> str:
+    """A text as a code span in one line, cut where it is long."""
+    line = re.sub(r"[\s\x00-\x1f\x7f]+", " ", str(value)).strip()
+    if len(line) > LONGEST:
+        line = f"{line[: LONGEST - 1]}…"
+    if not line:
+        return "-"
+    longest = max((len(run) for run in re.findall("`+", line)), default=0)
+    fence = "`" * (longest + 1)
+    space = " " if "`" in line else ""
+    return f"{fence}{space}{line}{space}{fence}"
+
+
+def _unreached(report: Report) -> Iterator[str]:
+    missing = [cluster for cluster in report.clusters if not cluster.reached]
+    for cluster in missing[:MOST_NODES]:
+        yield f"- Not reached: {code(cluster.name)}: {code(cluster.reason)}"
+    if len(missing) > MOST_NODES:
+        yield f"- and {len(missing) - MOST_NODES} more"
+
+
+def _totals(report: Report) -> Iterator[str]:
+    sums = report.sums
+    if not sums.nodes:
+        return
+    yield (
+        f"{plural(sums.nodes, 'node')}, {plural(sums.physical, 'physical GPU')},"
+        f" {plural(sums.actual, 'slot')} of {sums.expected:,} expected,"
+        f" {_known(sums.used)} used, {_known(sums.free)} free."
+    )
+
+
+def _groups(report: Report) -> Iterator[str]:
+    if not report.groups:
+        return
+    yield "## Groups"
+    yield ""
+    rows = [
+        (
+            *(code(name) for name in (one.cluster, one.group, one.profile)),
+            *(_known(n) for n in (one.sums.nodes, one.sums.physical, one.sums.actual)),
+            *(_known(n) for n in (one.sums.used, one.sums.free, one.sums.differing)),
+        )
+        for one in report.groups
+    ]
+    yield from _table(GROUP_HEAD, rows, MOST_GROUPS)
+
+
+def _findings(report: Report) -> Iterator[str]:
+    if not report.findings:
+        return
+    yield "## Findings"
+    for finding in report.findings[:MOST_FINDINGS]:
+        yield ""
+        yield from _finding(finding)
+    if len(report.findings) > MOST_FINDINGS:
+        yield ""
+        yield f"And {len(report.findings) - MOST_FINDINGS} more."
+
+
+def _finding(finding: Finding) -> Iterator[str]:
+    count = f", {plural(finding.count, 'node')}" if finding.count else ""
+    yield f"- {code(finding.severity)} **{code(finding.code)}** {code(finding.title)}{count}"
+    for place in finding.places[:3]:
+        names = f": {_names(place.nodes, place.count)}" if place.nodes else ""
+        seen = f": {code(place.seen)}" if place.seen else ""
+        yield f"  - {code(place.cluster)}{names}{seen}"
+    if len(finding.places) > 3:
+        yield f"  - and {len(finding.places) - 3} more clusters"
+    for name, said in (("why", finding.why), ("fix", finding.fix)):
+        if said:
+            yield f"  - {name}: {code(said)}"
+
+
+def _names(names: Sequence[str], count: int) -> str:
+    shown = some([code(name) for name in names[:MOST_NAMES]])
+    rest = max(count, len(names)) - MOST_NAMES
+    return shown if rest <= 0 else f"{shown} and {rest:,} more"
+
+
+def _nodes(report: Report) -> Iterator[str]:
+    """Nodes that differ or are above capacity; without findings that is all there is to say."""
+    flagged = [node for node in report.nodes if {Flag.DIFFERS, *WORDS} & set(node.flags)]
+    if not flagged:
+        return
+    yield "## Nodes to look at"
+    yield ""
+    rows = [
+        (
+            code(f"{node.cluster}/{node.node}"),
+            code(node.group),
+            *(_known(n) for n in (node.actual, node.expected, node.used)),
+            _what(node),
+        )
+        for node in flagged
+    ]
+    yield from _table(NODE_HEAD, rows, MOST_NODES)
+
+
+def _what(node: Node) -> str:
+    words = ", ".join(word for flag, word in WORDS.items() if flag in node.flags)
+    return "; ".join(part for part in (code(node.problem) if node.problem else "", words) if part)
+
+
+def _revisions(report: Report) -> Iterator[str]:
+    if not report.revisions:
+        return
+    yield "## Revisions"
+    yield ""
+    newest = sorted(report.revisions, key=lambda one: one.when, reverse=True)
+    rows = [
+        tuple(map(code, (f"{one.cluster} {one.revision}", one.when, one.state, one.who, one.what)))
+        for one in newest
+    ]
+    yield from _table(REVISION_HEAD, rows, MOST_REVISIONS)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> Iterator[str]:
+    for cells in (head, ["---"] * len(head), *rows[:most]):
+        # Also in a code span a cell ends at a pipe without a backslash, or with two
+        yield f"| {' | '.join(re.sub(BAR, ESCAPED, cell) for cell in cells)} |"
+    if len(rows) > most:
+        yield ""
+        yield f"And {len(rows) - most:,} more."
+
+
+def _known(value: int | None) -> str:
+    return "-" if value is None else f"{value:,}"
