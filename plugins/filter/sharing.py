@@ -15,22 +15,20 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import given
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import fleet as _fleet
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import (
-    Selection,
-    read_fleet,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import limit
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import read_fleet
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.limit import Selection
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes import capacity as _capacity
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    COUNT_LABEL,
-    NodeState,
     mps_problem,
     physical_devices,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
-    validation as _profiles,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
+    COUNT_LABEL,
+    NodeState,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import rendering
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
     operator_plugin,
     read_version,
 )
@@ -90,7 +88,7 @@ def to_plugin_config(
     strategy = _arguments.choice("mig_strategy", mig_strategy, MIG_STRATEGIES)
     plugin = operator_plugin(strategy or None, version)
     profiles = parse_profiles(definitions, plugin)
-    return {name: _profiles.to_plugin_config(profile) for name, profile in profiles.items()}
+    return {name: rendering.to_plugin_config(profile) for name, profile in profiles.items()}
 
 
 @_clear_errors
@@ -195,7 +193,7 @@ def beyond_limit(
     read = (
         _arguments.assigned(f"nodes[{at}]", node) for at, node in enumerate(_arguments.nodes(nodes))
     )
-    return _fleet.beyond_limit(
+    return limit.beyond_limit(
         [{"name": name, "profile": of, "selected": chosen} for name, of, chosen in read],
         _arguments.texts("changed_keys", changed_keys, "a list of profile names"),
         _arguments.text("default_profile", default_profile),

@@ -104,9 +104,9 @@ nodes:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import NODE_OPTIONS
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import NODE_OPTIONS
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.summary import summarise
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
     operator_plugin,
     read_version,
 )

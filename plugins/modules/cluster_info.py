@@ -6,10 +6,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
     NAMESPACES,
-    Cluster,
-    connect,
     object_path,
 )
 
@@ -129,6 +128,7 @@ helm_auth:
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import dig, text_at
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     ClusterError,
     NotAllowedError,
@@ -150,7 +150,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.permissions
     Scope,
     required_permissions,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import dig, text_at
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import lease as _lease
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
-    CLUSTER_POLICIES,
-    NODES,
     Cluster,
     Json,
     again_after_conflict,
     connect,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import Lease, let_go
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
+    CLUSTER_POLICIES,
+    NODES,
     guarded,
     namespaced,
     object_path,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import Lease, let_go
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider import (
-    cluster_policy as _operator,
-)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
     Pointer,
-    held_up,
     ignored,
     not_stored,
     pointer_patch,
@@ -32,10 +30,14 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster
     previous_pointer,
     read_pointer,
     sees_no_gpus,
-    still_reading,
     switched_off,
     undo_patch,
     with_words,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import (
+    held_up,
+    lagging,
+    still_reading,
 )
 
 DOCUMENTATION = r"""
@@ -128,6 +130,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import dig, name_of
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
     Spec,
@@ -135,11 +138,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_en
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     OPERAND_SELECTOR,
-    dig,
-    name_of,
-    node_state,
     operand_pod,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import node_state
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -192,13 +193,13 @@ def wait_for_daemonsets(
     """
     own = object_path(CLUSTER_POLICIES, name_of(policy))
     pause = pauses()
-    while lagging := _operator.lagging(daemonsets(cluster, namespace), policy):
+    while reason := lagging(daemonsets(cluster, namespace), policy):
         given_up = time.monotonic() >= deadline
         newest = cluster.find(own) if given_up or without_gpus else None
         if without_gpus and sees_no_gpus(newest):
             return
         if given_up:
-            said = with_words(lagging, newest)
+            said = with_words(reason, newest)
             raise ClusterError(
                 f"The GPU Operator in {namespace} has not taken the profiles over:"
                 f" {with_pods(cluster, namespace, said)}."

@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
     CLUSTER_POLICIES,
     NAMESPACES,
-    Cluster,
-    connect,
     namespaced,
     object_path,
 )

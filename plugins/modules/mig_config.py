@@ -6,12 +6,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
-    NODES,
-    Cluster,
-    connect,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import held
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import mig_hurt
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import (
     MIG_LABEL,
@@ -138,20 +135,20 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values im
     check_least,
     read_texts,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import node_state
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import node_state
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import cut
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import Drainer
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import (
     DRAINS,
     IGNORE,
     REFUSE,
-    refusal,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import cut
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.guard import refusal
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-    from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
+    from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 
 SPEC: Spec = {
     "nodes": {"type": "dict", "required": True},

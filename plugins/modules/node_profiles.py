@@ -7,11 +7,8 @@
 from __future__ import annotations
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import lease as _lease
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
-    NODES,
-    Cluster,
-    connect,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import undo_patch
 
 DOCUMENTATION = r"""
@@ -136,9 +133,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_en
     Spec,
     run_module,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import read_texts
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
+    CONFIG_HASH_ANNOTATION,
     PROFILE_LABEL,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import read_texts
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import (
     LabelPlan,
     plan_labels,
     undefined_profiles,
@@ -149,11 +149,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.admission 
     notices_removal,
     uncut,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    CONFIG_HASH_ANNOTATION,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
     NodeState,
+    node_state,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import node_state
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     known_profiles,
 )

@@ -6,11 +6,8 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
-    NODES,
-    Cluster,
-    connect,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
     Candidate,
     Outcome,
@@ -269,6 +266,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import name_of
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     FleetError,
     some,
@@ -279,9 +277,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_en
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.signals import interruptible
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import check_least
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import NODE_OPTIONS
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import NODE_OPTIONS
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import gpu_pods
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import name_of
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import PodSettings
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.namespace import Room
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import Count

@@ -6,22 +6,26 @@
 
 from __future__ import annotations
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
-    CLUSTER_POLICIES,
-    NAMESPACES,
-    NODES,
     Cluster,
     again_after_conflict,
     connect,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import held, remove_lease
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
+    CLUSTER_POLICIES,
+    NAMESPACES,
+    NODES,
     guarded,
     namespaced,
     object_path,
     version_of,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import held, remove_lease
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
     ConfigMap,
     ConfigMapPlan,
     check_name,
@@ -29,19 +33,23 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_
     plan_removal,
     read_config_map,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
     IN_PLACE,
     MODES,
     VERSIONED,
-    Profile,
-    ask_the_plugin,
     check_versioned_names,
-    config_hash,
     is_versioned,
     key_of,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
+    to_plugin_config,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    ask_the_plugin,
     known_profiles,
     parse_profiles,
-    to_plugin_config,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
     History,
@@ -219,18 +227,14 @@ hashes:
 
 from typing import TYPE_CHECKING
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import mapping_at
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
     Spec,
     run_module,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import PROFILE_LABEL
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    mapping_at,
-    node_state,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
-    read_version,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import PROFILE_LABEL
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import node_state
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import read_version
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
     read_pointer,
 )

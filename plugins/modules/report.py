@@ -151,7 +151,24 @@ missing:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpufleet.sharing.plugins.modules.report import OPTIONS
+CLUSTER = {
+    "name": {"type": "str", "required": True},
+    "reached": {"type": "bool", "default": False},
+    "reason": {"type": "str"},
+    "server": {"type": "str"},
+    "version": {"type": "str"},
+    "sharing": {"type": "dict"},
+    "history": {"type": "dict"},
+    "usage": {"type": "dict"},
+    "prometheus": {"type": "dict"},
+    "notes": {"type": "list", "elements": "str"},
+}
+OPTIONS = {
+    "path": {"type": "path", "default": "gpu-sharing-report.html"},
+    "clusters": {"type": "list", "elements": "dict", "required": True, "options": CLUSTER},
+    "names": {"type": "list", "elements": "str", "default": []},
+    "limit": {"type": "str"},
+}
 
 
 def main() -> None:

@@ -12,11 +12,13 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values im
     read_texts,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
     IN_PLACE,
     MODES,
     VERSIONED,
     check_versioned_names,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     known_profiles,
 )
 
@@ -312,19 +314,15 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_en
     run_module,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.progress import Progress
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import (
-    to_whole_number,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import to_whole_number
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import (
     DRAINS,
     ON_FAILURE,
     Settings,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
-    Desired,
-    Patience,
-)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.run import Request, Run
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,15 +16,14 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog i
     split,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import look
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
-    NODES,
-    Cluster,
-    connect,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
     IN_PLACE,
     MODES,
     VERSIONED,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     known_profiles,
 )
 
@@ -265,14 +264,19 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
     Scene,
     verdict_of,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import NODE_OPTIONS
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import NODE_OPTIONS
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
     PRODUCT_LABEL,
-    NodeState,
     Verdict,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import node_state
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Desired, Target
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
+    NodeState,
+    node_state,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
+    Desired,
+    Target,
+)
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

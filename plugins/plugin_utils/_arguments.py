@@ -15,11 +15,11 @@ from typing import Any
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
+    either,
     given,
     is_list,
     shown,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import either
 
 LABEL_LENGTH = 63
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import cut_table
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
     dig,
     list_at,
     mapping_at,
     text_at,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import cut_table
 
 COLUMNS = ("kind", "where", "what")
 MOST_LINES = 50

@@ -21,15 +21,15 @@ from ansible.inventory.manager import split_host_pattern
 from ansible.vars.plugins import get_vars_from_inventory_sources, get_vars_from_path
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import (
     NODE_VARIABLES,
     NODES_GROUP,
     PROFILE_VARIABLE,
     VARIABLE_PREFIX,
     GroupProfile,
     Inventory,
-    Selection,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.limit import Selection
 
 if TYPE_CHECKING:
     from ansible.inventory.group import Group

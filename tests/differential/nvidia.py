@@ -13,15 +13,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
-    plugin_file as _plugin_file,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
-    Flag,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import flags
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Flag, Profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
     Plugin,
     operator_plugin,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import Profile
 
 LAB = Path(__file__).resolve().parents[2] / "tests" / "lab" / "lab"
 VERSION = (0, 19, 3)  # of the parser that the lab links
@@ -104,7 +101,7 @@ def meant_flags(profile: Profile, defaults: dict[str, object]) -> dict[str, obje
 def meant_flag(name: str, flag: Flag) -> object:
     """A flag's value as the parser tells it; a duration in nanoseconds."""
     if name == INTERVAL:
-        return LONGEST if flag == "infinite" else _plugin_file.nanoseconds(flag)
+        return LONGEST if flag == "infinite" else flags.nanoseconds(flag)
     return list(flag) if isinstance(flag, tuple) else flag
 
 

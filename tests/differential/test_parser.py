@@ -15,12 +15,14 @@ from collections.abc import Sequence
 
 import pytest
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
+    to_plugin_config,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Reader, Rule
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    Profile,
     read_profile,
     read_text,
-    to_plugin_config,
 )
 from ansible_collections.gpufleet.sharing.tests.differential import generate, nvidia, soup
 

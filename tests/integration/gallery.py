@@ -26,7 +26,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client impo
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     parse_profiles,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Desired
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     GROUPS,
     PROFILES,

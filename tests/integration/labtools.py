@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import kubernetes
 import yaml
@@ -25,6 +25,10 @@ from ansible_collections.gpufleet.sharing.tests.integration.answers import (
     read,
     texts_of,
 )
+
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import ApiClient
+
 
 ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "tests" / "lab" / "lab"
@@ -375,4 +379,4 @@ def connected(lab: Lab) -> Cluster:
     loader = kubernetes.config.load_kube_config
     loader(lab.environ["KUBECONFIG"], client_configuration=settings)
     api = kubernetes.client.ApiClient(settings)
-    return Cluster(cast("_kube.ApiClient", api), str(settings.host))
+    return Cluster(cast("ApiClient", api), str(settings.host))

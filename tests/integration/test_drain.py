@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import kubernetes
 import pytest
@@ -23,7 +23,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption
     hurt_table,
     pods_of,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import node_state
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import node_state
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     parse_profile,
 )
@@ -41,6 +41,10 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
 from ansible_collections.gpufleet.sharing.tests.integration.modules import converge
 from ansible_collections.gpufleet.sharing.tests.integration.workloads import make_namespace
 
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import ApiClient
+
+
 GPU = "nvidia.com/gpu"
 SPACE = "work"
 MARK = "gpufleet.sharing/cordoned"
@@ -56,7 +60,7 @@ _drain.Drainer(cluster, 60, print).drain([sys.argv[2]], list)
 
 def connect(kubeconfig: str) -> Cluster:
     api = kubernetes.config.new_client_from_config(kubeconfig)
-    return Cluster(cast("_kube.ApiClient", api), str(api.configuration.host))
+    return Cluster(cast("ApiClient", api), str(api.configuration.host))
 
 
 @pytest.fixture(scope="module")

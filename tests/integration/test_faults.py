@@ -25,10 +25,12 @@ import pytest
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
     read_config_map,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    config_hash,
-    parse_profiles,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    parse_profiles,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.faults import Fault, FaultProxy, Rule
 from ansible_collections.gpufleet.sharing.tests.integration.fleettools import HASH, MARK

@@ -21,11 +21,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    config_hash,
-    key_of,
-    parse_profile,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import key_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    parse_profile,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.killing import (
     Killed,

@@ -17,15 +17,13 @@ from typing import Any
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import LeaseError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
-    Cluster,
-    namespaced,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import (
     Pace,
     held,
     remove_lease,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import namespaced
 from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     COLLECTIONS,
@@ -38,7 +36,7 @@ LEASE = ("lease", "gpufleet-sharing", "-n", NAMESPACE)
 SHORT = Pace(3)
 HOLD = """
 import sys
-from ansible_collections.gpufleet.sharing.plugins.module_utils._lease import Pace, held
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import Pace, held
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import Lab, connected
 lab = Lab("", {"KUBECONFIG": sys.argv[1]})
 with held(connected(lab), "gpu-operator", sys.argv[2], pace=Pace(3)):

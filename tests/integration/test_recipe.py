@@ -9,9 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    config_hash,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
 from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     GROUPS,

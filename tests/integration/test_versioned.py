@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import key_of
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    key_of,
     parse_profile,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions

@@ -15,9 +15,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    config_hash,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     Run,
     remains,

@@ -21,7 +21,7 @@ HEAD = """<!--
 SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 SPDX-License-Identifier: GPL-3.0-or-later
 
-Written by tests/tools/findings_page.py; change the texts in plugins/module_utils/_find_*.py.
+Written by tests/tools/findings_page.py; change the texts in plugins/module_utils/_doctor/checks/.
 -->
 
 # Findings

@@ -12,10 +12,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from threading import Condition
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
+
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import ApiClient
+
 
 SERVER = "https://lab.example.com:6443"
 DATE = "Fri, 02 Jan 2026 03:04:05 GMT"
@@ -47,7 +51,7 @@ class FakeApi:
             configuration=configuration,
             default_headers={},
         )
-        return Cluster(cast("_kube.ApiClient", api), SERVER)
+        return Cluster(cast("ApiClient", api), SERVER)
 
     def writes(self) -> list[str]:
         return [request for request in self.requests if not request.startswith("GET")]

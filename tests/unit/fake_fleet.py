@@ -13,29 +13,31 @@ from email.utils import format_datetime
 from typing import Any, cast
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     GFD_APP,
     PLUGIN_APP,
     OperandPod,
-    node_state,
     operand_pods,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
+    NodeState,
+    node_state,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
     config_map as _config_map,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    Profile,
-    key_of,
-    parse_profile,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import key_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    parse_profile,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Observation
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import Settings
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.live import LiveFleet
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
-    Observation,
-    Patience,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import Patience
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
 
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -19,13 +19,15 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands i
     MPS_APP,
     PLUGIN_APP,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    Profile,
-    config_hash,
-    parse_profiles,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Desired
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    parse_profiles,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
 
 Json = dict[str, Any]

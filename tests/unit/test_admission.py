@@ -15,8 +15,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.admission 
     notices_removal,
     uncut,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import Plugin
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import Plugin
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     parse_profile,
 )

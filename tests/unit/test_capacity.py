@@ -8,18 +8,22 @@ import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
     REPLICAS_LABEL,
-    NodeState,
     Verdict,
     expected_allocatable,
     judge,
     labels_fit,
     mps_problem,
     physical_devices,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
+    NodeState,
     read_quantity,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
     NO_MIG,
     Profile,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     parse_profile,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
     PROFILES_ANNOTATION,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
     ConfigMap,
     ConfigMapPlan,
     Written,
@@ -23,7 +25,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_
     plan_removal,
     read_config_map,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import (
     config_hash,
     same_content,
 )

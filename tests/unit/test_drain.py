@@ -11,11 +11,13 @@ from typing import Any, cast
 
 import pytest
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.clock import Clock
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import throttle as _pace
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import NODES, Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import GpuPod
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import drain as _drain
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
     Drainer,
@@ -26,7 +28,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain im
     uncordon_patch,
     unmovable,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Clock
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
 GPU = "nvidia.com/gpu"
@@ -192,7 +193,7 @@ class Scene:
     @property
     def drainer(self) -> Drainer:
         clock = Clock(lambda: self.time.now, self.time.pause)
-        cluster = cast("_kube.Cluster", self.cluster)
+        cluster = cast("Cluster", self.cluster)
         return Drainer(cluster, 60, self.lines.append, clock)
 
     def drain(self, hurt: Callable[[Any], Any] = list) -> list[str]:

@@ -11,8 +11,8 @@ import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import client as _kube
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import guarded
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import let_go
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import guarded
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
     Desired,
     History,

@@ -21,7 +21,7 @@ from ansible.parsing.dataloader import DataLoader
 
 from ansible_collections.gpufleet.sharing.plugins.filter.sharing import FilterModule
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import Inventory
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import Inventory
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils import _inventory
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 

@@ -14,19 +14,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import (
+    plan_labels,
+    undefined_profiles,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import (
+    Fleet,
+    misspelt,
+    read_fleet,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import (
     CLUSTER_VARIABLES,
     NODE_VARIABLES,
-    Fleet,
     FleetNode,
     GroupProfile,
     Inventory,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.limit import (
     Selection,
     beyond_limit,
-    misspelt,
-    plan_labels,
-    read_fleet,
-    undefined_profiles,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 

@@ -12,15 +12,17 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import key_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
     Plugin,
     operator_plugin,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    config_hash,
-    key_of,
-    parse_profile,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    parse_profile,
 )
 
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
     GpuPod,
     Hazard,
@@ -23,8 +22,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption
     quota_findings,
     renames,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    Profile,
     parse_profile,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import client as _kube
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import NODES
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
     name_of,
     text_at,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import client as _kube
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import SERVER, FakeApi
 

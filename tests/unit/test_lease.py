@@ -20,6 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.clock import Clock
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     ClusterError,
     LeaseError,
@@ -40,7 +41,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease impor
     remove_lease,
     taken,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Clock
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import SERVER, FakeApi
 

@@ -8,9 +8,8 @@ import json
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
     CONFIG_HASH_ANNOTATION,
-    NodeState,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import (
     CAPABLE_LABEL,
@@ -25,6 +24,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import
     undo_patch,
     unfinished,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
 CONFIG, STATE = MIG_LABEL, STATE_LABEL

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import client as _kube
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import objects
 from ansible_collections.gpufleet.sharing.plugins.modules import mig_config
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
@@ -21,8 +21,8 @@ READY = {"conditions": [{"type": "Ready", "status": "True"}]}
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> FakeApi:
     found = FakeApi()
-    found.put(f"{_kube.NODES}/n1", {"metadata": {}, "status": READY})
-    monkeypatch.setattr(_kube, "connect", lambda _module: found.cluster)
+    found.put(f"{objects.NODES}/n1", {"metadata": {}, "status": READY})
+    monkeypatch.setattr(mig_config, "connect", lambda _module: found.cluster)
     return found
 
 

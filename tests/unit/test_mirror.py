@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import pytest
 import urllib3
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import text_at
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Json
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.reflector import Mirror
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import text_at
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi, FakeStream
 

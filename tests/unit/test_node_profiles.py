@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import client as _kube
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import objects
 from ansible_collections.gpufleet.sharing.plugins.modules import node_profiles
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
@@ -26,14 +26,14 @@ def run(monkeypatch: pytest.MonkeyPatch, api: FakeApi, **given: Any) -> dict[str
     module: Any = SimpleNamespace(
         params={**defaults, **given}, check_mode=False, warn=warned.append
     )
-    monkeypatch.setattr(_kube, "connect", lambda _module: api.cluster)
+    monkeypatch.setattr(node_profiles, "connect", lambda _module: api.cluster)
     return {**node_profiles.run(module), "warned": warned}
 
 
 def test_label_that_waits_for_mig_is_not_told_as_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     api = FakeApi()
-    api.put(f"{_kube.NODES}/cut", {"metadata": {"labels": {**GPU_NODE, STATE: "success"}}})
-    api.put(f"{_kube.NODES}/whole", {"metadata": {"labels": {**GPU_NODE, STATE: "failed"}}})
+    api.put(f"{objects.NODES}/cut", {"metadata": {"labels": {**GPU_NODE, STATE: "success"}}})
+    api.put(f"{objects.NODES}/whole", {"metadata": {"labels": {**GPU_NODE, STATE: "failed"}}})
     given = {
         "assignments": {"cut": "sliced", "whole": "sliced"},
         "profiles": {"sliced": {"replicas": 2, "mig": "all-1g.10gb"}},
@@ -44,7 +44,7 @@ def test_label_that_waits_for_mig_is_not_told_as_changed(monkeypatch: pytest.Mon
     assert found["diff"] == {"before": {"cut": None}, "after": {"cut": "sliced"}}
     assert len(found["warned"]) == 1
     assert mentions(found["warned"][0], "MIG", "whole")
-    nodes = {name: api.objects[f"{_kube.NODES}/{name}"] for name in ("cut", "whole")}
+    nodes = {name: api.objects[f"{objects.NODES}/{name}"] for name in ("cut", "whole")}
     assert {n: node["metadata"]["labels"].get(LABEL) for n, node in nodes.items()} == {
         "cut": "sliced",
         "whole": None,

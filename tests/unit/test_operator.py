@@ -13,19 +13,21 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands i
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
     PREVIOUS_ANNOTATION,
     Pointer,
-    held_up,
     ignored,
-    lagging,
     not_stored,
     pointer_patch,
     pointing,
     previous_pointer,
     read_pointer,
     sees_no_gpus,
-    still_reading,
     switched_off,
     undo_patch,
     with_words,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import (
+    held_up,
+    lagging,
+    still_reading,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import urllib3
@@ -26,6 +26,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.throttle im
     LEAST_HOLD,
     Pace,
 )
+
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import ApiClient
+
 
 NAMES = [f"n{number}" for number in range(60)]
 
@@ -147,7 +151,7 @@ class Server:
         rest = SimpleNamespace(pool_manager=pool)
         api = SimpleNamespace(rest_client=rest, configuration=configuration, default_headers={})
         port = self.http.server_address[1]
-        return Cluster(cast("_kube.ApiClient", api), f"http://127.0.0.1:{port}")
+        return Cluster(cast("ApiClient", api), f"http://127.0.0.1:{port}")
 
 
 @pytest.fixture

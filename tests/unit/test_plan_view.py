@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     parse_profile,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Target
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
     RolloutPlan,
     Step,
-    Target,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.view import (
     Load,

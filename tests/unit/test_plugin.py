@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
     Version,
     operator_plugin,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    read_plugin,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import read_plugin
 
 
 def daemonset(app: str, image: str = "", **variables: str) -> dict[str, Any]:

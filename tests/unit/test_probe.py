@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import GpuPod
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
     Candidate,
     Outcome,
@@ -31,8 +31,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan impor
     tolerates,
     two_of,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    Profile,
     known_profiles,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions

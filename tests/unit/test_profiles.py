@@ -13,26 +13,30 @@ from hypothesis import strategies as st
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ProfileError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import shown
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
-    plugin_file as _plugin_file,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import flags
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import (
+    config_hash,
+    same_content,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
+    GPU_RESOURCE,
+    Content,
     Imex,
+    Profile,
+    SharedResource,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
     Plugin,
     operator_plugin,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
+    to_plugin_config,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Rule
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    GPU_RESOURCE,
-    Content,
-    Profile,
-    SharedResource,
-    config_hash,
     parse_profile,
     parse_profiles,
     read_profile,
-    same_content,
-    to_plugin_config,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
@@ -338,7 +342,7 @@ def test_text_that_go_takes_for_something_else_is_quoted(text: str) -> None:
     ],
 )
 def test_nanoseconds(duration: object, nanoseconds: int | None) -> None:
-    assert _plugin_file.nanoseconds(duration) == nanoseconds
+    assert flags.nanoseconds(duration) == nanoseconds
 
 
 @pytest.mark.parametrize("interval", ["infinite", "9223372036854775807ns"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import client as _kube
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import objects
 from ansible_collections.gpufleet.sharing.plugins.modules import profiles
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
 
@@ -27,12 +27,12 @@ def test_key_that_comes_into_use_before_the_lease_is_held_stays(
     file = "version: v1\n"
     note = '{"old": {"hash": "x", "at": "2026-01-01T00:00:00Z"}}'
     annotations = {"gpufleet.sharing/profiles": note}
-    api.put(f"{_kube.NAMESPACES}/gpu-operator", {})
+    api.put(f"{objects.NAMESPACES}/gpu-operator", {})
     api.put(MAP, {"metadata": {"annotations": annotations}, "data": {"old": file, "more": file}})
 
     def move(method: str, path: str) -> int:
         if method == "POST" and path.endswith("/leases"):
-            api.put(f"{_kube.NODES}/n", {"metadata": {"labels": {LABEL: "old"}}})
+            api.put(f"{objects.NODES}/n", {"metadata": {"labels": {LABEL: "old"}}})
         return 0
 
     api.fault = move
@@ -41,7 +41,7 @@ def test_key_that_comes_into_use_before_the_lease_is_held_stays(
     module: Any = SimpleNamespace(
         params={**defaults, **given, "create_namespace": False}, check_mode=False, warn=print
     )
-    monkeypatch.setattr(_kube, "connect", lambda _module: api.cluster)
+    monkeypatch.setattr(profiles, "connect", lambda _module: api.cluster)
     found = profiles.run(module)
     assert "old" in api.objects[MAP]["data"]
     assert found["kept_in_use"] == ["old"]

@@ -24,21 +24,25 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     SharingError,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes import disruption as _guard
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    Profile,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import drain as _drain
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import execute as _rolling
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import guard as guard_module
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import cut
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
     Desired,
-    Lack,
+    Target,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.guard import Guard
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
     RolloutPlan,
     Step,
-    Target,
-    cut,
     plan_rollout,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import Lack
 from ansible_collections.gpufleet.sharing.tests.unit import fake_fleet
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 from ansible_collections.gpufleet.sharing.tests.unit.fake_fleet import (
@@ -800,7 +804,7 @@ def test_guard_lists_all_pods_where_there_are_many_nodes(monkeypatch: pytest.Mon
     found = scene()
     found.fleet.workload("busy", "n2", 14)
     found.fleet.workload("elsewhere", "n9", 14)
-    guard = _rolling.Guard(fake_fleet.cluster(found.fleet), found.targets)
+    guard = Guard(fake_fleet.cluster(found.fleet), found.targets)
     hurts = guard.hurts([*FOUR, "gone"], found.fleet.observe())
     assert [hurt.pod.name for hurt in hurts] == ["busy"]
     assert guard.hurts(["gone"], found.fleet.observe()) == []
@@ -813,11 +817,11 @@ def test_guard_looks_at_each_pod_once_however_many_nodes(monkeypatch: pytest.Mon
         looked.extend(pod.name for pod in arguments[-1])
         return []
 
-    monkeypatch.setattr(_guard, "hurt_pods", hurt_pods)
+    monkeypatch.setattr(guard_module, "hurt_pods", hurt_pods)
     found = scene()
     for node in FOUR:
         found.fleet.workload(f"on-{node}", node, 14)
-    guard = _rolling.Guard(fake_fleet.cluster(found.fleet), found.targets)
+    guard = Guard(fake_fleet.cluster(found.fleet), found.targets)
     guard.hurts(FOUR, found.fleet.observe())
     assert sorted(looked) == [f"on-{node}" for node in FOUR]
 

@@ -17,36 +17,44 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     FleetError,
     SharingError,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import LabelChange
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import LabelChange
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     GFD_APP,
     MPS_APP,
     PLUGIN_APP,
     OperandPod,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
     ConfigMap,
     Written,
     plan_config_map,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    Profile,
-    parse_profile,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
-    Desired,
-    Lack,
-    Observation,
-    Patience,
-    RolloutPlan,
-    Step,
-    Target,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    parse_profile,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import (
     batch_sizes,
     cut,
-    plan_rollout,
     spread,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
+    Desired,
+    Observation,
+    Target,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
+    RolloutPlan,
+    Step,
+    plan_rollout,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import (
+    Lack,
+    Patience,
     unsettled,
     wait_until_settled,
 )

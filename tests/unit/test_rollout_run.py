@@ -20,12 +20,15 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import shown
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import Lease
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
+    to_plugin_config,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     known_profiles,
-    to_plugin_config,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import drain as _drain
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import run as _rollout_run
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import (
     STOPPED,
     Settings,
@@ -34,7 +37,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history 
     History,
     latest,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Desired
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.run import Request, Run
 from ansible_collections.gpufleet.sharing.plugins.modules import rollout
 from ansible_collections.gpufleet.sharing.tests.unit import fake_fleet

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
     Plugin,
     operator_plugin,
     read_version,

@@ -2,12 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE to the collection: what a user gave, told in YAML's terms and never in Python's."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date
+from decimal import Decimal
 from itertools import islice
 from typing import TypeGuard
 
@@ -16,6 +22,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     joined,
 )
 
+INT64 = 2**63
+_WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 _MOST_ENTRIES = 10
 _MOST_DEPTH = 3
 _LARGEST = 10**30
@@ -107,3 +115,20 @@ def _scalar(value: object) -> str:
     if isinstance(value, int):
         return str(int(value)) if abs(value) < _LARGEST else "more than 30 digits"
     return str(value) if isinstance(value, float | date) else ""
+
+
+def to_whole_number(value: object, *, lenient: bool) -> int | None:
+    """A whole number of 64 bits out of what YAML, JSON or (lenient) a survey gave."""
+    if isinstance(value, bool):
+        return None
+    if lenient and isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
+        return int(value)
+    if isinstance(value, float) and value.is_integer() and abs(value) < INT64:
+        return int(Decimal(repr(value)))
+    # Ansible's own numbers and texts carry tags, which a YAML writer does not know: plain ones
+    return int(value) if isinstance(value, int) and -INT64 <= value < INT64 else None
+
+
+def either(names: Collection[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:-1]) + " or " + listed[-1] if len(listed) > 1 else listed[0]

@@ -35,10 +35,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine im
     diagnose,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Chain, Scene
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    COUNT_LABEL,
-    REPLICAS_LABEL,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import REPLICAS_LABEL
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import COUNT_LABEL
 
 ALL: tuple[Kind, ...] = (
     *_find_operator.KINDS,

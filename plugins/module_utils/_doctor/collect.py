@@ -13,6 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
+    name_of,
+    text_at,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.objects import (
     node_view,
@@ -34,16 +38,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
     Stranger,
     Workload,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
     CLUSTER_POLICIES,
     NODES,
-    Cluster,
     namespaced,
     object_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    name_of,
-    text_at,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
     ConfigMap,
@@ -52,7 +52,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
     by_age,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Desired
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
 
 _PODS = "/api/v1/pods"
 _QUOTAS = "/api/v1/resourcequotas"

@@ -6,6 +6,14 @@
 
 from __future__ import annotations
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
+    dig,
+    entries_of,
+    list_at,
+    mapping_at,
+    name_of,
+    text_at,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
     NodeView,
     Operand,
@@ -13,22 +21,18 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
     Stranger,
     Workload,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import read_quantity
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
     requested_slots,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     OPERAND_APPS,
-    dig,
-    entries_of,
-    list_at,
-    mapping_at,
-    name_of,
-    node_state,
     operand_pod,
-    text_at,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
+    node_state,
+    read_quantity,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
     RESOURCE_PREFIX,
 )
 

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import PROFILE_LABEL
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
     CONFIG_HASH_ANNOTATION,
+    PROFILE_LABEL,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
     PRODUCT_LABEL,
-    NodeState,
     Verdict,
     judge,
 )
@@ -26,19 +27,23 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands i
     PLUGIN_APP,
     OperandPod,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import ConfigMap
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import Plugin
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
     GPU_RESOURCE,
     SHARED_SUFFIX,
-    config_hash,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import Plugin
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
     Pointer,
-    read_plugin,
     read_pointer,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Desired, Target
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import read_plugin
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
+    Desired,
+    Target,
+)
 
 NODES, PODS, POLICY, CONFIG_MAP = "nodes", "pods", "ClusterPolicy", "ConfigMap"
 DAEMON_SETS, QUOTAS, GPU_CLUSTERS = "DaemonSets", "ResourceQuotas", "GPUClusters"

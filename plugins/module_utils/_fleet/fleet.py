@@ -2,6 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE to the collection: the fleet as the inventory describes it, and the node labels that
 follow from it.
 
@@ -11,9 +15,9 @@ and never connected to.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
@@ -21,128 +25,30 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     joined,
     some,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import given
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
+    given,
     to_whole_number,
 )
-
-CLUSTERS_GROUP = "gpu_clusters"
-NODES_GROUP = "gpu_nodes"
-IMPLICIT_CLUSTER = "localhost"
-PROFILE_LABEL = "nvidia.com/device-plugin.config"
-PROFILE_VARIABLE = "gpu_sharing_profile"
-CLUSTER_VARIABLE = "gpu_sharing_cluster"
-NAME_VARIABLE = "gpu_sharing_node_name"
-GPUS_VARIABLE = "gpu_sharing_gpus"
-NODE_VARIABLES = (PROFILE_VARIABLE, CLUSTER_VARIABLE, NAME_VARIABLE, GPUS_VARIABLE)
-VARIABLE_PREFIX = "gpu_sharing_"
-#: What is read of clusters, without the prefix. On nodes alone it would have no effect.
-CLUSTER_VARIABLES = frozenset(
-    VARIABLE_PREFIX + name
-    for name in (
-        "api_key",
-        "ca_cert",
-        "client_cert",
-        "client_key",
-        "context",
-        "default_profile",
-        "doctor_accept",
-        "doctor_fail_on",
-        "drain",
-        "drain_timeout",
-        "host",
-        "impersonate_groups",
-        "impersonate_user",
-        "kubeconfig",
-        "max_failures",
-        "on_failure",
-        "profiles",
-        "prometheus_ca_cert",
-        "prometheus_token",
-        "prometheus_url",
-        "prometheus_validate_certs",
-        "proxy",
-        "report",
-        "report_usage",
-        "rollout_batches",
-        "rollout_mode",
-        "rollout_pause",
-        "unavailable_nodes",
-        "validate_certs",
-    )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import (
+    CLUSTER_VARIABLE,
+    CLUSTER_VARIABLES,
+    CLUSTERS_GROUP,
+    GPUS_VARIABLE,
+    NAME_VARIABLE,
+    NODE_VARIABLES,
+    NODES_GROUP,
+    PROFILE_VARIABLE,
+    VARIABLE_PREFIX,
+    FleetNode,
+    GroupProfile,
+    Inventory,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.limit import (
+    Selection,
+    selected_hosts,
+)
+
 _ALIKE = 0.85  # two names are taken for a name and its misspelling
-#: Suboptions of a node in every module that takes nodes: a FleetNode without its cluster.
-NODE_OPTIONS: Mapping[str, Mapping[str, object]] = {
-    "name": {"type": "str", "required": True},
-    "profile": {"type": "str"},
-    "group": {"type": "str", "default": ""},
-    "gpus": {"type": "int"},
-    "host": {"type": "str"},
-    "selected": {"type": "bool", "default": True},
-}
-
-
-@dataclass(frozen=True)
-class GroupProfile:
-    """The profile that one inventory group gives its members."""
-
-    group: str
-    profile: object
-    ancestors: frozenset[str] = frozenset()
-    priority: int = 1
-
-
-@dataclass(frozen=True)
-class FleetNode:
-    """One GPU node of the inventory."""
-
-    name: str  # its name in Kubernetes
-    host: str  # its name in the inventory
-    cluster: str
-    group: str
-    profile: str | None  # None: no label, the default profile
-    gpus: int | None  # physical GPUs, where the inventory states them
-    selected: bool  # inside the limit
-
-
-@dataclass(frozen=True)
-class Inventory:
-    """What is read from Ansible's inventory, once.
-
-    groups maps group names to host names; variables maps GPU node hosts to NODE_VARIABLES;
-    group_profiles lists the groups
-    that set a profile themselves; own_profile holds the hosts that set one in their own variables,
-    above any group; named maps hosts, nodes and clusters, to the names of all their variables that
-    begin with ours.
-    """
-
-    groups: Mapping[str, Sequence[str]]
-    variables: Mapping[str, Mapping[str, object]]
-    group_profiles: Sequence[GroupProfile] = ()
-    own_profile: Collection[str] = ()
-    named: Mapping[str, Collection[str]] = field(default_factory=dict)
-
-    @property
-    def clusters(self) -> list[str]:
-        return list(self.groups.get(CLUSTERS_GROUP, [IMPLICIT_CLUSTER]))
-
-    @property
-    def nodes(self) -> list[str]:
-        return list(self.groups.get(NODES_GROUP, []))
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The hosts that --limit left, in Ansible's own resolution.
-
-    hosts is None without a limit. subtracted holds the hosts that terms with ! or & of the limit
-    match.
-    """
-
-    hosts: Collection[str] | None = None
-    limit: str = ""
-    subtracted: Collection[str] = ()
 
 
 @dataclass(frozen=True)
@@ -187,7 +93,7 @@ def read_fleet(inventory: Inventory, selection: Selection) -> Fleet:
     problems.extend(_misplaced(inventory, nodes))
     if problems:
         raise joined(FleetError, problems)
-    chosen = _selected_nodes(inventory, nodes, selection)
+    chosen = selected_hosts(inventory, nodes, selection)
     marked = (FleetNode(**{**asdict(node), "selected": node.host in chosen}) for node in nodes)
     return Fleet(tuple(inventory.clusters), tuple(marked))
 
@@ -339,101 +245,6 @@ def _group_names(inventory: Inventory) -> dict[str, str]:
     return found
 
 
-def _selected_nodes(
-    inventory: Inventory, nodes: Sequence[FleetNode], selection: Selection
-) -> set[str]:
-    """The hosts of the nodes to act on. Raises FleetError where the limit would do something
-    surprising, or nothing.
-    """
-    everything = {node.host for node in nodes}
-    if selection.hosts is None:
-        return everything
-    hosts = set(selection.hosts)
-    clusters = [cluster for cluster in inventory.clusters if cluster in hosts]
-    chosen = everything & hosts
-    if not clusters:
-        raise FleetError(_no_cluster(inventory, nodes, chosen, selection))
-    if chosen:
-        reached = {node.host for node in nodes if node.host in chosen and node.cluster in clusters}
-        if not reached:
-            raise FleetError(
-                f"--limit {selection.limit}: the selected nodes ({some(sorted(chosen))}) belong"
-                " to none of the selected"
-                f" clusters ({some(clusters)}), so nothing would be done."
-            )
-        return reached
-    if lost := sorted(everything & set(selection.subtracted)):
-        raise FleetError(
-            f"--limit {selection.limit} takes away or intersects nodes ({some(lost)}) but names"
-            " none to act on; it would"
-            " act on all nodes. Use --limit"
-            f" '{','.join([*clusters, NODES_GROUP, '!' + lost[0]])}' to leave nodes out, or"
-            f" --limit '{','.join([*clusters, lost[0]])}' to name those to act on."
-        )
-    if others := sorted(hosts - set(inventory.clusters) - {IMPLICIT_CLUSTER}):
-        raise FleetError(
-            f"--limit {selection.limit}: {some(others)}: in neither group gpu_clusters nor"
-            " gpu_nodes, and no node is"
-            " selected beside it; it would act on all nodes. Name nodes or groups of gpu_nodes,"
-            " or clusters alone."
-        )
-    return {node.host for node in nodes if node.cluster in clusters}
-
-
-def _no_cluster(
-    inventory: Inventory, nodes: Sequence[FleetNode], chosen: Collection[str], selection: Selection
-) -> str:
-    limit = selection.limit or "(the limit)"
-    if not chosen:
-        return (
-            f"--limit {limit} selects {some(sorted(selection.hosts or ()))}, in neither group"
-            " gpu_clusters nor gpu_nodes:"
-            f" nothing would be done. Clusters are: {some(inventory.clusters)}."
-        )
-    owners = Counter(node.cluster for node in nodes if node.host in chosen)
-    return (
-        f"--limit {limit} selects GPU nodes ({some(sorted(chosen))}) but no cluster, so nothing"
-        " would be done."
-        f" Use --limit '{','.join([*sorted(owners), selection.limit or '<nodes>'])}'."
-    )
-
-
-def undefined_profiles(
-    assignments: Mapping[str, str | None], known: Collection[str], default_profile: str | None
-) -> Iterable[str]:
-    """What is wrong where nodes, or the default, name profiles that are not defined."""
-    defined = f"which gpu_sharing_profiles does not define; defined are: {some(sorted(known))}."
-    if default_profile is not None and default_profile not in known:
-        yield f"gpu_sharing_default_profile is '{default_profile}', {defined}"
-    named = defaultdict(list)
-    for node, profile in assignments.items():
-        if profile is not None and profile not in known:
-            named[profile].append(node)
-    for profile, nodes in named.items():
-        yield f"gpu_sharing_profile of {some(nodes)} is '{profile}', {defined}"
-
-
-def beyond_limit(
-    nodes: Iterable[Mapping[str, object]],
-    changed_keys: Collection[str],
-    default_profile: str,
-    *,
-    operator_changed: bool,
-) -> list[str]:
-    """Which changes of content, pointer or chart would reach nodes that the limit leaves out."""
-    outside = [node for node in nodes if not node["selected"]]
-    reached = [node for node in outside if (node["profile"] or default_profile) in changed_keys]
-    return [
-        f"This run would change {what}, which nodes outside --limit share: {some(names)}."
-        " Run without the limit, or give the limited nodes a profile of their own."
-        for what, hit in (
-            ("the GPU Operator's release or its pointer", outside if operator_changed else []),
-            (f"the content of {some(sorted(changed_keys))}", reached),
-        )
-        if (names := [str(node["name"]) for node in hit])
-    ]
-
-
 def _text(value: object) -> str | None:
     return str(value) if value not in (None, "") else None
 
@@ -444,59 +255,3 @@ def _whole_number(value: object) -> int | None:
     """
     number = to_whole_number(value, lenient=True)
     return number if number is not None and number >= 1 else None
-
-
-@dataclass(frozen=True)
-class LabelChange:
-    """One node's label, None meaning no label."""
-
-    node: str
-    before: str | None
-    after: str | None
-
-
-@dataclass(frozen=True)
-class LabelPlan:
-    changes: tuple[LabelChange, ...]
-    unmanaged: tuple[str, ...]  # GPU nodes that the inventory does not mention
-    missing: tuple[str, ...]  # nodes of the inventory that the cluster does not have
-
-    def __bool__(self) -> bool:
-        return bool(self.changes)
-
-    def diff(self) -> dict[str, dict[str, str | None]]:
-        """What --diff shows: only the nodes that change."""
-        return {
-            "before": {change.node: change.before for change in self.changes},
-            "after": {change.node: change.after for change in self.changes},
-        }
-
-
-def plan_labels(
-    desired: Mapping[str, str | None],
-    observed: Mapping[str, str | None],
-    *,
-    known: Collection[str],
-    exclusive: bool,
-    instead: str | None = None,
-) -> LabelPlan:
-    """Compare assignments with labels.
-
-    desired (nodes to act on) and observed (GPU nodes of the cluster, and any node of desired that
-    it has) map node names to profile names, None meaning no label. known holds every node of the
-    inventory, inside the limit or not. With exclusive, GPU nodes that are not known lose their
-    label, unless a limit leaves nodes out: those that are not known are outside of any limit. A
-    node that has a label and should have none gets the label instead, if there is one.
-    """
-    unmanaged = sorted(observed.keys() - set(known) - desired.keys())
-    limited = bool(set(known) - desired.keys())
-    wanted = dict(desired) | (dict.fromkeys(unmanaged) if exclusive and not limited else {})
-    changes = []
-    for node, profile in sorted(wanted.items()):
-        before = observed.get(node) or None
-        after = profile or (instead if before else None)
-        if node in observed and before != after:
-            changes.append(LabelChange(node, before, after))
-    return LabelPlan(
-        tuple(changes), tuple(unmanaged), tuple(sorted(desired.keys() - observed.keys()))
-    )

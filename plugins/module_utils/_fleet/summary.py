@@ -14,10 +14,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     joined,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import format_table
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import (
     undefined_profiles,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
     GPU_RESOURCE,
     Profile,
 )

@@ -2,6 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE to the collection: the only door to the Kubernetes API.
 
 Authentication, TLS and proxies are kubernetes.core's; requests are plain JSON over its kept-alive
@@ -27,11 +31,16 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     ClusterError,
     some,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
+    NODES,
+    namespaced,
+    object_path,
+    version_of,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.throttle import Pace
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
-
 try:
     import kubernetes
     import urllib3
@@ -43,13 +52,8 @@ except ImportError as import_error:
     kubernetes = None
     Retry = object
     IMPORT_ERROR = str(import_error)
-
 Json = dict[str, object]
 T = TypeVar("T")
-
-NAMESPACES = "/api/v1/namespaces"
-NODES = "/api/v1/nodes"
-CLUSTER_POLICIES = "/apis/nvidia.com/v1/clusterpolicies"
 AGENT = "gpufleet.sharing"
 PAGE = 500
 CONCURRENCY = 16
@@ -569,28 +573,3 @@ def again_after_conflict(action: Callable[[], T], *, unless: str = "") -> T:
                 raise
         time.sleep(pause)
     return action()
-
-
-def version_of(document: object) -> str:
-    """An object's resourceVersion: a write that carries it is refused where the object has changed
-    since.
-    """
-    metadata = document.get("metadata") if isinstance(document, Mapping) else None
-    return str(metadata.get("resourceVersion") or "") if isinstance(metadata, Mapping) else ""
-
-
-def guarded(patch: Mapping[str, object], document: object) -> dict[str, object]:
-    """A merge patch that is refused where the object has changed since it was read."""
-    version = version_of(document)
-    metadata = {**dict(patch.get("metadata") or {}), "resourceVersion": version}  # type: ignore[call-overload]
-    return {**patch, "metadata": metadata}
-
-
-def object_path(collection: str, name: str) -> str:
-    """The path of one object in a list's path."""
-    return f"{collection}/{name}"
-
-
-def namespaced(kind: str, namespace: str, group: str = "api/v1") -> str:
-    """The path of a namespaced list, such as configmaps or pods."""
-    return f"/{group}/namespaces/{namespace}/{kind}"

@@ -23,28 +23,27 @@ from enum import Enum
 from threading import Event, Lock, Thread
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.clock import Clock
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
+    dig,
+    read_time,
+    text_at,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     ClusterError,
     LeaseError,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
-    Cluster,
-    Json,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, Json
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
     guarded,
     namespaced,
     object_path,
     version_of,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    dig,
-    read_time,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Clock
 
 LEASE = "gpufleet-sharing"
 GROUP = "apis/coordination.k8s.io/v1"

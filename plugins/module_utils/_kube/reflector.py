@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import text_at
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, Json
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import text_at
 
 T = TypeVar("T")
 HOPELESS = (401, 403)

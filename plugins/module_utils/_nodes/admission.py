@@ -14,18 +14,16 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     joined,
     some,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    NodeState,
-    mps_problem,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import mps_problem
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import (
     STATE_LABEL,
     is_busy,
     needless,
     unfinished,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import Plugin
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import Profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import Plugin
 
 NOTICES_REMOVAL = (0, 18, 2)  # the first device plugin that notices a label's removal
 

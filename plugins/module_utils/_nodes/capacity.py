@@ -2,6 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE to the collection: what a node should advertise with a profile, and what it does
 advertise.
 
@@ -13,54 +17,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
-    MOST_MPS_CLIENTS,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
+    COUNT_LABEL,
+    NodeState,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
     GPU_RESOURCE,
     NO_MIG,
     RESOURCE_PREFIX,
     SHARED_SUFFIX,
     Profile,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+    MOST_MPS_CLIENTS,
+)
 
-COUNT_LABEL = "nvidia.com/gpu.count"
 REPLICAS_LABEL = "nvidia.com/gpu.replicas"
-PRESENT_LABEL = "nvidia.com/gpu.present"
 PRODUCT_LABEL = "nvidia.com/gpu.product"
 CAPABILITY_LABELS = ("nvidia.com/gpu.compute.major", "nvidia.com/gpu.compute.minor")
 GFD_LABEL = "nvidia.com/gpu.deploy.gpu-feature-discovery"
 MIG_STRATEGY_LABEL = "nvidia.com/mig.strategy"
-CONFIG_HASH_ANNOTATION = "gpufleet.sharing/config-hash"
-CORDONED_ANNOTATION = "gpufleet.sharing/cordoned"  # by us, while pods are evicted
-
 _MIG_DEVICE = re.compile(r"all-([0-9]+g\.[0-9]+gb)")
 _MIG_COUNT = re.compile(r"nvidia\.com/(mig-[a-z0-9.]+)\.count")
-
-
-@dataclass(frozen=True)
-class NodeState:
-    """One node as the API server has it."""
-
-    name: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-    annotations: Mapping[str, str] = field(default_factory=dict)
-    allocatable: Mapping[str, int] = field(default_factory=dict)  # only nvidia.com/ resources
-    ready: bool = True
-
-    @property
-    def has_gpus(self) -> bool:
-        """Whether the operator, or a device plugin without it, has found GPUs here."""
-        labelled = self.labels.get(PRESENT_LABEL) == "true" or COUNT_LABEL in self.labels
-        return labelled or any(count > 0 for count in self.allocatable.values())
-
-    @property
-    def physical(self) -> int | None:
-        """Physical GPUs as GPU feature discovery counted them."""
-        count = self.labels.get(COUNT_LABEL, "")
-        return int(count) if count.isdecimal() else None
 
 
 @dataclass(frozen=True)
@@ -77,12 +57,6 @@ class Verdict:
     @property
     def ok(self) -> bool:
         return not self.problem
-
-
-def read_quantity(text: object) -> int:
-    """A count of devices as Kubernetes writes it ("8", also "8k"); 0 where it is no number."""
-    match = re.fullmatch(r"([0-9]+)(k?)", str(text))
-    return int(match[1]) * (1000 if match[2] else 1) if match else 0
 
 
 def mig_resources(labels: Mapping[str, str]) -> dict[str, int]:

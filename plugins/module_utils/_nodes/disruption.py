@@ -16,20 +16,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import cut_table
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    NodeState,
-    expected_allocatable,
-    read_quantity,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
     dig,
     list_at,
     mapping_at,
     name_of,
     text_at,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import cut_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
+    expected_allocatable,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
+    NodeState,
+    read_quantity,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
     GPU_RESOURCE,
     RESOURCE_PREFIX,
     SHARED_SUFFIX,

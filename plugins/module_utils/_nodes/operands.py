@@ -2,6 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE to the collection: objects of the Kubernetes API -> our values. Pure; a missing field is
 an empty one.
 """
@@ -10,16 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from sys import intern
+from datetime import datetime
 from typing import TypedDict
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    NodeState,
-    read_quantity,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    RESOURCE_PREFIX,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
+    dig,
+    is_true,
+    list_at,
+    name_of,
+    read_time,
+    text_at,
 )
 
 PLUGIN_APP = "nvidia-device-plugin-daemonset"
@@ -28,84 +32,6 @@ MPS_APP = "nvidia-device-plugin-mps-control-daemon"
 OPERAND_APPS = (PLUGIN_APP, GFD_APP, MPS_APP)  # whose pods read profiles
 OPERAND_SELECTOR = f"app in ({','.join(OPERAND_APPS)})"  # for labels of a list of pods
 CONFIG_MANAGER = "config-manager"
-OURS = "gpufleet.sharing/"
-
-
-def dig(document: object, *path: str) -> object:
-    """The value at a path of keys, None where one is missing."""
-    for key in path:
-        if not isinstance(document, Mapping):
-            return None
-        document = document.get(key)
-    return document
-
-
-def text_at(document: object, *path: str) -> str:
-    value = dig(document, *path)
-    return "" if value is None else str(value)
-
-
-def mapping_at(document: object, *path: str) -> dict[str, str]:
-    """A mapping of texts at a path, such as labels."""
-    value = dig(document, *path)
-    return (
-        {str(key): str(entry) for key, entry in value.items()} if isinstance(value, Mapping) else {}
-    )
-
-
-def list_at(document: object, *path: str) -> list[object]:
-    value = dig(document, *path)
-    return list(value) if isinstance(value, list | tuple) else []
-
-
-def name_of(document: object) -> str:
-    return text_at(document, "metadata", "name")
-
-
-def read_time(text: str) -> datetime | None:
-    """A time of the API (RFC 3339, UTC). One without a zone, as written by hand, is UTC too."""
-    try:
-        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def node_state(document: object) -> NodeState:
-    """A node: its nvidia.com/ labels and resources, our annotations, and its readiness.
-
-    Whatever else a node carries is many times that, so it is not kept.
-    """
-    allocatable = entries_of(document, RESOURCE_PREFIX, "status", "allocatable")
-    return NodeState(
-        name=name_of(document),
-        labels=entries_of(document, RESOURCE_PREFIX, "metadata", "labels"),
-        annotations=entries_of(document, OURS, "metadata", "annotations"),
-        allocatable={name: read_quantity(quantity) for name, quantity in allocatable.items()},
-        ready=is_true(document, "Ready"),
-    )
-
-
-def entries_of(document: object, prefix: str, *path: str) -> dict[str, str]:
-    """The entries of a mapping whose keys begin with a prefix. Thousands of nodes have the same
-    ones, which are held once.
-    """
-    found = dig(document, *path)
-    if not isinstance(found, Mapping):
-        return {}
-    return {
-        intern(key): intern(str(value)) for key, value in found.items() if key.startswith(prefix)
-    }
-
-
-def is_true(document: object, condition: str) -> bool:
-    """Whether a condition of status.conditions has status True."""
-    found = (
-        entry
-        for entry in list_at(document, "status", "conditions")
-        if dig(entry, "type") == condition
-    )
-    return any(dig(entry, "status") == "True" for entry in found)
 
 
 @dataclass(frozen=True)

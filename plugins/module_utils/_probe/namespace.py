@@ -21,21 +21,7 @@ from threading import Condition, Event, Thread
 from typing import cast
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    ClusterError,
-    RefusedError,
-    some,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
-    NAMESPACES,
-    Cluster,
-    Json,
-    namespaced,
-    object_path,
-    version_of,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.reflector import Mirror
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
     dig,
     list_at,
     mapping_at,
@@ -43,6 +29,19 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands i
     read_time,
     text_at,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ClusterError,
+    RefusedError,
+    some,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, Json
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
+    NAMESPACES,
+    namespaced,
+    object_path,
+    version_of,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.reflector import Mirror
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import (
     manifests as _probe_objects,
 )
@@ -336,7 +335,7 @@ class Room:
         return self.cluster.for_each(list(bodies), lambda name: self._create_pod(bodies[name]))
 
     def _filled(self, pod: Mapping[str, object]) -> Json:
-        metadata, spec = (cast("_kube.Json", pod[part]) for part in ("metadata", "spec"))
+        metadata, spec = (cast("Json", pod[part]) for part in ("metadata", "spec"))
         owners = [owner_of(self._job)]
         return {
             **pod,

@@ -16,25 +16,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
+    dig,
+    list_at,
+    text_at,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     FleetError,
     some,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import format_table
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    COUNT_LABEL,
-    NodeState,
     expected_allocatable,
     physical_devices,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import GpuPod
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    dig,
-    list_at,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
+    COUNT_LABEL,
+    NodeState,
     node_state,
-    text_at,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
     GPU_RESOURCE,
     Profile,
 )

@@ -2,6 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE to the collection: the ConfigMap that holds the profiles, one key each, and what has to
 change in it.
 """
@@ -14,21 +18,24 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
     mapping_at,
     read_time,
     text_at,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    PROFILES_ANNOTATION,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import (
     config_hash,
     same_content,
 )
 
-MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
-MANAGED_BY = "gpufleet.sharing"
-PROFILES_ANNOTATION = "gpufleet.sharing/profiles"
 _VOLUME_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
 # Volumes that the operator's DaemonSets of plugin, GFD and MPS daemon have (gpu-operator v1.11.0 to
 # v26.7.0), and the one that it adds beside the ConfigMap's.
 _VOLUMES = frozenset(

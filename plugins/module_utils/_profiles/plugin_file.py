@@ -2,6 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE to the collection: the device plugin's whole configuration file: read strictly, written
 canonically.
 
@@ -12,145 +16,61 @@ what the GPU Operator v26.7.0 sets in the environment of the plugin and of GPU f
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import shown
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
+    either,
+    shown,
+    to_whole_number,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.fields import (
+    TOP_KEYS,
+    exact_fields,
+    folded_fields,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.flags import (
+    FLAG_VALUES,
+    FLAGS,
+    SET_INSTEAD,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
+    GPU_RESOURCE,
+    RESOURCE_PREFIX,
+    Content,
+    Flag,
+    Imex,
+    SharedResource,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
+    V0_20,
+    Plugin,
+    dotted,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import (
     Reader,
     Rule,
-    either,
     path,
-    to_whole_number,
 )
 
-GPU_RESOURCE = "nvidia.com/gpu"
-SHARED_SUFFIX = ".shared"
-RESOURCE_PREFIX = "nvidia.com/"
 MAX_RESOURCE_LENGTH = 63
 MOST_MPS_CLIENTS = 48  # of any GPU; 16 below compute capability 7.5
-TOP_KEYS = ("version", "flags", "resources", "sharing", "imex")
-V0_20 = (0, 20, 0)
-_INT64 = 2**63
-
-Flag: TypeAlias = "str | bool | int | tuple[str, ...]"
-Version = tuple[int, int, int]
-
-
-@dataclass(frozen=True)
-class SharedResource:
-    """One extended resource and into how many slots each of its devices is cut (2 or more)."""
-
-    name: str
-    replicas: int
-
-
-@dataclass(frozen=True)
-class Imex:
-    """IMEX channels to inject: none, or channel 0."""
-
-    channels: tuple[int, ...] = ()
-    required: bool = False
-
-
-@dataclass(frozen=True)
-class Content:
-    """What one configuration file says. No resources means no sharing at all.
-
-    flags holds dotted names below flags, such as plugin.deviceListStrategy, and their values.
-    """
-
-    resources: tuple[SharedResource, ...] = ()
-    mps: bool = False
-    rename_by_default: bool = False
-    fail_requests_greater_than_one: bool = True
-    flags: tuple[tuple[str, Flag], ...] = ()
-    imex: Imex = Imex()
-
-
-@dataclass(frozen=True)
-class Plugin:
-    """What is known of the plugin that will read the files.
-
-    version is None where it is not known: then nothing is refused for being too new. shadowed maps
-    flags to the environment variable that wins over them. mig_strategy is the operator's: none,
-    single, mixed, empty where the operator sets none; or None where it is not known.
-    """
-
-    version: Version | None = None
-    shadowed: Mapping[str, str] = field(default_factory=dict)
-    mig_strategy: str | None = None
-
-
-# Flag -> variable that the operator always sets, or that its entry script sets from the driver.
-OPERATOR_ENVIRONMENT = {
-    "failOnInitError": "FAIL_ON_INIT_ERROR",
-    "mpsRoot": "MPS_ROOT",
-    "nvidiaDriverRoot": "NVIDIA_DRIVER_ROOT",
-    "nvidiaDevRoot": "NVIDIA_DEV_ROOT",
-    "plugin.passDeviceSpecs": "PASS_DEVICE_SPECS",
-    "plugin.deviceListStrategy": "DEVICE_LIST_STRATEGY",
-    "plugin.deviceIDStrategy": "DEVICE_ID_STRATEGY",
-    "plugin.containerDriverRoot": "DRIVER_ROOT_CTR_PATH",
-    "gfd.sleepInterval": "GFD_SLEEP_INTERVAL",
-}
-# Flag -> variable that the operator sets only with some of its values.
-_SOMETIMES = {
-    "migStrategy": "MIG_STRATEGY",
-    "gdrcopyEnabled": "GDRCOPY_ENABLED",
-    "gdsEnabled": "GDS_ENABLED",
-    "mofedEnabled": "MOFED_ENABLED",
-    "useNodeFeatureAPI": "USE_NODE_FEATURE_API",
-    "deviceDiscoveryStrategy": "DEVICE_DISCOVERY_STRATEGY",
-    "plugin.cdiAnnotationPrefix": "CDI_ANNOTATION_PREFIX",
-    "plugin.nvidiaCTKPath": "NVIDIA_CDI_HOOK_PATH",
-    "plugin.sharedDevicesAllocationPolicy": "SHARED_DEVICES_ALLOCATION_POLICY",
-    "gfd.oneshot": "GFD_ONESHOT",
-    "gfd.noTimestamp": "GFD_NO_TIMESTAMP",
-    "gfd.outputFile": "GFD_OUTPUT_FILE",
-    "gfd.machineTypeFile": "GFD_MACHINE_TYPE_FILE",
-}
-FLAG_VARIABLES = {**OPERATOR_ENVIRONMENT, **_SOMETIMES}
-
-
-def operator_plugin(mig_strategy: str | None = None, version: Version | None = None) -> Plugin:
-    """The plugin as the GPU Operator runs it. An unknown MIG strategy counts as set."""
-    strategy = {} if mig_strategy == "" else {"migStrategy": _SOMETIMES["migStrategy"]}
-    return Plugin(version, {**OPERATOR_ENVIRONMENT, **strategy}, mig_strategy)
-
-
-# For whoever only has to know what a profile says: nothing is refused for what the plugin is.
-ANY_PLUGIN = Plugin(shadowed={"mpsRoot": "MPS_ROOT"})
-
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+
 # Slices and attributes that NVML knows; go-nvlib writes them, and the plugin puts . for +. It
 # leaves out compute instances (1c.3g.20gb): none has a resource of its own.
 _MIG_RESOURCE = re.compile(r"nvidia\.com/mig-[1-46-8]g\.[1-9][0-9]*gb(\.me|\.me\.all|\.gfx|-me)?")
-_DURATION_PART = re.compile(r"(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?(ns|us|µs|μs|ms|s|m|h)")
-_DURATION = re.compile(rf"[-+]?(0|({_DURATION_PART.pattern})+)")
-_DURATIONS = "a duration such as 60s or 1m30s, or infinite"
-_NANOSECONDS = {
-    "ns": 1,
-    "us": 10**3,
-    "µs": 10**3,
-    "μs": 10**3,
-    "ms": 10**6,
-    "s": 10**9,
-    "m": 60 * 10**9,
-    "h": 3600 * 10**9,
-}
 
 
 def read_content(document: object, reader: Reader, plugin: Plugin) -> Content:
     """A parsed file -> what it says. What is wrong is added to the reader's problems."""
-    top = _fields(reader, "", document, TOP_KEYS)
+    top = folded_fields(reader, "", document, TOP_KEYS)
     if top.get("version") not in (None, "", "v1"):
         reader.refuse(Rule.VERSION, "version", top["version"], "v1, or leave it out")
     _refuse_patterns(reader, top.get("resources"))
     flags = _Flags(reader, plugin).read(top.get("flags"))
     imex = _read_imex(reader, top.get("imex"))
-    sharing = _fields(reader, "sharing", top.get("sharing"), ("timeSlicing", "mps"))
+    sharing = folded_fields(reader, "sharing", top.get("sharing"), ("timeSlicing", "mps"))
     # null is refused for timeSlicing and means nothing for mps: one is a value, one a pointer in Go
     given = [name for name in sharing if name == "timeSlicing" or sharing[name] is not None]
     if len(given) > 1:
@@ -166,7 +86,7 @@ def _read_strategy(reader: Reader, name: str, value: object) -> Content:
     where = f"sharing.{name}"
     mps = name == "mps"
     known = ("renameByDefault", "failRequestsGreaterThanOne", "resources")
-    settings = _exact_fields(reader, where, value, known)
+    settings = exact_fields(reader, where, value, known)
     entries = settings.get("resources")
     if not isinstance(entries, list | tuple) or not entries:
         allowed = "a list with at least one {name, replicas}; to share nothing, leave sharing out"
@@ -202,7 +122,7 @@ def read_resources(
 
 
 def _read_resource(reader: Reader, where: str, entry: object) -> SharedResource | None:
-    settings = _exact_fields(reader, where, entry, ("name", "replicas"), ("rename", "devices"))
+    settings = exact_fields(reader, where, entry, ("name", "replicas"), ("rename", "devices"))
     if not settings and not isinstance(entry, Mapping):
         return None
     if "rename" in settings:
@@ -313,7 +233,7 @@ def _check_mps(
 
 
 def _refuse_patterns(reader: Reader, value: object) -> None:
-    settings = _fields(reader, "resources", value, ("gpus", "mig"))
+    settings = folded_fields(reader, "resources", value, ("gpus", "mig"))
     for name, entries in settings.items():
         if entries is not None and not isinstance(entries, list | tuple):
             reader.refuse(Rule.TYPE, f"resources.{name}", entries, "leave it out")
@@ -323,7 +243,7 @@ def _refuse_patterns(reader: Reader, value: object) -> None:
 
 
 def _read_imex(reader: Reader, value: object) -> Imex:
-    settings = _fields(reader, "imex", value, ("channelIDs", "required"))
+    settings = folded_fields(reader, "imex", value, ("channelIDs", "required"))
     required = reader.boolean("imex.required", settings.get("required"), default=False)
     ids = settings.get("channelIDs")
     if ids is None:
@@ -351,11 +271,11 @@ class _Flags:
 
     def read(self, value: object) -> tuple[tuple[str, Flag], ...]:
         top = [name for name in FLAGS if "." not in name]
-        settings = _fields(self.reader, "flags", value, (*top, "plugin", "gfd"))
+        settings = folded_fields(self.reader, "flags", value, (*top, "plugin", "gfd"))
         given: dict[str, object] = {name: settings.get(name) for name in top}
         for part in ("plugin", "gfd"):
             names = [name.partition(".")[2] for name in FLAGS if name.startswith(f"{part}.")]
-            inner = _fields(self.reader, f"flags.{part}", settings.get(part), names)
+            inner = folded_fields(self.reader, f"flags.{part}", settings.get(part), names)
             given |= {f"{part}.{name}": inner.get(name) for name in names}
         read = {name: self.flag(name, given[name]) for name in FLAGS if given[name] is not None}
         return tuple((name, flag) for name, flag in read.items() if flag is not None)
@@ -365,13 +285,13 @@ class _Flags:
         if variable := self.plugin.shadowed.get(name):
             said = (
                 f"(value {shown(value)}) is ignored: the operator sets {variable} in the plugin's"
-                f" environment, which wins; {_SET_INSTEAD.get(name, 'leave it out')}"
+                f" environment, which wins; {SET_INSTEAD.get(name, 'leave it out')}"
             )
             self.reader.problem(Rule.SHADOWED_FLAG, where, said)
         if self.is_too_new(name, where):
             return None  # whatever its value, the plugin does not read it
         flag = FLAGS[name](self.reader, where, value)
-        allowed = None if variable else _FLAG_VALUES.get(name)
+        allowed = None if variable else FLAG_VALUES.get(name)
         values = (flag,) if isinstance(flag, str) else flag if isinstance(flag, tuple) else ()
         if allowed and not set(values) <= set(allowed):
             self.reader.refuse(Rule.FLAG_VALUE, where, value, either(allowed))
@@ -385,169 +305,6 @@ class _Flags:
         said = f"is known from plugin v0.20.0 on; the cluster has {dotted(version)}"
         self.reader.problem(Rule.PLUGIN_VERSION, where, said)
         return True
-
-
-def _read_bool(reader: Reader, where: str, value: object) -> bool:
-    return reader.boolean(where, value, default=False)
-
-
-def _read_strategies(reader: Reader, where: str, value: object) -> tuple[str, ...] | None:
-    """A text, or a list of texts."""
-    entries = value if isinstance(value, list | tuple) else [value]
-    listed = ["" if entry is None else entry for entry in entries]
-    if not all(isinstance(entry, str) for entry in listed):
-        reader.refuse(Rule.TYPE, where, value, "a text, or a list of texts")
-        return None
-    return tuple(str(entry) for entry in listed)
-
-
-def _read_duration(reader: Reader, where: str, value: object) -> Flag | None:
-    """A Go duration: a text such as 1m30s, or nanoseconds."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        reader.refuse(Rule.TYPE, where, value, _DURATIONS)
-        return None
-    if value == "infinite":
-        return "infinite"
-    total = nanoseconds(value)
-    if total is None:
-        reader.refuse(Rule.FLAG_VALUE, where, value, _DURATIONS)
-    elif not -_INT64 <= total < _INT64:
-        reader.refuse(Rule.OVERFLOW, where, value, "at most 64 bits of nanoseconds")
-    elif total == _INT64 - 1:
-        return "infinite"  # for the plugin they are the same
-    else:
-        return str(value) if isinstance(value, str) else total
-    return None
-
-
-def nanoseconds(duration: object) -> int | None:
-    """The length of a Go duration: a text such as 1m30s, or a number; None for what Go refuses.
-
-    Source: time.ParseDuration, with what it rounds. It misses one overflow, of twice 2**63.
-    """
-    if isinstance(duration, int | float):
-        return int(float(duration))  # as JSON numbers are for Go
-    text = str(duration)
-    if not _DURATION.fullmatch(text):
-        return None
-    total = 0
-    for whole, fraction, unit in _DURATION_PART.findall(text):
-        number = int(whole.lstrip("0")[:20] or "0")  # twenty digits are beyond 64 bits
-        length = number * _NANOSECONDS[unit] + _part_of(_NANOSECONDS[unit], fraction)
-        if length > _INT64 or (total + length) % (2 * _INT64) > _INT64:
-            return None
-        total += length
-    if text.startswith("-"):
-        return -total
-    return None if total == _INT64 else total
-
-
-def _part_of(unit: int, fraction: str) -> int:
-    """Nanoseconds of the digits behind a point; of those Go takes what fits into 63 bits."""
-    number, scale = 0, 1.0
-    for digit in fraction:
-        following = number * 10 + int(digit)
-        if number > (_INT64 - 1) // 10 or following > _INT64:
-            break
-        number, scale = following, scale * 10
-    return int(float(number) * (unit / scale))
-
-
-FLAGS: Mapping[str, Callable[[Reader, str, object], Flag | None]] = {
-    "migStrategy": Reader.text,
-    "failOnInitError": _read_bool,
-    "mpsRoot": Reader.text,
-    "nvidiaDriverRoot": Reader.text,
-    "nvidiaDevRoot": Reader.text,
-    "gdrcopyEnabled": _read_bool,
-    "gdsEnabled": _read_bool,
-    "mofedEnabled": _read_bool,
-    "useNodeFeatureAPI": _read_bool,
-    "deviceDiscoveryStrategy": Reader.text,
-    "plugin.passDeviceSpecs": _read_bool,
-    "plugin.deviceListStrategy": _read_strategies,
-    "plugin.deviceIDStrategy": Reader.text,
-    "plugin.cdiAnnotationPrefix": Reader.text,
-    "plugin.nvidiaCTKPath": Reader.text,
-    "plugin.containerDriverRoot": Reader.text,
-    "plugin.sharedDevicesAllocationPolicy": Reader.text,
-    "gfd.oneshot": _read_bool,
-    "gfd.noTimestamp": _read_bool,
-    "gfd.sleepInterval": _read_duration,
-    "gfd.outputFile": Reader.text,
-    "gfd.machineTypeFile": Reader.text,
-}
-_FLAG_VALUES: Mapping[str, Collection[str]] = {
-    "migStrategy": ("none", "single", "mixed"),
-    "deviceDiscoveryStrategy": ("auto", "nvml", "tegra"),
-    "plugin.deviceListStrategy": ("envvar", "volume-mounts", "cdi-annotations", "cdi-cri"),
-    "plugin.deviceIDStrategy": ("uuid", "index"),
-    "plugin.sharedDevicesAllocationPolicy": ("distributed", "packed"),
-}
-_SET_INSTEAD = {
-    "migStrategy": "set the chart's value mig.strategy (gpu_operator_values)",
-    "mpsRoot": "set the chart's value devicePlugin.mps.root (gpu_operator_values)",
-    "plugin.deviceListStrategy": "set it in the chart's value devicePlugin.env",
-    "plugin.deviceIDStrategy": "set it in the chart's value devicePlugin.env",
-    "plugin.passDeviceSpecs": "set it in the chart's value devicePlugin.env",
-    "failOnInitError": "set it in the chart's value devicePlugin.env",
-    "gfd.sleepInterval": "set it in the chart's value gfd.env",
-}
-
-
-def _fold(name: str) -> str:
-    """A key as Go's JSON library compares it: without case, letter by letter."""
-    return "".join(letter.lower() for letter in name).replace("\N{LATIN SMALL LETTER LONG S}", "s")
-
-
-_PLACES = {
-    **{_fold(name.rpartition(".")[2]): path("flags", name) for name in FLAGS},
-    **{_fold(name): f"sharing.{name}" for name in ("timeSlicing", "mps")},
-    **{_fold(name): f"imex.{name}" for name in ("channelIDs", "required")},
-    **{
-        _fold(name): f"sharing.timeSlicing.{name}"
-        for name in ("renameByDefault", "failRequestsGreaterThanOne", "resources")
-    },
-    **{_fold(n): f"sharing.timeSlicing.resources[].{n}" for n in ("name", "replicas")},
-    **{_fold(name): name for name in TOP_KEYS if name != "resources"},
-}
-
-
-def place_of(key: object) -> str:
-    """Where in a file a key belongs, empty where it belongs nowhere."""
-    return _PLACES.get(_fold(str(key)), "")
-
-
-def _fields(reader: Reader, where: str, value: object, known: Sequence[str]) -> dict[str, object]:
-    """The entries of a part that is a struct in Go: null is none, and case does not matter."""
-    if value is None:
-        return {}
-    folded = {_fold(name): name for name in known}
-    found: dict[str, object] = {}
-    twice: set[str] = set()
-    for key, entry in reader.mapping(where, value, "{version: v1}").items():
-        name = folded.get(_fold(str(key)))
-        if name is None:
-            reader.unknown_key(where, key, entry, known, place_of(key))
-        elif name in found:
-            said = "is there twice (in other case), and one would win; allowed: each key once"
-            reader.problem(Rule.DUPLICATE_KEY, path(where, name), said)
-            twice.add(name)
-        else:
-            found[name] = entry
-    # Of which one the plugin would take nothing is said.
-    return {name: entry for name, entry in found.items() if name not in twice}
-
-
-def _exact_fields(
-    reader: Reader, where: str, value: object, known: Sequence[str], also: Sequence[str] = ()
-) -> dict[str, object]:
-    """The entries of a part that Go reads as a map: it has to be there, and case matters."""
-    mapping = reader.mapping(where, value, "{name: nvidia.com/gpu, replicas: 4}")
-    for key, entry in mapping.items():
-        if key not in (*known, *also):
-            reader.unknown_key(where, key, entry, known, place_of(key))
-    return {str(key): entry for key, entry in mapping.items() if key in (*known, *also)}
 
 
 def to_document(content: Content) -> dict[str, object]:
@@ -580,13 +337,3 @@ def _nested(flags: Sequence[tuple[str, Flag]]) -> dict[str, object]:
         else:
             found[name] = value
     return {**found, **parts}
-
-
-def dotted(version: Version | None) -> str:
-    return "v" + ".".join(map(str, version or ()))
-
-
-def read_version(text: str) -> Version | None:
-    """v0.19.3, also as the tag of an image (v0.19.3-ubi9); None for anything else."""
-    match = re.match(r"v?([0-9]+)\.([0-9]+)\.([0-9]+)", text)
-    return (int(match[1]), int(match[2]), int(match[3])) if match else None

@@ -2,6 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE to the collection: the rules that a profile must keep, by name, and how problems are
 collected.
 
@@ -11,17 +15,17 @@ Source: NVIDIA/k8s-device-plugin api/config/v1 and the start of its programs, v0
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from enum import Enum
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import cut, shown
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
+    cut,
+    shown,
+    to_whole_number,
+)
 
-_WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
-_INT64 = 2**63
 
 
 class Rule(Enum):
@@ -178,22 +182,5 @@ class Reader:
         return None
 
 
-def to_whole_number(value: object, *, lenient: bool) -> int | None:
-    """A whole number of 64 bits out of what YAML, JSON or (lenient) a survey gave."""
-    if isinstance(value, bool):
-        return None
-    if lenient and isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
-        return int(value)
-    if isinstance(value, float) and value.is_integer() and abs(value) < _INT64:
-        return int(Decimal(repr(value)))
-    # Ansible's own numbers and texts carry tags, which a YAML writer does not know: plain ones
-    return int(value) if isinstance(value, int) and -_INT64 <= value < _INT64 else None
-
-
 def path(where: str, key: str) -> str:
     return f"{where}.{key}" if where else key
-
-
-def either(names: Collection[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:-1]) + " or " + listed[-1] if len(listed) > 1 else listed[0]

@@ -2,6 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE to the collection: what a profile is, its three forms, its file and its hash.
 
 A profile is one key of the ConfigMap; its content is the plugin's whole configuration file
@@ -11,60 +15,54 @@ A profile is one key of the ConfigMap; its content is the plugin's whole configu
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Mapping
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     ProfileError,
     joined,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import given, shown
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.go_yaml import (
-    load,
-    read_word,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
+    either,
+    given,
+    shown,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.fields import (
+    TOP_KEYS,
+    place_of,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.go_yaml import load
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
+    GPU_RESOURCE,
+    MAX_NAME_LENGTH,
+    NO_MIG,
+    STRATEGIES,
+    Content,
+    Profile,
+    SharedResource,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
+    ANY_PLUGIN,
+    Plugin,
+    operator_plugin,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
-    ANY_PLUGIN,
-    GPU_RESOURCE,
-    RESOURCE_PREFIX,
-    SHARED_SUFFIX,
-    TOP_KEYS,
-    Content,
-    Plugin,
-    SharedResource,
     check_devices,
-    operator_plugin,
-    place_of,
     read_content,
     read_replicas,
     read_resources,
     shared_content,
-    to_document,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import (
     Problem,
     Reader,
     Rule,
-    either,
 )
 
 try:
     import yaml
 except ImportError:  # the modules and filters report it; kubernetes itself depends on PyYAML
     yaml = None  # type: ignore[assignment]
-
-__all__ = ["GPU_RESOURCE", "RESOURCE_PREFIX", "SHARED_SUFFIX", "Content", "SharedResource"]
-
-MAX_NAME_LENGTH = 63
-IN_PLACE, VERSIONED = MODES = ("in_place", "versioned")
-VERSION_LENGTH = 8  # digits of the hash in the key of a versioned profile
-MAX_VERSIONED_NAME_LENGTH = MAX_NAME_LENGTH - VERSION_LENGTH - 1
-STRATEGIES = {"time_slicing": "time-slicing", "mps": "mps", "none": "none"}
-NO_MIG = "all-disabled"  # the configuration of NVIDIA's MIG manager that turns MIG off
 SHORT_FIELDS = (
     "strategy",
     "replicas",
@@ -78,39 +76,6 @@ _FORMS = (
     "a mapping with replicas or resources, for example {replicas: 4}; or with the plugin's own keys"
     " (version, sharing, flags, imex); or a file's text"
 )
-
-
-@dataclass(frozen=True)
-class Profile:
-    """A way of sharing the GPUs of a node: a name, a file's content, and how MIG has to be."""
-
-    name: str
-    content: Content = field(default_factory=Content)
-    mig: str | None = None  # a configuration of NVIDIA's MIG manager; None leaves MIG alone
-
-    def replicas_of(self, resource: str) -> int:
-        """Slots per device of a resource, 1 when the profile does not share it."""
-        shared = self.content.resources
-        return next((entry.replicas for entry in shared if entry.name == resource), 1)
-
-    @property
-    def replicas(self) -> int:
-        """Slots per physical GPU."""
-        return self.replicas_of(GPU_RESOURCE)
-
-    @property
-    def strategy(self) -> str:
-        """The sharing strategy, as GPU feature discovery names it in
-        nvidia.com/gpu.sharing-strategy.
-        """
-        if not self.content.resources:
-            return "none"
-        return "mps" if self.content.mps else "time-slicing"
-
-    def advertised(self, resource: str) -> str:
-        """The name under which the plugin advertises a resource with this profile."""
-        renamed = self.content.rename_by_default and self.replicas_of(resource) > 1
-        return resource + SHARED_SUFFIX if renamed else resource
 
 
 def parse_profiles(definitions: object, plugin: Plugin | None = None) -> dict[str, Profile]:
@@ -288,109 +253,3 @@ def _check_name(reader: Reader, name: object) -> None:
         said = f"has a name that cannot be used; allowed: {allowed}"
     if said:
         reader.problem(Rule.NAME, "", said)
-
-
-@lru_cache  # thousands of nodes share a few profiles
-def to_plugin_config(profile: Profile) -> str:
-    """The plugin's configuration file for a profile: same content, same bytes.
-
-    A profile that shares nothing and sets nothing is the version alone: the plugin refuses replicas
-    below 2 and an empty sharing block.
-    """
-    text = str(
-        yaml.dump(
-            _quoted(to_document(profile.content)),
-            Dumper=_dumper(),
-            sort_keys=False,
-            allow_unicode=False,
-        )
-    )
-    if _content(text) != profile.content:  # a file that the plugin misreads takes the GPUs away
-        raise ProfileError(f"profile {shown(profile.name)} cannot be written as a file: {text}")
-    return text
-
-
-class _Quoted(str):
-    """A text that Go would take for something else without quotes."""
-
-    __slots__ = ()
-
-
-def _quoted(value: object) -> object:
-    """The same values, with texts marked that have to be quoted for Go."""
-    if isinstance(value, dict):
-        return {key: _quoted(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_quoted(entry) for entry in value]
-    if isinstance(value, str) and not isinstance(read_word(value), str):
-        return _Quoted(value)
-    return value
-
-
-@lru_cache
-def _dumper() -> type[yaml.SafeDumper]:
-    class Dumper(yaml.SafeDumper):
-        """Writes marked texts in double quotes."""
-
-    def represent(dumper: yaml.SafeDumper, text: _Quoted) -> yaml.Node:
-        return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style='"')
-
-    Dumper.add_representer(_Quoted, represent)
-    return Dumper
-
-
-def key_of(profile: Profile, *, versioned: bool) -> str:
-    """The ConfigMap's key that holds a profile: its name; versioned, also what it says, so that a
-    key is never edited.
-    """
-    if not versioned:
-        return profile.name
-    return f"{profile.name}.{config_hash(to_plugin_config(profile))[:VERSION_LENGTH]}"
-
-
-_VERSIONED_KEY = re.compile(rf".+\.[0-9a-f]{{{VERSION_LENGTH}}}")
-
-
-def is_versioned(key: str) -> bool:
-    """Whether a key may be that of a versioned profile."""
-    return _VERSIONED_KEY.fullmatch(key) is not None
-
-
-def check_versioned_names(names: Iterable[str]) -> None:
-    """Raise ProfileError where a name leaves no room for its version in a key."""
-    said = f"has at most {MAX_VERSIONED_NAME_LENGTH} characters with gpu_sharing_rollout_mode"
-    problems = [
-        f"profile {shown(name)}: a name {said} versioned, and this one has {len(name)}."
-        for name in names
-        if len(name) > MAX_VERSIONED_NAME_LENGTH
-    ]
-    if problems:
-        raise joined(ProfileError, problems)
-
-
-@lru_cache
-def config_hash(text: str) -> str:
-    """Twelve hexadecimal digits that name what a configuration file says, whatever its layout and
-    comments. A file that the plugin would refuse, or partly ignore, is named by its bytes.
-    """
-    content = _content(text)
-    said = text if content is None else json.dumps(to_document(content), sort_keys=True)
-    return hashlib.sha256(said.encode(errors="surrogatepass")).hexdigest()[:12]
-
-
-def same_content(one: str | None, other: str) -> bool:
-    """Whether two configuration files say the same to the plugin, whatever their layout and
-    comments.
-    """
-    if one is None or one == other:
-        return one is not None
-    content = _content(one)
-    return content is not None and content == _content(other)
-
-
-@lru_cache
-def _content(text: str) -> Content | None:
-    """What a file says, None where it breaks a rule. What the operator shadows does not matter."""
-    reader = Reader("", lenient=False)
-    content = read_text(text, reader, Plugin() if "mpsRoot" in text else ANY_PLUGIN)
-    return None if reader.problems else content

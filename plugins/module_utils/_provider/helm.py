@@ -14,15 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    RefusedError,
-    some,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
     mapping_at,
     name_of,
     read_time,
     text_at,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    RefusedError,
+    some,
 )
 
 WITHOUT_HELM = (

@@ -2,21 +2,72 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: asking a cluster which device plugin it has."""
+"""PRIVATE to the collection: the device plugin that a cluster has."""
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
-    Cluster,
-    namespaced,
+from collections.abc import Iterable
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
+    dig,
+    list_at,
+    text_at,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import namespaced
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+    CONFIG_MANAGER,
+    GFD_APP,
+    PLUGIN_APP,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
+    FLAG_VARIABLES,
     Plugin,
     Version,
+    operator_plugin,
+    read_version,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    read_plugin,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import (
+    MIG_STRATEGY,
+    PLUGIN_CONTAINER,
+    variables_of,
 )
+
+CHART_MIG_STRATEGY = "single"  # mig.strategy of the chart's own values
+
+
+def read_plugin(
+    daemonsets: Iterable[object],
+    mig_strategy: str | None = None,
+    version_to_be: Version | None = None,
+) -> Plugin:
+    """The plugin and its surroundings as the operator's DaemonSets have them.
+
+    mig_strategy and version_to_be are what the run is about to set, None for what is there. Of two
+    versions the older one counts, since both will read the files. Without DaemonSets it is the
+    plugin of an operator with the chart's default values.
+    """
+    variables: dict[str, str] = {}
+    version = None
+    for item in daemonsets:
+        template = dig(item, "spec", "template")
+        if text_at(template, "metadata", "labels", "app") not in (PLUGIN_APP, GFD_APP):
+            continue
+        for container in list_at(template, "spec", "containers"):
+            if text_at(container, "name") == PLUGIN_CONTAINER:
+                version = read_version(text_at(container, "image").rpartition(":")[2])
+            if text_at(container, "name") != CONFIG_MANAGER:
+                variables |= variables_of(list_at(container, "env"))
+    if not variables:
+        default = CHART_MIG_STRATEGY if mig_strategy is None else mig_strategy
+        return operator_plugin(default, version_to_be)
+    told = variables.pop(MIG_STRATEGY, "")  # operator_plugin adds it where there is a strategy
+    strategy = told if mig_strategy is None else mig_strategy
+    shadowed = {flag: name for flag, name in FLAG_VARIABLES.items() if name in variables}
+    assumed = operator_plugin(strategy)  # some variables come from the plugin's entry script
+    versions = [known for known in (version, version_to_be) if known is not None]
+    oldest = min(versions, default=None)
+    return Plugin(oldest, {**assumed.shadowed, **shadowed}, strategy)
 
 
 def plugin_of(

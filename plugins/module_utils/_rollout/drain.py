@@ -16,33 +16,33 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.clock import Clock
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
+    dig,
+    mapping_at,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     ClusterError,
     LeaseError,
     SharingError,
     some,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
+    CORDONED_ANNOTATION,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import cut_table
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
     NODES,
-    Cluster,
     guarded,
     object_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    CORDONED_ANNOTATION,
-    NodeState,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
     UNSCHEDULABLE_TAINT,
     GpuPod,
     gpu_pods,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    dig,
-    mapping_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Clock
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 
 PODS = "/api/v1/pods"
 ONE_BY_ONE = 200  # nodes whose pods are asked for node by node; of more, all pods are listed

@@ -2,14 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE to the collection: carrying a rollout out on a cluster: batch by batch, guarded, and
 taken back where it fails.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
@@ -19,49 +22,55 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     SharingError,
     some,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
+    CONFIG_HASH_ANNOTATION,
+    PROFILE_LABEL,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import cut_table
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import PROFILE_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
     Cluster,
     again_after_conflict,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
     guarded,
     namespaced,
     object_path,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    CONFIG_HASH_ANNOTATION,
-    NodeState,
-    physical_devices,
-)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
     GpuPod,
-    Hurt,
-    hurt_pods,
-    hurt_table,
     pods_of,
-    shrinks,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
     plan_config_map,
     read_config_map,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import (
+    batch_sizes,
+    spread,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
+    Desired,
+    Target,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
     Drainer,
     DrainError,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.guard import (
+    Guard,
+    counted,
+    refusal,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.live import LiveFleet
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
-    Desired,
-    Lack,
-    Observation,
-    Patience,
     RolloutPlan,
     Step,
-    Target,
-    batch_sizes,
     check_content,
     plan_rollout,
-    spread,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import (
+    Lack,
+    Patience,
     wait_until_settled,
 )
 
@@ -101,38 +110,6 @@ class Outcome:
     failed: dict[str, Lack] = field(default_factory=dict)
     evicted: list[GpuPod] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)  # had gone before their turn, and why
-
-
-class Guard:
-    """Finds the running pods that changes would hurt."""
-
-    def __init__(self, cluster: Cluster, targets: Mapping[str, Target]) -> None:
-        self._cluster, self._targets = cluster, targets
-
-    def hurts(self, nodes: Iterable[str], observed: Observation) -> list[Hurt]:
-        """The pods that the targets of some nodes would hurt."""
-        states = [observed.nodes[node] for node in nodes if node in observed.nodes]
-        suspects = [state for state in states if self._shrinks(state)]
-        if not suspects:
-            return []
-        drainer = Drainer(self._cluster, 0, lambda _line: None)
-        return self.of(suspects, drainer.look([state.name for state in suspects]))
-
-    def of(self, states: Iterable[NodeState], pods: Iterable[GpuPod]) -> list[Hurt]:
-        by_node: dict[str, list[GpuPod]] = defaultdict(list)
-        for pod in pods:
-            by_node[pod.node].append(pod)
-        found: list[Hurt] = []
-        for state in states:
-            target = self._targets[state.name]
-            devices = physical_devices(state, target.gpus)
-            here = by_node.get(state.name, ())
-            found += hurt_pods(state, None, target.profile, devices, here)
-        return found
-
-    def _shrinks(self, state: NodeState) -> bool:
-        target = self._targets[state.name]
-        return shrinks(state, target.profile, physical_devices(state, target.gpus))
 
 
 @dataclass
@@ -511,23 +488,6 @@ def _metadata(node: str, plan: RolloutPlan) -> dict[str, object]:
     return patch
 
 
-def refusal(hurts: Sequence[Hurt]) -> RefusedError:
-    """What is said where running work would be hurt."""
-    pods = pods_of(hurts)
-    nodes = {pod.node for pod in pods}
-    lines = [
-        f"This change would hurt {len(pods)} running pods on {counted(len(nodes))}:",
-        *hurt_table(hurts),
-        "Nothing more is changed. Move these pods, or set gpu_sharing_drain to evict (they are"
-        " evicted batch by batch, as their PodDisruptionBudgets allow) or to ignore (they stay, at"
-        " their own risk).",
-    ]
-    problems = [
-        f"{hurt.pod.node}: {hurt.pod.namespace}/{hurt.pod.name}: {hurt.text}" for hurt in hurts
-    ]
-    return RefusedError("\n".join(lines), problems)
-
-
 def lack_table(lacks: Mapping[str, Lack]) -> list[str]:
     """Node, stage and reason, a line each."""
     rows = [
@@ -539,10 +499,6 @@ def lack_table(lacks: Mapping[str, Lack]) -> list[str]:
 
 def lack_lines(lacks: Mapping[str, Lack]) -> list[str]:
     return [f"{node}: {lack.reason}" for node, lack in sorted(lacks.items())]
-
-
-def counted(nodes: int) -> str:
-    return "1 node" if nodes == 1 else f"{nodes} nodes"
 
 
 def duration(seconds: float) -> str:

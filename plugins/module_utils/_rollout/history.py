@@ -17,30 +17,30 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    ClusterError,
-    HistoryError,
-    ProfileError,
-    some,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
-    Cluster,
-    namespaced,
-    object_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
     dig,
     list_at,
     mapping_at,
     name_of,
     text_at,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ClusterError,
+    HistoryError,
+    ProfileError,
+    some,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
     MANAGED_BY,
     MANAGED_BY_LABEL,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
+    namespaced,
+    object_path,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    Profile,
     known_profiles,
 )
 

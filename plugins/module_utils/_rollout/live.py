@@ -11,25 +11,27 @@ import time
 from collections.abc import Collection
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
     NODES,
-    Cluster,
     namespaced,
     object_path,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.reflector import Mirror
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     OPERAND_SELECTOR,
     OperandPod,
-    node_state,
     operand_pod,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
+    NodeState,
+    node_state,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
     ConfigMap,
     read_config_map,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Observation
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Observation
 
 BURST = 0.05  # seconds in which changes that come together are gathered
 

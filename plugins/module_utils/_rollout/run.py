@@ -19,8 +19,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     joined,
     some,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import (
-    PROFILE_LABEL,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import PROFILE_LABEL
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import (
     LabelPlan,
     plan_labels,
     undefined_profiles,
@@ -35,7 +35,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.admission 
     uncut,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    NodeState,
     physical_devices,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
@@ -45,13 +44,21 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption
     quota_findings,
     renamed_now,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
     IN_PLACE,
     VERSIONED,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     known_profiles,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import plugin_of
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import history as _history
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import cut
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
+    Desired,
+    Target,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
     Drainer,
     leftover,
@@ -61,13 +68,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute 
     EVICT,
     IGNORE,
     REFUSE,
-    Guard,
     Outcome,
     Rolling,
     Settings,
-    refusal,
     work_of,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.guard import Guard, refusal
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
     History,
     Revision,
@@ -79,10 +85,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history 
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.live import LiveFleet
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
-    Desired,
     Step,
-    Target,
-    cut,
     needs_pods,
     plan_rollout,
 )

@@ -10,17 +10,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import PROFILE_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import cut_table
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import PROFILE_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    NodeState,
     expected_allocatable,
     physical_devices,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
-    RolloutPlan,
-    Target,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Target
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import RolloutPlan
 
 COLUMNS = ("group", "profile", "nodes", "now", "then", "how", "GPU pods", "of them hurt", "first")
 MOST_LINES = 40

@@ -16,9 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import shown
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
     either,
+    shown,
     to_whole_number,
 )
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.measured import (

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the report as one HTML file, out of the template in report_page/.
+"""PRIVATE to the collection: the report as one HTML file, out of the template in template/.
 
 The file may do nothing but run its own script and use its own style sheet, each known to the
 browser by its hash. Text of others gets in by the template's escaping, or as JSON that the script
@@ -29,7 +29,7 @@ from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.charts im
 )
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.model import Node, Report
 
-FOLDER = Path(__file__).with_name("report_page")
+FOLDER = Path(__file__).with_name("template")
 # Inside a script element only these could end it, or start a comment; in JSON they are the same
 UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 COLUMNS = (

@@ -21,15 +21,13 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
     Chain,
     Scene,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import same_content
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import (
     Problem,
     Reader,
     Rule,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    read_text,
-    same_content,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import read_text
 
 _SITE = "ansible-playbook gpufleet.sharing.site -i inventory"
 _NO_FILE = (Rule.NAME, Rule.FORM)

@@ -11,6 +11,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
+    CORDONED_ANNOTATION,
+    PROFILE_LABEL,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
     Hit,
     Kind,
@@ -29,12 +33,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
     NodeView,
     Scene,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import PROFILE_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    CORDONED_ANNOTATION,
-    COUNT_LABEL,
     GFD_LABEL,
-    PRESENT_LABEL,
     is_invalid,
     labels_fit,
 )
@@ -43,9 +43,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import
     STATE_LABEL,
     is_busy,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    is_versioned,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
+    COUNT_LABEL,
+    PRESENT_LABEL,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import is_versioned
 
 _SITE = "ansible-playbook gpufleet.sharing.site -i inventory"
 OPERANDS_LABEL = "nvidia.com/gpu.deploy.operands"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import dig, text_at
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
     Hit,
     Kind,
@@ -19,19 +20,17 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
     POLICY,
     Scene,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    OperandPod,
-    dig,
-    text_at,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import OperandPod
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    app_of,
     enabled,
+    sees_no_gpus,
+    with_words,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import (
+    app_of,
     has_config_manager,
     held_up,
     not_taken_over,
-    sees_no_gpus,
-    with_words,
 )
 
 _SITE = "ansible-playbook gpufleet.sharing.site -i inventory"

@@ -27,7 +27,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
     Scene,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    COUNT_LABEL,
     expected_allocatable,
     labels_fit,
     mps_problem,
@@ -37,15 +36,14 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands i
     GFD_APP,
     PLUGIN_APP,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import dotted
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    SHARED_SUFFIX,
-    same_content,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import COUNT_LABEL
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import same_content
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import SHARED_SUFFIX
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import dotted
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    app_of,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import app_of
 
 _SITE = "ansible-playbook gpufleet.sharing.site -i inventory"
 _HEARS_REMOVAL = (0, 18, 2)  # from this version on, the removal of a label is acted on

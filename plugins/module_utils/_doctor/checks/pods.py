@@ -11,6 +11,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
+    list_at,
+    text_at,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.checks.plugin import STOPS
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
     Hit,
@@ -26,13 +30,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
     Chain,
     Scene,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    list_at,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    app_of,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import app_of
 
 DCGM_APP = "nvidia-dcgm-exporter"
 _CANNOT_START = ("CreateContainerError", "RunContainerError")

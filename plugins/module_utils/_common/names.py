@@ -1,0 +1,15 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: names that the collection gives: labels, annotations, its identity."""
+
+from __future__ import annotations
+
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+MANAGED_BY = "gpufleet.sharing"
+PROFILES_ANNOTATION = "gpufleet.sharing/profiles"
+OURS = "gpufleet.sharing/"
+CONFIG_HASH_ANNOTATION = "gpufleet.sharing/config-hash"
+CORDONED_ANNOTATION = "gpufleet.sharing/cordoned"  # by us, while pods are evicted
+PROFILE_LABEL = "nvidia.com/device-plugin.config"

@@ -1,0 +1,117 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: the inventory as it is read from Ansible, and the variables that it
+may have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+CLUSTERS_GROUP = "gpu_clusters"
+NODES_GROUP = "gpu_nodes"
+IMPLICIT_CLUSTER = "localhost"
+PROFILE_VARIABLE = "gpu_sharing_profile"
+CLUSTER_VARIABLE = "gpu_sharing_cluster"
+NAME_VARIABLE = "gpu_sharing_node_name"
+GPUS_VARIABLE = "gpu_sharing_gpus"
+NODE_VARIABLES = (PROFILE_VARIABLE, CLUSTER_VARIABLE, NAME_VARIABLE, GPUS_VARIABLE)
+VARIABLE_PREFIX = "gpu_sharing_"
+
+#: What is read of clusters, without the prefix. On nodes alone it would have no effect.
+CLUSTER_VARIABLES = frozenset(
+    VARIABLE_PREFIX + name
+    for name in (
+        "api_key",
+        "ca_cert",
+        "client_cert",
+        "client_key",
+        "context",
+        "default_profile",
+        "doctor_accept",
+        "doctor_fail_on",
+        "drain",
+        "drain_timeout",
+        "host",
+        "impersonate_groups",
+        "impersonate_user",
+        "kubeconfig",
+        "max_failures",
+        "on_failure",
+        "profiles",
+        "prometheus_ca_cert",
+        "prometheus_token",
+        "prometheus_url",
+        "prometheus_validate_certs",
+        "proxy",
+        "report",
+        "report_usage",
+        "rollout_batches",
+        "rollout_mode",
+        "rollout_pause",
+        "unavailable_nodes",
+        "validate_certs",
+    )
+)
+
+#: Suboptions of a node in every module that takes nodes: a FleetNode without its cluster.
+NODE_OPTIONS: Mapping[str, Mapping[str, object]] = {
+    "name": {"type": "str", "required": True},
+    "profile": {"type": "str"},
+    "group": {"type": "str", "default": ""},
+    "gpus": {"type": "int"},
+    "host": {"type": "str"},
+    "selected": {"type": "bool", "default": True},
+}
+
+
+@dataclass(frozen=True)
+class GroupProfile:
+    """The profile that one inventory group gives its members."""
+
+    group: str
+    profile: object
+    ancestors: frozenset[str] = frozenset()
+    priority: int = 1
+
+
+@dataclass(frozen=True)
+class FleetNode:
+    """One GPU node of the inventory."""
+
+    name: str  # its name in Kubernetes
+    host: str  # its name in the inventory
+    cluster: str
+    group: str
+    profile: str | None  # None: no label, the default profile
+    gpus: int | None  # physical GPUs, where the inventory states them
+    selected: bool  # inside the limit
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What is read from Ansible's inventory, once.
+
+    groups maps group names to host names; variables maps GPU node hosts to NODE_VARIABLES;
+    group_profiles lists the groups
+    that set a profile themselves; own_profile holds the hosts that set one in their own variables,
+    above any group; named maps hosts, nodes and clusters, to the names of all their variables that
+    begin with ours.
+    """
+
+    groups: Mapping[str, Sequence[str]]
+    variables: Mapping[str, Mapping[str, object]]
+    group_profiles: Sequence[GroupProfile] = ()
+    own_profile: Collection[str] = ()
+    named: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    @property
+    def clusters(self) -> list[str]:
+        return list(self.groups.get(CLUSTERS_GROUP, [IMPLICIT_CLUSTER]))
+
+    @property
+    def nodes(self) -> list[str]:
+        return list(self.groups.get(NODES_GROUP, []))

@@ -1,0 +1,75 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: the keys of a configuration file, matched as Go matches them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.flags import FLAGS
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import (
+    Reader,
+    Rule,
+    path,
+)
+
+TOP_KEYS = ("version", "flags", "resources", "sharing", "imex")
+
+
+def _fold(name: str) -> str:
+    """A key as Go's JSON library compares it: without case, letter by letter."""
+    return "".join(letter.lower() for letter in name).replace("\N{LATIN SMALL LETTER LONG S}", "s")
+
+
+_PLACES = {
+    **{_fold(name.rpartition(".")[2]): path("flags", name) for name in FLAGS},
+    **{_fold(name): f"sharing.{name}" for name in ("timeSlicing", "mps")},
+    **{_fold(name): f"imex.{name}" for name in ("channelIDs", "required")},
+    **{
+        _fold(name): f"sharing.timeSlicing.{name}"
+        for name in ("renameByDefault", "failRequestsGreaterThanOne", "resources")
+    },
+    **{_fold(n): f"sharing.timeSlicing.resources[].{n}" for n in ("name", "replicas")},
+    **{_fold(name): name for name in TOP_KEYS if name != "resources"},
+}
+
+
+def place_of(key: object) -> str:
+    """Where in a file a key belongs, empty where it belongs nowhere."""
+    return _PLACES.get(_fold(str(key)), "")
+
+
+def folded_fields(
+    reader: Reader, where: str, value: object, known: Sequence[str]
+) -> dict[str, object]:
+    """The entries of a part that is a struct in Go: null is none, and case does not matter."""
+    if value is None:
+        return {}
+    folded = {_fold(name): name for name in known}
+    found: dict[str, object] = {}
+    twice: set[str] = set()
+    for key, entry in reader.mapping(where, value, "{version: v1}").items():
+        name = folded.get(_fold(str(key)))
+        if name is None:
+            reader.unknown_key(where, key, entry, known, place_of(key))
+        elif name in found:
+            said = "is there twice (in other case), and one would win; allowed: each key once"
+            reader.problem(Rule.DUPLICATE_KEY, path(where, name), said)
+            twice.add(name)
+        else:
+            found[name] = entry
+    # Of which one the plugin would take nothing is said.
+    return {name: entry for name, entry in found.items() if name not in twice}
+
+
+def exact_fields(
+    reader: Reader, where: str, value: object, known: Sequence[str], also: Sequence[str] = ()
+) -> dict[str, object]:
+    """The entries of a part that Go reads as a map: it has to be there, and case matters."""
+    mapping = reader.mapping(where, value, "{name: nvidia.com/gpu, replicas: 4}")
+    for key, entry in mapping.items():
+        if key not in (*known, *also):
+            reader.unknown_key(where, key, entry, known, place_of(key))
+    return {str(key): entry for key, entry in mapping.items() if key in (*known, *also)}

@@ -1,0 +1,61 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: the key of the ConfigMap that holds a profile, in both rollout
+modes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ProfileError,
+    joined,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
+    shown,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
+    MAX_NAME_LENGTH,
+    Profile,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
+    to_plugin_config,
+)
+
+IN_PLACE, VERSIONED = MODES = ("in_place", "versioned")
+VERSION_LENGTH = 8  # digits of the hash in the key of a versioned profile
+MAX_VERSIONED_NAME_LENGTH = MAX_NAME_LENGTH - VERSION_LENGTH - 1
+
+
+def key_of(profile: Profile, *, versioned: bool) -> str:
+    """The ConfigMap's key that holds a profile: its name; versioned, also what it says, so that a
+    key is never edited.
+    """
+    if not versioned:
+        return profile.name
+    return f"{profile.name}.{config_hash(to_plugin_config(profile))[:VERSION_LENGTH]}"
+
+
+_VERSIONED_KEY = re.compile(rf".+\.[0-9a-f]{{{VERSION_LENGTH}}}")
+
+
+def is_versioned(key: str) -> bool:
+    """Whether a key may be that of a versioned profile."""
+    return _VERSIONED_KEY.fullmatch(key) is not None
+
+
+def check_versioned_names(names: Iterable[str]) -> None:
+    """Raise ProfileError where a name leaves no room for its version in a key."""
+    said = f"has at most {MAX_VERSIONED_NAME_LENGTH} characters with gpu_sharing_rollout_mode"
+    problems = [
+        f"profile {shown(name)}: a name {said} versioned, and this one has {len(name)}."
+        for name in names
+        if len(name) > MAX_VERSIONED_NAME_LENGTH
+    ]
+    if problems:
+        raise joined(ProfileError, problems)

@@ -1,0 +1,110 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: what nodes should have, and what is observed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    FleetError,
+    joined,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
+    PROFILE_LABEL,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import (
+    undefined_profiles,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+    OperandPod,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import ConfigMap
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import (
+    config_hash,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import key_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
+    to_plugin_config,
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one node should have: its profile, the ConfigMap's key with it, the label that names it
+    (None where the node is to have none, and gets the default), its GPUs if stated; and its group,
+    over which batches are spread.
+    """
+
+    node: str
+    profile: Profile
+    gpus: int | None = None
+    label: str | None = None
+    key: str = ""
+    group: str = ""
+
+    @property
+    def hash(self) -> str:
+        return config_hash(to_plugin_config(self.profile))
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What a fleet should have: the profiles, and by node which (None for the default), its GPUs
+    where stated, and its group.
+    """
+
+    profiles: Mapping[str, Profile]
+    default_profile: str
+    assignments: Mapping[str, str | None]
+    versioned: bool = False
+    gpus: Mapping[str, int] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+    def target(self, node: str) -> Target:
+        """Raises FleetError where the node's profile is not defined."""
+        assigned = self.assignments.get(node)
+        profile = self.profiles.get(assigned or self.default_profile)
+        if profile is None:
+            raise joined(
+                FleetError, list(undefined_profiles(self.assignments, list(self.profiles), None))
+            )
+        key = key_of(profile, versioned=self.versioned)
+        return Target(
+            node=node,
+            profile=profile,
+            gpus=self.gpus.get(node),
+            label=key if assigned or self.versioned else None,
+            key=key,
+            group=self.groups.get(node, profile.name),
+        )
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The ConfigMap's keys and their content, the fixed key of the default included."""
+        files = {
+            key_of(profile, versioned=self.versioned): to_plugin_config(profile)
+            for profile in self.profiles.values()
+        }
+        if default := self.profiles.get(self.default_profile):
+            files[default.name] = to_plugin_config(default)
+        return files
+
+    def targets(self) -> dict[str, Target]:
+        return {node: self.target(node) for node in self.assignments}
+
+
+@dataclass(frozen=True)
+class Observation:
+    nodes: Mapping[str, NodeState]
+    pods: Mapping[str, Sequence[OperandPod]]  # by node
+    config_map: ConfigMap | None
+
+
+def label_of(node: NodeState) -> str | None:
+    return node.labels.get(PROFILE_LABEL) or None
