@@ -174,6 +174,7 @@ STEPS = (
         quick=True,
     ),
     Step("yamllint", "lint", ("yamllint", "--strict", "."), quick=True),
+    Step("prose", "lint", tool("prose.py"), quick=True),
     Step("reuse", "lint", ("reuse", "--root", ".", "lint"), in_copy=True, quick=True),
     Step("changelog", "lint", ("antsibull-changelog", "lint"), quick=True),
     Step(
