@@ -125,12 +125,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     RefusedError,
     SharingError,
     joined,
-    some,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
     Spec,
     run_module,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
     check_least,
     read_texts,

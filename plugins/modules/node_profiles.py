@@ -127,7 +127,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     FleetError,
     joined,
-    some,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
     Spec,
@@ -137,6 +136,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names imp
     CONFIG_HASH_ANNOTATION,
     PROFILE_LABEL,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import read_texts
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import (
     LabelPlan,

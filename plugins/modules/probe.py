@@ -267,15 +267,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import name_of
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    FleetError,
-    some,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
     Spec,
     run_module,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.signals import interruptible
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import check_least
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import NODE_OPTIONS
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import gpu_pods

@@ -14,8 +14,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import either
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    either,
     given,
     is_list,
     shown,

@@ -8,7 +8,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     ClusterError,
     ProfileError,
     joined,
-    some,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
@@ -33,10 +32,3 @@ def test_joined_many_is_cut_and_tells_how_many() -> None:
     lines = str(error).splitlines()
     assert (numbers(lines[0]), numbers(lines[-1]), len(lines)) == ([1000], [950], 52)
     assert len(error.problems) == 1000
-
-
-def test_some() -> None:
-    assert some(["a", "b"]) == "a, b"
-    cut = some(["a", "b", "c"], 2)
-    assert cut.startswith("a, b")
-    assert numbers(cut) == [1]

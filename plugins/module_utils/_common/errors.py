@@ -82,9 +82,3 @@ def joined(error: type[SharingError], problems: Sequence[str]) -> SharingError:
     made = error(problems[0] if single else f"{len(problems)} problems:\n{lines}")
     made.problems = tuple(problems)
     return made
-
-
-def some(names: Sequence[str], most: int = 20) -> str:
-    """The first names of a list as text, with a count of the rest."""
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

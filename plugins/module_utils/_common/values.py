@@ -2,10 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Copyright (c) 2026, gpufleet.sharing contributors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
-# SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE to the collection: what a user gave, told in YAML's terms and never in Python's."""
 
 from __future__ import annotations
@@ -21,6 +17,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     FleetError,
     joined,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import shorten
 
 INT64 = 2**63
 _WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
@@ -40,11 +37,7 @@ def given(value: object) -> str:
 
 def shown(value: object) -> str:
     """A value as YAML writes it in one line, cut to a readable length."""
-    return cut(_flow(value, _MOST_DEPTH))
-
-
-def cut(text: str) -> str:
-    return text if len(text) <= 80 else text[:77] + "..."
+    return shorten(_flow(value, _MOST_DEPTH))
 
 
 def is_list(value: object) -> TypeGuard[Collection[object]]:
@@ -93,7 +86,7 @@ def _kind(value: object) -> str:
 
 def _flow(value: object, depth: int) -> str:
     if isinstance(value, str):
-        return f"'{cut(value)}'"
+        return f"'{shorten(value)}'"
     if isinstance(value, Mapping):
         pairs = (
             f"{_flow(key, 0)}: {_flow(value[key], depth - 1)}" if depth else "..." for key in value
@@ -127,8 +120,3 @@ def to_whole_number(value: object, *, lenient: bool) -> int | None:
         return int(Decimal(repr(value)))
     # Ansible's own numbers and texts carry tags, which a YAML writer does not know: plain ones
     return int(value) if isinstance(value, int) and -INT64 <= value < INT64 else None
-
-
-def either(names: Collection[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:-1]) + " or " + listed[-1] if len(listed) > 1 else listed[0]

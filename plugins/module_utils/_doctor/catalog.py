@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    FleetError,
-    some,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural, some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.checks import (
     content as _find_content,
 )
@@ -86,11 +84,11 @@ def verdict(found: Sequence[Finding], nodes: int, accepted: Sequence[Finding] = 
     roots = Counter(finding.severity for finding in found if not finding.follows)
     codes = sorted({finding.code for finding in accepted if not finding.follows})
     besides = f"; accepted: {', '.join(codes)}" if codes else ""
-    looked = f"{_count(nodes, 'node')} looked at"
+    looked = f"{plural(nodes, 'node')} looked at"
     if not roots:
         return f"Nothing found, {looked}{besides}"
     told = [
-        _count(roots[severity], word)
+        plural(roots[severity], word)
         for severity, word in (
             (Severity.ERROR, "error"),
             (Severity.WARNING, "warning"),
@@ -105,10 +103,6 @@ def verdict(found: Sequence[Finding], nodes: int, accepted: Sequence[Finding] = 
 
 def _is_bad(finding: Finding) -> bool:
     return finding.severity is not Severity.INFO
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def findings_table(found: Sequence[Finding]) -> list[str]:
@@ -132,7 +126,7 @@ def findings_table(found: Sequence[Finding]) -> list[str]:
 
 
 def _nodes(finding: Finding) -> str:
-    return f" ({_count(len(finding.nodes), 'node')})" if finding.nodes else ""
+    return f" ({plural(len(finding.nodes), 'node')})" if finding.nodes else ""
 
 
 def chain_row(chain: Chain) -> dict[str, object]:

@@ -23,8 +23,8 @@ from difflib import get_close_matches
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     FleetError,
     joined,
-    some,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
     given,
     to_whole_number,

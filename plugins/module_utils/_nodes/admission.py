@@ -12,8 +12,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     FleetError,
     RefusedError,
     joined,
-    some,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import mps_problem
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import (
     STATE_LABEL,

@@ -32,8 +32,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     ClusterError,
     RefusedError,
-    some,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, Json
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
     NAMESPACES,

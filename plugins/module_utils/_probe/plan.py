@@ -21,11 +21,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents
     list_at,
     text_at,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    FleetError,
-    some,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import format_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
     expected_allocatable,
     physical_devices,

@@ -2,10 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Copyright (c) 2026, gpufleet.sharing contributors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
-# SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE to the collection: the device plugin's whole configuration file: read strictly, written
 canonically.
 
@@ -19,8 +15,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import either
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    either,
     shown,
     to_whole_number,
 )

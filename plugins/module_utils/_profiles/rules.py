@@ -2,10 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Copyright (c) 2026, gpufleet.sharing contributors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
-# SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE to the collection: the rules that a profile must keep, by name, and how problems are
 collected.
 
@@ -19,8 +15,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import shorten
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    cut,
     shown,
     to_whole_number,
 )
@@ -137,8 +133,9 @@ class Reader:
         if place and not hints:
             hints = [f" In the plugin's own keys it belongs at {place}."]
         below = f" in {where}" if where else ""
+        name = path(where, shorten(str(key)))
         said = (
-            f"{self.subject}: {path(where, cut(str(key)))} (value {shown(value)}) is not a setting"
+            f"{self.subject}: {name} (value {shown(value)}) is not a setting"
             f" of a profile; allowed{below}: {', '.join(known)}.{''.join(hints)}"
         )
         self.problems.append(Problem(Rule.UNKNOWN_KEY, said))

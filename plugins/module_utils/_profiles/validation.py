@@ -2,10 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Copyright (c) 2026, gpufleet.sharing contributors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
-# SPDX-License-Identifier: GPL-3.0-or-later
 """PRIVATE to the collection: what a profile is, its three forms, its file and its hash.
 
 A profile is one key of the ConfigMap; its content is the plugin's whole configuration file
@@ -22,11 +18,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     ProfileError,
     joined,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    either,
-    given,
-    shown,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import either
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import given, shown
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.fields import (
     TOP_KEYS,
     place_of,

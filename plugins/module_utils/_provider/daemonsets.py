@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents
     name_of,
     text_at,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import some
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     CONFIG_MANAGER,
     OPERAND_APPS,

@@ -20,10 +20,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents
     read_time,
     text_at,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    RefusedError,
-    some,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import RefusedError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 
 WITHOUT_HELM = (
     "or set gpu_operator_manage to existing for an operator that is there, which needs no Helm."

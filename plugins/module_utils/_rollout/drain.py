@@ -25,12 +25,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     ClusterError,
     LeaseError,
     SharingError,
-    some,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
     CORDONED_ANNOTATION,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import cut_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
     NODES,

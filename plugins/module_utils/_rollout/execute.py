@@ -20,13 +20,13 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     LeaseError,
     RefusedError,
     SharingError,
-    some,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
     CONFIG_HASH_ANNOTATION,
     PROFILE_LABEL,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import cut_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural, some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
     Cluster,
     again_after_conflict,
@@ -56,11 +56,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain im
     Drainer,
     DrainError,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.guard import (
-    Guard,
-    counted,
-    refusal,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.guard import Guard, refusal
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.live import LiveFleet
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
     RolloutPlan,
@@ -136,7 +132,7 @@ class Rolling:
         begun = [node for node in waiting if self._is_moving(node)]
         if begun:
             what = "begun by a run before this one"
-            self.said(f"waiting for {counted(len(begun))} {what}")
+            self.said(f"waiting for {plural(len(begun), 'node')} {what}")
             self.done.touched += begun
             self.done.failed |= self._settle(begun, (), what)
             self._judge([begun], what)
@@ -158,7 +154,7 @@ class Rolling:
         """
         if not nodes:
             return
-        self.said(f"waiting for {counted(len(nodes))} whose label or pods have just changed")
+        self.said(f"waiting for {plural(len(nodes), 'node')} whose label or pods have just changed")
         failed = self._settle(nodes, (), "waiting")
         if len(self.done.failed | failed) > self.settings.max_failures:
             message = self._failure(failed, len(nodes), "with a changed label or new pods")
@@ -178,7 +174,7 @@ class Rolling:
             batch, left = left[:size], left[size:]
             batches.append(batch)
             what = f"batch {number} of {len(sizes)}"
-            self.said(f"{what}: {counted(len(batch))}, {self._progress(work, started)}")
+            self.said(f"{what}: {plural(len(batch), 'node')}, {self._progress(work, started)}")
             try:
                 self._batch(batch, what)
             except (DrainError, RefusedError) as error:
@@ -250,7 +246,7 @@ class Rolling:
             raise refusal(hurts)
         states = [observed.nodes[node] for node in nodes if node in observed.nodes]
         affected = sorted({hurt.pod.node for hurt in hurts})
-        self.said(f"draining {counted(len(affected))} of {len(pods_of(hurts))} pods")
+        self.said(f"draining {plural(len(affected), 'node')} of {len(pods_of(hurts))} pods")
 
         def still_hurt(pods: Sequence[GpuPod]) -> list[GpuPod]:
             self.check()
@@ -332,7 +328,8 @@ class Rolling:
     def _failure(self, failed: Mapping[str, Lack], total: int, what: str) -> str:
         """Which nodes failed, and why."""
         message = [
-            f"{counted(len(failed))} did not get their profile ({what}, {counted(total)},"
+            f"{plural(len(failed), 'node')} did not get their profile"
+            f" ({what}, {plural(total, 'node')},"
             f" {self.settings.patience.timeout:g} s each):",
             *lack_table(failed),
         ]
@@ -391,14 +388,14 @@ class Restorer:
         plan = plan_rollout(known.values(), observed)
         work = sorted(work_of(plan, known), key=lambda node: node not in rolling.done.failed)
         work += plan.nodes(Step.WAIT, Step.RECORD)
-        rolling.said(f"going back: {counted(len(work))}")
+        rolling.said(f"going back: {plural(len(work), 'node')}")
         for start in range(0, len(work), at_once):
             back._batch(work[start : start + at_once], "going back")
         unready = [node for node in plan.nodes(Step.SKIP) if node in observed.nodes]
         self._move_labels(unready, known)
         took = duration(rolling.live.now() - started)
         lacks = back.done.failed | {node: Lack("node", "node is NotReady") for node in unready}
-        told = [f"Back on the profiles of before after {took}: {counted(len(work))}."]
+        told = [f"Back on the profiles of before after {took}: {plural(len(work), 'node')}."]
         if lacks:
             told = [
                 f"Going back took {took}, and {len(lacks)} of {len(work) + len(unready)} nodes are"

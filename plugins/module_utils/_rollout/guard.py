@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     RefusedError,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
     physical_devices,
@@ -71,7 +72,7 @@ def refusal(hurts: Sequence[Hurt]) -> RefusedError:
     pods = pods_of(hurts)
     nodes = {pod.node for pod in pods}
     lines = [
-        f"This change would hurt {len(pods)} running pods on {counted(len(nodes))}:",
+        f"This change would hurt {len(pods)} running pods on {plural(len(nodes), 'node')}:",
         *hurt_table(hurts),
         "Nothing more is changed. Move these pods, or set gpu_sharing_drain to evict (they are"
         " evicted batch by batch, as their PodDisruptionBudgets allow) or to ignore (they stay, at"
@@ -81,7 +82,3 @@ def refusal(hurts: Sequence[Hurt]) -> RefusedError:
         f"{hurt.pod.node}: {hurt.pod.namespace}/{hurt.pod.name}: {hurt.text}" for hurt in hurts
     ]
     return RefusedError("\n".join(lines), problems)
-
-
-def counted(nodes: int) -> str:
-    return "1 node" if nodes == 1 else f"{nodes} nodes"

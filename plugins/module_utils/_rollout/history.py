@@ -28,12 +28,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     ClusterError,
     HistoryError,
     ProfileError,
-    some,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
     MANAGED_BY,
     MANAGED_BY_LABEL,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
     namespaced,

@@ -17,9 +17,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     LeaseError,
     SharingError,
     joined,
-    some,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import PROFILE_LABEL
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import (
     LabelPlan,
     plan_labels,

@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import either
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    either,
     shown,
     to_whole_number,
 )

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     ConnectionSettingsError,
-    some,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._connection.kubeconfig import (
     Entry,
     Surroundings,

@@ -14,13 +14,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import some
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural, some
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.model import (
     Finding,
     Flag,
     Node,
     Report,
-    plural,
 )
 
 BAR, ESCAPED = r"\\*\|", r"\\|"

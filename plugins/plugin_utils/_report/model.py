@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.usage import (
     Usage,
     read_usage,
@@ -443,7 +444,3 @@ def _verdict(report: Report) -> str:
         said.append(f"{plural(sums.flags['above'], 'node')} above capacity")
     line = "; ".join(said)
     return f"{line[:1].upper()}{line[1:]}."
-
-
-def plural(count: int, word: str) -> str:
-    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
