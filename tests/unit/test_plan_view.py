@@ -98,7 +98,7 @@ def test_plan_table_puts_alike_in_one_line(batches: list[int], head: list[float]
     rows = [ROW, replace(ROW, node="n2"), replace(ROW, node="n3", step="wait", batch=None, pods=0)]
     lines = plan_table(rows, batches)
     assert numbers(lines[0]) == head
-    cells = [re.split(r" {2,}", line.strip()) for line in lines[3:]]
+    cells = sorted(re.split(r" {2,}", line.strip()) for line in lines[3:])
     assert [row[:5] + row[6:] for row in cells] == [
         ["g", "dev", "1", "dev: 4 nvidia.com/gpu", "dev: 8 nvidia.com/gpu", "0", "2", "n3"],
         ["g", "dev", "2", "dev: 4 nvidia.com/gpu", "dev: 8 nvidia.com/gpu", "6", "4", "n1"],
