@@ -10,13 +10,13 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client impo
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
     Candidate,
-    Outcome,
-    Report,
-    Target,
+    ProbeOutcome,
+    ProbeResult,
+    ProbeTarget,
     choose,
     obstacle,
     probe_table,
-    read_place,
+    read_node,
     requested,
     row,
     targets,
@@ -278,10 +278,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values im
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import NODE_OPTIONS
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import gpu_pods
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import PodSettings
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.namespace import Room
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import Count
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.namespace import (
+    ProbeNamespace,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import SlotCount
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.runner import (
-    Manner,
+    ProbeOptions,
     Prober,
     at_once,
     run_all,
@@ -318,10 +320,10 @@ SPEC: Spec = {
 }
 PODS = "/api/v1/pods"
 MOST = 400
-Chosen = list[Target]
+Chosen = list[ProbeTarget]
 
 
-def refuse_nonsense(module: AnsibleModule) -> None:
+def check_options(module: AnsibleModule) -> None:
     params = module.params
     check_least(params, {"timeout": 1, "run_as_user": 0})
     if not 1 <= params["most"] <= MOST:
@@ -351,39 +353,39 @@ def candidates(module: AnsibleModule) -> list[Candidate]:
     ]
 
 
-def look_around(module: AnsibleModule, cluster: Cluster, found: Sequence[Candidate]) -> Chosen:
+def choose_targets(module: AnsibleModule, cluster: Cluster, found: Sequence[Candidate]) -> Chosen:
     """What to probe, as the cluster is now."""
     params = module.params
     names = {candidate.name for candidate in found}
-    places = {
-        name_of(item): read_place(item) for item in cluster.items(NODES) if name_of(item) in names
+    views = {
+        name_of(item): read_node(item) for item in cluster.items(NODES) if name_of(item) in names
     }
     used = requested(gpu_pods(cluster.items(PODS)))
     by_node = {}
     for candidate in found:
-        place = places.get(candidate.name)
-        hindrance = obstacle(place, params["tolerations"])
+        view = views.get(candidate.name)
+        hindrance = obstacle(view, params["tolerations"])
         slots = used.get(candidate.name, Counter())
-        by_node[candidate.name] = targets(candidate, place, slots, params["most"], hindrance)
+        by_node[candidate.name] = targets(candidate, view, slots, params["most"], hindrance)
     names_given = [name for name in params["names"] if name]  # an empty survey answer is ['']
     return choose(by_node, names_given, params["per_profile"])
 
 
-def recounter(room: Room) -> Callable[[Target], Count]:
+def recounter(namespace: ProbeNamespace) -> Callable[[ProbeTarget], SlotCount]:
     """How the slots of a target are counted anew, without the pods of this run."""
 
-    def recount(target: Target) -> Count:
-        cluster, prefix = room.cluster, f"{room.run}-"
+    def recount(target: ProbeTarget) -> SlotCount:
+        cluster, prefix = namespace.cluster, f"{namespace.run}-"
         nodes = cluster.items(NODES, fields=f"metadata.name={target.node}")
-        places = [read_place(item) for item in nodes]
+        views = [read_node(item) for item in nodes]
         pods = gpu_pods(cluster.items(PODS, fields=f"spec.nodeName={target.node}"))
         others = [
             pod
             for pod in pods
-            if (pod.namespace, pod.name[: len(prefix)]) != (room.namespace, prefix)
+            if (pod.namespace, pod.name[: len(prefix)]) != (namespace.name, prefix)
         ]
-        return Count(
-            sum(place.state.allocatable.get(target.resource, 0) for place in places),
+        return SlotCount(
+            sum(view.state.allocatable.get(target.resource, 0) for view in views),
             sum(pod.requests.get(target.resource, 0) for pod in others),
         )
 
@@ -406,61 +408,67 @@ def settings(module: AnsibleModule) -> PodSettings:
     )
 
 
-def carry_out(module: AnsibleModule, room: Room, chosen: Chosen) -> list[Report]:
+def probe_targets(
+    module: AnsibleModule, namespace: ProbeNamespace, chosen: Chosen
+) -> list[ProbeResult]:
     """Probe the targets, and leave nothing behind."""
     params = module.params
-    manner = Manner(settings(module), params["timeout"], recounter(room), params["require_uuids"])
+    options = ProbeOptions(
+        settings(module), params["timeout"], recounter(namespace), params["require_uuids"]
+    )
     probers = {
-        target: Prober(room, target, number, manner)
+        target: Prober(namespace, target, number, options)
         for number, target in enumerate(chosen, start=1)
         if not target.skipped
     }
     try:
         with interruptible():
             if probers:
-                room.open()
-                run_all(room, list(probers.values()), at_once(params["most"]))
+                namespace.open()
+                run_all(namespace, list(probers.values()), at_once(params["most"]))
     finally:
-        if left := room.close():
+        if left := namespace.close():
             module.warn(
-                f"Pods of the probe in namespace {room.namespace} are still on their way out:"
+                f"Pods of the probe in namespace {namespace.name} are still on their way out:"
                 f" {some(left)}. Is the kubelet of their node at work?"
             )
-    return [probers[target].report if target in probers else Report(target) for target in chosen]
+    return [
+        probers[target].result if target in probers else ProbeResult(target) for target in chosen
+    ]
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
     params = module.params
-    refuse_nonsense(module)
+    check_options(module)
     found = [] if params["clean"] else candidates(module)
     cluster = connect(module)
-    room = Room(cluster, params["namespace"], prepared=params["prepared"])
+    namespace = ProbeNamespace(cluster, params["namespace"], prepared=params["prepared"])
     if params["clean"]:
-        return {**result([]), **room.clean(check=module.check_mode)}
+        return {**module_result([]), **namespace.clean(check=module.check_mode)}
     if module.check_mode:
-        chosen = look_around(module, cluster, found)
-        return result([Report(target) for target in chosen])
-    cleaned = room.sweep()
-    reports = carry_out(module, room, look_around(module, cluster, found))
-    return {**result(reports), "cleaned": cleaned}
+        chosen = choose_targets(module, cluster, found)
+        return module_result([ProbeResult(target) for target in chosen])
+    cleaned = namespace.sweep()
+    results = probe_targets(module, namespace, choose_targets(module, cluster, found))
+    return {**module_result(results), "cleaned": cleaned}
 
 
-def result(reports: Sequence[Report]) -> dict[str, object]:
-    rows = [row(report) for report in reports]
+def module_result(results: Sequence[ProbeResult]) -> dict[str, object]:
+    rows = [row(result) for result in results]
 
-    def reasons(*outcomes: Outcome) -> dict[str, str]:
+    def reasons(*outcomes: ProbeOutcome) -> dict[str, str]:
         """By node; of several resources all."""
         told: dict[str, list[str]] = {}
-        for report in reports:
-            if report.outcome in outcomes:
-                told.setdefault(report.target.node, []).append(report.reason)
+        for result in results:
+            if result.outcome in outcomes:
+                told.setdefault(result.target.node, []).append(result.reason)
         return {node: "; ".join(texts) for node, texts in told.items()}
 
     return {
         "changed": False,
         "nodes": rows,
-        "failing": reasons(Outcome.FAILED),
-        "unproved": reasons(Outcome.BUSY, Outcome.SKIPPED),
+        "failing": reasons(ProbeOutcome.FAILED),
+        "unproved": reasons(ProbeOutcome.BUSY, ProbeOutcome.SKIPPED),
         "cleaned": [],
         "table": probe_table(rows),
     }

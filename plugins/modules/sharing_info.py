@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor import catalog as _doctor
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import (
-    chain_row,
     check_codes,
     counts,
     find_all,
     findings_table,
     split,
+    trace_row,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import look
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import collect
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
@@ -171,7 +171,7 @@ nodes:
     free:
       description: Slots that are left; null without O(findings).
       type: int
-    chain:
+    trace:
       description: The links between inventory and slots; null without O(findings).
       type: dict
       contains:
@@ -257,9 +257,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.slots imp
     verdict_table,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
-    Chain,
-    Place,
-    Scene,
+    Location,
+    NodeTrace,
+    Snapshot,
     verdict_of,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import NODE_OPTIONS
@@ -341,7 +341,7 @@ def row(
         "ready": state is not None and state.ready,
         "used": None,
         "free": None,
-        "chain": None,
+        "trace": None,
     }
 
 
@@ -372,24 +372,24 @@ def compare(cluster: Cluster, desired: Desired, node: str) -> list[dict[str, obj
     return rows
 
 
-def full_row(scene: Scene, chain: Chain) -> dict[str, object]:
-    state = chain.view.state if chain.view else None
+def full_row(snapshot: Snapshot, trace: NodeTrace) -> dict[str, object]:
+    state = trace.view.state if trace.view else None
     return {
-        **row(scene.desired, chain.target, state, chain.verdict),
-        "used": chain.used,
-        "free": chain.free,
-        "chain": chain_row(chain),
+        **row(snapshot.desired, trace.target, state, trace.verdict),
+        "used": trace.used,
+        "free": trace.free,
+        "trace": trace_row(trace),
     }
 
 
-def explain(scene: Scene, accept: Collection[str]) -> dict[str, object]:
+def explain(snapshot: Snapshot, accept: Collection[str]) -> dict[str, object]:
     """What the doctor finds."""
-    found, accepted = split(find_all(scene), accept)
+    found, accepted = split(find_all(snapshot), accept)
     return {
         "findings": [finding.row() for finding in found],
         "accepted": [finding.row() for finding in accepted],
         "counts": counts(found),
-        "verdict": _doctor.verdict(found, len(scene.chains), accepted),
+        "verdict": _doctor.verdict(found, len(snapshot.traces), accepted),
         "findings_table": findings_table(found),
     }
 
@@ -403,11 +403,11 @@ def run(module: AnsibleModule) -> dict[str, object]:
     all_needed = params["unavailable_nodes"] == "fail"
     if not params["findings"]:
         return result(compare(cluster, desired, params["node"] or ""), all_needed=all_needed)
-    place = Place(params["namespace"], params["config_map"], params["cluster_policy"])
+    location = Location(params["namespace"], params["config_map"], params["cluster_policy"])
     known = frozenset(entry["name"] for entry in params["nodes"])
-    scene = look(cluster, place, desired, known, params["node"] or "")
-    rows = [full_row(scene, chain) for chain in scene.chains.values()]
-    return result(rows, all_needed=all_needed) | explain(scene, accept)
+    snapshot = collect(cluster, location, desired, known, params["node"] or "")
+    rows = [full_row(snapshot, trace) for trace in snapshot.traces.values()]
+    return result(rows, all_needed=all_needed) | explain(snapshot, accept)
 
 
 def main() -> None:

@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what of a cluster differs from its inventory, out of what a plan has
-found.
-"""
+"""Internal: the differences between a cluster and its inventory, from the results of a plan."""
 
 from __future__ import annotations
 
@@ -24,7 +22,7 @@ MOST_LINES = 50
 
 
 @dataclass(frozen=True)
-class Finding:
+class Difference:
     """One thing that is not as the inventory says: its kind, where it is, and what is wrong."""
 
     kind: str
@@ -43,7 +41,7 @@ class Planned:
     verified: Mapping[str, object]
 
 
-def find_drift(planned: Planned) -> list[Finding]:
+def find_drift(planned: Planned) -> list[Difference]:
     """Everything that differs, the causes first."""
     return [
         *_content(planned.profiles),
@@ -54,49 +52,49 @@ def find_drift(planned: Planned) -> list[Finding]:
     ]
 
 
-def drift_report(findings: list[Finding]) -> dict[str, object]:
+def drift_report(differences: list[Difference]) -> dict[str, object]:
     """JSON types: {findings: [{kind, where, what}], table: [lines]}."""
-    rows = [asdict(finding) for finding in findings]
+    rows = [asdict(difference) for difference in differences]
     lines = cut_table(COLUMNS, rows, MOST_LINES) if rows else ["Nothing differs."]
     return {"findings": rows, "table": lines}
 
 
-def _content(profiles: Mapping[str, object]) -> Iterator[Finding]:
+def _content(profiles: Mapping[str, object]) -> Iterator[Difference]:
     rewritten = set(map(str, list_at(profiles, "rewritten")))
     for key in map(str, list_at(profiles, "written")):
         edited = "its content is not that of the profile"
-        yield Finding("content", f"key {key}", edited if key in rewritten else "it is missing")
+        yield Difference("content", f"key {key}", edited if key in rewritten else "it is missing")
     if dig(profiles, "differs") and not list_at(profiles, "written"):
-        yield Finding("content", "ConfigMap", "its namespace or its notes differ")
+        yield Difference("content", "ConfigMap", "its namespace or its notes differ")
 
 
-def _operator(planned: Planned) -> Iterator[Finding]:
+def _operator(planned: Planned) -> Iterator[Difference]:
     if dig(planned.pointer, "differs"):
         has, wanted = (
             f"{text_at(planned.pointer, side, 'name') or 'nothing'}"
             f" ({text_at(planned.pointer, side, 'default') or 'no default'})"
             for side in ("before", "after")
         )
-        yield Finding("pointer", "ClusterPolicy", f"it points at {has}, not at {wanted}")
+        yield Difference("pointer", "ClusterPolicy", f"it points at {has}, not at {wanted}")
     if planned.operator_differs:
-        yield Finding("operator", "Helm release", "its chart or values are not as asked for")
+        yield Difference("operator", "Helm release", "its chart or values are not as asked for")
 
 
-def _labels(rollout: Mapping[str, object]) -> Iterator[Finding]:
+def _labels(rollout: Mapping[str, object]) -> Iterator[Difference]:
     for change in list_at(rollout, "changes"):
         has, wanted = (text_at(change, side) or "none" for side in ("before", "after"))
-        yield Finding("label", text_at(change, "node"), f"its label is {has}, not {wanted}")
+        yield Difference("label", text_at(change, "node"), f"its label is {has}, not {wanted}")
 
 
-def _nodes(rollout: Mapping[str, object], let_pass: Container[str]) -> Iterator[Finding]:
+def _nodes(rollout: Mapping[str, object], let_pass: Container[str]) -> Iterator[Difference]:
     """let_pass: nodes that need not be there."""
     moved = {text_at(change, "node") for change in list_at(rollout, "changes")}
     for node in map(str, list_at(rollout, "restarted")):
         if node not in moved:
-            yield Finding("plugin", node, "its plugin runs on older content")
+            yield Difference("plugin", node, "its plugin runs on older content")
     if dig(rollout, "unfinished"):
         said = "the newest revision is not what the inventory says, or its run has not ended well"
-        yield Finding("revision", "history", said)
+        yield Difference("revision", "history", said)
     for kind, name, what in (
         ("plugin", "recorded", "what its plugin has loaded is not noted"),
         ("plugin", "waited", "its plugin has not got there yet"),
@@ -107,9 +105,9 @@ def _nodes(rollout: Mapping[str, object], let_pass: Container[str]) -> Iterator[
         missing = set(map(str, list_at(rollout, "missing"))) if name == "unavailable" else set()
         for node in map(str, list_at(rollout, name)):
             if node not in missing and not (kind == "node" and node in let_pass):
-                yield Finding(kind, node, what)
+                yield Difference(kind, node, what)
 
 
-def _allocatable(verified: Mapping[str, object]) -> Iterator[Finding]:
+def _allocatable(verified: Mapping[str, object]) -> Iterator[Difference]:
     for node, problem in sorted(mapping_at(verified, "differing").items()):
-        yield Finding("allocatable", node, problem)
+        yield Difference("allocatable", node, problem)

@@ -19,9 +19,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog i
     find_all,
     split,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import look
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import collect
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import Finding
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Place
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Location
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     parse_profiles,
@@ -52,7 +52,7 @@ class Gallery:
     profiles: Mapping[str, Any] = field(default_factory=lambda: dict(PROFILES))
     groups: Mapping[str, Any] = field(default_factory=lambda: dict(GROUPS))
     gpus: Mapping[str, int] = field(default_factory=dict)
-    place: Place = field(default_factory=Place)
+    location: Location = field(default_factory=Location)
     accepted: Sequence[str] = ()
 
     def given(self, **changes: object) -> Gallery:
@@ -71,7 +71,7 @@ class Gallery:
     def find(self) -> list[Finding]:
         desired = self.desired
         known = frozenset(desired.assignments)
-        found = find_all(look(self.cluster, self.place, desired, known))
+        found = find_all(collect(self.cluster, self.location, desired, known))
         return split(found, self.accepted)[0]
 
     def _until(self, roots: set[str], allowed: set[str]) -> list[Finding]:

@@ -148,7 +148,7 @@ def test_module_without_findings_lists_nodes_only(lab: Lab, inventory: Path) -> 
     result = call(lab, "sharing_info", given)
     (row,) = result["nodes"]
     assert (row["ready"], row["product"]) == (True, "NVIDIA-H100-80GB-HBM3")
-    assert (row["used"], row["free"], row["chain"]) == (None, None, None)
+    assert (row["used"], row["free"], row["trace"]) == (None, None, None)
     assert "findings" not in result
 
 
@@ -159,9 +159,9 @@ def test_module_with_findings_tells_the_chain(lab: Lab, inventory: Path) -> None
     result = call(lab, "sharing_info", {**given, **one})
     (row,) = result["nodes"]
     assert (row["used"], row["free"], row["problem"]) == (0, 8, "")
-    chain = row["chain"]
-    assert chain.pop("hash") == chain.pop("loaded_hash") != ""
-    assert chain == {
+    trace = row["trace"]
+    assert trace.pop("hash") == trace.pop("loaded_hash") != ""
+    assert trace == {
         "label": "no-sharing",
         "key": "no-sharing",
         "key_exists": True,

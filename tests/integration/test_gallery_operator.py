@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Place
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Location
 from ansible_collections.gpufleet.sharing.tests.integration.gallery import Gallery, open_gallery
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import Lab
 
@@ -72,7 +72,7 @@ def test_gs003_ignored_cluster_policy(gallery: Gallery) -> None:
     spec = gallery.lab.json("clusterpolicy", "cluster-policy")["spec"]
     document = {"apiVersion": "nvidia.com/v1", "kind": "ClusterPolicy", "spec": spec}
     gallery.lab.apply({**document, "metadata": {"name": "second"}})
-    second = gallery.given(place=Place(cluster_policy="second"))
+    second = gallery.given(location=Location(cluster_policy="second"))
     found = second.fires("GS003", "GS006", "GS011")
     assert "status" not in gallery.lab.json("clusterpolicy", "second")
     assert "gpu_operator_cluster_policy: cluster-policy" in found.fix
@@ -82,7 +82,7 @@ def test_gs003_ignored_cluster_policy(gallery: Gallery) -> None:
 
 def test_gs004_operator_elsewhere(gallery: Gallery) -> None:
     """The inventory names a namespace in which the operator is not."""
-    wrong = gallery.given(place=Place(namespace="default"))
+    wrong = gallery.given(location=Location(namespace="default"))
     found = wrong.fires("GS004", "GS013")
     assert "gpu_operator_namespace: gpu-operator" in found.fix
 

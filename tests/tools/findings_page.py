@@ -14,7 +14,7 @@ from typing import Protocol
 
 from collection_tree import ROOT
 
-DOCTOR = "ansible_collections.gpufleet.sharing.plugins.module_utils._doctor"
+DOCTOR = "ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog"
 
 PAGE = ROOT / "docs" / "findings.md"
 HEAD = """<!--
@@ -39,7 +39,7 @@ class _Severity(Protocol):
     value: str
 
 
-class Kind(Protocol):
+class Check(Protocol):
     """What the page shows of a finding."""
 
     code: str
@@ -65,29 +65,29 @@ def _filled(template: str) -> str:
     return text.replace("<", "`<").replace(">", ">`")
 
 
-def _section(kind: Kind) -> str:
+def _section(check: Check) -> str:
     parts = [
-        f"## {kind.code}",
-        f"**{kind.title}** ({kind.severity.value})",
-        f"Seen: {_filled(kind.seen)}",
-        f"Why it matters: {_filled(kind.why)}",
-        f"What to do: {_filled(kind.fix)}",
+        f"## {check.code}",
+        f"**{check.title}** ({check.severity.value})",
+        f"Seen: {_filled(check.seen)}",
+        f"Why it matters: {_filled(check.why)}",
+        f"What to do: {_filled(check.fix)}",
     ]
-    if kind.follows:
-        links = ", ".join(f"[{code}](#{code.lower()})" for code in sorted(kind.follows))
+    if check.follows:
+        links = ", ".join(f"[{code}](#{code.lower()})" for code in sorted(check.follows))
         parts.append(f"May follow from: {links}.")
-    if kind.reads:
-        parts.append(f"Needs to read: {', '.join(kind.reads)}.")
+    if check.reads:
+        parts.append(f"Needs to read: {', '.join(check.reads)}.")
     return "\n\n".join(parts)
 
 
 def page() -> str:
-    kinds: Sequence[Kind] = import_module(DOCTOR).ALL
+    checks: Sequence[Check] = import_module(DOCTOR).CHECKS
     rows = [
-        f"| [{kind.code}](#{kind.code.lower()}) | {kind.severity.value} | {kind.title} |"
-        for kind in kinds
+        f"| [{check.code}](#{check.code.lower()}) | {check.severity.value} | {check.title} |"
+        for check in checks
     ]
-    return HEAD + "\n".join(rows) + "\n\n" + "\n\n".join(map(_section, kinds)) + "\n"
+    return HEAD + "\n".join(rows) + "\n\n" + "\n\n".join(map(_section, checks)) + "\n"
 
 
 if __name__ == "__main__":

@@ -19,24 +19,24 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     FleetError,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import (
-    ALL,
-    chain_row,
+    CHECKS,
     check_codes,
     counts,
     find_all,
     findings_table,
     split,
+    trace_row,
     verdict,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import look
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import collect
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
     MOST_NAMES,
+    Check,
     Finding,
-    Hit,
-    Kind,
+    Match,
     Severity,
-    at,
     diagnose,
+    match_on,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.permissions import (
     DOCTOR,
@@ -45,7 +45,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.permissions
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import PLUGIN_APP
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
-from ansible_collections.gpufleet.sharing.tests.unit.fake_scene import (
+from ansible_collections.gpufleet.sharing.tests.unit.fake_snapshot import (
     CONFIG_MAP,
     LABEL,
     NS,
@@ -59,8 +59,10 @@ from ansible_collections.gpufleet.sharing.tests.unit.fake_scene import (
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-def kind(code: str, *hits: Hit, follows: tuple[str, ...] = (), severity: str = "error") -> Kind:
-    return Kind(
+def check(
+    code: str, *matches: Match, follows: tuple[str, ...] = (), severity: str = "error"
+) -> Check:
+    return Check(
         code=code,
         severity=Severity(severity),
         title=f"title {code}",
@@ -68,20 +70,20 @@ def kind(code: str, *hits: Hit, follows: tuple[str, ...] = (), severity: str = "
         seen="{node} of {count} ({nodes}): {x}",
         why="why {x}",
         fix="mend {nodes}",
-        find=lambda _scene: hits,
+        find=lambda _snapshot: matches,
         follows=follows,
     )
 
 
-def found(*kinds: Kind) -> list[tuple[str, str, tuple[str, ...], str]]:
-    scene = healthy().look()
-    told = diagnose(scene, kinds)
+def found(*checks: Check) -> list[tuple[str, str, tuple[str, ...], str]]:
+    snapshot = healthy().look()
+    told = diagnose(snapshot, checks)
     return [(each.code, each.cause, each.nodes, each.follows) for each in told]
 
 
 def test_one_entry_for_all_nodes_with_the_same_cause() -> None:
-    hits = [at(f"n{number:03}", x="a" if number % 2 else "b") for number in range(400)]
-    (first, second) = diagnose(healthy().look(), [kind("A", *reversed(hits))])
+    matches = [match_on(f"n{number:03}", x="a" if number % 2 else "b") for number in range(400)]
+    (first, second) = diagnose(healthy().look(), [check("A", *reversed(matches))])
     assert (first.cause, first.count, len(first.nodes)) == ("cause a", 200, 200)
     assert first.nodes == tuple(sorted(first.nodes))
     assert first.seen.startswith("n001 of 200 (n001 n003 ")
@@ -91,15 +93,15 @@ def test_one_entry_for_all_nodes_with_the_same_cause() -> None:
 
 
 def test_what_is_not_about_nodes_is_counted_by_itself() -> None:
-    (only,) = diagnose(healthy().look(), [kind("A", Hit((), {"x": "a"}), Hit((), {"x": "a"}))])
+    (only,) = diagnose(healthy().look(), [check("A", Match((), {"x": "a"}), Match((), {"x": "a"}))])
     assert (only.nodes, only.count) == ((), 2)
 
 
 def test_a_consequence_names_the_root_and_stands_behind_it() -> None:
     """Also where what it follows from is a consequence itself, and is told later."""
-    late = kind("C", at("n1", x="c"), at("n2", x="c"), follows=("B", "A"))
-    middle = kind("B", at("n1", x="b"), follows=("A",))
-    root = kind("A", at("n1", x="a"))
+    late = check("C", match_on("n1", x="c"), match_on("n2", x="c"), follows=("B", "A"))
+    middle = check("B", match_on("n1", x="b"), follows=("A",))
+    root = check("A", match_on("n1", x="a"))
     assert found(late, middle, root) == [
         ("A", "cause a", ("n1",), ""),
         ("C", "cause c", ("n1",), "A"),
@@ -109,8 +111,8 @@ def test_a_consequence_names_the_root_and_stands_behind_it() -> None:
 
 
 def test_a_finding_of_all_nodes_is_split_by_root() -> None:
-    root = kind("A", at("n1", x="a"))
-    after = kind("B", Hit(("n1", "n2"), {"x": "b"}), follows=("A",))
+    root = check("A", match_on("n1", x="a"))
+    after = check("B", Match(("n1", "n2"), {"x": "b"}), follows=("A",))
     assert found(root, after) == [
         ("A", "cause a", ("n1",), ""),
         ("B", "cause b", ("n1",), "A"),
@@ -119,18 +121,18 @@ def test_a_finding_of_all_nodes_is_split_by_root() -> None:
 
 
 def test_consequences_are_told_once_where_a_root_has_several_causes() -> None:
-    root = kind("A", at("n1", x="a"), at("n2", x="b"))
-    after = kind("B", Hit(("n1", "n2"), {"x": "c"}), follows=("A",))
+    root = check("A", match_on("n1", x="a"), match_on("n2", x="b"))
+    after = check("B", Match(("n1", "n2"), {"x": "c"}), follows=("A",))
     assert [code for code, *_rest in found(root, after)] == ["A", "A", "B"]
 
 
 def test_worst_first() -> None:
-    kinds = [
-        kind("A", at("n", x="a"), severity="info"),
-        kind("B", at("n", x="a"), severity="warning"),
-        kind("C", at("n", x="a")),
+    checks = [
+        check("A", match_on("n", x="a"), severity="info"),
+        check("B", match_on("n", x="a"), severity="warning"),
+        check("C", match_on("n", x="a")),
     ]
-    assert [code for code, *_rest in found(*kinds)] == ["C", "B", "A"]
+    assert [code for code, *_rest in found(*checks)] == ["C", "B", "A"]
 
 
 def test_kinds_that_need_what_is_not_read_are_left_out() -> None:
@@ -156,18 +158,18 @@ def test_a_server_that_fails_is_no_finding(path: str) -> None:
     fleet.drop(CONFIG_MAP)
     api = fleet.api()
     api.fault = lambda _method, asked: 500 if asked.endswith(path) else 0
-    scene = fleet.look()
+    snapshot = fleet.look()
     with pytest.raises(ClusterError):
-        look(api.cluster, scene.place, scene.desired, scene.known)
+        collect(api.cluster, snapshot.location, snapshot.desired, snapshot.known)
 
 
 def test_looking_at_one_node_asks_for_one_node() -> None:
     fleet = healthy()
     fleet.labels("dev-1")[LABEL] = "default"
     fleet.labels("train-1")[LABEL] = "default"
-    scene = fleet.look("dev-1")
-    assert set(scene.chains) == {"dev-1"}
-    assert [each.nodes for each in find_all(scene) if not each.follows] == [("dev-1",)]
+    snapshot = fleet.look("dev-1")
+    assert set(snapshot.traces) == {"dev-1"}
+    assert [each.nodes for each in find_all(snapshot) if not each.follows] == [("dev-1",)]
 
 
 def test_nodes_outside_the_limit_are_neither_judged_nor_unknown() -> None:
@@ -181,15 +183,15 @@ def test_nodes_outside_the_limit_are_neither_judged_nor_unknown() -> None:
 def test_every_request_reads() -> None:
     fleet = healthy()
     api = fleet.api()
-    scene = fleet.look()
-    find_all(look(api.cluster, scene.place, scene.desired, scene.known))
+    snapshot = fleet.look()
+    find_all(collect(api.cluster, snapshot.location, snapshot.desired, snapshot.known))
     assert api.writes() == []
     assert len(api.requests) == 7
 
 
 def test_versioned_labels_are_judged_by_their_keys() -> None:
-    scene = healthy().look()
-    versioned = replace(scene, desired=replace(scene.desired, versioned=True))
+    snapshot = healthy().look()
+    versioned = replace(snapshot, desired=replace(snapshot.desired, versioned=True))
     told = find_all(versioned)
     assert roots(told) == {"GS024"}
     assert len([each for each in told if not each.follows]) == 3
@@ -198,8 +200,8 @@ def test_versioned_labels_are_judged_by_their_keys() -> None:
 def test_chain_row_tells_the_links() -> None:
     fleet = healthy()
     fleet.add_pod(pod("one", slots=3))
-    chain = fleet.look().chains["prod-1"]
-    row = chain_row(chain)
+    trace = fleet.look().traces["prod-1"]
+    row = trace_row(trace)
     assert row.pop("hash") == row.pop("loaded_hash") != ""
     assert row == {
         "label": "",
@@ -210,18 +212,18 @@ def test_chain_row_tells_the_links() -> None:
         "capacity": 8,
         "gfd": "2 x 4",
     }
-    assert (chain.used, chain.free, chain.product) == (3, 5, "NVIDIA-A10")
+    assert (trace.used, trace.free, trace.product) == (3, 5, "NVIDIA-A10")
 
 
 def test_chain_row_of_a_node_without_anything() -> None:
     fleet = healthy()
     fleet.assignments["lost"] = None
     fleet.drop(POLICY)
-    chain = fleet.look().chains["lost"]
-    row = chain_row(chain)
+    trace = fleet.look().traces["lost"]
+    row = trace_row(trace)
     assert row["plugin_pod"] == row["gfd"] == row["hash"] == row["loaded_hash"] == ""
     assert (row["key_exists"], row["config_manager"], row["capacity"]) == (False, None, 0)
-    assert (chain.used, chain.free, chain.product) == (0, 0, "")
+    assert (trace.used, trace.free, trace.product) == (0, 0, "")
 
 
 def test_a_pod_that_is_leaving_gives_way_to_its_successor() -> None:
@@ -230,11 +232,11 @@ def test_a_pod_that_is_leaving_gives_way_to_its_successor() -> None:
     new = {**old, "metadata": {**old["metadata"], "name": "new", "uid": "new"}}
     old["metadata"]["deletionTimestamp"] = "now"
     fleet.add_pod(new)
-    chain = fleet.look().chains["dev-1"]
-    assert chain.plugin is not None
-    assert chain.plugin.pod.name == "new"
+    trace = fleet.look().traces["dev-1"]
+    assert trace.plugin is not None
+    assert trace.plugin.pod.name == "new"
     fleet.drop(f"/api/v1/namespaces/{NS}/pods/new")
-    assert chain_row(fleet.look().chains["dev-1"])["plugin_pod"] == "Terminating"
+    assert trace_row(fleet.look().traces["dev-1"])["plugin_pod"] == "Terminating"
 
 
 def finding(severity: str, *nodes: str, follows: str = "") -> Finding:
@@ -309,12 +311,14 @@ def test_table_tells_roots_in_full_and_consequences_in_a_line() -> None:
 
 def test_codes_are_stable_and_in_order() -> None:
     """A code is never given to something else: add new ones at the end."""
-    assert [kind.code for kind in ALL] == [f"GS{number:03}" for number in range(1, len(ALL) + 1)]
-    assert len(ALL) == 54
+    assert [check.code for check in CHECKS] == [
+        f"GS{number:03}" for number in range(1, len(CHECKS) + 1)
+    ]
+    assert len(CHECKS) == 54
 
 
 def test_no_finding_follows_from_itself() -> None:
-    after = {kind.code: set(kind.follows) for kind in ALL}
+    after = {check.code: set(check.follows) for check in CHECKS}
     assert set().union(*after.values()) <= after.keys()
     while after:
         free = {code for code, causes in after.items() if not causes & after.keys()}
@@ -322,12 +326,12 @@ def test_no_finding_follows_from_itself() -> None:
         after = {code: causes for code, causes in after.items() if code not in free}
 
 
-@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.code)
-def test_texts_are_plain(kind: Kind) -> None:
-    assert not kind.title.endswith(".")
-    assert kind.seen.endswith(".") or kind.seen.endswith("}")
-    assert kind.why.endswith(".")
-    fields = {name for _text, name, *_rest in Formatter().parse(kind.cause) if name}
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.code)
+def test_texts_are_plain(check: Check) -> None:
+    assert not check.title.endswith(".")
+    assert check.seen.endswith(".") or check.seen.endswith("}")
+    assert check.why.endswith(".")
+    fields = {name for _text, name, *_rest in Formatter().parse(check.cause) if name}
     assert not fields & {"node", "nodes", "count"}
 
 

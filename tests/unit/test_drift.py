@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._drift import (
-    Finding,
+    Difference,
     Planned,
     drift_report,
     find_drift,
@@ -182,14 +182,14 @@ def test_drift_tells_causes_first() -> None:
         {"n3": "x"},
         operator=True,
     )
-    kinds = [finding.kind for finding in find_drift(found)]
+    kinds = [difference.kind for difference in find_drift(found)]
     assert kinds == ["content", "pointer", "operator", "label", "plugin", "allocatable"]
 
 
 @pytest.mark.parametrize(("count", "last"), [(50, ["label", "n49", "x"]), (52, ["2"])])
 def test_drift_report_is_cut_for_people_only(count: int, last: list[str]) -> None:
-    findings = [Finding("label", f"n{number:02}", "x") for number in range(count)]
-    report = drift_report(findings)
+    differences = [Difference("label", f"n{number:02}", "x") for number in range(count)]
+    report = drift_report(differences)
     assert report["findings"] == [
         {"kind": "label", "where": f"n{number:02}", "what": "x"} for number in range(count)
     ]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a pod of the probe is doing, and who or what is to blame."""
+"""What a pod of the probe is doing, and what its failure means."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import pods as _probe_pods
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import Target, Two
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import pods as probe_pods
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
+    ProbeTarget,
+    TwoSlots,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import (
-    Blame,
-    Count,
+    Failure,
     ProbePod,
+    SlotCount,
     Stage,
-    blame_more,
-    blame_sight,
-    blame_two,
     events_text,
+    failure_of_extra_pod,
+    failure_of_seen_gpus,
+    failure_of_two_slots,
     gone,
     insufficient,
     read_pod,
@@ -30,9 +33,9 @@ GPU = "nvidia.com/gpu"
 UUID = "GPU-5f8c1d1a-0000-1111-2222-333344445555"
 MIG = "MIG-5f8c1d1a-0000-1111-2222-333344445556"
 SHORT = f"0/6 nodes are available: 1 Insufficient {GPU}, 5 node(s) didn't satisfy plugin(s)."
-TARGET = Target("n", "p", expected=8, allocatable=8, used=2, pods=6, two=Two.REFUSED)
+TARGET = ProbeTarget("n", "p", expected=8, allocatable=8, used=2, pods=6, two=TwoSlots.REFUSED)
 FEWER = replace(TARGET, allocatable=7)
-SAME = Count(8, 2)
+SAME = SlotCount(8, 2)
 
 
 def document(phase: str = "Pending", node: str = "n", **status: Any) -> dict[str, Any]:
@@ -175,116 +178,116 @@ def test_what_the_scheduler_is_short_of(why: str, resources: list[str]) -> None:
     assert insufficient(ProbePod("p", "u", Stage.STARTING, why)) == []
 
 
-def blamed(
+def failure(
     stage: Stage,
     why: str = "",
     cause: str = "",
-    now: Count = SAME,
+    now: SlotCount = SAME,
     told: str = "",
-    target: Target = TARGET,
-) -> Blame:
+    target: ProbeTarget = TARGET,
+) -> Failure:
     pods = [ProbePod("a", "a", Stage.RUNNING), ProbePod("b", "b", stage, why, cause)]
-    return _probe_pods.blame(target, pods, now, told, 30)
+    return probe_pods.failure_to_run(target, pods, now, told, 30)
 
 
 @pytest.mark.parametrize(
     ("found", "busy", "facts"),
     [
         (
-            blamed(Stage.REFUSED, "no", "UnexpectedAdmissionError"),
+            failure(Stage.REFUSED, "no", "UnexpectedAdmissionError"),
             False,
             ("UnexpectedAdmissionError", "no"),
         ),
-        (blamed(Stage.GONE), True, ()),
-        (blamed(Stage.ENDED, "container look", "Error"), False, ("Error", "container look")),
-        (blamed(Stage.ENDED), False, ()),
+        (failure(Stage.GONE), True, ()),
+        (failure(Stage.ENDED, "container look", "Error"), False, ("Error", "container look")),
+        (failure(Stage.ENDED), False, ()),
         (
-            blamed(Stage.STUCK, "no CDI", "CreateContainerError"),
+            failure(Stage.STUCK, "no CDI", "CreateContainerError"),
             False,
             ("CreateContainerError", "no CDI"),
         ),
         (
-            blamed(Stage.STUCK, "", "CreateContainerError", told="x"),
+            failure(Stage.STUCK, "", "CreateContainerError", told="x"),
             False,
             ("CreateContainerError", "x"),
         ),
         (
-            blamed(Stage.STUCK, "not found", "ErrImagePull"),
+            failure(Stage.STUCK, "not found", "ErrImagePull"),
             False,
             ("image", "ErrImagePull", "not found"),
         ),
         (
-            blamed(Stage.UNSCHEDULABLE, SHORT, now=Count(7, 2), target=FEWER),
+            failure(Stage.UNSCHEDULABLE, SHORT, now=SlotCount(7, 2), target=FEWER),
             False,
             (GPU, "1", "2", "6", "7", "8"),
         ),
         (
-            blamed(Stage.UNSCHEDULABLE, SHORT),
+            failure(Stage.UNSCHEDULABLE, SHORT),
             True,
             (GPU,),
         ),
         (
-            blamed(Stage.UNSCHEDULABLE, SHORT, now=Count(8, 4)),
+            failure(Stage.UNSCHEDULABLE, SHORT, now=SlotCount(8, 4)),
             True,
             ("2",),
         ),
         (
-            blamed(Stage.UNSCHEDULABLE, SHORT, now=Count(4, 2)),
+            failure(Stage.UNSCHEDULABLE, SHORT, now=SlotCount(4, 2)),
             True,
             (GPU, "8", "4"),
         ),
         (
-            blamed(Stage.UNSCHEDULABLE, "1 Too many pods."),
+            failure(Stage.UNSCHEDULABLE, "1 Too many pods."),
             True,
             ("1 Too many pods.",),
         ),
-        (blamed(Stage.STARTING, told="still"), False, ("30 s", "(still)")),
-        (blamed(Stage.STARTING), False, ("30 s",)),
-        (blamed(Stage.PENDING), False, ("scheduler", "30 s")),
+        (failure(Stage.STARTING, told="still"), False, ("30 s", "(still)")),
+        (failure(Stage.STARTING), False, ("30 s",)),
+        (failure(Stage.PENDING), False, ("scheduler", "30 s")),
     ],
 )
-def test_blame(found: Blame, busy: bool, facts: tuple[str, ...]) -> None:
+def test_failure_to_run(found: Failure, busy: bool, facts: tuple[str, ...]) -> None:
     assert found.busy is busy
     assert found.text
     assert mentions(found.text, *facts)
 
 
 @pytest.mark.parametrize(
-    ("stage", "why", "now", "blame"),
+    ("stage", "why", "now", "failure"),
     [
         (Stage.UNSCHEDULABLE, SHORT, SAME, None),
         (Stage.UNSCHEDULABLE, "1 Too many pods.", SAME, (True, "1 Too many pods.")),
         (Stage.PENDING, "", SAME, (False, "30 s")),
         (Stage.GONE, "out", SAME, (True, "out")),
-        (Stage.RUNNING, "", Count(8, 1), (True, "1")),
-        (Stage.RUNNING, "", Count(9, 2), (True, "9")),
+        (Stage.RUNNING, "", SlotCount(8, 1), (True, "1")),
+        (Stage.RUNNING, "", SlotCount(9, 2), (True, "9")),
         (Stage.RUNNING, "", SAME, (False, GPU)),
-        (Stage.REFUSED, "", Count(8, 4), (False, GPU)),
+        (Stage.REFUSED, "", SlotCount(8, 4), (False, GPU)),
     ],
 )
-def test_one_more(stage: Stage, why: str, now: Count, blame: tuple[bool, str] | None) -> None:
-    found = blame_more(TARGET, ProbePod("m", "u", stage, why), now, 30)
-    if blame is None:
+def test_one_more(stage: Stage, why: str, now: SlotCount, failure: tuple[bool, str] | None) -> None:
+    found = failure_of_extra_pod(TARGET, ProbePod("m", "u", stage, why), now, 30)
+    if failure is None:
         assert found is None
     else:
         assert found
-        assert found.busy is blame[0]
-        assert blame[1] in found.text
+        assert found.busy is failure[0]
+        assert failure[1] in found.text
 
 
 @pytest.mark.parametrize(
     ("wanted", "answer", "wrong"),
     [
-        (Two.REFUSED, Two.REFUSED, False),
-        (Two.REFUSED, Two.ADMITTED, True),
-        (Two.ADMITTED, Two.REFUSED, True),
-        (Two.EITHER, Two.REFUSED, False),
-        (Two.EITHER, Two.ADMITTED, False),
+        (TwoSlots.REFUSED, TwoSlots.REFUSED, False),
+        (TwoSlots.REFUSED, TwoSlots.ADMITTED, True),
+        (TwoSlots.ADMITTED, TwoSlots.REFUSED, True),
+        (TwoSlots.EITHER, TwoSlots.REFUSED, False),
+        (TwoSlots.EITHER, TwoSlots.ADMITTED, False),
     ],
 )
-def test_answer_to_a_request_of_two(wanted: Two, answer: Two, wrong: bool) -> None:
-    target = Target("n", "p", two=wanted)
-    found = blame_two(target, answer)
+def test_answer_to_a_request_of_two(wanted: TwoSlots, answer: TwoSlots, wrong: bool) -> None:
+    target = ProbeTarget("n", "p", two=wanted)
+    found = failure_of_two_slots(target, answer)
     assert (found is not None) is wrong
     if found:
         assert mentions(found.text, answer.value, wanted.value, "profile p", "failRequestsGreater")
@@ -292,12 +295,12 @@ def test_answer_to_a_request_of_two(wanted: Two, answer: Two, wrong: bool) -> No
 
 def test_sight() -> None:
     sees, blind = ProbePod("a", "a", Stage.RUNNING, said=UUID), ProbePod("b", "b", Stage.RUNNING)
-    assert blame_sight([sees, blind], required=False) is None
-    found = blame_sight([sees, blind], required=True)
+    assert failure_of_seen_gpus([sees, blind], required=False) is None
+    found = failure_of_seen_gpus([sees, blind], required=True)
     assert found
     assert numbers(found.text) == [1, 2]
     both = ProbePod("c", "c", Stage.RUNNING, said=f"{UUID} {UUID[:-1]}6")
-    found = blame_sight([both], required=True)
+    found = failure_of_seen_gpus([both], required=True)
     assert found
     assert numbers(found.text) == [2]
 

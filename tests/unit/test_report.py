@@ -220,7 +220,7 @@ def test_findings_that_say_the_same_are_one() -> None:
     )
     assert [f.code for f in made.findings] == ["GS001", "GS004", "GS002", "GS003", "GS009"]
     first, second = made.findings[:2]
-    assert [(at.cluster, at.count, at.seen) for at in first.places] == [
+    assert [(at.cluster, at.count, at.seen) for at in first.occurrences] == [
         ("east", 2, "S"),
         ("west", 1, "other"),
     ]

@@ -27,35 +27,39 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.checks im
     pods as _find_pods,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
+    Check,
     Finding,
-    Kind,
     Severity,
     diagnose,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Chain, Scene
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
+    NodeTrace,
+    Snapshot,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import REPLICAS_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import COUNT_LABEL
 
-ALL: tuple[Kind, ...] = (
-    *_find_operator.KINDS,
-    *_find_content.KINDS,
-    *_find_nodes.KINDS,
-    *_find_plugin.KINDS,
-    *_find_pods.KINDS,
+CHECKS: tuple[Check, ...] = (
+    *_find_operator.CHECKS,
+    *_find_content.CHECKS,
+    *_find_nodes.CHECKS,
+    *_find_plugin.CHECKS,
+    *_find_pods.CHECKS,
 )
 _SHOWN_NODES = 5
 
 
-def find_all(scene: Scene) -> list[Finding]:
-    return diagnose(scene, ALL)
+def find_all(snapshot: Snapshot) -> list[Finding]:
+    return diagnose(snapshot, CHECKS)
 
 
 def check_codes(codes: Collection[str]) -> None:
     """Raises FleetError where one of them is not the code of a finding."""
-    if unknown := sorted(set(codes) - {kind.code for kind in ALL}):
+    if unknown := sorted(set(codes) - {check.code for check in CHECKS}):
         raise FleetError(
             f"No finding has the code {some(unknown)}, which is to be accepted."
-            f" Codes go from {ALL[0].code} to {ALL[-1].code}; docs/findings.md describes each."
+            f" Codes go from {CHECKS[0].code} to {CHECKS[-1].code};"
+            " docs/findings.md describes each."
         )
 
 
@@ -129,20 +133,20 @@ def _nodes(finding: Finding) -> str:
     return f" ({plural(len(finding.nodes), 'node')})" if finding.nodes else ""
 
 
-def chain_row(chain: Chain) -> dict[str, object]:
+def trace_row(trace: NodeTrace) -> dict[str, object]:
     """The links between the inventory and the slots of a node, as JSON."""
-    view, plugin = chain.view, chain.plugin
+    view, plugin = trace.view, trace.plugin
     labels = view.state.labels if view else {}
     capacity = view.capacity if view else {}
     counted = labels.get(COUNT_LABEL)
     return {
-        "label": chain.label,
-        "key": chain.key,
-        "key_exists": chain.content is not None,
-        "hash": chain.hash,
-        "loaded_hash": chain.loaded_hash,
+        "label": trace.label,
+        "key": trace.key,
+        "key_exists": trace.content is not None,
+        "hash": trace.hash,
+        "loaded_hash": trace.loaded_hash,
         "plugin_pod": plugin.state if plugin else "",
         "config_manager": plugin.pod.has_config_manager if plugin else None,
-        "capacity": sum(capacity.get(name, 0) for name in chain.verdict.resource.split(", ")),
+        "capacity": sum(capacity.get(name, 0) for name in trace.verdict.resource.split(", ")),
         "gfd": f"{counted} x {labels.get(REPLICAS_LABEL, '?')}" if counted else "",
     }

@@ -30,12 +30,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
     PODS,
     POLICY,
     QUOTAS,
+    ForeignPod,
+    Location,
     NodeView,
     Operand,
-    Place,
     Quota,
-    Scene,
-    Stranger,
+    Snapshot,
     Workload,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
@@ -65,27 +65,27 @@ T = TypeVar("T")
 @dataclass
 class _Pods:
     operands: dict[str, list[Operand]] = field(default_factory=lambda: defaultdict(list))
-    work: dict[str, list[Workload]] = field(default_factory=lambda: defaultdict(list))
-    strangers: list[Stranger] = field(default_factory=list)
+    workloads: dict[str, list[Workload]] = field(default_factory=lambda: defaultdict(list))
+    foreign_pods: list[ForeignPod] = field(default_factory=list)
 
-    def add(self, found: Operand | Workload | Stranger | None) -> None:
+    def add(self, found: Operand | Workload | ForeignPod | None) -> None:
         if isinstance(found, Operand):
             self.operands[found.pod.node].append(found)
         elif isinstance(found, Workload):
-            self.work[found.node].append(found)
+            self.workloads[found.node].append(found)
         elif found is not None:
-            self.strangers.append(found)
+            self.foreign_pods.append(found)
 
 
 @dataclass
-class _Look:
-    """One look at a cluster. unread gathers what it does not let us see."""
+class _Collector:
+    """One look at a cluster. unreadable gathers what it does not let us see."""
 
     cluster: Cluster
-    place: Place
+    location: Location
     node: str = ""  # of one node only
     operator: str = ""  # its namespace, as it tells; the pods and DaemonSets are there
-    unread: dict[str, str] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     def attempt(self, what: str, read: Callable[[], T], otherwise: T) -> T:
         try:
@@ -93,7 +93,7 @@ class _Look:
         except ClusterError as error:
             if error.status not in _NOT_ALLOWED:
                 raise
-            self.unread[what] = error.said or str(error)
+            self.unreadable[what] = error.said or str(error)
             return otherwise
 
     def nodes(self, desired: Desired) -> dict[str, NodeView]:
@@ -114,13 +114,13 @@ class _Look:
         return found
 
     def config_map(self) -> ConfigMap | None:
-        path = namespaced("configmaps", self.place.namespace)
-        document = self.cluster.find(object_path(path, self.place.config_map))
+        path = namespaced("configmaps", self.location.namespace)
+        document = self.cluster.find(object_path(path, self.location.config_map))
         return read_config_map(document) if document else None
 
     def elsewhere(self) -> tuple[str, ...]:
         """Other namespaces with a ConfigMap of the name; none where we may not look."""
-        fields = f"metadata.name={self.place.config_map}"
+        fields = f"metadata.name={self.location.config_map}"
         try:
             found = list(self.cluster.items(_CONFIG_MAPS, fields=fields, metadata_only=True))
         except ClusterError as error:
@@ -145,34 +145,34 @@ class _Look:
         return tuple(name_of(item) for item in self.cluster.items(_GPU_CLUSTERS))
 
 
-def look(
+def collect(
     cluster: Cluster,
-    place: Place,
+    location: Location,
     desired: Desired,
     known: frozenset[str],
     node: str = "",
-) -> Scene:
-    """The scene of the nodes of desired; of one node only where it is named, which is cheaper.
+) -> Snapshot:
+    """The snapshot of the nodes of desired; of one node only where it is named, which is cheaper.
 
     Raises ClusterError where the cluster cannot be reached, or does not let us list nodes.
     """
-    here = _Look(cluster, place, node)
+    here = _Collector(cluster, location, node)
     nodes = here.nodes(desired)
     policies = here.attempt(POLICY, here.policies, dict[str, object]())
-    policy = policies.get(place.cluster_policy)
-    here.operator = text_at(policy, "status", "namespace") or place.namespace
+    policy = policies.get(location.cluster_policy)
+    here.operator = text_at(policy, "status", "namespace") or location.namespace
     pods = here.attempt(PODS, here.pods, _Pods())
     config_map = here.attempt(CONFIG_MAP, here.config_map, None)
-    missing = config_map is None and CONFIG_MAP not in here.unread
-    return Scene(
+    missing = config_map is None and CONFIG_MAP not in here.unreadable
+    return Snapshot(
         desired=desired,
-        place=place,
+        location=location,
         known=known,
         nodes=nodes,
         operator=here.operator,
         operands=pods.operands,
-        work=pods.work,
-        strangers=tuple(pods.strangers),
+        workloads=pods.workloads,
+        foreign_pods=tuple(pods.foreign_pods),
         config_map=config_map,
         elsewhere=here.elsewhere() if missing else (),
         policy=policy,
@@ -180,6 +180,6 @@ def look(
         gpu_clusters=here.attempt(GPU_CLUSTERS, here.gpu_clusters, ()),
         daemon_sets=here.attempt(DAEMON_SETS, here.daemon_sets, ()),
         quotas=here.attempt(QUOTAS, here.quotas, ()),
-        unread=here.unread,
+        unreadable=here.unreadable,
         whole=not node,
     )

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Scene
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Snapshot
 
 MOST_NAMES = 20
 
@@ -33,23 +33,21 @@ class Severity(Enum):
 
 
 @dataclass(frozen=True)
-class Hit:
-    """One place where a finding was made: the nodes that it is about, if any, and the values of its
-    texts.
-    """
+class Match:
+    """One occurrence: the nodes that it is about, if any, and the values of the texts."""
 
     nodes: tuple[str, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
 
 
-def at(node: str, **values: str) -> Hit:
-    return Hit((node,), values)
+def match_on(node: str, **values: str) -> Match:
+    return Match((node,), values)
 
 
 @dataclass(frozen=True)
-class Kind:
-    """What can be found. cause, seen, why and fix are templates over the values of a hit, and over
-    node (the first one), nodes (the first ones) and count; cause, which groups hits, over its
+class Check:
+    """What can be found. cause, seen, why and fix are templates over the values of a match, over
+    node (the first one), nodes (the first ones) and count; cause, which groups matches, over its
     values alone. follows holds the codes that explain it on the same node; reads what it needs to
     see.
     """
@@ -61,7 +59,7 @@ class Kind:
     seen: str
     why: str
     fix: str
-    find: Callable[[Scene], Iterable[Hit]]
+    find: Callable[[Snapshot], Iterable[Match]]
     follows: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
 
@@ -88,12 +86,12 @@ class Finding:
         return {**vars(self), "severity": self.severity.value, "nodes": list(self.nodes)}
 
 
-def diagnose(scene: Scene, kinds: Sequence[Kind]) -> list[Finding]:
-    """What is found in a scene: roots in the order of the kinds, each with what follows from it."""
-    looked = [kind for kind in kinds if not set(kind.reads) & scene.unread.keys()]
-    hits = {kind.code: list(kind.find(scene)) for kind in looked}
-    roots = _Roots({kind.code: kind.follows for kind in looked}, hits)
-    found = [finding for kind in looked for finding in _group(kind, hits[kind.code], roots)]
+def diagnose(snapshot: Snapshot, checks: Sequence[Check]) -> list[Finding]:
+    """Findings in a snapshot: roots in the order of the checks, each with what follows from it."""
+    looked = [check for check in checks if not set(check.reads) & snapshot.unreadable.keys()]
+    matches = {check.code: list(check.find(snapshot)) for check in looked}
+    roots = _Roots({check.code: check.follows for check in looked}, matches)
+    found = [finding for check in looked for finding in _group(check, matches[check.code], roots)]
     return _ordered(found)
 
 
@@ -101,11 +99,12 @@ class _Roots:
     """Which finding explains which, node by node."""
 
     def __init__(
-        self, follows: Mapping[str, tuple[str, ...]], hits: Mapping[str, Iterable[Hit]]
+        self, follows: Mapping[str, tuple[str, ...]], matches: Mapping[str, Iterable[Match]]
     ) -> None:
         self._follows = follows
         self._nodes = {
-            code: {node for hit in found for node in hit.nodes} for code, found in hits.items()
+            code: {node for match in found for node in match.nodes}
+            for code, found in matches.items()
         }
 
     def of(self, code: str, node: str) -> str:
@@ -116,26 +115,26 @@ class _Roots:
         return ""
 
 
-def _group(kind: Kind, hits: Iterable[Hit], roots: _Roots) -> Iterator[Finding]:
+def _group(check: Check, matches: Iterable[Match], roots: _Roots) -> Iterator[Finding]:
     """One finding for each cause and root."""
-    alike: dict[tuple[str, str], list[Hit]] = defaultdict(list)
-    for hit in hits:
-        cause = kind.cause.format_map(hit.values)
+    alike: dict[tuple[str, str], list[Match]] = defaultdict(list)
+    for match in matches:
+        cause = check.cause.format_map(match.values)
         split: dict[str, list[str]] = defaultdict(list)
-        for node in hit.nodes:
-            split[roots.of(kind.code, node)].append(node)
+        for node in match.nodes:
+            split[roots.of(check.code, node)].append(node)
         for root, nodes in split.items():
-            alike[cause, root].append(Hit(tuple(nodes), hit.values))
-        if not hit.nodes:
-            alike[cause, ""].append(hit)
+            alike[cause, root].append(Match(tuple(nodes), match.values))
+        if not match.nodes:
+            alike[cause, ""].append(match)
     for (cause, root), same in alike.items():
-        yield _finding(kind, cause, root, same)
+        yield _finding(check, cause, root, same)
 
 
-def _finding(kind: Kind, cause: str, root: str, hits: Sequence[Hit]) -> Finding:
-    nodes = tuple(sorted({node for hit in hits for node in hit.nodes}))
-    first = min(hits, key=lambda hit: hit.nodes)
-    count = len(nodes) or len(hits)
+def _finding(check: Check, cause: str, root: str, matches: Sequence[Match]) -> Finding:
+    nodes = tuple(sorted({node for match in matches for node in match.nodes}))
+    first = min(matches, key=lambda match: match.nodes)
+    count = len(nodes) or len(matches)
     values = {
         **first.values,
         "node": first.nodes[0] if first.nodes else "",
@@ -143,15 +142,15 @@ def _finding(kind: Kind, cause: str, root: str, hits: Sequence[Hit]) -> Finding:
         "count": str(count),
     }
     return Finding(
-        code=kind.code,
-        severity=kind.severity,
-        title=kind.title,
+        code=check.code,
+        severity=check.severity,
+        title=check.title,
         cause=cause,
         nodes=nodes,
         count=count,
-        seen=kind.seen.format_map(values),
-        why=kind.why.format_map(values),
-        fix=kind.fix.format_map(values),
+        seen=check.seen.format_map(values),
+        why=check.why.format_map(values),
+        fix=check.fix.format_map(values),
         follows=root,
     )
 

@@ -15,10 +15,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents
     text_at,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
+    ForeignPod,
     NodeView,
     Operand,
     Quota,
-    Stranger,
     Workload,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
@@ -85,12 +85,12 @@ def _taint(entry: object) -> str:
     return text_at(entry, "key") + (f"={value}" if value else "") + f":{text_at(entry, 'effect')}"
 
 
-def read_pod(document: object, namespace: str) -> Operand | Workload | Stranger | None:
+def read_pod(document: object, namespace: str) -> Operand | Workload | ForeignPod | None:
     """What a pod is to the doctor; None where it is nothing. namespace is the operator's."""
     if text_at(document, "metadata", "namespace") == namespace and (kind := _kind(document)):
         return Operand(operand_pod(document), kind, _blocked(document))
-    if stranger := _stranger(document):
-        return stranger
+    if foreign_pod := _foreign_pod(document):
+        return foreign_pod
     work = _workload(document)
     return work if work.kai or work.requests else None
 
@@ -112,11 +112,11 @@ def _blocked(document: object) -> str:
     return text_at(next(running, None), "name")
 
 
-def _stranger(document: object) -> Stranger | None:
+def _foreign_pod(document: object) -> ForeignPod | None:
     for container in list_at(document, "spec", "containers"):
         image = text_at(container, "image").partition("@")[0].rpartition("/")[2]
         if kind := _IMAGES.get(image.partition(":")[0]):
-            return Stranger(
+            return ForeignPod(
                 kind=kind,
                 namespace=text_at(document, "metadata", "namespace"),
                 name=name_of(document),

@@ -51,7 +51,7 @@ TERMINAL = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where the operator and the profiles are to be."""
 
     namespace: str = "gpu-operator"
@@ -105,7 +105,7 @@ class Workload:
     kai: bool = False  # uses, or holds, a fraction of a GPU by KAI
 
     @property
-    def at_work(self) -> bool:
+    def active(self) -> bool:
         """Whether it holds slots of a node."""
         return bool(self.node) and self.phase not in TERMINAL
 
@@ -114,7 +114,7 @@ class Workload:
 
 
 @dataclass(frozen=True)
-class Stranger:
+class ForeignPod:
     """A pod of another system that has to do with GPUs: device plugin, HAMi or autoscaler."""
 
     kind: str
@@ -134,7 +134,7 @@ class Quota:
 
 
 @dataclass(frozen=True)
-class Chain:
+class NodeTrace:
     """One node: everything between the inventory and its slots. key is what its plugin goes by."""
 
     node: str
@@ -145,7 +145,7 @@ class Chain:
     key: str
     content: str | None  # of the key
     operands: Mapping[str, Operand]  # by kind
-    work: Sequence[Workload]
+    workloads: Sequence[Workload]
     verdict: Verdict
 
     @property
@@ -173,7 +173,7 @@ class Chain:
         return self.operands.get(MPS_APP)
 
     @property
-    def serves(self) -> bool:
+    def plugin_ready(self) -> bool:
         """Whether the plugin's pod is there and well."""
         return self.plugin is not None and self.plugin.pod.ready
 
@@ -181,7 +181,9 @@ class Chain:
     def used(self) -> int:
         """Slots that its pods ask for, of the resource that its profile advertises."""
         names = self.verdict.resource.split(", ")
-        return sum(pod.requests.get(name, 0) for pod in self.work for name in names if pod.at_work)
+        return sum(
+            pod.requests.get(name, 0) for pod in self.workloads for name in names if pod.active
+        )
 
     @property
     def free(self) -> int:
@@ -189,17 +191,17 @@ class Chain:
 
 
 @dataclass(frozen=True)
-class Scene:
-    """unread holds what could not be looked at, and why. whole: all nodes were looked at."""
+class Snapshot:
+    """unreadable holds what could not be looked at, and why. whole: all nodes were looked at."""
 
     desired: Desired
-    place: Place = Place()
+    location: Location = Location()
     operator: str = "gpu-operator"  # the namespace where the operator is
     known: frozenset[str] = frozenset()  # nodes of the inventory, also outside the limit
     nodes: Mapping[str, NodeView] = field(default_factory=dict)
     operands: Mapping[str, Sequence[Operand]] = field(default_factory=dict)  # by node
-    work: Mapping[str, Sequence[Workload]] = field(default_factory=dict)  # by node
-    strangers: tuple[Stranger, ...] = ()
+    workloads: Mapping[str, Sequence[Workload]] = field(default_factory=dict)  # by node
+    foreign_pods: tuple[ForeignPod, ...] = ()
     config_map: ConfigMap | None = None
     elsewhere: tuple[str, ...] = ()  # namespaces that have a ConfigMap of the same name
     policy: object | None = None
@@ -207,7 +209,7 @@ class Scene:
     gpu_clusters: tuple[str, ...] = ()
     daemon_sets: tuple[object, ...] = ()
     quotas: tuple[Quota, ...] = ()
-    unread: Mapping[str, str] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
     whole: bool = True
 
     @property
@@ -219,19 +221,19 @@ class Scene:
         return read_plugin(self.daemon_sets)
 
     @cached_property
-    def chains(self) -> Mapping[str, Chain]:
-        return {node: self._chain(node) for node in sorted(self.desired.assignments)}
+    def traces(self) -> Mapping[str, NodeTrace]:
+        return {node: self._trace(node) for node in sorted(self.desired.assignments)}
 
     @property
     def names(self) -> tuple[str, ...]:
         """The nodes that are looked at, and are there."""
-        return tuple(node for node in self.chains if node in self.nodes)
+        return tuple(node for node in self.traces if node in self.nodes)
 
-    def present(self) -> Iterator[tuple[Chain, NodeView]]:
+    def present(self) -> Iterator[tuple[NodeTrace, NodeView]]:
         """The nodes that are there."""
-        for chain in self.chains.values():
-            if chain.view is not None:
-                yield chain, chain.view
+        for trace in self.traces.values():
+            if trace.view is not None:
+                yield trace, trace.view
 
     @cached_property
     def advertised(self) -> frozenset[str]:
@@ -243,8 +245,8 @@ class Scene:
             if count
         )
 
-    def partner(self, resource: str) -> str:
-        """The name that nodes advertise in the place of one that none of them does; else empty."""
+    def counterpart(self, resource: str) -> str:
+        """The name that nodes advertise instead of one that no node advertises; else empty."""
         if resource.endswith(SHARED_SUFFIX):
             other = resource.removesuffix(SHARED_SUFFIX)
         else:
@@ -252,7 +254,7 @@ class Scene:
         gone = resource not in self.advertised
         return other if gone and other in self.advertised else ""
 
-    def _chain(self, node: str) -> Chain:
+    def _trace(self, node: str) -> NodeTrace:
         target = self.desired.target(node)
         view = self.nodes.get(node)
         label = view.state.labels.get(PROFILE_LABEL, "") if view else ""
@@ -262,7 +264,7 @@ class Scene:
         for found in self.operands.get(node, ()):
             if found.kind not in operands or operands[found.kind].pod.leaving:
                 operands[found.kind] = found
-        return Chain(
+        return NodeTrace(
             node=node,
             group=self.desired.groups.get(node, ""),
             target=target,
@@ -271,7 +273,7 @@ class Scene:
             key=key,
             content=data.get(key) if key else None,
             operands=operands,
-            work=self.work.get(node, ()),
+            workloads=self.workloads.get(node, ()),
             verdict=verdict_of(target, view.state if view else None),
         )
 

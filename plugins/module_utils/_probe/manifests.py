@@ -21,7 +21,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names imp
 Json = dict[str, object]
 
 # Of namespace and PriorityClass: other namespaces of the collection are not the probe's to remove.
-ROOM_LABELS = {MANAGED_BY_LABEL: MANAGED_BY, "app.kubernetes.io/component": "probe"}
+PROBE_LABELS = {MANAGED_BY_LABEL: MANAGED_BY, "app.kubernetes.io/component": "probe"}
 RUN_LABEL = "gpufleet.sharing/probe"  # of pods and their Job: which run made them
 PRIORITY = -1000  # below all work, and below -10, where the cluster autoscaler makes no nodes
 LIFETIME = 60  # seconds that pods outlive a run that no longer says that it is there
@@ -48,7 +48,7 @@ class PodSettings:
 
 
 def namespace(name: str) -> Json:
-    labels = {**ROOM_LABELS, "pod-security.kubernetes.io/enforce": "restricted"}
+    labels = {**PROBE_LABELS, "pod-security.kubernetes.io/enforce": "restricted"}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
 
 
@@ -62,7 +62,7 @@ def priority_class(name: str, uid: str) -> Json:
         "kind": "PriorityClass",
         "metadata": {
             "name": name,
-            "labels": dict(ROOM_LABELS),
+            "labels": dict(PROBE_LABELS),
             "ownerReferences": [owner],
         },
         "value": PRIORITY,
@@ -71,7 +71,7 @@ def priority_class(name: str, uid: str) -> Json:
     }
 
 
-def guard(run: str) -> Json:
+def run_job(run: str) -> Json:
     """A Job without pods of its own. Its deadline is moved on while the run is there; then
     Kubernetes ends and removes it, and with it all that it owns.
     """

@@ -42,17 +42,15 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects imp
     version_of,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.reflector import Mirror
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import (
-    manifests as _probe_objects,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import manifests
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import (
     LIFETIME,
-    ROOM_LABELS,
+    PROBE_LABELS,
     RUN_LABEL,
-    guard,
     owner_of,
     priority_class,
     quota,
+    run_job,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import (
     ProbePod,
@@ -67,7 +65,7 @@ _TRIES = 12
 
 
 @dataclass(frozen=True)
-class Times:
+class Timing:
     """In seconds: how often a run tells that it is there; how long another one may be silent; how
     long removals are waited for.
     """
@@ -78,7 +76,7 @@ class Times:
 
 
 @dataclass(frozen=True)
-class Guard:
+class RunJob:
     """The Job of a run, which moves its deadline on."""
 
     run: str
@@ -86,16 +84,16 @@ class Guard:
     deadline: str
 
 
-def read_guard(document: object) -> Guard:
+def read_run_job(document: object) -> RunJob:
     deadline = text_at(document, "spec", "activeDeadlineSeconds")
-    return Guard(name_of(document), text_at(document, "metadata", "uid"), deadline)
+    return RunJob(name_of(document), text_at(document, "metadata", "uid"), deadline)
 
 
 def run_name() -> str:
     return f"probe-{uuid.uuid4().hex[:8]}"
 
 
-class Room:
+class ProbeNamespace:
     """The namespace of the probe, for one run.
 
     prepared: namespace and PriorityClass are an administrator's, and stay.
@@ -104,17 +102,17 @@ class Room:
     def __init__(
         self,
         cluster: Cluster,
-        namespace: str,
+        name: str,
         *,
         prepared: bool = False,
-        times: Times = Times(),
+        times: Timing = Timing(),
         run: str = "",
     ) -> None:
-        self.cluster, self.namespace, self.run = cluster, namespace, run or run_name()
+        self.cluster, self.name, self.run = cluster, name, run or run_name()
         self._prepared, self._times = prepared, times
-        self._path = object_path(NAMESPACES, namespace)
-        self._jobs = namespaced("jobs", namespace, "apis/batch/v1")
-        self._pods_path = namespaced("pods", namespace)
+        self._path = object_path(NAMESPACES, name)
+        self._jobs = namespaced("jobs", name, "apis/batch/v1")
+        self._pods_path = namespaced("pods", name)
         self._uid = ""  # of the namespace
         self._job: Json = {}
         self._pods: dict[str, ProbePod] = {}
@@ -135,8 +133,8 @@ class Room:
         """
         if not self._prepared and self._find() is None:
             return []
-        guards = [read_guard(job) for job in self.cluster.items(self._jobs, labels=RUN_LABEL)]
-        dead = self._silent(guards) if guards else []
+        jobs = [read_run_job(job) for job in self.cluster.items(self._jobs, labels=RUN_LABEL)]
+        dead = self._silent(jobs) if jobs else []
         for one in dead:
             labels = f"{RUN_LABEL}={one.run}"
             pods = self.cluster.items(self._pods_path, labels=labels, metadata_only=True)
@@ -154,7 +152,7 @@ class Room:
             return {"changed": False, "cleaned": []}
         if not check:
             self.cluster.delete(self._path, uid=text_at(document, "metadata", "uid"))
-        return {"changed": True, "cleaned": [self.namespace]}
+        return {"changed": True, "cleaned": [self.name]}
 
     def open(self) -> None:
         """Make the namespace, if need be, and what a run needs in it."""
@@ -162,13 +160,13 @@ class Room:
         while not self._enter():
             if self.now() >= until:
                 raise ClusterError(
-                    f"The namespace {self.namespace} on {self.cluster.server} has been on its way"
+                    f"The namespace {self.name} on {self.cluster.server} has been on its way"
                     f" out for {self._times.removal:g} s. Look at its status for what holds it."
                 )
-            fields = f"metadata.name={self.namespace}"
+            fields = f"metadata.name={self.name}"
             self._wait_until_gone(NAMESPACES, fields=fields)
         owner = owner_of(self._job)
-        quotas = namespaced("resourcequotas", self.namespace)
+        quotas = namespaced("resourcequotas", self.name)
         self._once(quotas, quota(self.run, owner))
         labels = f"{RUN_LABEL}={self.run}"
         self._mirror = Mirror(self.cluster, self._pods_path, read_pod, self._note, labels=labels)
@@ -186,7 +184,7 @@ class Room:
         if self._mirror:
             self._mirror.stop()
         self.delete([name for name in self._pods if name not in self._vanished])
-        self._delete_job(read_guard(self._job))
+        self._delete_job(read_run_job(self._job))
         left = self._wait_until_gone(self._pods_path, labels=f"{RUN_LABEL}={self.run}")
         self._leave()
         return left
@@ -205,7 +203,7 @@ class Room:
             self._uid = text_at(document, "metadata", "uid")
         self._set_priority_class()
         try:
-            self._job = self._once(self._jobs, guard(self.run))
+            self._job = self._once(self._jobs, run_job(self.run))
             if self._prepared:
                 return True
             # so that another run sees that somebody has come
@@ -220,7 +218,7 @@ class Room:
         document = self.cluster.find(self._path)
         if document is not None and not _is_ours(document):
             raise RefusedError(
-                f"The namespace {self.namespace} on {self.cluster.server} is somebody else's: it"
+                f"The namespace {self.name} on {self.cluster.server} is somebody else's: it"
                 " was not made by a probe. Name another one, or say that it is prepared for it."
             )
         return document
@@ -228,7 +226,7 @@ class Room:
     def _made(self) -> Json | None:
         """A new namespace; None when somebody else has just made it."""
         try:
-            return self.cluster.create(NAMESPACES, _probe_objects.namespace(self.namespace))
+            return self.cluster.create(NAMESPACES, manifests.namespace(self.name))
         except ClusterError as error:
             if error.status != 409:
                 raise
@@ -253,17 +251,17 @@ class Room:
                 return
 
     def _set_priority_class(self) -> None:
-        path = object_path(PRIORITY_CLASSES, self.namespace)
+        path = object_path(PRIORITY_CLASSES, self.name)
         if self._prepared:
             found = self.cluster.find(path)
             if text_at(found, "preemptionPolicy") != "Never":
                 raise RefusedError(
-                    f"The probe needs a PriorityClass {self.namespace} with preemptionPolicy: Never"
+                    f"The probe needs a PriorityClass {self.name} with preemptionPolicy: Never"
                     f" on {self.cluster.server}, so that its pods evict nobody. Create it with a"
                     " value below that of all work, or let the probe make its own."
                 )
             return
-        body = priority_class(self.namespace, self._uid)
+        body = priority_class(self.name, self._uid)
         try:
             self.cluster.create(PRIORITY_CLASSES, body)
         except ClusterError as error:
@@ -276,7 +274,7 @@ class Room:
         found = self.cluster.find(path)
         if found is not None and not _is_ours(found):
             raise RefusedError(
-                f"The PriorityClass {self.namespace} on {self.cluster.server} is somebody else's."
+                f"The PriorityClass {self.name} on {self.cluster.server} is somebody else's."
                 " Name another namespace for the probe, after which its PriorityClass is named too."
             )
         owners = list_at(found, "metadata", "ownerReferences")
@@ -307,20 +305,20 @@ class Room:
             except ClusterError:
                 continue  # without it, pods go, and that is told
 
-    def _silent(self, guards: Sequence[Guard]) -> list[Guard]:
+    def _silent(self, jobs: Sequence[RunJob]) -> list[RunJob]:
         """Those of other runs whose deadline nobody moves on."""
-        known = {one.uid: one for one in guards}
+        known = {one.uid: one for one in jobs}
         heard: set[str] = set()
         changes = Condition()
 
-        def note(before: Guard | None, after: Guard | None) -> None:
+        def note(before: RunJob | None, after: RunJob | None) -> None:
             one = after or before
             with changes:
                 if one and (after is None or one.uid not in known or one != known[one.uid]):
                     heard.add(one.uid)
                 changes.notify_all()
 
-        mirror = Mirror(self.cluster, self._jobs, read_guard, note, labels=RUN_LABEL)
+        mirror = Mirror(self.cluster, self._jobs, read_run_job, note, labels=RUN_LABEL)
         mirror.start()
         with changes:
             changes.wait_for(lambda: known.keys() <= heard, self._times.silence)
@@ -340,7 +338,7 @@ class Room:
         return {
             **pod,
             "metadata": {**metadata, "ownerReferences": owners},
-            "spec": {**spec, "priorityClassName": self.namespace},
+            "spec": {**spec, "priorityClassName": self.name},
         }
 
     def _create_pod(self, body: Json) -> None:
@@ -373,7 +371,7 @@ class Room:
         )
         if failures:
             raise ClusterError(
-                f"Pods of the probe in namespace {self.namespace} could not be deleted"
+                f"Pods of the probe in namespace {self.name} could not be deleted"
                 f" ({some(sorted(failures))}): {min(failures.values())} Kubernetes removes them"
                 f" within {LIFETIME} s."
             )
@@ -394,7 +392,7 @@ class Room:
             self._changed = False
 
     def events(self, pod: ProbePod) -> list[object]:
-        path = namespaced("events", self.namespace)
+        path = namespaced("events", self.name)
         return list(self.cluster.items(path, fields=f"involvedObject.uid={pod.uid}"))
 
     def _note(self, before: ProbePod | None, after: ProbePod | None) -> None:
@@ -409,9 +407,9 @@ class Room:
 
     # Removing
 
-    def _delete_job(self, guard_: Guard) -> None:
-        path = object_path(self._jobs, guard_.run)
-        self.cluster.delete(path, uid=guard_.uid, propagation="Background")
+    def _delete_job(self, job: RunJob) -> None:
+        path = object_path(self._jobs, job.run)
+        self.cluster.delete(path, uid=job.uid, propagation="Background")
 
     def _wait_until_gone(self, path: str, *, labels: str = "", fields: str = "") -> list[str]:
         """Wait until a list is empty. Returns the names of what is still there after all."""
@@ -439,7 +437,7 @@ def _identity(document: object) -> tuple[str, str]:
 
 
 def _is_ours(document: object) -> bool:
-    return ROOM_LABELS.items() <= mapping_at(document, "metadata", "labels").items()
+    return PROBE_LABELS.items() <= mapping_at(document, "metadata", "labels").items()
 
 
 def _is_leaving(document: object) -> bool:

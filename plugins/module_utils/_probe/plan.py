@@ -54,7 +54,7 @@ COLUMNS = (
 _REPELLING = ("NoSchedule", "NoExecute")
 
 
-class Two(Enum):
+class TwoSlots(Enum):
     """What becomes of a pod that asks for two slots."""
 
     REFUSED = "refused"  # scheduled, then turned down on the node
@@ -62,7 +62,7 @@ class Two(Enum):
     EITHER = "either"  # the version of the plugin decides
 
 
-class Outcome(Enum):
+class ProbeOutcome(Enum):
     """How the probe of one resource of one node ended."""
 
     PASSED = "passed"
@@ -97,7 +97,7 @@ class Taint:
 
 
 @dataclass(frozen=True)
-class Place:
+class ProbeNode:
     """A node as the scheduler sees it."""
 
     state: NodeState
@@ -106,7 +106,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Target:
+class ProbeTarget:
     """One resource of one node, and how it is probed. Units are slots.
 
     used is what pods of others request; pods are those of the probe, each of one slot. skipped says
@@ -122,7 +122,7 @@ class Target:
     allocatable: int = 0
     used: int = 0
     pods: int = 0
-    two: Two = Two.EITHER
+    two: TwoSlots = TwoSlots.EITHER
     skipped: str = ""
 
     @property
@@ -141,10 +141,10 @@ class Target:
 
 
 @dataclass
-class Report:
+class ProbeResult:
     """What the probe of a target has seen so far."""
 
-    target: Target
+    target: ProbeTarget
     ran: int | None = None  # most pods of one slot that ran at the same time
     more: str = ""  # what the one pod more did
     two: str = ""  # what the pod of two did
@@ -153,14 +153,14 @@ class Report:
     busy: list[str] = field(default_factory=list)
 
     @property
-    def outcome(self) -> Outcome:
+    def outcome(self) -> ProbeOutcome:
         if self.target.skipped:
-            return Outcome.SKIPPED
+            return ProbeOutcome.SKIPPED
         if self.failed:
-            return Outcome.FAILED
+            return ProbeOutcome.FAILED
         if self.busy:
-            return Outcome.BUSY
-        return Outcome.PLANNED if self.ran is None else Outcome.PASSED
+            return ProbeOutcome.BUSY
+        return ProbeOutcome.PLANNED if self.ran is None else ProbeOutcome.PASSED
 
     @property
     def reason(self) -> str:
@@ -172,13 +172,13 @@ class Report:
         return dict(sorted(Counter(gpu for gpus in self.seen.values() for gpu in gpus).items()))
 
 
-def read_place(document: object) -> Place:
+def read_node(document: object) -> ProbeNode:
     taints = (
         Taint(text_at(t, "key"), text_at(t, "value"), text_at(t, "effect"))
         for t in list_at(document, "spec", "taints")
     )
     cordoned = dig(document, "spec", "unschedulable") is True
-    return Place(node_state(document), cordoned, tuple(taints))
+    return ProbeNode(node_state(document), cordoned, tuple(taints))
 
 
 def tolerates(toleration: Mapping[str, object], taint: Taint) -> bool:
@@ -191,15 +191,15 @@ def tolerates(toleration: Mapping[str, object], taint: Taint) -> bool:
     return key == taint.key and text_at(toleration, "value") == taint.value
 
 
-def obstacle(place: Place | None, tolerations: Sequence[Mapping[str, object]]) -> str:
+def obstacle(node: ProbeNode | None, tolerations: Sequence[Mapping[str, object]]) -> str:
     """Why no pod can be put on a node, in words; empty when one can."""
-    if place is None:
+    if node is None:
         return "not in the cluster"
-    if not place.state.ready:
+    if not node.state.ready:
         return "node is NotReady"
-    if place.cordoned:
+    if node.cordoned:
         return "cordoned"
-    for taint in place.taints:
+    for taint in node.taints:
         if taint.effect in _REPELLING and not any(tolerates(t, taint) for t in tolerations):
             return f"taint {taint} is not among the tolerations"
     return ""
@@ -213,38 +213,42 @@ def requested(pods: Iterable[GpuPod]) -> dict[str, Counter[str]]:
     return found
 
 
-def two_of(profile: Profile, device: str) -> Two:
+def two_slots_by_profile(profile: Profile, device: str) -> TwoSlots:
     """What the device plugin does with a request of two slots, by the profile.
 
     Devices that are not shared are given as they are asked for. MPS refused it before v0.20.0
     whatever the file says.
     """
     if profile.replicas_of(device) == 1:
-        return Two.ADMITTED
+        return TwoSlots.ADMITTED
     if profile.content.fail_requests_greater_than_one:
-        return Two.REFUSED
-    return Two.EITHER if profile.content.mps else Two.ADMITTED
+        return TwoSlots.REFUSED
+    return TwoSlots.EITHER if profile.content.mps else TwoSlots.ADMITTED
 
 
 def targets(
-    candidate: Candidate, place: Place | None, used: Mapping[str, int], most: int, hindrance: str
-) -> list[Target]:
+    candidate: Candidate,
+    node: ProbeNode | None,
+    used: Mapping[str, int],
+    most: int,
+    hindrance: str,
+) -> list[ProbeTarget]:
     """What there is to probe on a node, most pods on each resource; at least one entry, which says
     why not where there is nothing. hindrance is what keeps all pods from it.
     """
 
-    def skipped(reason: str) -> list[Target]:
+    def skipped(reason: str) -> list[ProbeTarget]:
         resource = candidate.profile.advertised(GPU_RESOURCE)
-        target = Target(candidate.name, candidate.profile.name, candidate.group, resource)
+        target = ProbeTarget(candidate.name, candidate.profile.name, candidate.group, resource)
         return [replace(target, skipped=reason)]
 
-    if place is None or hindrance:
+    if node is None or hindrance:
         return skipped(hindrance)
-    devices = physical_devices(place.state, candidate.gpus)
+    devices = physical_devices(node.state, candidate.gpus)
     if not devices:
         return skipped(f"physical GPUs unknown: no label {COUNT_LABEL}")
     found = [
-        _target(candidate, place.state, device, count, used, most)
+        _target(candidate, node.state, device, count, used, most)
         for device, count in devices.items()
         if count
     ]
@@ -258,9 +262,9 @@ def _target(
     count: int,
     used: Mapping[str, int],
     most: int,
-) -> Target:
+) -> ProbeTarget:
     profile, resource = candidate.profile, candidate.profile.advertised(device)
-    target = Target(
+    target = ProbeTarget(
         node=candidate.name,
         profile=profile.name,
         group=candidate.group,
@@ -269,7 +273,7 @@ def _target(
         expected=expected_allocatable(profile, {device: count})[resource],
         allocatable=state.allocatable.get(resource, 0),
         used=used.get(resource, 0),
-        two=two_of(profile, device),
+        two=two_slots_by_profile(profile, device),
     )
     if not target.free:
         what = f"all {target.expected} slots" if target.expected > 1 else "its only slot"
@@ -278,8 +282,8 @@ def _target(
 
 
 def choose(
-    found: Mapping[str, Sequence[Target]], names: Sequence[str], per_profile: int
-) -> list[Target]:
+    found: Mapping[str, Sequence[ProbeTarget]], names: Sequence[str], per_profile: int
+) -> list[ProbeTarget]:
     """The targets of the nodes that are named; where none are, of so many nodes of each profile,
     those with most free slots first. Of a profile whose nodes can all not be probed, one says why.
     per_profile 0 means all nodes. Raises FleetError for names that are not there.
@@ -301,13 +305,13 @@ def choose(
     return chosen
 
 
-def _tried(found: Sequence[Target]) -> list[Target]:
+def _tried(found: Sequence[ProbeTarget]) -> list[ProbeTarget]:
     return [target for target in found if not target.skipped]
 
 
-def row(report: Report) -> dict[str, object]:
-    """A report as the module returns it."""
-    target = report.target
+def row(result: ProbeResult) -> dict[str, object]:
+    """A result as the module returns it."""
+    target = result.target
     return {
         "node": target.node,
         "group": target.group,
@@ -318,12 +322,12 @@ def row(report: Report) -> dict[str, object]:
         "allocatable": target.allocatable,
         "used": target.used,
         "pods": target.pods,
-        "ran": report.ran,
-        "more": report.more,
-        "two": report.two,
-        "gpus": report.gpus,
-        "result": report.outcome.value,
-        "reason": report.reason,
+        "ran": result.ran,
+        "more": result.more,
+        "two": result.two,
+        "gpus": result.gpus,
+        "result": result.outcome.value,
+        "reason": result.reason,
     }
 
 

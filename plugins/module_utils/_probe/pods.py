@@ -19,7 +19,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents
     name_of,
     text_at,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import Target, Two
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
+    ProbeTarget,
+    TwoSlots,
+)
 
 ADMISSION_ERROR = "UnexpectedAdmissionError"
 _HARMLESS = ("", "ContainerCreating", "PodInitializing")
@@ -74,7 +77,7 @@ class ProbePod:
 
 
 @dataclass(frozen=True)
-class Count:
+class SlotCount:
     """A resource of a node, counted anew: slots, and those that pods of others request."""
 
     allocatable: int
@@ -82,7 +85,7 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Blame:
+class Failure:
     """What is to be said of a pod that did not do as expected. busy: it is nobody's fault."""
 
     text: str
@@ -172,7 +175,7 @@ def insufficient(pod: ProbePod) -> list[str]:
     return _INSUFFICIENT.findall(pod.why) if pod.stage is Stage.UNSCHEDULABLE else []
 
 
-def meanwhile(target: Target, now: Count, *, fewer: bool) -> str:
+def meanwhile(target: ProbeTarget, now: SlotCount, *, fewer: bool) -> str:
     """What others have changed since the slots were counted, in words; fewer: slots than then."""
     if now.allocatable != target.allocatable:
         return (
@@ -186,7 +189,9 @@ def meanwhile(target: Target, now: Count, *, fewer: bool) -> str:
     return ""
 
 
-def blame(target: Target, pods: Sequence[ProbePod], now: Count, told: str, seconds: int) -> Blame:
+def failure_to_run(
+    target: ProbeTarget, pods: Sequence[ProbePod], now: SlotCount, told: str, seconds: int
+) -> Failure:
     """Why pods that were to run do not, by the one of them that tells most.
 
     told is what events say of it; seconds is how long has been waited.
@@ -205,24 +210,26 @@ def blame(target: Target, pods: Sequence[ProbePod], now: Count, told: str, secon
         " beforehand, or give more time",
     }
     unseen = f"no scheduler has looked at a pod for {seconds} s: is kube-scheduler running?"
-    return Blame(texts.get(pod.stage, unseen))
+    return Failure(texts.get(pod.stage, unseen))
 
 
-def _removed(pod: ProbePod) -> Blame:
-    return Blame(_joined("a pod of the probe was removed by somebody else", pod.why), busy=True)
+def _removed(pod: ProbePod) -> Failure:
+    return Failure(_joined("a pod of the probe was removed by somebody else", pod.why), busy=True)
 
 
-def _unschedulable(target: Target, pods: Sequence[ProbePod], pod: ProbePod, now: Count) -> Blame:
+def _unschedulable(
+    target: ProbeTarget, pods: Sequence[ProbePod], pod: ProbePod, now: SlotCount
+) -> Failure:
     if target.resource not in insufficient(pod):
-        return Blame(f"no room for the probe's pods: {pod.why}", busy=True)
+        return Failure(f"no room for the probe's pods: {pod.why}", busy=True)
     if changed := meanwhile(target, now, fewer=True):
-        return Blame(changed, busy=True)
+        return Failure(changed, busy=True)
     if now.allocatable >= target.expected:  # the scheduler tries anew some seconds later
-        return Blame(
+        return Failure(
             f"others held slots of {target.resource} meanwhile, and have given them back", busy=True
         )
     running = sum(each.stage is Stage.RUNNING for each in pods)
-    return Blame(
+    return Failure(
         f"only {running} of {len(pods)} pods ran, though {target.free} slots should be free:"
         f" {target.resource} is {now.allocatable}, expected {target.expected}"
     )
@@ -238,51 +245,53 @@ def _stuck(pod: ProbePod, told: str) -> str:
     )
 
 
-def blame_more(target: Target, pod: ProbePod, now: Count, seconds: int) -> Blame | None:
+def failure_of_extra_pod(
+    target: ProbeTarget, pod: ProbePod, now: SlotCount, seconds: int
+) -> Failure | None:
     """Why one pod more, which must wait, does not; None where it waits for the right reason."""
     if pod.stage is Stage.UNSCHEDULABLE:
         if target.resource in insufficient(pod):
             return None
-        return Blame(f"one pod more waits, but for another reason: {pod.why}", busy=True)
+        return Failure(f"one pod more waits, but for another reason: {pod.why}", busy=True)
     if pod.stage is Stage.PENDING:
-        return Blame(f"no scheduler has looked at one pod more for {seconds} s")
+        return Failure(f"no scheduler has looked at one pod more for {seconds} s")
     if pod.stage is Stage.GONE:
         return _removed(pod)
     if changed := meanwhile(target, now, fewer=False):
-        return Blame(changed, busy=True)
-    return Blame(
+        return Failure(changed, busy=True)
+    return Failure(
         f"one pod more got a slot, though none should be left: {target.resource} is"
         f" {now.allocatable}, expected {target.expected}"
     )
 
 
-def answer_of(pod: ProbePod) -> Two | None:
+def answer_of(pod: ProbePod) -> TwoSlots | None:
     """What became of a pod that asks for two slots; None where that is not to be told."""
-    return {Stage.RUNNING: Two.ADMITTED, Stage.REFUSED: Two.REFUSED}.get(pod.stage)
+    return {Stage.RUNNING: TwoSlots.ADMITTED, Stage.REFUSED: TwoSlots.REFUSED}.get(pod.stage)
 
 
-def blame_two(target: Target, answer: Two) -> Blame | None:
+def failure_of_two_slots(target: ProbeTarget, answer: TwoSlots) -> Failure | None:
     """What is wrong with the answer to a request of two slots; None where it is as it should be."""
-    if target.two in (answer, Two.EITHER):
+    if target.two in (answer, TwoSlots.EITHER):
         return None
-    return Blame(
+    return Failure(
         f"a request of two slots was {answer.value}, and profile {target.profile} has it"
         f" {target.two.value} (failRequestsGreaterThanOne): has the plugin loaded this profile?"
     )
 
 
-def blame_sight(pods: Iterable[ProbePod], *, required: bool) -> Blame | None:
+def failure_of_seen_gpus(pods: Iterable[ProbePod], *, required: bool) -> Failure | None:
     """What is wrong with the GPUs that pods of one slot see; None where nothing is."""
     pods = list(pods)
     blind = [pod.name for pod in pods if not pod.gpus]
     if required and blind:
-        return Blame(
+        return Failure(
             f"{len(blind)} of {len(pods)} pods did not tell a GPU. Use an image with nvidia-smi, or"
             " ask for no UUIDs"
         )
     most = max((len(pod.gpus) for pod in pods), default=0)
     if most > 1:
-        return Blame(
+        return Failure(
             f"a pod that asked for one slot sees {most} GPUs: containers on this node are not kept"
             " to the devices that the plugin gives them"
         )

@@ -15,23 +15,24 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import (
-    manifests as _probe_objects,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import manifests
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import PodSettings
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import Report, Target
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
+    ProbeResult,
+    ProbeTarget,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import (
     PASSING,
-    Blame,
-    Count,
+    Failure,
     ProbePod,
+    SlotCount,
     Stage,
     answer_of,
-    blame,
-    blame_more,
-    blame_sight,
-    blame_two,
     events_text,
+    failure_of_extra_pod,
+    failure_of_seen_gpus,
+    failure_of_two_slots,
+    failure_to_run,
     insufficient,
 )
 
@@ -46,8 +47,8 @@ OFF_NODE = (Stage.PENDING, Stage.UNSCHEDULABLE, Stage.GONE)
 Step = Generator[None, None, None]
 
 
-class Pods(Protocol):
-    """The pods of this run, as of Room."""
+class PodApi(Protocol):
+    """The pods of this run, as of ProbeNamespace."""
 
     @property
     def run(self) -> str: ...
@@ -61,24 +62,26 @@ class Pods(Protocol):
 
 
 @dataclass(frozen=True)
-class Manner:
+class ProbeOptions:
     """How targets are probed. seconds is how long pods may take until they run; recount counts the
     slots of a target anew.
     """
 
     settings: PodSettings
     seconds: int
-    recount: Callable[[Target], Count]
+    recount: Callable[[ProbeTarget], SlotCount]
     require_uuids: bool = False
 
 
 class Prober:
     """Probes one target, and writes down what it sees."""
 
-    def __init__(self, pods: Pods, target: Target, number: int, manner: Manner) -> None:
+    def __init__(
+        self, pods: PodApi, target: ProbeTarget, number: int, options: ProbeOptions
+    ) -> None:
         """number tells the pods of this target from those of others."""
-        self.report = Report(target)
-        self._pods, self._target, self._number, self._manner = pods, target, number, manner
+        self.result = ProbeResult(target)
+        self._pods, self._target, self._number, self._options = pods, target, number, options
 
     def steps(self) -> Step:
         """A pod of two, by itself; then the pods of one slot, and one more beside them."""
@@ -90,7 +93,7 @@ class Prober:
     @property
     def _proceeding(self) -> bool:
         """False once pods were seen that do not start, or somebody else is at work."""
-        return not self.report.busy and (not self.report.failed or bool(self.report.two))
+        return not self.result.busy and (not self.result.failed or bool(self.result.two))
 
     def _try_two(self) -> Step:
         name = self._name("two")
@@ -98,16 +101,16 @@ class Prober:
             yield from self._settle([name], lambda pod: answer_of(pod) is not None)
             pod = self._pods.pod(name)
             if answer := answer_of(pod):
-                self.report.two = answer.value
-                self._note(blame_two(self._target, answer))
+                self.result.two = answer.value
+                self._note(failure_of_two_slots(self._target, answer))
             else:
-                self._blame([pod])
+                self._note_failure([pod])
         yield from self._remove([name])
 
     def _try_all(self) -> Step:
         names = [self._name(f"slot{number}") for number in range(1, self._target.pods + 1)]
         more = self._name("more")
-        self.report.ran = 0
+        self.result.ran = 0
         if self._create(dict.fromkeys(names, 1)):
             yield from self._settle(names, lambda pod: pod.stage is Stage.RUNNING)
             if self._all_run(names):
@@ -123,24 +126,24 @@ class Prober:
             [more], lambda pod: resource in insufficient(pod) or pod.stage in ON_NODE
         )
         pod = self._pods.pod(more)
-        self.report.more = "waits" if pod.stage in OFF_NODE else "got a slot"
+        self.result.more = "waits" if pod.stage in OFF_NODE else "got a slot"
         if self._all_run(names):  # otherwise it may have got the slot of one of them
-            now = self._manner.recount(self._target)
-            self._note(blame_more(self._target, pod, now, self._manner.seconds))
+            now = self._options.recount(self._target)
+            self._note(failure_of_extra_pod(self._target, pod, now, self._options.seconds))
 
     def _all_run(self, names: Sequence[str]) -> bool:
         """Whether all pods run at this moment. Where not, why is noted."""
         pods = [self._pods.pod(name) for name in names]
         running = sum(pod.stage is Stage.RUNNING for pod in pods)
-        self.report.ran = max(self.report.ran or 0, running)
+        self.result.ran = max(self.result.ran or 0, running)
         if running < len(pods):
-            self._blame(pods)
+            self._note_failure(pods)
         return running == len(pods)
 
     def _look(self, names: Sequence[str]) -> None:
         pods = [self._pods.pod(name) for name in names]
-        self.report.seen = {pod.name: pod.gpus for pod in pods if pod.gpus}
-        self._note(blame_sight(pods, required=self._manner.require_uuids))
+        self.result.seen = {pod.name: pod.gpus for pod in pods if pod.gpus}
+        self._note(failure_of_seen_gpus(pods, required=self._options.require_uuids))
 
     def _settle(self, names: Sequence[str], good: Callable[[ProbePod], bool]) -> Step:
         """Wait until all pods are as wished, or one will never be, or the time is over."""
@@ -153,7 +156,7 @@ class Prober:
             since = {name: since.get(name, now) for name in bad}
             final = any(pod.stage > max(PASSING) and not good(pod) for pod in pods)
             lasting = any(now - at >= PATIENCE for at in since.values())
-            if final or lasting or now - began >= self._manner.seconds or all(map(good, pods)):
+            if final or lasting or now - began >= self._options.seconds or all(map(good, pods)):
                 return
             yield
 
@@ -161,14 +164,14 @@ class Prober:
         run, node, resource = self._pods.run, self._target.node, self._target.resource
         failures = self._pods.create(
             [
-                _probe_objects.pod(name, run, node, {resource: count}, self._manner.settings)
+                manifests.pod(name, run, node, {resource: count}, self._options.settings)
                 for name, count in slots.items()
             ]
         )
         if failures:
             said = min(failures.values())
             text = f"the API server does not take the probe's pods: {said}"
-            self._note(Blame(text, busy=QUOTA in said))
+            self._note(Failure(text, busy=QUOTA in said))
         return not failures
 
     def _remove(self, names: Sequence[str]) -> Step:
@@ -178,20 +181,20 @@ class Prober:
         while not self._pods.vanished(names) and self._pods.now() - began < REMOVAL:
             yield
 
-    def _blame(self, pods: Sequence[ProbePod]) -> None:
+    def _note_failure(self, pods: Sequence[ProbePod]) -> None:
         worst = max(pods, key=lambda pod: pod.stage)
         told = ""
         if worst.stage in (Stage.STARTING, Stage.STUCK):
             told = events_text(self._pods.events(worst))
         self._note(
-            blame(
-                self._target, pods, self._manner.recount(self._target), told, self._manner.seconds
+            failure_to_run(
+                self._target, pods, self._options.recount(self._target), told, self._options.seconds
             )
         )
 
-    def _note(self, found: Blame | None) -> None:
+    def _note(self, found: Failure | None) -> None:
         if found is not None:
-            texts = self.report.busy if found.busy else self.report.failed
+            texts = self.result.busy if found.busy else self.result.failed
             texts.append(found.text)
 
     def _name(self, what: str) -> str:
@@ -203,7 +206,7 @@ def at_once(most: int) -> int:
     return max(1, min(AT_ONCE, PODS_AT_ONCE // (most + 1)))
 
 
-def run_all(pods: Pods, probers: Sequence[Prober], most: int) -> None:
+def run_all(pods: PodApi, probers: Sequence[Prober], most: int) -> None:
     """Run all probers, so many at a time."""
     waiting = deque(probers)
     active: list[Iterator[None]] = []

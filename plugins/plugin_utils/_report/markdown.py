@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural, some
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.model import (
-    Finding,
     Flag,
+    FleetFinding,
     Node,
     Report,
 )
@@ -113,15 +113,15 @@ def _findings(report: Report) -> Iterator[str]:
         yield f"And {len(report.findings) - MOST_FINDINGS} more."
 
 
-def _finding(finding: Finding) -> Iterator[str]:
+def _finding(finding: FleetFinding) -> Iterator[str]:
     count = f", {plural(finding.count, 'node')}" if finding.count else ""
     yield f"- {code(finding.severity)} **{code(finding.code)}** {code(finding.title)}{count}"
-    for place in finding.places[:3]:
+    for place in finding.occurrences[:3]:
         names = f": {_names(place.nodes, place.count)}" if place.nodes else ""
         seen = f": {code(place.seen)}" if place.seen else ""
         yield f"  - {code(place.cluster)}{names}{seen}"
-    if len(finding.places) > 3:
-        yield f"  - and {len(finding.places) - 3} more clusters"
+    if len(finding.occurrences) > 3:
+        yield f"  - and {len(finding.occurrences) - 3} more clusters"
     for name, said in (("why", finding.why), ("fix", finding.fix)):
         if said:
             yield f"  - {name}: {code(said)}"

@@ -109,8 +109,8 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a finding was made."""
+class Occurrence:
+    """A finding on one cluster."""
 
     cluster: str
     count: int
@@ -119,8 +119,8 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One cause, and all places that it was found at."""
+class FleetFinding:
+    """One cause, and all its occurrences."""
 
     code: str
     severity: str
@@ -129,11 +129,11 @@ class Finding:
     why: str
     fix: str
     follows: str
-    places: tuple[Place, ...]
+    occurrences: tuple[Occurrence, ...]
 
     @property
     def count(self) -> int:
-        return sum(place.count for place in self.places)
+        return sum(occurrence.count for occurrence in self.occurrences)
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Report:
     clusters: tuple[Cluster, ...]
     nodes: tuple[Node, ...]
     groups: tuple[Group, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[FleetFinding, ...]
     revisions: tuple[Revision, ...]
     sums: Sums
     limit: str = ""
@@ -370,27 +370,27 @@ def _groups(nodes: Sequence[Node]) -> tuple[Group, ...]:
     )
 
 
-def _findings(states: Sequence[Json]) -> tuple[Finding, ...]:
+def _findings(states: Sequence[Json]) -> tuple[FleetFinding, ...]:
     """Findings of all clusters; those that say the same are one."""
-    places: dict[Finding, list[Place]] = defaultdict(list)
+    occurrences: dict[FleetFinding, list[Occurrence]] = defaultdict(list)
     for state in states:
         for found in entries(mapping(state.get("sharing")).get("findings")):
             nodes = tuple(text(name) for name in _list(found.get("nodes")))
             count = number(found.get("count"))
-            places[_without_places(found)].append(
-                Place(
+            occurrences[_without_occurrences(found)].append(
+                Occurrence(
                     cluster=text(state.get("name")),
                     count=len(nodes) if count is None else count,
                     nodes=nodes,
                     seen=text(found.get("seen")),
                 )
             )
-    made = (replace(finding, places=tuple(at)) for finding, at in places.items())
+    made = (replace(finding, occurrences=tuple(at)) for finding, at in occurrences.items())
     return tuple(sorted(made, key=_weight))
 
 
-def _without_places(found: Json) -> Finding:
-    return Finding(
+def _without_occurrences(found: Json) -> FleetFinding:
+    return FleetFinding(
         code=text(found.get("code")),
         severity=text(found.get("severity")),
         title=text(found.get("title")),
@@ -398,11 +398,11 @@ def _without_places(found: Json) -> Finding:
         why=text(found.get("why")),
         fix=text(found.get("fix")),
         follows=text(found.get("follows")),
-        places=(),
+        occurrences=(),
     )
 
 
-def _weight(finding: Finding) -> tuple[int, bool, int, str]:
+def _weight(finding: FleetFinding) -> tuple[int, bool, int, str]:
     known = finding.severity in SEVERITIES
     rank = SEVERITIES.index(finding.severity) if known else len(SEVERITIES)
     return rank, bool(finding.follows), -finding.count, finding.code

@@ -102,7 +102,7 @@ def page_data(report: Report, drawn: Sequence[Strip]) -> dict[str, object]:
         "findings": [
             [
                 rows[at.cluster, name]
-                for at in finding.places
+                for at in finding.occurrences
                 for name in at.nodes
                 if (at.cluster, name) in rows
             ]

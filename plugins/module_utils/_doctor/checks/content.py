@@ -10,16 +10,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
-    Hit,
-    Kind,
+    Check,
+    Match,
     Severity,
-    at,
+    match_on,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
     CONFIG_MAP,
     POLICY,
-    Chain,
-    Scene,
+    NodeTrace,
+    Snapshot,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import same_content
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import (
@@ -33,89 +33,92 @@ _SITE = "ansible-playbook gpufleet.sharing.site -i inventory"
 _NO_FILE = (Rule.NAME, Rule.FORM)
 
 
-def _place(scene: Scene) -> dict[str, str]:
-    return {"config_map": scene.place.config_map, "namespace": scene.place.namespace}
+def _place(snapshot: Snapshot) -> dict[str, str]:
+    return {"config_map": snapshot.location.config_map, "namespace": snapshot.location.namespace}
 
 
-def _missing(scene: Scene) -> Iterator[Hit]:
-    if scene.config_map is None and not scene.elsewhere:
-        yield Hit(scene.names, _place(scene))
+def _missing(snapshot: Snapshot) -> Iterator[Match]:
+    if snapshot.config_map is None and not snapshot.elsewhere:
+        yield Match(snapshot.names, _place(snapshot))
 
 
-def _elsewhere(scene: Scene) -> Iterator[Hit]:
-    if scene.config_map is None and scene.elsewhere:
-        yield Hit(scene.names, {**_place(scene), "there": ", ".join(scene.elsewhere)})
+def _elsewhere(snapshot: Snapshot) -> Iterator[Match]:
+    if snapshot.config_map is None and snapshot.elsewhere:
+        yield Match(snapshot.names, {**_place(snapshot), "there": ", ".join(snapshot.elsewhere)})
 
 
-def _ours(scene: Scene) -> bool:
+def _ours(snapshot: Snapshot) -> bool:
     """Whether the plugins read the ConfigMap that was looked at."""
-    return scene.config_map is not None and scene.pointer.name in ("", scene.place.config_map)
+    return snapshot.config_map is not None and snapshot.pointer.name in (
+        "",
+        snapshot.location.config_map,
+    )
 
 
-def _no_default_key(scene: Scene) -> Iterator[Hit]:
-    key = scene.pointer.default
-    if _ours(scene) and scene.config_map and key and key not in scene.config_map.data:
-        yield Hit(scene.names, {**_place(scene), "key": key})
+def _no_default_key(snapshot: Snapshot) -> Iterator[Match]:
+    key = snapshot.pointer.default
+    if _ours(snapshot) and snapshot.config_map and key and key not in snapshot.config_map.data:
+        yield Match(snapshot.names, {**_place(snapshot), "key": key})
 
 
-def _no_key(scene: Scene) -> Iterator[Hit]:
-    if not _ours(scene) or scene.config_map is None:
+def _no_key(snapshot: Snapshot) -> Iterator[Match]:
+    if not _ours(snapshot) or snapshot.config_map is None:
         return
-    for chain, _view in scene.present():
-        if chain.label and chain.label not in scene.config_map.data:
-            yield at(chain.node, key=chain.label, **_place(scene))
+    for trace, _view in snapshot.present():
+        if trace.label and trace.label not in snapshot.config_map.data:
+            yield match_on(trace.node, key=trace.label, **_place(snapshot))
 
 
-def _users(scene: Scene) -> dict[str, list[Chain]]:
+def _users(snapshot: Snapshot) -> dict[str, list[NodeTrace]]:
     """The nodes that go by each key that is there."""
-    users: dict[str, list[Chain]] = defaultdict(list)
-    for chain, _view in scene.present():
-        if chain.content is not None and _ours(scene):
-            users[chain.key].append(chain)
+    users: dict[str, list[NodeTrace]] = defaultdict(list)
+    for trace, _view in snapshot.present():
+        if trace.content is not None and _ours(snapshot):
+            users[trace.key].append(trace)
     return users
 
 
-def _problems(scene: Scene, key: str, text: str) -> list[Problem]:
+def _problems(snapshot: Snapshot, key: str, text: str) -> list[Problem]:
     reader = Reader(f"key {key}", lenient=False)
-    read_text(text, reader, scene.plugin)
+    read_text(text, reader, snapshot.plugin)
     return [problem for problem in reader.problems if problem.rule not in _NO_FILE]
 
 
-def _read(scene: Scene, *, taken: bool) -> Iterator[Hit]:
+def _read(snapshot: Snapshot, *, taken: bool) -> Iterator[Match]:
     """The keys in use that the plugin refuses, or (taken) of which it ignores something."""
-    for key, chains in sorted(_users(scene).items()):
-        problems = _problems(scene, key, chains[0].content or "")
+    for key, traces in sorted(_users(snapshot).items()):
+        problems = _problems(snapshot, key, traces[0].content or "")
         refused = [problem for problem in problems if not problem.rule.plugin_takes_it]
         if taken == (not refused) and problems:
             said = (refused or problems)[0].text
-            nodes = tuple(chain.node for chain in chains)
-            yield Hit(nodes, {**_place(scene), "key": key, "said": said})
+            nodes = tuple(trace.node for trace in traces)
+            yield Match(nodes, {**_place(snapshot), "key": key, "said": said})
 
 
-def _refused(scene: Scene) -> Iterator[Hit]:
-    yield from _read(scene, taken=False)
+def _refused(snapshot: Snapshot) -> Iterator[Match]:
+    yield from _read(snapshot, taken=False)
 
 
-def _ignored(scene: Scene) -> Iterator[Hit]:
-    yield from _read(scene, taken=True)
+def _ignored(snapshot: Snapshot) -> Iterator[Match]:
+    yield from _read(snapshot, taken=True)
 
 
-def _edited(scene: Scene) -> Iterator[Hit]:
+def _edited(snapshot: Snapshot) -> Iterator[Match]:
     """Of the keys that nodes should go by."""
-    if not _ours(scene) or scene.config_map is None:
+    if not _ours(snapshot) or snapshot.config_map is None:
         return
-    data = scene.config_map.data
-    files = scene.desired.files
+    data = snapshot.config_map.data
+    files = snapshot.desired.files
     users: dict[str, list[str]] = defaultdict(list)
-    for chain, _view in scene.present():
-        users[chain.target.key].append(chain.node)
+    for trace, _view in snapshot.present():
+        users[trace.target.key].append(trace.node)
     for key, nodes in sorted(users.items()):
         if key in data and not same_content(data[key], files[key]):
-            yield Hit(tuple(nodes), {**_place(scene), "key": key})
+            yield Match(tuple(nodes), {**_place(snapshot), "key": key})
 
 
-KINDS = (
-    Kind(
+CHECKS = (
+    Check(
         code="GS012",
         severity=Severity.ERROR,
         title="The ConfigMap of profiles is missing",
@@ -128,7 +131,7 @@ KINDS = (
         follows=("GS001", "GS004"),
         reads=(CONFIG_MAP,),
     ),
-    Kind(
+    Check(
         code="GS013",
         severity=Severity.ERROR,
         title="The ConfigMap is in another namespace",
@@ -141,7 +144,7 @@ KINDS = (
         follows=("GS001", "GS004"),
         reads=(CONFIG_MAP,),
     ),
-    Kind(
+    Check(
         code="GS014",
         severity=Severity.ERROR,
         title="The default key is missing",
@@ -155,7 +158,7 @@ KINDS = (
         follows=("GS009",),
         reads=(CONFIG_MAP, POLICY),
     ),
-    Kind(
+    Check(
         code="GS015",
         severity=Severity.ERROR,
         title="The label names a key that is missing",
@@ -169,7 +172,7 @@ KINDS = (
         follows=("GS001", "GS004", "GS024"),
         reads=(CONFIG_MAP, POLICY),
     ),
-    Kind(
+    Check(
         code="GS016",
         severity=Severity.ERROR,
         title="The plugin refuses the file of a profile",
@@ -183,7 +186,7 @@ KINDS = (
         follows=("GS001", "GS024"),
         reads=(CONFIG_MAP, POLICY),
     ),
-    Kind(
+    Check(
         code="GS017",
         severity=Severity.WARNING,
         title="The plugin ignores a part of the file",
@@ -196,7 +199,7 @@ KINDS = (
         follows=("GS001", "GS024"),
         reads=(CONFIG_MAP, POLICY),
     ),
-    Kind(
+    Check(
         code="GS018",
         severity=Severity.ERROR,
         title="A key is not what its profile says",

@@ -16,10 +16,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names imp
     PROFILE_LABEL,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
-    Hit,
-    Kind,
+    Check,
+    Match,
     Severity,
-    at,
+    match_on,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.objects import (
     DRIVER,
@@ -29,9 +29,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.objects i
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
     PODS,
-    Chain,
+    NodeTrace,
     NodeView,
-    Scene,
+    Snapshot,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
     GFD_LABEL,
@@ -56,72 +56,72 @@ UPGRADE_LABEL = "nvidia.com/gpu-driver-upgrade-state"
 _UPGRADED = ("", "unknown", "upgrade-done")
 _PAUSED = "paused-for-mig-change"
 _BLOCKED = ("toolkit-validation", "driver-validation")
-Where = Callable[[Chain, NodeView], "dict[str, str] | None"]
+Where = Callable[[NodeTrace, NodeView], "dict[str, str] | None"]
 
 
-def each(find: Where) -> Callable[[Scene], Iterator[Hit]]:
+def each(find: Where) -> Callable[[Snapshot], Iterator[Match]]:
     """A finding of single nodes: find gives its values, None where there is none."""
 
-    def over_all(scene: Scene) -> Iterator[Hit]:
-        for chain, view in scene.present():
-            if (values := find(chain, view)) is not None:
-                yield at(chain.node, **values)
+    def over_all(snapshot: Snapshot) -> Iterator[Match]:
+        for trace, view in snapshot.present():
+            if (values := find(trace, view)) is not None:
+                yield match_on(trace.node, **values)
 
     return over_all
 
 
-def _not_there(scene: Scene) -> Iterator[Hit]:
-    for chain in scene.chains.values():
-        if chain.view is None:
-            yield at(chain.node)
+def _not_there(snapshot: Snapshot) -> Iterator[Match]:
+    for trace in snapshot.traces.values():
+        if trace.view is None:
+            yield match_on(trace.node)
 
 
-def _not_known(scene: Scene) -> Iterator[Hit]:
+def _not_known(snapshot: Snapshot) -> Iterator[Match]:
     """With a limit the nodes outside of it are known, but nobody asks for more."""
-    if scene.whole and scene.known == scene.desired.assignments.keys():
-        for node in sorted(scene.nodes.keys() - scene.known):
-            yield at(node)
+    if snapshot.whole and snapshot.known == snapshot.desired.assignments.keys():
+        for node in sorted(snapshot.nodes.keys() - snapshot.known):
+            yield match_on(node)
 
 
-def _not_ready(_chain: Chain, view: NodeView) -> dict[str, str] | None:
+def _not_ready(_trace: NodeTrace, view: NodeView) -> dict[str, str] | None:
     return None if view.state.ready else {}
 
 
-def _cordoned(_chain: Chain, view: NodeView) -> dict[str, str] | None:
+def _cordoned(_trace: NodeTrace, view: NodeView) -> dict[str, str] | None:
     if not view.cordoned:
         return None
     ours = CORDONED_ANNOTATION in view.state.annotations
     return {"whose": "by a run of this collection that was killed" if ours else "by somebody"}
 
 
-def _no_gpus(_chain: Chain, view: NodeView) -> dict[str, str] | None:
+def _no_gpus(_trace: NodeTrace, view: NodeView) -> dict[str, str] | None:
     value = view.state.labels.get(PRESENT_LABEL, "missing")
     return None if value == "true" else {"value": value}
 
 
-def _label(scene: Scene) -> Iterator[Hit]:
+def _label(snapshot: Snapshot) -> Iterator[Match]:
     """In a fleet that goes back from versioned keys, or on to them, labels differ until site has
     run.
     """
-    for chain, _view in scene.present():
-        if chain.label == (chain.target.label or ""):
+    for trace, _view in snapshot.present():
+        if trace.label == (trace.target.label or ""):
             continue
-        if not chain.target.label and _same(chain, scene):
+        if not trace.target.label and _same(trace, snapshot):
             continue
-        yield at(
-            chain.node,
-            has=chain.label or "none",
-            wanted=chain.target.label or "none",
+        yield match_on(
+            trace.node,
+            has=trace.label or "none",
+            wanted=trace.target.label or "none",
             label=PROFILE_LABEL,
         )
 
 
-def _same(chain: Chain, scene: Scene) -> bool:
+def _same(trace: NodeTrace, snapshot: Snapshot) -> bool:
     """Whether the label says explicitly what would hold without it: that of the default."""
-    return chain.label == scene.desired.default_profile and not is_versioned(chain.label)
+    return trace.label == snapshot.desired.default_profile and not is_versioned(trace.label)
 
 
-def _switched_off(_chain: Chain, view: NodeView) -> dict[str, str] | None:
+def _switched_off(_trace: NodeTrace, view: NodeView) -> dict[str, str] | None:
     labels = view.state.labels
     if labels.get(OPERANDS_LABEL) == "false":
         return {"label": OPERANDS_LABEL, "value": "false", "change": f"{OPERANDS_LABEL}-"}
@@ -133,98 +133,98 @@ def _switched_off(_chain: Chain, view: NodeView) -> dict[str, str] | None:
     return None
 
 
-def _mig_busy(_chain: Chain, view: NodeView) -> dict[str, str] | None:
+def _mig_busy(_trace: NodeTrace, view: NodeView) -> dict[str, str] | None:
     return {"state": view.state.labels[STATE_LABEL]} if is_busy(view.state) else None
 
 
-def _mig_failed(_chain: Chain, view: NodeView) -> dict[str, str] | None:
+def _mig_failed(_trace: NodeTrace, view: NodeView) -> dict[str, str] | None:
     failed = view.state.labels.get(STATE_LABEL) == "failed"
     return {"config": view.state.labels.get(MIG_LABEL, "none")} if failed else None
 
 
-def _mig_uneven(_chain: Chain, view: NodeView) -> dict[str, str] | None:
+def _mig_uneven(_trace: NodeTrace, view: NodeView) -> dict[str, str] | None:
     return {} if is_invalid(view.state) else None
 
 
-def _driver(chain: Chain, _view: NodeView) -> dict[str, str] | None:
+def _driver(trace: NodeTrace, _view: NodeView) -> dict[str, str] | None:
     for kind in (DRIVER, TOOLKIT):
-        found = chain.operands.get(kind)
+        found = trace.operands.get(kind)
         if found is not None and not found.pod.ready:
             return {"what": kind, "said": f"pod {found.pod.name} of the {kind} is {found.state}"}
-    if chain.plugin is not None and chain.plugin.blocked in _BLOCKED:
-        said = f"pod {chain.plugin.pod.name} waits in {chain.plugin.blocked}"
+    if trace.plugin is not None and trace.plugin.blocked in _BLOCKED:
+        said = f"pod {trace.plugin.pod.name} waits in {trace.plugin.blocked}"
         return {"what": "driver or toolkit", "said": said}
     return None
 
 
-def _upgrading(_chain: Chain, view: NodeView) -> dict[str, str] | None:
+def _upgrading(_trace: NodeTrace, view: NodeView) -> dict[str, str] | None:
     state = view.state.labels.get(UPGRADE_LABEL, "")
     return None if state in _UPGRADED else {"state": state}
 
 
-def _mixed(chain: Chain, view: NodeView) -> dict[str, str] | None:
+def _mixed(trace: NodeTrace, view: NodeView) -> dict[str, str] | None:
     """GFD counts the GPUs of one model only: the plugin serves more, in whole GPUs."""
-    counted, actual = view.state.physical, chain.verdict.actual
-    replicas = chain.target.profile.replicas
-    if counted is None or is_invalid(view.state) or "," in chain.verdict.resource:
+    counted, actual = view.state.physical, trace.verdict.actual
+    replicas = trace.target.profile.replicas
+    if counted is None or is_invalid(view.state) or "," in trace.verdict.resource:
         return None
     more = actual > counted * replicas and actual % replicas == 0
-    if not more or not labels_fit(view.state, chain.target.profile):
+    if not more or not labels_fit(view.state, trace.target.profile):
         return None
     served = str(actual // replicas)
     return {"served": served, "counted": str(counted), "label": COUNT_LABEL}
 
 
-def _count(chain: Chain, view: NodeView) -> dict[str, str] | None:
-    stated, counted = chain.target.gpus, view.state.physical
-    if stated is None or counted is None or stated == counted or "MIG" in chain.product:
+def _count(trace: NodeTrace, view: NodeView) -> dict[str, str] | None:
+    stated, counted = trace.target.gpus, view.state.physical
+    if stated is None or counted is None or stated == counted or "MIG" in trace.product:
         return None
     return {"stated": str(stated), "counted": str(counted)}
 
 
-def _unhealthy(chain: Chain, view: NodeView) -> dict[str, str] | None:
+def _unhealthy(trace: NodeTrace, view: NodeView) -> dict[str, str] | None:
     """Unhealthy GPUs lower allocatable and not capacity. So does a plugin that is away.
 
     v0.19.3 takes one slot of such a GPU away and leaves the others; other numbers have other
     reasons.
     """
-    verdict = chain.verdict
+    verdict = trace.verdict
     expected, resource = verdict.expected or 0, verdict.resource
     lost = expected - verdict.actual
-    likely = lost % chain.target.profile.replicas == 0 or lost <= (verdict.physical or 0)
+    likely = lost % trace.target.profile.replicas == 0 or lost <= (verdict.physical or 0)
     fewer = lost > 0 and expected == view.capacity.get(resource, 0)
-    if not (chain.serves and fewer and likely):
+    if not (trace.plugin_ready and fewer and likely):
         return None
     slots = "one slot" if lost == 1 else f"{lost} slots"
     return {"lost": slots, "actual": str(verdict.actual), "expected": str(expected)}
 
 
-def _hami(scene: Scene) -> Iterator[Hit]:
-    running = {found.node for found in scene.strangers if found.kind == HAMI}
-    for chain, view in scene.present():
-        if view.hami or chain.node in running:
-            yield at(chain.node)
+def _hami(snapshot: Snapshot) -> Iterator[Match]:
+    running = {found.node for found in snapshot.foreign_pods if found.kind == HAMI}
+    for trace, view in snapshot.present():
+        if view.hami or trace.node in running:
+            yield match_on(trace.node)
 
 
-def _kai(scene: Scene) -> Iterator[Hit]:
-    for chain, _view in scene.present():
-        users = [pod for pod in chain.work if pod.kai and pod.at_work]
-        if users and chain.target.profile.replicas > 1:
-            yield at(chain.node, pod=str(users[0]), profile=chain.target.profile.name)
+def _kai(snapshot: Snapshot) -> Iterator[Match]:
+    for trace, _view in snapshot.present():
+        users = [pod for pod in trace.workloads if pod.kai and pod.active]
+        if users and trace.target.profile.replicas > 1:
+            yield match_on(trace.node, pod=str(users[0]), profile=trace.target.profile.name)
 
 
-def _other_plugin(scene: Scene) -> Iterator[Hit]:
+def _other_plugin(snapshot: Snapshot) -> Iterator[Match]:
     found: dict[str, list[str]] = defaultdict(list)
-    for stranger in scene.strangers:
-        if stranger.kind == OTHER_PLUGIN and stranger.node in scene.chains:
-            found[stranger.node].append(str(stranger))
+    for foreign_pod in snapshot.foreign_pods:
+        if foreign_pod.kind == OTHER_PLUGIN and foreign_pod.node in snapshot.traces:
+            found[foreign_pod.node].append(str(foreign_pod))
     for node, pods in sorted(found.items()):
         namespace = pods[0].partition("/")[0]
-        yield at(node, pod=min(pods), namespace=namespace)
+        yield match_on(node, pod=min(pods), namespace=namespace)
 
 
-KINDS = (
-    Kind(
+CHECKS = (
+    Check(
         code="GS019",
         severity=Severity.ERROR,
         title="A node of the inventory is not in the cluster",
@@ -235,7 +235,7 @@ KINDS = (
         " nodes shows.",
         find=_not_there,
     ),
-    Kind(
+    Check(
         code="GS020",
         severity=Severity.INFO,
         title="A GPU node is not in the inventory",
@@ -245,7 +245,7 @@ KINDS = (
         fix="Add it to a group below gpu_nodes.",
         find=_not_known,
     ),
-    Kind(
+    Check(
         code="GS021",
         severity=Severity.ERROR,
         title="A node is NotReady",
@@ -255,7 +255,7 @@ KINDS = (
         fix="Look why: kubectl describe node {node}. A later run of site brings its profile.",
         find=each(_not_ready),
     ),
-    Kind(
+    Check(
         code="GS022",
         severity=Severity.WARNING,
         title="A node is cordoned",
@@ -266,7 +266,7 @@ KINDS = (
         find=each(_cordoned),
         follows=("GS030",),
     ),
-    Kind(
+    Check(
         code="GS023",
         severity=Severity.ERROR,
         title="The operator sees no GPU on a node",
@@ -280,7 +280,7 @@ KINDS = (
         find=each(_no_gpus),
         follows=("GS001", "GS002", "GS003", "GS021"),
     ),
-    Kind(
+    Check(
         code="GS024",
         severity=Severity.ERROR,
         title="The label of a node is not what the inventory says",
@@ -291,7 +291,7 @@ KINDS = (
         find=_label,
         follows=("GS001",),
     ),
-    Kind(
+    Check(
         code="GS025",
         severity=Severity.ERROR,
         title="The operator's pods are switched off on a node",
@@ -304,7 +304,7 @@ KINDS = (
         find=each(_switched_off),
         follows=("GS001", "GS002", "GS023"),
     ),
-    Kind(
+    Check(
         code="GS026",
         severity=Severity.WARNING,
         title="MIG is being reconfigured",
@@ -316,7 +316,7 @@ KINDS = (
         " app=nvidia-mig-manager --field-selector spec.nodeName={node}",
         find=each(_mig_busy),
     ),
-    Kind(
+    Check(
         code="GS027",
         severity=Severity.ERROR,
         title="MIG could not be configured",
@@ -330,7 +330,7 @@ KINDS = (
         " kubectl label node {nodes} nvidia.com/mig.config=all-disabled --overwrite",
         find=each(_mig_failed),
     ),
-    Kind(
+    Check(
         code="GS028",
         severity=Severity.ERROR,
         title="GPUs are cut unlike each other",
@@ -343,7 +343,7 @@ KINDS = (
         find=each(_mig_uneven),
         follows=("GS027",),
     ),
-    Kind(
+    Check(
         code="GS029",
         severity=Severity.ERROR,
         title="Driver or container toolkit are not ready",
@@ -357,7 +357,7 @@ KINDS = (
         follows=("GS001", "GS021"),
         reads=(PODS,),
     ),
-    Kind(
+    Check(
         code="GS030",
         severity=Severity.WARNING,
         title="The driver is being upgraded",
@@ -369,7 +369,7 @@ KINDS = (
         " --overwrite",
         find=each(_upgrading),
     ),
-    Kind(
+    Check(
         code="GS031",
         severity=Severity.WARNING,
         title="A node has GPUs of several models",
@@ -381,7 +381,7 @@ KINDS = (
         " host.",
         find=each(_mixed),
     ),
-    Kind(
+    Check(
         code="GS032",
         severity=Severity.ERROR,
         title="The number of GPUs is not what the inventory says",
@@ -393,7 +393,7 @@ KINDS = (
         find=each(_count),
         follows=("GS021", "GS031"),
     ),
-    Kind(
+    Check(
         code="GS033",
         severity=Severity.ERROR,
         title="GPUs are unhealthy",
@@ -409,7 +409,7 @@ KINDS = (
         follows=("GS018", "GS024", "GS039", "GS031", "GS032", "GS041"),
         reads=(PODS,),
     ),
-    Kind(
+    Check(
         code="GS034",
         severity=Severity.ERROR,
         title="HAMi shares the same GPUs",
@@ -421,7 +421,7 @@ KINDS = (
         " hami.io/node-nvidia-register-; or take the nodes out of the inventory.",
         find=_hami,
     ),
-    Kind(
+    Check(
         code="GS035",
         severity=Severity.ERROR,
         title="KAI hands out fractions of GPUs that a profile shares",
@@ -434,7 +434,7 @@ KINDS = (
         find=_kai,
         reads=(PODS,),
     ),
-    Kind(
+    Check(
         code="GS036",
         severity=Severity.ERROR,
         title="Another device plugin runs on a node",

@@ -10,15 +10,15 @@ from collections.abc import Iterator
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import dig, text_at
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
-    Hit,
-    Kind,
+    Check,
+    Match,
     Severity,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
     DAEMON_SETS,
     GPU_CLUSTERS,
     POLICY,
-    Scene,
+    Snapshot,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import OperandPod
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
@@ -41,111 +41,111 @@ _PATCH = (
 )
 
 
-def _gpu_cluster(scene: Scene) -> Iterator[Hit]:
-    for name in scene.gpu_clusters:
-        yield Hit(scene.names, {"name": name})
+def _gpu_cluster(snapshot: Snapshot) -> Iterator[Match]:
+    for name in snapshot.gpu_clusters:
+        yield Match(snapshot.names, {"name": name})
 
 
-def _no_policy(scene: Scene) -> Iterator[Hit]:
-    if scene.policy is None:
-        there = ", ".join(scene.policies) or "none at all"
-        yield Hit(scene.names, {"policy": scene.place.cluster_policy, "there": there})
+def _no_policy(snapshot: Snapshot) -> Iterator[Match]:
+    if snapshot.policy is None:
+        there = ", ".join(snapshot.policies) or "none at all"
+        yield Match(snapshot.names, {"policy": snapshot.location.cluster_policy, "there": there})
 
 
-def _ignored(scene: Scene) -> Iterator[Hit]:
+def _ignored(snapshot: Snapshot) -> Iterator[Match]:
     """The operator does not tell: it writes no status into a ClusterPolicy that it ignores."""
-    name = scene.place.cluster_policy
-    if scene.policy is not None and scene.policies[0] != name:
-        yield Hit(scene.names, {"policy": name, "active": scene.policies[0]})
+    name = snapshot.location.cluster_policy
+    if snapshot.policy is not None and snapshot.policies[0] != name:
+        yield Match(snapshot.names, {"policy": name, "active": snapshot.policies[0]})
 
 
-def _namespace(scene: Scene) -> Iterator[Hit]:
-    told = text_at(scene.policy, "status", "namespace")
-    if told and told != scene.place.namespace:
-        yield Hit(scene.names, {"told": told, "namespace": scene.place.namespace})
+def _namespace(snapshot: Snapshot) -> Iterator[Match]:
+    told = text_at(snapshot.policy, "status", "namespace")
+    if told and told != snapshot.location.namespace:
+        yield Match(snapshot.names, {"told": told, "namespace": snapshot.location.namespace})
 
 
-def _disabled(scene: Scene) -> Iterator[Hit]:
-    if dig(scene.policy, "spec", "devicePlugin", "enabled") is False:
-        yield Hit(scene.names, {"policy": scene.place.cluster_policy})
+def _disabled(snapshot: Snapshot) -> Iterator[Match]:
+    if dig(snapshot.policy, "spec", "devicePlugin", "enabled") is False:
+        yield Match(snapshot.names, {"policy": snapshot.location.cluster_policy})
 
 
-def _pointer(scene: Scene) -> dict[str, str]:
+def _pointer(snapshot: Snapshot) -> dict[str, str]:
     """The values of findings about the pointer."""
     return {
-        "policy": scene.place.cluster_policy,
-        "name": scene.pointer.name,
-        "default": scene.pointer.default,
-        "config_map": scene.place.config_map,
-        "profile": scene.desired.default_profile,
+        "policy": snapshot.location.cluster_policy,
+        "name": snapshot.pointer.name,
+        "default": snapshot.pointer.default,
+        "config_map": snapshot.location.config_map,
+        "profile": snapshot.desired.default_profile,
     }
 
 
-def _unset(scene: Scene) -> Iterator[Hit]:
-    if scene.policy is not None and not scene.pointer.name:
-        yield Hit(scene.names, _pointer(scene))
+def _unset(snapshot: Snapshot) -> Iterator[Match]:
+    if snapshot.policy is not None and not snapshot.pointer.name:
+        yield Match(snapshot.names, _pointer(snapshot))
 
 
-def _elsewhere(scene: Scene) -> Iterator[Hit]:
-    if scene.pointer.name not in ("", scene.place.config_map):
-        yield Hit(scene.names, _pointer(scene))
+def _elsewhere(snapshot: Snapshot) -> Iterator[Match]:
+    if snapshot.pointer.name not in ("", snapshot.location.config_map):
+        yield Match(snapshot.names, _pointer(snapshot))
 
 
-def _no_default(scene: Scene) -> Iterator[Hit]:
-    if scene.pointer.name and not scene.pointer.default:
-        nodes = (chain.node for chain, _view in scene.present() if not chain.label)
-        yield Hit(tuple(nodes), _pointer(scene))
+def _no_default(snapshot: Snapshot) -> Iterator[Match]:
+    if snapshot.pointer.name and not snapshot.pointer.default:
+        nodes = (trace.node for trace, _view in snapshot.present() if not trace.label)
+        yield Match(tuple(nodes), _pointer(snapshot))
 
 
-def _other_default(scene: Scene) -> Iterator[Hit]:
-    ours = scene.pointer.name == scene.place.config_map
-    if ours and scene.pointer.default not in ("", scene.desired.default_profile):
-        nodes = (chain.node for chain, _view in scene.present() if not chain.label)
-        yield Hit(tuple(nodes), _pointer(scene))
+def _other_default(snapshot: Snapshot) -> Iterator[Match]:
+    ours = snapshot.pointer.name == snapshot.location.config_map
+    if ours and snapshot.pointer.default not in ("", snapshot.desired.default_profile):
+        nodes = (trace.node for trace, _view in snapshot.present() if not trace.label)
+        yield Match(tuple(nodes), _pointer(snapshot))
 
 
-def _no_side_car(scene: Scene) -> Iterator[Hit]:
-    if scene.pointer.name:
-        for item in scene.daemon_sets:
+def _no_side_car(snapshot: Snapshot) -> Iterator[Match]:
+    if snapshot.pointer.name:
+        for item in snapshot.daemon_sets:
             app = app_of(item)
-            if app in enabled(scene.policy) and not has_config_manager(item):
-                yield Hit(scene.names, {"app": app, "namespace": scene.operator})
+            if app in enabled(snapshot.policy) and not has_config_manager(item):
+                yield Match(snapshot.names, {"app": app, "namespace": snapshot.operator})
 
 
-def _lags(scene: Scene) -> Iterator[Hit]:
+def _lags(snapshot: Snapshot) -> Iterator[Match]:
     """A DaemonSet without the side-car has a finding of its own. Where no node has a GPU, as the
     operator sees it, it leaves them all as they are.
     """
-    if scene.policy is None or sees_no_gpus(scene.policy):
+    if snapshot.policy is None or sees_no_gpus(snapshot.policy):
         return
-    sets = {app_of(item): item for item in scene.daemon_sets}
-    for app in enabled(scene.policy):
+    sets = {app_of(item): item for item in snapshot.daemon_sets}
+    for app in enabled(snapshot.policy):
         item = sets.get(app)
-        bare = item is not None and scene.pointer.name and not has_config_manager(item)
-        said = "" if bare else not_taken_over(item, scene.policy)
+        bare = item is not None and snapshot.pointer.name and not has_config_manager(item)
+        said = "" if bare else not_taken_over(item, snapshot.policy)
         if said:
-            told = with_words(said, scene.policy)
-            if stuck := _unavailable(scene, app):
+            told = with_words(said, snapshot.policy)
+            if stuck := _unavailable(snapshot, app):
                 told += f"; {held_up(stuck)}"
-            yield Hit(scene.names, {"said": told, "namespace": scene.operator, "app": app})
+            yield Match(snapshot.names, {"said": told, "namespace": snapshot.operator, "app": app})
 
 
-def _unavailable(scene: Scene, app: str) -> list[OperandPod]:
+def _unavailable(snapshot: Snapshot, app: str) -> list[OperandPod]:
     """Pods that are not ready, or cannot go, on nodes that are not Ready."""
     return [
         found.pod
-        for node, operands in sorted(scene.operands.items())
+        for node, operands in sorted(snapshot.operands.items())
         for found in operands
-        if found.pod.app == app and found.pod.unavailable and not _is_ready(scene, node)
+        if found.pod.app == app and found.pod.unavailable and not _is_ready(snapshot, node)
     ]
 
 
-def _is_ready(scene: Scene, node: str) -> bool:
-    return node in scene.nodes and scene.nodes[node].state.ready
+def _is_ready(snapshot: Snapshot, node: str) -> bool:
+    return node in snapshot.nodes and snapshot.nodes[node].state.ready
 
 
-KINDS = (
-    Kind(
+CHECKS = (
+    Check(
         code="GS001",
         severity=Severity.ERROR,
         title="The cluster is managed by a GPUCluster",
@@ -158,7 +158,7 @@ KINDS = (
         find=_gpu_cluster,
         reads=(GPU_CLUSTERS,),
     ),
-    Kind(
+    Check(
         code="GS002",
         severity=Severity.ERROR,
         title="There is no ClusterPolicy",
@@ -173,7 +173,7 @@ KINDS = (
         follows=("GS001",),
         reads=(POLICY,),
     ),
-    Kind(
+    Check(
         code="GS003",
         severity=Severity.ERROR,
         title="The ClusterPolicy is ignored",
@@ -186,7 +186,7 @@ KINDS = (
         find=_ignored,
         reads=(POLICY,),
     ),
-    Kind(
+    Check(
         code="GS004",
         severity=Severity.ERROR,
         title="The operator is in another namespace",
@@ -199,7 +199,7 @@ KINDS = (
         find=_namespace,
         reads=(POLICY,),
     ),
-    Kind(
+    Check(
         code="GS005",
         severity=Severity.ERROR,
         title="The device plugin is switched off in the ClusterPolicy",
@@ -212,7 +212,7 @@ KINDS = (
         find=_disabled,
         reads=(POLICY,),
     ),
-    Kind(
+    Check(
         code="GS006",
         severity=Severity.ERROR,
         title="The pointer to the profiles is not set",
@@ -226,7 +226,7 @@ KINDS = (
         follows=("GS001", "GS003"),
         reads=(POLICY,),
     ),
-    Kind(
+    Check(
         code="GS007",
         severity=Severity.ERROR,
         title="The pointer names another ConfigMap",
@@ -240,7 +240,7 @@ KINDS = (
         follows=("GS001", "GS003"),
         reads=(POLICY,),
     ),
-    Kind(
+    Check(
         code="GS008",
         severity=Severity.ERROR,
         title="No default profile is set",
@@ -253,7 +253,7 @@ KINDS = (
         follows=("GS001", "GS003"),
         reads=(POLICY,),
     ),
-    Kind(
+    Check(
         code="GS009",
         severity=Severity.ERROR,
         title="The default is another profile",
@@ -268,7 +268,7 @@ KINDS = (
         follows=("GS001", "GS003"),
         reads=(POLICY,),
     ),
-    Kind(
+    Check(
         code="GS010",
         severity=Severity.ERROR,
         title="The side-car config-manager is missing",
@@ -281,7 +281,7 @@ KINDS = (
         find=_no_side_car,
         reads=(POLICY, DAEMON_SETS),
     ),
-    Kind(
+    Check(
         code="GS011",
         severity=Severity.ERROR,
         title="The operator has not taken the ClusterPolicy over",

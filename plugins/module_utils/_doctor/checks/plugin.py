@@ -12,19 +12,19 @@ from collections.abc import Iterator
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.checks.nodes import each
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
-    Hit,
-    Kind,
+    Check,
+    Match,
     Severity,
-    at,
+    match_on,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
     CONFIG_MAP,
     DAEMON_SETS,
     PODS,
     POLICY,
-    Chain,
+    NodeTrace,
     NodeView,
-    Scene,
+    Snapshot,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
     expected_allocatable,
@@ -54,114 +54,114 @@ _NODE = ("GS021", "GS023", "GS025", "GS026", "GS027", "GS028", "GS029", "GS030")
 STOPS = (*_AWAY, *_CONTENT, *_NODE, "GS034", "GS036")
 
 
-def _no_pod(scene: Scene) -> Iterator[Hit]:
-    if not any(app_of(item) == PLUGIN_APP for item in scene.daemon_sets):
+def _no_pod(snapshot: Snapshot) -> Iterator[Match]:
+    if not any(app_of(item) == PLUGIN_APP for item in snapshot.daemon_sets):
         return
-    for chain, view in scene.present():
-        if chain.plugin is None and view.state.has_gpus:
+    for trace, view in snapshot.present():
+        if trace.plugin is None and view.state.has_gpus:
             taints = ", ".join(view.taints) or "none"
-            yield at(chain.node, taints=taints, namespace=scene.operator)
+            yield match_on(trace.node, taints=taints, namespace=snapshot.operator)
 
 
-def _failing(scene: Scene) -> Iterator[Hit]:
-    for chain, _view in scene.present():
-        if chain.plugin is not None and not chain.plugin.pod.ready:
-            yield at(
-                chain.node,
-                state=chain.plugin.state,
-                pod=chain.plugin.pod.name,
-                crashes=str(chain.plugin.pod.crashes),
-                namespace=scene.operator,
+def _failing(snapshot: Snapshot) -> Iterator[Match]:
+    for trace, _view in snapshot.present():
+        if trace.plugin is not None and not trace.plugin.pod.ready:
+            yield match_on(
+                trace.node,
+                state=trace.plugin.state,
+                pod=trace.plugin.pod.name,
+                crashes=str(trace.plugin.pod.crashes),
+                namespace=snapshot.operator,
             )
 
 
-def _stale(scene: Scene) -> Iterator[Hit]:
-    for chain, _view in scene.present():
-        if _is_stale(scene, chain):
-            loaded = chain.loaded_hash or "older"
-            yield at(chain.node, key=chain.key, hash=chain.hash, loaded=loaded)
+def _stale(snapshot: Snapshot) -> Iterator[Match]:
+    for trace, _view in snapshot.present():
+        if _is_stale(snapshot, trace):
+            loaded = trace.loaded_hash or "older"
+            yield match_on(trace.node, key=trace.key, hash=trace.hash, loaded=loaded)
 
 
-def _is_stale(scene: Scene, chain: Chain) -> bool:
+def _is_stale(snapshot: Snapshot, trace: NodeTrace) -> bool:
     """Whether its plugin runs on older content of the right key."""
-    right = same_content(chain.content, to_plugin_config(chain.target.profile))
-    if scene.config_map is None or not right or chain.plugin is None:
+    right = same_content(trace.content, to_plugin_config(trace.target.profile))
+    if snapshot.config_map is None or not right or trace.plugin is None:
         return False
-    record = scene.config_map.written.get(chain.key)
-    if record is not None and record.hash == chain.hash and not record.replaced:
+    record = snapshot.config_map.written.get(trace.key)
+    if record is not None and record.hash == trace.hash and not record.replaced:
         return False  # it never had other content: whoever reads it reads the right one
-    written = scene.config_map.written_at(chain.key)
-    started = chain.plugin.pod.started
+    written = snapshot.config_map.written_at(trace.key)
+    started = trace.plugin.pod.started
     if started is not None and written is not None and started >= written:
         return False
-    if chain.loaded_hash:
-        return chain.loaded_hash != chain.hash
-    return bool(written and chain.serves and chain.verdict.actual != chain.verdict.expected)
+    if trace.loaded_hash:
+        return trace.loaded_hash != trace.hash
+    return bool(written and trace.plugin_ready and trace.verdict.actual != trace.verdict.expected)
 
 
-def _missed_removal(scene: Scene) -> Iterator[Hit]:
+def _missed_removal(snapshot: Snapshot) -> Iterator[Match]:
     """Where another profile than the default would explain the slots."""
-    version = scene.plugin.version
+    version = snapshot.plugin.version
     if version is None or version >= _HEARS_REMOVAL:
         return
-    for chain, view in scene.present():
-        differs = chain.verdict.actual != chain.verdict.expected
-        if differs and not chain.label and chain.serves:
-            devices = physical_devices(view.state, chain.target.gpus)
+    for trace, view in snapshot.present():
+        differs = trace.verdict.actual != trace.verdict.expected
+        if differs and not trace.label and trace.plugin_ready:
+            devices = physical_devices(view.state, trace.target.gpus)
             kept = [
                 profile.name
-                for profile in scene.desired.profiles.values()
-                if expected_allocatable(profile, devices).get(chain.verdict.resource)
-                == chain.verdict.actual
+                for profile in snapshot.desired.profiles.values()
+                if expected_allocatable(profile, devices).get(trace.verdict.resource)
+                == trace.verdict.actual
             ]
             if kept:
-                key = chain.target.key
-                yield at(chain.node, version=dotted(version), kept=kept[0], key=key)
+                key = trace.target.key
+                yield match_on(trace.node, version=dotted(version), kept=kept[0], key=key)
 
 
-def _mps(chain: Chain, view: NodeView) -> dict[str, str] | None:
-    profile = chain.target.profile
-    if profile.strategy != "mps" or chain.plugin is None:
+def _mps(trace: NodeTrace, view: NodeView) -> dict[str, str] | None:
+    profile = trace.target.profile
+    if profile.strategy != "mps" or trace.plugin is None:
         return None
     if said := mps_problem(view.state, profile):
         return {"said": said, "profile": profile.name}
-    if chain.mps is None:
+    if trace.mps is None:
         said = "there is no MPS control daemon pod"
-    elif not chain.mps.pod.ready:
-        said = f"pod {chain.mps.pod.name} is {chain.mps.state}"
+    elif not trace.mps.pod.ready:
+        said = f"pod {trace.mps.pod.name} is {trace.mps.state}"
     else:
         return None
     return {"said": said, "profile": profile.name}
 
 
-def _gfd(scene: Scene) -> Iterator[Hit]:
-    installed = any(app_of(item) == GFD_APP for item in scene.daemon_sets)
-    for chain, view in scene.present():
-        if said := _gfd_problem(chain, view, installed=installed):
-            yield at(chain.node, said=said, namespace=scene.operator)
+def _gfd(snapshot: Snapshot) -> Iterator[Match]:
+    installed = any(app_of(item) == GFD_APP for item in snapshot.daemon_sets)
+    for trace, view in snapshot.present():
+        if said := _gfd_problem(trace, view, installed=installed):
+            yield match_on(trace.node, said=said, namespace=snapshot.operator)
 
 
-def _gfd_problem(chain: Chain, view: NodeView, *, installed: bool) -> str:
+def _gfd_problem(trace: NodeTrace, view: NodeView, *, installed: bool) -> str:
     if not view.state.has_gpus:
         return ""
-    if chain.gfd is not None and not chain.gfd.pod.ready:
-        return f"its pod is {chain.gfd.state}"
+    if trace.gfd is not None and not trace.gfd.pod.ready:
+        return f"its pod is {trace.gfd.state}"
     if COUNT_LABEL not in view.state.labels:
         return f"there is no label {COUNT_LABEL}"
-    if installed and chain.gfd is None:
+    if installed and trace.gfd is None:
         return "its pod is missing"
-    if chain.verdict.ok and not labels_fit(view.state, chain.target.profile):
+    if trace.verdict.ok and not labels_fit(view.state, trace.target.profile):
         return "its labels do not show the profile"
     return ""
 
 
-def _differs(chain: Chain, view: NodeView) -> dict[str, str] | None:
+def _differs(trace: NodeTrace, view: NodeView) -> dict[str, str] | None:
     """Everything that no other finding tells better follows from that."""
-    verdict = chain.verdict
+    verdict = trace.verdict
     counted = verdict.problem.startswith("gpu_sharing_gpus")
     if verdict.ok or counted or not view.state.ready or verdict.expected is None:
         return None
-    return {"problem": verdict.problem, "profile": chain.target.profile.name}
+    return {"problem": verdict.problem, "profile": trace.target.profile.name}
 
 
 def _is_partner(resource: str, name: str) -> bool:
@@ -169,8 +169,8 @@ def _is_partner(resource: str, name: str) -> bool:
     return SHARED_SUFFIX in (resource.removeprefix(name), name.removeprefix(resource))
 
 
-def _old_resource(chain: Chain, view: NodeView) -> dict[str, str] | None:
-    wanted = chain.verdict.resource.split(", ")
+def _old_resource(trace: NodeTrace, view: NodeView) -> dict[str, str] | None:
+    wanted = trace.verdict.resource.split(", ")
     for resource in sorted(view.capacity):
         partner = any(_is_partner(resource, name) for name in wanted)
         gone = not view.state.allocatable.get(resource, 0) and view.capacity[resource]
@@ -179,8 +179,8 @@ def _old_resource(chain: Chain, view: NodeView) -> dict[str, str] | None:
     return None
 
 
-KINDS = (
-    Kind(
+CHECKS = (
+    Check(
         code="GS037",
         severity=Severity.ERROR,
         title="No device plugin pod on a node",
@@ -196,7 +196,7 @@ KINDS = (
         follows=(*_AWAY, "GS011", *_NODE),
         reads=(PODS, DAEMON_SETS),
     ),
-    Kind(
+    Check(
         code="GS038",
         severity=Severity.ERROR,
         title="The device plugin fails",
@@ -210,7 +210,7 @@ KINDS = (
         follows=STOPS,
         reads=(PODS,),
     ),
-    Kind(
+    Check(
         code="GS039",
         severity=Severity.ERROR,
         title="The plugin runs on older content",
@@ -223,7 +223,7 @@ KINDS = (
         follows=(*_AWAY, *_CONTENT, "GS018", "GS024"),
         reads=(PODS, CONFIG_MAP, POLICY),
     ),
-    Kind(
+    Check(
         code="GS040",
         severity=Severity.ERROR,
         title="An old plugin has missed that a label was removed",
@@ -237,7 +237,7 @@ KINDS = (
         follows=(*_AWAY, *_CONTENT, *_NODE, "GS024", "GS039"),
         reads=(PODS, DAEMON_SETS),
     ),
-    Kind(
+    Check(
         code="GS041",
         severity=Severity.ERROR,
         title="MPS does not serve",
@@ -251,7 +251,7 @@ KINDS = (
         follows=(*STOPS, "GS006", "GS010", "GS018", "GS024", "GS037", "GS038", "GS039"),
         reads=(PODS,),
     ),
-    Kind(
+    Check(
         code="GS042",
         severity=Severity.WARNING,
         title="GPU feature discovery does not tell",
@@ -269,7 +269,7 @@ KINDS = (
         ),
         reads=(PODS, DAEMON_SETS),
     ),
-    Kind(
+    Check(
         code="GS043",
         severity=Severity.ERROR,
         title="A node does not have the slots of its profile",
@@ -288,7 +288,7 @@ KINDS = (
             *("GS032", "GS037", "GS038", "GS039", "GS040", "GS041", "GS042"),
         ),
     ),
-    Kind(
+    Check(
         code="GS044",
         severity=Severity.INFO,
         title="A resource is left behind under its old name",

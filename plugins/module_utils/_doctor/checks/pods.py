@@ -17,18 +17,18 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.checks.plugin import STOPS
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
-    Hit,
-    Kind,
+    Check,
+    Match,
     Severity,
-    at,
+    match_on,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.objects import AUTOSCALER
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
     DAEMON_SETS,
     PODS,
     QUOTAS,
-    Chain,
-    Scene,
+    NodeTrace,
+    Snapshot,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import app_of
 
@@ -39,24 +39,24 @@ _GONE = "no longer healthy"
 _CRASHES = 3
 
 
-def _above(scene: Scene) -> Iterator[Hit]:
-    for chain, view in scene.present():
+def _above(snapshot: Snapshot) -> Iterator[Match]:
+    for trace, view in snapshot.present():
         asked: Counter[str] = Counter()
-        for pod in chain.work:
-            if pod.at_work:
+        for pod in trace.workloads:
+            if pod.active:
                 asked.update(pod.requests)
         for resource, count in sorted(asked.items()):
             has = view.state.allocatable.get(resource, 0)
             if count > has:
-                yield at(chain.node, resource=resource, asked=str(count), has=str(has))
+                yield match_on(trace.node, resource=resource, asked=str(count), has=str(has))
 
 
-def _rejected(scene: Scene) -> Iterator[Hit]:
-    for chain, _view in scene.present():
-        for pod in chain.work:
+def _rejected(snapshot: Snapshot) -> Iterator[Match]:
+    for trace, _view in snapshot.present():
+        for pod in trace.workloads:
             if pod.phase == "Failed" and pod.reason == "UnexpectedAdmissionError" and pod.requests:
-                yield at(
-                    chain.node,
+                yield match_on(
+                    trace.node,
                     pod=str(pod),
                     namespace=pod.namespace,
                     name=pod.name,
@@ -74,13 +74,15 @@ def _reason_of(message: str) -> dict[str, str]:
     return {"reason": "the kubelet got no device for it", "mend": "it starts again elsewhere"}
 
 
-def _cannot_start(scene: Scene) -> Iterator[Hit]:
-    for chain, _view in scene.present():
-        stuck = [p for p in chain.work if p.at_work and p.requests and p.waits_for in _CANNOT_START]
+def _cannot_start(snapshot: Snapshot) -> Iterator[Match]:
+    for trace, _view in snapshot.present():
+        stuck = [
+            p for p in trace.workloads if p.active and p.requests and p.waits_for in _CANNOT_START
+        ]
         if stuck:
             first = stuck[0]
-            yield at(
-                chain.node,
+            yield match_on(
+                trace.node,
                 state=first.waits_for,
                 pod=str(first),
                 namespace=first.namespace,
@@ -89,38 +91,38 @@ def _cannot_start(scene: Scene) -> Iterator[Hit]:
             )
 
 
-def _several(scene: Scene) -> Iterator[Hit]:
-    for chain, _view in scene.present():
-        for pod in chain.work:
-            if pod.at_work and (asked := _shared(chain, pod.requests)) > 1:
-                yield at(chain.node, pod=str(pod), asked=str(asked))
+def _several(snapshot: Snapshot) -> Iterator[Match]:
+    for trace, _view in snapshot.present():
+        for pod in trace.workloads:
+            if pod.active and (asked := _shared(trace, pod.requests)) > 1:
+                yield match_on(trace.node, pod=str(pod), asked=str(asked))
 
 
-def _shared(chain: Chain, requests: Mapping[str, int]) -> int:
+def _shared(trace: NodeTrace, requests: Mapping[str, int]) -> int:
     """How many slots of a GPU that is shared a pod asks for."""
-    profile = chain.target.profile
+    profile = trace.target.profile
     names = [profile.advertised(entry.name) for entry in profile.content.resources]
     return max((requests.get(name, 0) for name in names), default=0)
 
 
-def _old_name(scene: Scene) -> Iterator[Hit]:
-    if not scene.whole:
+def _old_name(snapshot: Snapshot) -> Iterator[Match]:
+    if not snapshot.whole:
         return
-    for pod in scene.work.get("", ()):
+    for pod in snapshot.workloads.get("", ()):
         for resource in sorted(pod.requests):
-            if pod.phase == "Pending" and (new := scene.partner(resource)):
-                yield Hit((), {"old": resource, "new": new, "pod": str(pod)})
+            if pod.phase == "Pending" and (new := snapshot.counterpart(resource)):
+                yield Match((), {"old": resource, "new": new, "pod": str(pod)})
 
 
-def _old_quota(scene: Scene) -> Iterator[Hit]:
+def _old_quota(snapshot: Snapshot) -> Iterator[Match]:
     """A quota on .shared where nobody shares under that name may be there in advance."""
-    if not scene.whole:
+    if not snapshot.whole:
         return
-    for quota in scene.quotas:
+    for quota in snapshot.quotas:
         for resource in sorted(quota.limits):
-            new = scene.partner(resource)
+            new = snapshot.counterpart(resource)
             if new and new not in quota.limits:
-                yield Hit(
+                yield Match(
                     (),
                     {
                         "old": resource,
@@ -131,14 +133,14 @@ def _old_quota(scene: Scene) -> Iterator[Hit]:
                 )
 
 
-def _crashing(scene: Scene) -> Iterator[Hit]:
-    for chain, _view in scene.present():
-        if chain.target.profile.replicas < 2:
+def _crashing(snapshot: Snapshot) -> Iterator[Match]:
+    for trace, _view in snapshot.present():
+        if trace.target.profile.replicas < 2:
             continue
-        for pod in chain.work:
+        for pod in trace.workloads:
             if pod.requests and pod.waits_for == "CrashLoopBackOff" and pod.crashes >= _CRASHES:
-                yield at(
-                    chain.node,
+                yield match_on(
+                    trace.node,
                     pod=str(pod),
                     crashes=str(pod.crashes),
                     namespace=pod.namespace,
@@ -146,13 +148,13 @@ def _crashing(scene: Scene) -> Iterator[Hit]:
                 )
 
 
-def _shares(scene: Scene) -> bool:
-    return any(chain.target.profile.replicas > 1 for chain in scene.chains.values())
+def _shares(snapshot: Snapshot) -> bool:
+    return any(trace.target.profile.replicas > 1 for trace in snapshot.traces.values())
 
 
-def _metrics(scene: Scene) -> Iterator[Hit]:
-    for item in scene.daemon_sets:
-        if app_of(item) != DCGM_APP or not _shares(scene):
+def _metrics(snapshot: Snapshot) -> Iterator[Match]:
+    for item in snapshot.daemon_sets:
+        if app_of(item) != DCGM_APP or not _shares(snapshot):
             continue
         variables = [
             entry
@@ -161,22 +163,22 @@ def _metrics(scene: Scene) -> Iterator[Hit]:
         ]
         told = {text_at(entry, "name"): text_at(entry, "value") for entry in variables}
         if told.get("KUBERNETES_VIRTUAL_GPUS") != "true":
-            yield Hit((), {"app": DCGM_APP})
+            yield Match((), {"app": DCGM_APP})
 
 
-def _autoscaler(scene: Scene) -> Iterator[Hit]:
-    found = [str(each) for each in scene.strangers if each.kind == AUTOSCALER]
-    if found and _shares(scene):
-        yield Hit((), {"pod": min(found)})
+def _autoscaler(snapshot: Snapshot) -> Iterator[Match]:
+    found = [str(each) for each in snapshot.foreign_pods if each.kind == AUTOSCALER]
+    if found and _shares(snapshot):
+        yield Match((), {"pod": min(found)})
 
 
-def _unread(scene: Scene) -> Iterator[Hit]:
-    for what, said in scene.unread.items():
-        yield Hit((), {"what": what, "said": said})
+def _unreadable(snapshot: Snapshot) -> Iterator[Match]:
+    for what, said in snapshot.unreadable.items():
+        yield Match((), {"what": what, "said": said})
 
 
-KINDS = (
-    Kind(
+CHECKS = (
+    Check(
         code="GS045",
         severity=Severity.WARNING,
         title="Pods hold more slots than a node has",
@@ -194,7 +196,7 @@ KINDS = (
         ),
         reads=(PODS,),
     ),
-    Kind(
+    Check(
         code="GS046",
         severity=Severity.WARNING,
         title="A pod was turned down by the node",
@@ -206,7 +208,7 @@ KINDS = (
         follows=("GS033",),
         reads=(PODS,),
     ),
-    Kind(
+    Check(
         code="GS047",
         severity=Severity.ERROR,
         title="GPU pods cannot start, though slots are there",
@@ -220,7 +222,7 @@ KINDS = (
         follows=("GS021", "GS029", "GS030"),
         reads=(PODS,),
     ),
-    Kind(
+    Check(
         code="GS048",
         severity=Severity.INFO,
         title="A pod holds several slots",
@@ -234,7 +236,7 @@ KINDS = (
         follows=("GS024",),
         reads=(PODS,),
     ),
-    Kind(
+    Check(
         code="GS049",
         severity=Severity.WARNING,
         title="Pods ask for a name that no node has any more",
@@ -245,7 +247,7 @@ KINDS = (
         find=_old_name,
         reads=(PODS,),
     ),
-    Kind(
+    Check(
         code="GS050",
         severity=Severity.WARNING,
         title="A quota limits a name that no node has any more",
@@ -257,7 +259,7 @@ KINDS = (
         find=_old_quota,
         reads=(QUOTAS,),
     ),
-    Kind(
+    Check(
         code="GS051",
         severity=Severity.INFO,
         title="A pod crashes again and again on a shared GPU",
@@ -271,7 +273,7 @@ KINDS = (
         follows=("GS029", "GS033"),
         reads=(PODS,),
     ),
-    Kind(
+    Check(
         code="GS052",
         severity=Severity.INFO,
         title="GPU metrics do not tell pods on shared GPUs apart",
@@ -284,7 +286,7 @@ KINDS = (
         find=_metrics,
         reads=(DAEMON_SETS,),
     ),
-    Kind(
+    Check(
         code="GS053",
         severity=Severity.INFO,
         title="An autoscaler does not know replicas",
@@ -297,7 +299,7 @@ KINDS = (
         find=_autoscaler,
         reads=(PODS,),
     ),
-    Kind(
+    Check(
         code="GS054",
         severity=Severity.INFO,
         title="Something could not be looked at",
@@ -305,6 +307,6 @@ KINDS = (
         seen="Could not look at {what}: {said}.",
         why="Findings about it are left out.",
         fix="Grant the identity to list them; docs/doctor.md has a role to copy.",
-        find=_unread,
+        find=_unreadable,
     ),
 )

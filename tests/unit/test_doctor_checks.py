@@ -8,15 +8,15 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import ALL
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Place
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import CHECKS
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Location
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     GFD_APP,
     MPS_APP,
     PLUGIN_APP,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
-from ansible_collections.gpufleet.sharing.tests.unit.fake_scene import (
+from ansible_collections.gpufleet.sharing.tests.unit.fake_snapshot import (
     CONFIG_MAP,
     LABEL,
     LATER,
@@ -103,7 +103,7 @@ def _namespace(fleet: Fleet) -> None:
 
 @case("GS004", "GS013")
 def _namespace_of_the_inventory_is_wrong(fleet: Fleet) -> None:
-    fleet.place = Place(namespace="elsewhere")
+    fleet.location = Location(namespace="elsewhere")
 
 
 @case("GS005", "GS043")
@@ -621,7 +621,7 @@ def test_finding_fires_alone_and_names_what_follows(name: str) -> None:
 
 
 def test_every_finding_has_a_case() -> None:
-    assert {code for code, _break, _follows in CASES.values()} == {kind.code for kind in ALL}
+    assert {code for code, _break, _follows in CASES.values()} == {kind.code for kind in CHECKS}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -650,5 +650,5 @@ def test_rollout_that_a_lost_node_holds_up_is_told_with_its_pod() -> None:
 
 
 def test_hash_is_that_of_the_profile() -> None:
-    chain = healthy().look().chains["dev-1"]
-    assert chain.hash == chain.loaded_hash == hash_of(PROFILES["dev"])
+    trace = healthy().look().traces["dev-1"]
+    assert trace.hash == trace.loaded_hash == hash_of(PROFILES["dev"])

@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import find_all
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import look
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import collect
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import Finding
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Place, Scene
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
+    Location,
+    Snapshot,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     GFD_APP,
     MPS_APP,
@@ -174,7 +177,7 @@ class Fleet:
     assignments: dict[str, str | None] = field(default_factory=dict)
     gpus: dict[str, int] = field(default_factory=dict)
     outside: set[str] = field(default_factory=set)  # known to the inventory, not in the limit
-    place: Place = field(default_factory=Place)
+    location: Location = field(default_factory=Location)
     default: str = "default"
     forbidden: set[str] = field(default_factory=set)  # ends of paths
 
@@ -226,12 +229,12 @@ class Fleet:
     def _fault(self, _method: str, path: str) -> int:
         return 403 if any(path.endswith(end) for end in self.forbidden) else 0
 
-    def look(self, node: str = "") -> Scene:
+    def look(self, node: str = "") -> Snapshot:
         chosen = {name: value for name, value in self.assignments.items() if node in ("", name)}
         groups = {name: name.partition("-")[0] for name in chosen}
         desired = Desired(PROFILES, self.default, chosen, gpus=self.gpus, groups=groups)
         known = frozenset(self.assignments) | self.outside
-        return look(self.api().cluster, self.place, desired, known, node)
+        return collect(self.api().cluster, self.location, desired, known, node)
 
     def find(self) -> list[Finding]:
         return find_all(self.look())

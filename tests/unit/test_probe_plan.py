@@ -15,21 +15,21 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
     Candidate,
-    Outcome,
-    Place,
-    Report,
+    ProbeNode,
+    ProbeOutcome,
+    ProbeResult,
+    ProbeTarget,
     Taint,
-    Target,
-    Two,
+    TwoSlots,
     choose,
     obstacle,
     probe_table,
-    read_place,
+    read_node,
     requested,
     row,
     targets,
     tolerates,
-    two_of,
+    two_slots_by_profile,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
@@ -39,7 +39,7 @@ from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
 GPU = "nvidia.com/gpu"
 NODE = NodeState("n", labels={"nvidia.com/gpu.count": "2"}, allocatable={GPU: 8})
-PLACE = Place(NODE)
+PROBE_NODE = ProbeNode(NODE)
 TAINT = Taint("nvidia.com/gpu", "present", "NoSchedule")
 
 
@@ -50,8 +50,10 @@ def profile(name: str = "p", **settings: Any) -> Profile:
 FOUR = profile(replicas=4)
 
 
-def of(place: Place | None = PLACE, used: int = 0, most: int = 16, hindrance: str = "") -> Target:
-    (target,) = targets(Candidate("n", FOUR), place, {GPU: used}, most, hindrance)
+def of(
+    node: ProbeNode | None = PROBE_NODE, used: int = 0, most: int = 16, hindrance: str = ""
+) -> ProbeTarget:
+    (target,) = targets(Candidate("n", FOUR), node, {GPU: used}, most, hindrance)
     return target
 
 
@@ -69,7 +71,7 @@ def test_free_slots_are_those_that_the_profile_promises_less_those_in_use(
 
 
 def test_what_a_node_advertises_decides_nothing() -> None:
-    lies = Place(replace(NODE, allocatable={GPU: 3}))
+    lies = ProbeNode(replace(NODE, allocatable={GPU: 3}))
     assert (of(lies).pods, of(lies).allocatable) == (8, 3)
 
 
@@ -80,19 +82,19 @@ def test_what_a_node_advertises_decides_nothing() -> None:
         (of(used=9), ("busy", "8", GPU)),
         (of(hindrance="cordoned"), ("cordoned",)),
         (of(None, hindrance="why"), ("why",)),
-        (of(Place(replace(NODE, labels={}))), ("nvidia.com/gpu.count",)),
-        (of(Place(replace(NODE, labels={"nvidia.com/gpu.count": "0"}))), ("GPU",)),
+        (of(ProbeNode(replace(NODE, labels={}))), ("nvidia.com/gpu.count",)),
+        (of(ProbeNode(replace(NODE, labels={"nvidia.com/gpu.count": "0"}))), ("GPU",)),
     ],
 )
-def test_node_that_is_not_probed_says_why(target: Target, facts: tuple[str, ...]) -> None:
+def test_node_that_is_not_probed_says_why(target: ProbeTarget, facts: tuple[str, ...]) -> None:
     assert mentions(target.skipped, *facts)
     assert (target.pods, target.promises_two) == (0, False)
-    assert Report(target).outcome is Outcome.SKIPPED
+    assert ProbeResult(target).outcome is ProbeOutcome.SKIPPED
 
 
 def test_only_slot_in_use() -> None:
     candidate = Candidate("n", profile(replicas=1), gpus=1)
-    (target,) = targets(candidate, Place(replace(NODE, labels={})), {GPU: 1}, 16, "")
+    (target,) = targets(candidate, ProbeNode(replace(NODE, labels={})), {GPU: 1}, 16, "")
     assert mentions(target.skipped, "busy", GPU)
 
 
@@ -106,28 +108,28 @@ def test_each_mig_resource_is_probed_by_itself() -> None:
     candidate = Candidate("n", profile(resources=shared, rename_by_default=True))
     state = NodeState("n", labels=labels)
     used = {"nvidia.com/mig-2g.10gb": 1}
-    found = targets(candidate, Place(state), used, 16, "")
+    found = targets(candidate, ProbeNode(state), used, 16, "")
     assert [(t.resource, t.expected, t.pods, t.two) for t in found] == [
-        ("nvidia.com/mig-1g.5gb.shared", 14, 14, Two.REFUSED),
-        ("nvidia.com/mig-2g.10gb", 3, 2, Two.ADMITTED),
+        ("nvidia.com/mig-1g.5gb.shared", 14, 14, TwoSlots.REFUSED),
+        ("nvidia.com/mig-2g.10gb", 3, 2, TwoSlots.ADMITTED),
     ]
 
 
 @pytest.mark.parametrize(
     ("settings", "two"),
     [
-        ({"replicas": 4}, Two.REFUSED),
-        ({"replicas": 4, "fail_requests_greater_than_one": False}, Two.ADMITTED),
-        ({"replicas": 1}, Two.ADMITTED),
-        ({"replicas": 4, "strategy": "mps"}, Two.REFUSED),
+        ({"replicas": 4}, TwoSlots.REFUSED),
+        ({"replicas": 4, "fail_requests_greater_than_one": False}, TwoSlots.ADMITTED),
+        ({"replicas": 1}, TwoSlots.ADMITTED),
+        ({"replicas": 4, "strategy": "mps"}, TwoSlots.REFUSED),
         (
             {"replicas": 4, "strategy": "mps", "fail_requests_greater_than_one": False},
-            Two.EITHER,
+            TwoSlots.EITHER,
         ),
     ],
 )
-def test_request_of_two(settings: dict[str, Any], two: Two) -> None:
-    assert two_of(profile(**settings), GPU) is two
+def test_request_of_two(settings: dict[str, Any], two: TwoSlots) -> None:
+    assert two_slots_by_profile(profile(**settings), GPU) is two
 
 
 @pytest.mark.parametrize(
@@ -146,33 +148,33 @@ def test_tolerations_are_judged_as_by_the_scheduler(
     toleration: dict[str, object], fits: bool
 ) -> None:
     assert tolerates(toleration, TAINT) is fits
-    reason = obstacle(Place(NODE, taints=(TAINT,)), [toleration])
+    reason = obstacle(ProbeNode(NODE, taints=(TAINT,)), [toleration])
     assert bool(reason) is not fits
     assert fits or mentions(reason, "nvidia.com/gpu=present:NoSchedule")
 
 
 @pytest.mark.parametrize(
-    ("place", "facts"),
+    ("node", "facts"),
     [
         (None, ("cluster",)),
-        (Place(replace(NODE, ready=False)), ("NotReady",)),
-        (Place(NODE, cordoned=True), ("cordoned",)),
-        (Place(NODE, taints=(Taint("a", "", "PreferNoSchedule"),)), ()),
-        (Place(NODE, taints=(Taint("a", "", "NoExecute"),)), ("taint", "a:NoExecute")),
-        (PLACE, ()),
+        (ProbeNode(replace(NODE, ready=False)), ("NotReady",)),
+        (ProbeNode(NODE, cordoned=True), ("cordoned",)),
+        (ProbeNode(NODE, taints=(Taint("a", "", "PreferNoSchedule"),)), ()),
+        (ProbeNode(NODE, taints=(Taint("a", "", "NoExecute"),)), ("taint", "a:NoExecute")),
+        (PROBE_NODE, ()),
     ],
 )
-def test_obstacle(place: Place | None, facts: tuple[str, ...]) -> None:
-    reason = obstacle(place, [])
+def test_obstacle(node: ProbeNode | None, facts: tuple[str, ...]) -> None:
+    reason = obstacle(node, [])
     assert bool(reason) is bool(facts)
     assert mentions(reason, *facts)
 
 
-def test_place_is_read_from_a_node() -> None:
+def test_read_node() -> None:
     taint = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
-    node = {"metadata": {"name": "n"}, "spec": {"unschedulable": True, "taints": [taint]}}
-    place = read_place(node)
-    assert (place.state.name, place.cordoned, place.taints) == ("n", True, (TAINT,))
+    document = {"metadata": {"name": "n"}, "spec": {"unschedulable": True, "taints": [taint]}}
+    node = read_node(document)
+    assert (node.state.name, node.cordoned, node.taints) == ("n", True, (TAINT,))
 
 
 def test_requests_are_summed_by_node() -> None:
@@ -181,8 +183,8 @@ def test_requests_are_summed_by_node() -> None:
     assert found == {"n": {GPU: 4}, "m": {GPU: 2}}
 
 
-def target(node: str, profile_: str = "p", free: int = 0, skipped: str = "") -> list[Target]:
-    return [Target(node, profile_, expected=free, pods=free, skipped=skipped)]
+def target(node: str, profile_: str = "p", free: int = 0, skipped: str = "") -> list[ProbeTarget]:
+    return [ProbeTarget(node, profile_, expected=free, pods=free, skipped=skipped)]
 
 
 FOUND = {
@@ -222,7 +224,7 @@ def test_choice_of_a_node_that_is_not_there() -> None:
     ],
 )
 def test_outcome(changes: dict[str, Any], outcome: str) -> None:
-    report = Report(of(), **changes)
+    report = ProbeResult(of(), **changes)
     told = f"{report.outcome.value}: {report.reason}" if report.reason else report.outcome.value
     assert told == outcome
 
@@ -230,8 +232,8 @@ def test_outcome(changes: dict[str, Any], outcome: str) -> None:
 def test_row_and_table() -> None:
     seen: dict[str, tuple[str, ...]] = {"p1": ("GPU-b",), "p2": ("GPU-a",), "p3": ("GPU-b",)}
     rows: list[Mapping[str, object]] = [
-        row(Report(of(used=2), ran=6, more="waits", two="refused", seen=seen)),
-        row(Report(of(used=8))),
+        row(ProbeResult(of(used=2), ran=6, more="waits", two="refused", seen=seen)),
+        row(ProbeResult(of(used=8))),
     ]
     assert rows[0]["gpus"] == {"GPU-a": 1, "GPU-b": 2}
     lines = probe_table(rows)

@@ -27,7 +27,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import (
     manifests as _probe_objects,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import PodSettings
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.namespace import Room, Times
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.namespace import (
+    ProbeNamespace,
+    Timing,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import Stage
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
 
@@ -38,8 +41,8 @@ PODS = f"{NAMESPACE}/pods"
 PRIORITY = f"/apis/scheduling.k8s.io/v1/priorityclasses/{NAME}"
 MANAGED = {"app.kubernetes.io/managed-by": "gpufleet.sharing"}
 OURS = {**MANAGED, "app.kubernetes.io/component": "probe"}
-QUICK = Times(beat=0.02, silence=0.3, removal=0.5)
-PATIENT = Times(beat=0.02, silence=10, removal=10)  # where what is waited for comes
+QUICK = Timing(beat=0.02, silence=0.3, removal=0.5)
+PATIENT = Timing(beat=0.02, silence=10, removal=10)  # where what is waited for comes
 BORN = "2026-01-02T03:04:05Z"
 SETTINGS = PodSettings("image", look=("look",))
 
@@ -88,8 +91,10 @@ def api() -> Iterator[Api]:
     found.hang_up()
 
 
-def room(api: Api, run: str = "probe-a", *, prepared: bool = False, times: Times = QUICK) -> Room:
-    return Room(api.cluster, NAME, prepared=prepared, times=times, run=run)
+def namespace(
+    api: Api, run: str = "probe-a", *, prepared: bool = False, times: Timing = QUICK
+) -> ProbeNamespace:
+    return ProbeNamespace(api.cluster, NAME, prepared=prepared, times=times, run=run)
 
 
 def pod(name: str, run: str = "probe-a") -> dict[str, Any]:
@@ -101,7 +106,7 @@ def left(api: Api) -> list[str]:
 
 
 def test_run_leaves_nothing_behind(api: Api) -> None:
-    one = room(api)
+    one = namespace(api)
     assert one.sweep() == []
     one.open()
     assert one.create([pod("probe-a-1"), pod("probe-a-2")]) == {}
@@ -121,7 +126,7 @@ def test_run_leaves_nothing_behind(api: Api) -> None:
 
 
 def test_pods_are_owned_and_give_way(api: Api) -> None:
-    one = room(api)
+    one = namespace(api)
     one.open()
     one.create([pod("probe-a-1")])
     made = api.objects[f"{PODS}/probe-a-1"]
@@ -136,7 +141,7 @@ def test_pods_are_owned_and_give_way(api: Api) -> None:
 
 
 def test_changes_of_pods_are_told(api: Api) -> None:
-    one = room(api)
+    one = namespace(api)
     one.open()
     one.create([pod("probe-a-1")])
     running = {"phase": "Running", "containerStatuses": [{"state": {"running": {}}}]}
@@ -153,7 +158,7 @@ def test_changes_of_pods_are_told(api: Api) -> None:
 
 
 def test_server_that_is_not_ready_for_pods_yet_is_asked_again(api: Api) -> None:
-    one = room(api)
+    one = namespace(api)
     one.open()
     api.momentary += ["status unknown for quota: probe-a", "no PriorityClass with name room"]
     assert one.create([pod("probe-a-1")]) == {}
@@ -165,7 +170,7 @@ def test_server_that_is_not_ready_for_pods_yet_is_asked_again(api: Api) -> None:
 
 def test_deadline_is_moved_on_while_the_run_is_there(api: Api) -> None:
     api.date = "Fri, 02 Jan 2026 03:05:05 GMT"  # the Job is a minute old
-    one = room(api)
+    one = namespace(api)
     one.open()
     path = f"{JOBS}/probe-a"
     while api.objects[path]["spec"]["activeDeadlineSeconds"] != 120:
@@ -175,7 +180,7 @@ def test_deadline_is_moved_on_while_the_run_is_there(api: Api) -> None:
 
 def test_runs_beside_each_other(api: Api) -> None:
     """The first to leave takes only its own; the last one takes the namespace."""
-    one, two = room(api), room(api, "probe-b")
+    one, two = namespace(api), namespace(api, "probe-b")
     one.open()
     two.open()
     two.create([pod("probe-b-1", "probe-b")])
@@ -192,7 +197,7 @@ def test_runs_beside_each_other(api: Api) -> None:
 
 
 def test_namespace_is_not_removed_under_a_run_that_has_just_come(api: Api) -> None:
-    one, two = room(api), room(api, "probe-b")
+    one, two = namespace(api), namespace(api, "probe-b")
     one.open()
 
     def fault(method: str, path: str) -> int:
@@ -209,11 +214,11 @@ def test_namespace_is_not_removed_under_a_run_that_has_just_come(api: Api) -> No
 
 
 def test_what_a_killed_run_left_is_removed(api: Api) -> None:
-    dead = room(api, "probe-dead")
+    dead = namespace(api, "probe-dead")
     dead.open()
     dead.create([pod("probe-dead-1", "probe-dead")])
     dead._left.set()  # it says no more that it is there
-    one = room(api)
+    one = namespace(api)
     assert one.sweep() == ["probe-dead"]
     assert left(api) == [NAMESPACE, PRIORITY]
     one.close()
@@ -230,16 +235,16 @@ def test_run_at_work_is_not_taken_for_dead(api: Api) -> None:
         return 0
 
     api.fault = fault
-    other = room(api, "probe-b")
+    other = namespace(api, "probe-b")
     other.open()
-    assert room(api, times=PATIENT).sweep() == []
+    assert namespace(api, times=PATIENT).sweep() == []
     assert f"{JOBS}/probe-b" in left(api)
     other.close()
 
 
 def test_leftover_namespace_is_used_and_its_priority_class_taken_over(api: Api) -> None:
     api.put(PRIORITY, {"metadata": {"labels": OURS, "ownerReferences": [{"uid": "gone"}]}})
-    one = room(api)
+    one = namespace(api)
     one.open()
     (owner,) = api.objects[PRIORITY]["metadata"]["ownerReferences"]
     assert owner["uid"] == api.objects[NAMESPACE]["metadata"]["uid"]
@@ -250,7 +255,7 @@ def test_leftover_namespace_is_used_and_its_priority_class_taken_over(api: Api) 
 def test_namespace_on_its_way_out_is_waited_for(api: Api) -> None:
     api.put(NAMESPACE, {"metadata": {"labels": OURS, "deletionTimestamp": BORN}})
     threading.Timer(0.1, api.drop, [NAMESPACE]).start()
-    one = room(api, times=PATIENT)
+    one = namespace(api, times=PATIENT)
     one.open()
     assert "deletionTimestamp" not in api.objects[NAMESPACE]["metadata"]
     one.close()
@@ -259,13 +264,13 @@ def test_namespace_on_its_way_out_is_waited_for(api: Api) -> None:
 def test_namespace_that_does_not_go_is_an_error(api: Api) -> None:
     api.put(NAMESPACE, {"metadata": {"labels": OURS, "deletionTimestamp": BORN}})
     with pytest.raises(ClusterError, match=r"0\.5 s"):
-        room(api).open()
+        namespace(api).open()
 
 
 @pytest.mark.parametrize("path", [NAMESPACE, PRIORITY])
 def test_what_is_somebody_elses_is_refused(api: Api, path: str) -> None:
     api.put(path, {"metadata": {"labels": MANAGED}})  # such as that of the operator
-    one = room(api)
+    one = namespace(api)
     with pytest.raises(RefusedError, match=NAME):
         one.open()
     assert api.objects[path]["metadata"]["labels"] == MANAGED
@@ -274,7 +279,7 @@ def test_what_is_somebody_elses_is_refused(api: Api, path: str) -> None:
 def test_prepared_namespace_stays(api: Api) -> None:
     api.namespaces.add(NAME)
     api.put(PRIORITY, {"preemptionPolicy": "Never"})
-    one = room(api, prepared=True)
+    one = namespace(api, prepared=True)
     assert one.sweep() == []
     one.open()
     one.create([pod("probe-a-1")])
@@ -287,7 +292,7 @@ def test_prepared_priority_class_has_to_spare_others(api: Api) -> None:
     api.namespaces.add(NAME)
     api.put(PRIORITY, {"preemptionPolicy": "PreemptLowerPriority"})
     with pytest.raises(RefusedError, match="preemptionPolicy: Never"):
-        room(api, prepared=True).open()
+        namespace(api, prepared=True).open()
 
 
 @pytest.mark.parametrize(
@@ -305,9 +310,9 @@ def test_clean(api: Api, labels: dict[str, str] | None, prepared: bool, cleaned:
         api.put(NAMESPACE, {"metadata": {"labels": labels}})
     before = left(api)
     wanted = {"changed": bool(cleaned), "cleaned": cleaned}
-    assert room(api, prepared=prepared).clean(check=True) == wanted
+    assert namespace(api, prepared=prepared).clean(check=True) == wanted
     assert left(api) == before
-    assert room(api, prepared=prepared).clean(check=False) == wanted
+    assert namespace(api, prepared=prepared).clean(check=False) == wanted
     assert left(api) == ([] if cleaned else before)
 
 

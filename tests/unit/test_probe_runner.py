@@ -13,18 +13,18 @@ import pytest
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import runner as _probe_run
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import PodSettings
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
-    Outcome,
-    Report,
-    Target,
-    Two,
+    ProbeOutcome,
+    ProbeResult,
+    ProbeTarget,
+    TwoSlots,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import (
-    Count,
     ProbePod,
+    SlotCount,
     Stage,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.runner import (
-    Manner,
+    ProbeOptions,
     Prober,
     run_all,
 )
@@ -33,7 +33,7 @@ from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numb
 GPU = "nvidia.com/gpu"
 SHORT = f"1 Insufficient {GPU}."
 UUID = "GPU-5f8c1d1a-0000-1111-2222-333344445555"
-TARGET = Target("n", "p", expected=4, allocatable=4, pods=4, two=Two.REFUSED)
+TARGET = ProbeTarget("n", "p", expected=4, allocatable=4, pods=4, two=TwoSlots.REFUSED)
 Fate = Callable[[float], tuple[Stage, str]]  # seconds since it was made -> stage and words
 
 
@@ -94,14 +94,14 @@ class Script:
 
 
 def probe(
-    script: Script, target: Target = TARGET, now: Count | None = None, **manner: Any
-) -> Report:
-    counted = now or Count(target.allocatable, target.used)
-    how = Manner(PodSettings("image"), 30, lambda _target: counted, **manner)
+    script: Script, target: ProbeTarget = TARGET, now: SlotCount | None = None, **options: Any
+) -> ProbeResult:
+    counted = now or SlotCount(target.allocatable, target.used)
+    how = ProbeOptions(PodSettings("image"), 30, lambda _target: counted, **options)
     prober = Prober(script, target, 1, how)
     run_all(script, [prober], 1)
     assert script.made.keys() == script.gone
-    return prober.report
+    return prober.result
 
 
 def test_course() -> None:
@@ -116,7 +116,7 @@ def test_course() -> None:
         ("run-1-more", 1),
     ]
     assert (report.outcome, report.ran, report.more, report.two) == (
-        Outcome.PASSED,
+        ProbeOutcome.PASSED,
         4,
         "waits",
         "refused",
@@ -128,27 +128,27 @@ def test_course() -> None:
 def test_capped_probe_asks_for_all_others_and_one() -> None:
     script = Script()
     target = replace(TARGET, expected=10, allocatable=10, pods=3)
-    assert probe(script, target).outcome is Outcome.PASSED
+    assert probe(script, target).outcome is ProbeOutcome.PASSED
     assert script.asked[-1] == ("run-1-more", 8)
 
 
 def test_single_slot_takes_no_request_of_two() -> None:
     script = Script()
     report = probe(script, replace(TARGET, used=3, pods=1))
-    assert (report.outcome, report.two) == (Outcome.PASSED, "")
+    assert (report.outcome, report.two) == (ProbeOutcome.PASSED, "")
     assert [name for name, _slots in script.asked] == ["run-1-slot1", "run-1-more"]
 
 
 def test_pods_that_come_late_are_waited_for() -> None:
     script = Script({"slot2": later(20, Stage.RUNNING), "two": later(9, Stage.REFUSED)})
-    assert probe(script).outcome is Outcome.PASSED
+    assert probe(script).outcome is ProbeOutcome.PASSED
     assert 29 <= script.time <= 31
 
 
 @pytest.mark.parametrize("first", [Stage.UNSCHEDULABLE, Stage.STUCK])
 def test_trouble_that_passes_is_none(first: Stage) -> None:
     script = Script({"slot2": later(3, Stage.RUNNING, first, SHORT)})
-    assert probe(script).outcome is Outcome.PASSED
+    assert probe(script).outcome is ProbeOutcome.PASSED
 
 
 @pytest.mark.parametrize(
@@ -162,13 +162,13 @@ def test_trouble_that_passes_is_none(first: Stage) -> None:
         ({"more": at_once(Stage.STARTING)}, 4, 0, GPU),
         ({"more": at_once(Stage.RUNNING)}, 4, 0, GPU),
         ({"more": at_once(Stage.PENDING)}, 4, 30, "30 s"),
-        ({"two": at_once(Stage.RUNNING)}, 4, 0, Two.ADMITTED.value),
+        ({"two": at_once(Stage.RUNNING)}, 4, 0, TwoSlots.ADMITTED.value),
     ],
 )
 def test_failures(fates: dict[str, Fate], ran: int, seconds: float, fact: str) -> None:
     script = Script(fates)
     report = probe(script)
-    assert (report.outcome, report.ran) == (Outcome.FAILED, ran)
+    assert (report.outcome, report.ran) == (ProbeOutcome.FAILED, ran)
     assert mentions(report.reason, fact)
     assert seconds <= script.time <= seconds + 1
 
@@ -176,7 +176,7 @@ def test_failures(fates: dict[str, Fate], ran: int, seconds: float, fact: str) -
 def test_fewer_slots_than_promised() -> None:
     script = Script({"slot4": at_once(Stage.UNSCHEDULABLE, SHORT)})
     report = probe(script, replace(TARGET, allocatable=3))
-    assert (report.outcome, report.ran) == (Outcome.FAILED, 3)
+    assert (report.outcome, report.ran) == (ProbeOutcome.FAILED, 3)
     assert mentions(report.reason, GPU, 3, 4)
     assert 5 <= script.time <= 6
 
@@ -184,9 +184,9 @@ def test_fewer_slots_than_promised() -> None:
 @pytest.mark.parametrize(
     ("fates", "now", "fact"),
     [
-        ({"slot4": at_once(Stage.UNSCHEDULABLE, SHORT)}, Count(4, 1), "1"),
+        ({"slot4": at_once(Stage.UNSCHEDULABLE, SHORT)}, SlotCount(4, 1), "1"),
         ({"slot4": at_once(Stage.UNSCHEDULABLE, SHORT)}, None, GPU),
-        ({"two": at_once(Stage.UNSCHEDULABLE, SHORT)}, Count(4, 3), "3"),
+        ({"two": at_once(Stage.UNSCHEDULABLE, SHORT)}, SlotCount(4, 3), "3"),
         ({"slot4": at_once(Stage.GONE, "preempted")}, None, "preempted"),
         (
             {
@@ -196,12 +196,12 @@ def test_fewer_slots_than_promised() -> None:
             None,
             "",
         ),
-        ({"more": at_once(Stage.RUNNING)}, Count(6, 0), "6"),
+        ({"more": at_once(Stage.RUNNING)}, SlotCount(6, 0), "6"),
     ],
 )
-def test_others_at_work(fates: dict[str, Fate], now: Count | None, fact: str) -> None:
+def test_others_at_work(fates: dict[str, Fate], now: SlotCount | None, fact: str) -> None:
     report = probe(Script(fates), now=now)
-    assert report.outcome is Outcome.BUSY
+    assert report.outcome is ProbeOutcome.BUSY
     assert mentions(report.reason, fact)
 
 
@@ -209,7 +209,7 @@ def test_pods_that_do_not_start_are_not_tried_twice() -> None:
     """The request of two has told it; all of them would take as long again."""
     script = Script({"two": at_once(Stage.STUCK, "no CDI")})
     report = probe(script)
-    assert (report.outcome, report.ran) == (Outcome.FAILED, None)
+    assert (report.outcome, report.ran) == (ProbeOutcome.FAILED, None)
     assert [name for name, _slots in script.asked] == ["run-1-two"]
 
 
@@ -221,19 +221,19 @@ def test_events_tell_of_a_slow_pull() -> None:
 
 @pytest.mark.parametrize(
     ("said", "outcome"),
-    [("exceeded quota: run", Outcome.BUSY), ("denied by policy", Outcome.FAILED)],
+    [("exceeded quota: run", ProbeOutcome.BUSY), ("denied by policy", ProbeOutcome.FAILED)],
 )
-def test_pods_that_the_server_does_not_take(said: str, outcome: Outcome) -> None:
+def test_pods_that_the_server_does_not_take(said: str, outcome: ProbeOutcome) -> None:
     report = probe(Script(refusal=said))
     assert report.outcome is outcome
     assert report.reason.endswith(f": {said}")
 
 
 def test_uuids_may_be_required() -> None:
-    assert probe(Script(), require_uuids=True).outcome is Outcome.PASSED
+    assert probe(Script(), require_uuids=True).outcome is ProbeOutcome.PASSED
     report = probe(Script(blind=True), require_uuids=True)
     assert numbers(report.reason) == [4, 4]
-    assert probe(Script(blind=True)).outcome is Outcome.PASSED
+    assert probe(Script(blind=True)).outcome is ProbeOutcome.PASSED
 
 
 @pytest.mark.parametrize(("most", "targets"), [(1, 16), (16, 16), (49, 10), (400, 1)])
@@ -243,9 +243,9 @@ def test_how_many_at_once(most: int, targets: int) -> None:
 
 def test_targets_run_beside_each_other_but_not_all() -> None:
     script = Script({"slot1": later(10, Stage.RUNNING)})
-    how = Manner(PodSettings("image"), 30, lambda _target: Count(4, 0))
+    how = ProbeOptions(PodSettings("image"), 30, lambda _target: SlotCount(4, 0))
     probers = [Prober(script, TARGET, n, how) for n in range(1, 5)]
     run_all(script, probers, 2)
-    assert [prober.report.outcome for prober in probers] == [Outcome.PASSED] * 4
+    assert [prober.result.outcome for prober in probers] == [ProbeOutcome.PASSED] * 4
     assert 20 <= script.time <= 23
     assert 5 < script.most <= 10
