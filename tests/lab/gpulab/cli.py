@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import shlex
 import sys
 import time
@@ -17,8 +18,8 @@ from .build import go_check
 from .cluster import down, restart_apiserver, stop_simulator, up
 from .errors import LabError
 from .fleet import load_fleet
-from .paths import CHART_DIR, DEFAULT_FLEET
-from .state import Lab, lab_names, read_lab
+from .paths import CHART_DIR, DEFAULT_FLEET, labs_dir
+from .state import Lab, lab_folders, lab_names, read_lab, read_record
 from .timing import SETTINGS, TIMINGS
 
 
@@ -62,9 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     environment = commands.add_parser("env", help="print exports for a shell")
     _name(environment)
     environment.set_defaults(command=_env)
-    status = commands.add_parser("status", help="show labs; exit 1 when one does not run")
-    _name(status)
-    status.add_argument("--all", action="store_true", help="every lab of this user")
+    status = commands.add_parser("status", help="list all labs; exit 1 when one does not run")
+    status.add_argument("--name", help="this lab only")
     status.set_defaults(command=_status)
     return parser
 
@@ -135,23 +135,39 @@ def _env(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    names = lab_names() if options.all else [options.name]
-    rows = [("NAME", "STATE", "NODES", "SINCE", "API SERVER")]
+    folders = [labs_dir() / options.name] if options.name else lab_folders()
+    if not folders:
+        print("no lab is up")
+        return 0
+    rows = [("NAME", "STATE", "PORT", "NODES", "AGE", "FOLDER")]
     healthy = True
-    for name in names:
-        lab = read_lab(name)
+    for folder in folders:
+        lab = read_record(folder)
         state = _state(lab)
         healthy = healthy and state == "running"
         if lab is None:
-            rows.append((name, state, "", "", ""))
+            rows.append((folder.name, state, "", "", "", str(folder)))
         else:
-            rows.append((name, state, str(len(lab.fleet["nodes"])), lab.started_at, lab.url))
+            port, nodes = str(lab.ports["apiserver"]), str(len(lab.fleet["nodes"]))
+            rows.append((lab.name, state, port, nodes, _age(lab.started_at), str(folder)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print(
             "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         )
     return 0 if healthy else 1
+
+
+def _age(started_at: str) -> str:
+    """How long ago that was, in its two largest units; nothing for a lab that is not up yet."""
+    if not started_at:
+        return ""
+    started = datetime.datetime.fromisoformat(started_at)
+    seconds = int((datetime.datetime.now(datetime.UTC) - started).total_seconds())
+    minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86400
+    if days:
+        return f"{days}d{hours % 24}h"
+    return f"{hours}h{minutes % 60}m" if hours else f"{minutes}m{seconds % 60}s"
 
 
 def _state(lab: Lab | None) -> str:

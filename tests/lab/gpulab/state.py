@@ -75,8 +75,13 @@ class Lab:
 
 def read_lab(name: str) -> Lab | None:
     """The lab of that name, or None; a folder without a readable record counts as none."""
+    return read_record(labs_dir() / name)
+
+
+def read_record(folder: Path) -> Lab | None:
+    """The lab in a folder, or None where there is no readable record."""
     try:
-        raw = json.loads((labs_dir() / name / "lab.json").read_text(encoding="utf-8"))
+        raw = json.loads((folder / "lab.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     raw["starter"] = Process(**raw["starter"])
@@ -88,6 +93,27 @@ def lab_names() -> list[str]:
     """Every folder of a lab, sorted."""
     root = labs_dir()
     return sorted(p.name for p in root.iterdir() if p.is_dir()) if root.is_dir() else []
+
+
+def lab_folders() -> list[Path]:
+    """The folders of all labs: those below the state folder, and those of tests, which have state
+    folders of their own and are found by their running etcd.
+    """
+    running = {folder for entry in Path("/proc").glob("[0-9]*") if (folder := _served(entry))}
+    return sorted({*(labs_dir() / name for name in lab_names()), *running})
+
+
+def _served(process: Path) -> Path | None:
+    """The folder of the lab whose etcd this process is."""
+    try:
+        words = (process / "cmdline").read_text(encoding="utf-8").split("\0")
+    except (OSError, ValueError):
+        return None
+    if not words[0].endswith("/etcd"):
+        return None
+    options = dict(word.split("=", 1) for word in words[1:] if "=" in word)
+    folder = Path(options.get("--data-dir", "/")).parent
+    return folder if (folder / "lab.json").exists() else None
 
 
 def create_lab(name: str, fleet: dict[str, Any], wanted: list[str]) -> Lab:

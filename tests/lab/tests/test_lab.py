@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def test_two_labs_side_by_side_and_nothing_left(lab_command: LabCommand, tmp_pat
     _same_or_other_fleet(lab_command, one, fleet)
     _identities(first)
     processes = _processes(lab_command, one)
+    _listed(lab_command, {one: "2", two: "6"})
     lab_command.run("down", "--name", one)
     assert not any(process.alive for process in processes)
     assert not (lab_command.state / "gpufleet-sharing" / "labs" / one).exists()
@@ -90,6 +92,20 @@ def _identities(client: Client) -> None:
     assert [entry["objectRef"]["name"] for entry in mine] == ["mine"]
     token = client.program("kubectl", "create", "token", "default", "-n", "default")
     assert token.count(".") == 2
+
+
+def _listed(lab_command: LabCommand, nodes: dict[str, str]) -> None:
+    """They are listed with what is known of them, from another state folder too."""
+    elsewhere = LabCommand(lab_command.state / "elsewhere")
+    for command in (lab_command, elsewhere):
+        rows = [line.split() for line in command.attempt("status").stdout.splitlines()]
+        assert rows[0] == ["NAME", "STATE", "PORT", "NODES", "AGE", "FOLDER"]
+        found = {name: each for name, *each in rows[1:] if name in nodes}
+        for name, (state, port, count, age, folder) in found.items():
+            assert (state, count) == ("running", nodes[name])
+            assert port in Path(folder, "kubeconfig").read_text()
+            assert re.fullmatch(r"\d+m\d+s", age)
+        assert found.keys() == nodes.keys()
 
 
 def _processes(lab_command: LabCommand, name: str) -> list[Process]:
