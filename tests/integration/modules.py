@@ -41,6 +41,7 @@ RELEASE = "gpu-operator"
 NAMESPACE = "gpu-operator"
 CONFIG_MAP = "device-plugin-config"
 POINTER = {"name": CONFIG_MAP, "default": "default"}
+WITHOUT_CLUSTER = ("assignment_info", "report")
 SOON = {"timeout": 60, "stable": 1}
 
 
@@ -51,7 +52,8 @@ def call(
     the arguments name no host.
     """
     main: Callable[[], None] = importlib.import_module(f"{PACKAGE}.{name}").main
-    own = {} if "host" in arguments else {"kubeconfig": lab.environ["KUBECONFIG"]}
+    stands_alone = "host" in arguments or name in WITHOUT_CLUSTER
+    own = {} if stands_alone else {"kubeconfig": lab.environ["KUBECONFIG"]}
     given = {**own, **arguments, "_ansible_check_mode": check, "_ansible_diff": True}
     with tempfile.TemporaryDirectory() as folder:
         answer, progress = Path(folder) / "answer", Path(folder) / "progress"

@@ -183,9 +183,12 @@ def test_token_of_a_kubeconfig(lab: Lab, inventory: Path, token: str, tmp_path: 
     document["users"][0]["user"] = {"token": token}
     file = tmp_path / "token.kubeconfig"
     file.write_text(yaml.safe_dump(document), encoding="utf-8")
-    run = probe(lab, inventory, environ={"KUBECONFIG": str(file)})
+    environ = {"KUBECONFIG": str(file), "ANSIBLE_LOCAL_TEMP": str(tmp_path / "local")}
+    run = probe(lab, inventory, environ=environ)
     run.succeeded().names(ROBOT, "kubeconfig", file)
     only_reader(lab, ROBOT)
+    assert (tmp_path / "local").is_dir()
+    assert not list((tmp_path / "local").rglob("*.kubeconfig"))  # that of the run is gone
 
 
 def test_context_of_a_kubeconfig_with_several(
@@ -314,12 +317,6 @@ def test_server_that_is_exempt_from_the_proxy_is_reached_by_both(lab: Lab, inven
     run.fails_with(cluster_field(lab, "server"))
 
 
-def test_host_of_the_context_itself_needs_no_credentials(lab: Lab, inventory: Path) -> None:
-    environ = {"K8S_AUTH_HOST": cluster_field(lab, "server")}
-    run = probe(lab, inventory, environ=environ).succeeded()
-    run.names(cluster_field(lab, "server"), "lab-admin", "kubeconfig")
-
-
 def test_token_replaces_the_certificate_of_a_kubeconfig(
     lab: Lab, inventory: Path, token: str
 ) -> None:
@@ -329,10 +326,3 @@ def test_token_replaces_the_certificate_of_a_kubeconfig(
     run.names(ROBOT, "variables", "kubeconfig")
     assert token not in run.output
     only_reader(lab, ROBOT)
-
-
-def test_temporary_kubeconfig_is_gone_afterwards(lab: Lab, inventory: Path, tmp_path: Path) -> None:
-    environ = {"ANSIBLE_LOCAL_TEMP": str(tmp_path / "local")}
-    probe(lab, inventory, environ=environ).succeeded()
-    assert (tmp_path / "local").is_dir()
-    assert not list((tmp_path / "local").rglob("*.kubeconfig"))

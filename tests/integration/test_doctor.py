@@ -104,7 +104,9 @@ def test_fleet_tells_causes_and_fails(lab: Lab, broken: Path) -> None:
     assert codes == [("GS024", 40, ""), ("GS043", 40, "GS024"), ("GS022", 1, "")]
 
 
-@pytest.mark.parametrize(("fail_on", "fails"), [("error", False), ("warning", True)])
+@pytest.mark.parametrize(
+    ("fail_on", "fails"), [("error", False), ("warning", True), ("never", False)]
+)
 def test_severity_decides_about_the_exit(lab: Lab, broken: Path, fail_on: str, fails: bool) -> None:
     """On a node where there is a warning alone."""
     run = doctor(lab, broken, node="prod-gpu-01", gpu_sharing_doctor_fail_on=fail_on)
@@ -114,11 +116,6 @@ def test_severity_decides_about_the_exit(lab: Lab, broken: Path, fail_on: str, f
     ]
 
 
-def test_never_fails_where_that_is_asked(lab: Lab, broken: Path) -> None:
-    run = doctor(lab, broken, node="dev-gpu-01", gpu_sharing_doctor_fail_on="never").succeeded()
-    assert [each["nodes"] for each in told(run)["findings"]] == [["dev-gpu-01"]] * 2
-
-
 def test_what_is_accepted_does_not_count(lab: Lab, broken: Path) -> None:
     """Nor does what follows from it."""
     run = doctor(lab, broken, gpu_sharing_doctor_accept=["GS024"]).succeeded()
@@ -126,19 +123,39 @@ def test_what_is_accepted_does_not_count(lab: Lab, broken: Path) -> None:
     assert [each["code"] for each in told(run)["findings"]] == ["GS022"]
 
 
+def examined(lab: Lab, selected: str = "", **options: object) -> dict[str, Any]:
+    """What the doctor's module finds in the fleet, or in its nodes of one kind."""
+    nodes = [
+        {
+            "name": f"{kind}-{number:02}",
+            "profile": ASSIGNED.get(kind),
+            "group": kind,
+            "selected": kind.startswith(selected),
+        }
+        for kind, count in NAMES.items()
+        for number in range(1, count + 1)
+    ]
+    given = {"nodes": nodes, "profiles": PROFILES, "default_profile": "default", "findings": True}
+    return call(lab, "sharing_info", given | options)
+
+
 def test_code_that_there_is_not(lab: Lab, broken: Path) -> None:
-    run = doctor(lab, broken, gpu_sharing_doctor_accept=["GS999", "GS024"])
-    run.fails_with("GS999", "GS001", "GS054")  # and the first and the last that there are
+    answer = examined(lab, accept=["GS999", "GS024"])
+    assert answer["failed"]
+    assert mentions(answer["msg"], "GS999", "GS001", "GS054")  # the first and the last there are
 
 
-def test_limit_leaves_nodes_out(lab: Lab, broken: Path) -> None:
-    run = doctor(lab, broken, "--limit", "localhost,train_gpus").succeeded()
-    run.names("localhost", 30)
-    assert told(run)["findings"] == []
+def test_nodes_outside_the_limit_are_left_out(lab: Lab, broken: Path) -> None:
+    answer = examined(lab, "train")
+    assert (len(answer["nodes"]), answer["findings"]) == (NAMES["train-gpu"], [])
 
 
-def test_node_that_is_not_there(lab: Lab, broken: Path) -> None:
-    doctor(lab, broken, node="dev-gpu-99").fails_with("dev-gpu-99")
+def test_one_node_and_one_that_is_not_there(lab: Lab, broken: Path) -> None:
+    answer = examined(lab, node="dev-gpu-01")
+    assert [each["nodes"] for each in answer["findings"]] == [["dev-gpu-01"]] * 2
+    answer = examined(lab, node="dev-gpu-99")
+    assert answer["failed"]
+    assert mentions(answer["msg"], "dev-gpu-99")
 
 
 def test_module_without_findings_lists_nodes_only(lab: Lab, inventory: Path) -> None:

@@ -108,7 +108,7 @@ def test_plugin_that_is_older_than_the_content(lab: Lab, inventory: Path) -> Non
     call(lab, "profiles", {"profiles": PROFILES})
 
 
-def test_pointer_lost_at_a_helm_upgrade_and_nothing_after_the_next_site(
+def test_pointer_lost_at_a_helm_upgrade_and_nothing_after_the_next_run(
     lab: Lab, inventory: Path
 ) -> None:
     helm(lab, "upgrade", "gpu-operator", lab.environ["GPULAB_CHART"], "--reset-values")
@@ -117,7 +117,7 @@ def test_pointer_lost_at_a_helm_upgrade_and_nothing_after_the_next_site(
     assert {("pointer", "ClusterPolicy"), ("operator", "Helm release")} <= found.places
     assert ("allocatable", "dev-gpu-01") in found.places
     found.run.names("ClusterPolicy", CONFIG_MAP, "default")
-    lab.playbook("site", inventory).succeeded()
+    converge(lab)
     found = drift(lab, inventory)
     assert found.findings == []
     assert found.run.changed == {"localhost": 0}

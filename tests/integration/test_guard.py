@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions, naming
 from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
     cordoned,
     profiles,
@@ -25,11 +26,11 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     Lab,
     boot,
     shut_down,
-    write_inventory,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.modules import (
     Wanted,
     applied,
+    call,
     converge,
     differing,
     planned,
@@ -94,21 +95,22 @@ def test_plan_tells_everything_and_reads_only(lab: Lab, inventory: Path) -> None
     assert run.naming("Deployment/api") == []
 
 
-def test_plan_of_nothing_names_no_node(lab: Lab, inventory: Path) -> None:
-    run = lab.playbook("plan", inventory).succeeded()
-    assert [line for node in (*DEV, *PROD) for line in run.naming(node)] == []
+def test_plan_of_nothing_names_no_node(lab: Lab) -> None:
+    answer = call(lab, "rollout", Wanted(options={"explain": True}).of_rollout(), check=True)
+    assert answer["table"]
+    assert [line for node in (*DEV, *PROD) for line in naming(answer["table"], node)] == []
 
 
-@pytest.mark.parametrize("flags", [(), ("--check",)])
 def test_shrinking_below_running_pods_is_refused_before_any_write(
-    lab: Lab, inventory: Path, flags: tuple[str, ...]
+    lab: Lab, inventory: Path
 ) -> None:
     before = state(lab)
     lab.forget_requests()
-    run = lab.playbook("site", inventory, *flags, variables=replicas(dev=6))
+    run = lab.playbook("site", inventory, variables=replicas(dev=6))
     run.fails_with(8, 1)  # pods, on one node
     run.fails_with("dev-gpu-01", "work", "Deployment/web", 8)
     run.fails_with("gpu_sharing_drain", "evict")  # what would make room
+    planned(lab, Wanted(profiles=profiles(dev=6))).fails_with("Deployment/web", 8)  # check mode
     assert lab.writes(dry_run=True) == []
     assert state(lab) == before
 
@@ -178,21 +180,20 @@ def test_ignore_warns_and_leaves_the_pods(lab: Lab) -> None:
     stop(lab, there)
 
 
-def test_renamed_resource_is_a_hazard_and_quotas_on_the_old_name_are_told(
-    lab: Lab, tmp_path: Path
-) -> None:
+def test_renamed_resource_is_a_hazard_and_quotas_on_the_old_name_are_named(lab: Lab) -> None:
     pair = Workload("pair", PROD, pods=2)
     start(lab, pair)
     quota(lab, "nvidia.com/gpu")
     named = profiles(dev=3) | {"default": {"replicas": 4, "rename_by_default": True}}
-    variables = {"gpu_sharing_profiles": named}
-    renamed = write_inventory(tmp_path / "renamed", variables=variables)
     lab.forget_requests()
-    run = lab.playbook("plan", renamed).succeeded()
-    run.names("prod-gpu-01", 8, "nvidia.com/gpu.shared")
+    explained = Wanted(profiles=named, options={"explain": True}).of_rollout()
+    answer = call(lab, "rollout", explained, check=True)
+    assert naming(answer["table"], "prod-gpu-01", 8, "nvidia.com/gpu.shared")
     for node in PROD:
-        run.names(node, "work", "Deployment/pair", 1, "nvidia.com/gpu")
-    run.names("ResourceQuota", "gpus", "work", "nvidia.com/gpu", "requests.nvidia.com/gpu.shared")
+        assert naming(answer["hurt_table"], node, "work", "Deployment/pair", 1, "nvidia.com/gpu")
+    (quota_of_old_name,) = answer["quotas"]
+    names = ("nvidia.com/gpu", "requests.nvidia.com/gpu.shared")
+    assert mentions(quota_of_old_name, "gpus", "work", *names)
     planned(lab, Wanted(profiles=named)).fails_with(2)  # pods, and nodes
     assert lab.writes(dry_run=True) == []
     lab.kubectl("delete", "resourcequota", "gpus", "-n", NAMESPACE)

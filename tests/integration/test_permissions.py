@@ -155,8 +155,9 @@ def test_site_and_uninstall_stop_before_any_write_and_verify_needs_reads_only(
     try:
         reads = variables(account) | {"gpu_verify_probe": False}
         lab.playbook("verify", inventory, variables=reads).succeeded()
-        run = lab.playbook("site", inventory, variables=variables(account))
+        run = lab.playbook("site", inventory, "-vvv", variables=variables(account))
         run.fails_with(ACCOUNT)
+        assert account["api_key"] not in run.output
         assert set(run.problems) >= {
             "create configmaps in namespace gpu-operator",
             "patch configmaps device-plugin-config in namespace gpu-operator",
@@ -241,20 +242,21 @@ def test_each_permission_is_asked_for(
     assert "\n" not in answer["msg"]
 
 
-def test_helm_is_asked_for_more(lab: Lab, inventory: Path, account: dict[str, str]) -> None:
+def test_helm_is_asked_for_more(lab: Lab, account: dict[str, str]) -> None:
     """With manage helm, Helm's Secrets and the note on the namespace."""
     lab.forget_requests()
-    more = variables(account) | {"gpu_operator_manage": "helm"}
-    run = lab.playbook("site", inventory, variables=more).failed()
+    arguments = {**account, "purpose": "site", "manage": "helm", "probe_prepared": True}
+    answer = call(lab, "cluster_info", arguments)
     verbs = ("create", "delete", "get", "list", "update")
     secrets = [f"{verb} secrets in namespace gpu-operator" for verb in verbs]
-    assert sorted(run.problems) == sorted([*secrets, "patch namespaces gpu-operator"])
+    assert sorted(answer["problems"]) == sorted([*secrets, "patch namespaces gpu-operator"])
     assert lab.writes(ACCOUNT, dry_run=True) == []
 
 
-def test_namespace_without_an_operator(lab: Lab, inventory: Path, account: dict[str, str]) -> None:
-    typo = EXISTING | {"gpu_operator_namespace": "gpu-operators"}
+def test_namespace_without_an_operator(lab: Lab) -> None:
     lab.forget_requests()
-    run = lab.playbook("site", inventory, variables=typo)
-    run.fails_with("gpu-operators", "gpu_operator_namespace")
+    typo = {"purpose": "site", "manage": "existing", "namespace": "gpu-operators"}
+    answer = call(lab, "cluster_info", typo)
+    assert answer["failed"]
+    assert mentions(answer["msg"], "gpu-operators")
     assert lab.writes() == []

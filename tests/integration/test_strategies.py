@@ -22,6 +22,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state impo
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     known_profiles,
 )
+from ansible_collections.gpufleet.sharing.tests.integration.answers import naming, texts_of
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     ROOT,
     Lab,
@@ -34,7 +35,9 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
 from ansible_collections.gpufleet.sharing.tests.integration.modules import (
     Wanted,
     applied,
+    call,
     differing,
+    planned,
 )
 
 MIG_STATE = "nvidia.com/mig.config.state"
@@ -49,6 +52,7 @@ PROFILES: dict[str, Any] = {
     "typo": {"replicas": 2, "mig": "all-9g.90gb"},
     "own-keys": "sharing: {timeSlicing: {resources: [{name: gpu, replicas: 3}]}}",
 }
+MIG_NAMES = ["nvidia.com/mig-1g.10gb", "mixed", "mig.strategy", "single"]
 MIXED = {
     "default": {"replicas": 1},
     "four": {"replicas": 4},
@@ -82,19 +86,11 @@ def values_of(strategy: str, version: str) -> dict[str, Any]:
     return {"mig": {"strategy": strategy}, "devicePlugin": {"version": version}}
 
 
-def site(
-    lab: Lab,
-    folder: Path,
-    nodes: Mapping[str, str | None],
-    *flags: str,
-    profiles: Mapping[str, Any] | None = None,
-    strategy: str = "single",
-) -> Run:
+def site(lab: Lab, folder: Path, nodes: Mapping[str, str | None]) -> Run:
     """Run the playbook."""
-    variables = {"gpu_sharing_profiles": profiles or PROFILES}
-    inventory = write_inventory(folder, groups_of(nodes), variables)
-    values = {"gpu_operator_values": values_of(strategy, "v0.19.3")}
-    return lab.playbook("site", inventory, *flags, variables=values)
+    inventory = write_inventory(folder, groups_of(nodes), {"gpu_sharing_profiles": PROFILES})
+    values = {"gpu_operator_values": values_of("single", "v0.19.3")}
+    return lab.playbook("site", inventory, variables=values)
 
 
 def asking(
@@ -169,10 +165,10 @@ def test_what_a_node_cannot_do_by_mps_is_refused_before_any_write(lab: Lab) -> N
     assert lab.writes() == []
 
 
-def test_mig_by_profile_in_check_mode_writes_nothing(lab: Lab, tmp_path: Path) -> None:
+def test_mig_by_profile_in_check_mode_writes_nothing(lab: Lab) -> None:
     lab.forget_requests()
-    run = site(lab, tmp_path, {"whole-01": "sliced"}, "--check", "--diff").succeeded()
-    run.names("+", "whole-01", "all-1g.10gb").names("+", "whole-01", "sliced")
+    run = planned(lab, asking({"whole-01": "sliced"})).succeeded()
+    run.names("after", "whole-01", "all-1g.10gb").names("after", "whole-01", "sliced")
     assert lab.writes() == []
 
 
@@ -189,10 +185,8 @@ def test_mig_by_profile_cuts_the_gpus_before_the_label_moves(lab: Lab, tmp_path:
     assert differing(lab, asking(nodes)) == []
 
 
-def test_mig_configuration_that_does_not_exist_leaves_the_profile_alone(
-    lab: Lab, tmp_path: Path
-) -> None:
-    run = site(lab, tmp_path, {"whole-01": "typo"})
+def test_mig_configuration_that_does_not_exist_leaves_the_profile_alone(lab: Lab) -> None:
+    run = applied(lab, asking({"whole-01": "typo"}))
     run.fails_with("whole-01", MIG_STATE, "failed")
     assert labels(lab, "whole-01")["nvidia.com/device-plugin.config"] == "sliced"
     # MPS has to be gone before MIG strategy mixed comes: the plugin refuses to start with both
@@ -222,11 +216,11 @@ def test_failed_mig_configuration_is_set_anew(lab: Lab) -> None:
         assert agrees(lab, {"whole-01": "sliced"}, PROFILES) == {"whole-01": {"nvidia.com/gpu": 28}}
 
 
-def test_not_ready_node_keeps_its_profile_until_it_can_be_cut(lab: Lab, tmp_path: Path) -> None:
+def test_not_ready_node_keeps_its_profile_until_it_can_be_cut(lab: Lab) -> None:
     nodes = {"whole-01": "whole"}
     lab.kubectl("annotate", "node", "whole-01", "lab.gpufleet.sharing/ready=false")
     lab.kubectl("wait", "--for=condition=Ready=false", "node/whole-01", "--timeout=60s")
-    site(lab, tmp_path, nodes).failed().names("NotReady", "whole-01", 1)
+    applied(lab, asking(nodes)).succeeded().names("unavailable", "whole-01")
     found = labels(lab, "whole-01")
     assert found["nvidia.com/device-plugin.config"] == "sliced"
     assert found["nvidia.com/mig.config"] == "all-1g.10gb"
@@ -258,10 +252,10 @@ def test_from_mig_to_mps_in_one_run(lab: Lab) -> None:
     applied(lab, asking({"whole-01": "sliced"})).succeeded()  # no MPS before strategy mixed
 
 
-def test_mig_strategy_mixed_shares_devices_by_name(lab: Lab, tmp_path: Path) -> None:
+def test_mig_strategy_mixed_shares_devices_by_name(lab: Lab) -> None:
     """The strategy is set by the same run that brings the profiles."""
     nodes = {"whole-01": "small", "balanced-01": "renamed", "alike-01": "four", "empty-01": None}
-    site(lab, tmp_path, nodes, profiles=MIXED, strategy="mixed").succeeded()
+    applied(lab, asking(nodes, MIXED, "mixed")).succeeded()
     assert agrees(lab, nodes, MIXED) == {
         "whole-01": {"nvidia.com/mig-1g.10gb": 28},
         "balanced-01": {
@@ -321,24 +315,32 @@ def test_validate_needs_no_cluster(lab: Lab, tmp_path: Path) -> None:
     run = lab.playbook("validate", inventory, environ=nowhere).succeeded()
     run.names("big", "default", 2, "none", 1, "nvidia.com/gpu", 16)
     run.names("cut", "sliced", 1, "time-slicing", "all-1g.10gb")
-    wrong = {"gpu_sharing_profiles": PROFILES | {"default": {"replicas": 0}}}
-    bad = write_inventory(tmp_path / "bad", groups, wrong)
-    lab.playbook("validate", bad, environ=nowhere).fails_with("default", "replicas", 0)
-    undefined = {"gpu_sharing_profiles": {"default": {"replicas": 2}}}
-    lost = write_inventory(tmp_path / "lost", groups, undefined)
-    two = {"default": MIXED["small"], "sliced": PROFILES["sliced"]}
-    small = {"gpu_sharing_profiles": two}
-    single = write_inventory(tmp_path / "single", groups, small)
-    run = lab.playbook("validate", single, environ=nowhere)
-    run.fails_with("nvidia.com/mig-1g.10gb", "mixed", "mig.strategy", "single")
-    for more in (
-        {"gpu_operator_values": {"mig": {"strategy": "mixed"}}},
-        {"gpu_operator_manage": "existing"},
-    ):
-        lab.playbook("validate", single, environ=nowhere, variables=more).succeeded()
-    run = lab.playbook(
-        "validate", inventory, environ=nowhere, variables={"gpu_operator_values": "x"}
-    )
+    text = {"gpu_operator_values": "x"}
+    run = lab.playbook("validate", inventory, environ=nowhere, variables=text)
     run.fails_with("gpu_operator_values")
-    run = lab.playbook("validate", lost, environ=nowhere)
-    run.fails_with("c-01", "gpu_sharing_profile", "sliced", "gpu_sharing_profiles")
+    small = {"gpu_sharing_profiles": {"default": MIXED["small"], "sliced": PROFILES["sliced"]}}
+    single = write_inventory(tmp_path / "single", groups, small)
+    lab.playbook("validate", single, environ=nowhere).fails_with(*MIG_NAMES)
+    existing = {"gpu_operator_manage": "existing"}  # its strategy is not known then
+    lab.playbook("validate", single, environ=nowhere, variables=existing).succeeded()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"profiles": PROFILES | {"default": {"replicas": 0}}}, ["default", "replicas", 0]),
+        ({"profiles": {"default": {"replicas": 2}}}, ["c-01", "sliced", "default"]),
+        ({}, MIG_NAMES),
+        ({"mig_strategy": "mixed"}, []),
+    ],
+    ids=["profile", "undefined", "single", "mixed"],
+)
+def test_what_validate_checks(lab: Lab, changes: dict[str, Any], named: list[str]) -> None:
+    small = {"default": MIXED["small"], "sliced": PROFILES["sliced"]}
+    given: dict[str, Any] = {"nodes": [{"name": "c-01", "profile": "sliced"}]}
+    given |= {"default_profile": "default"}
+    given |= {"profiles": small, "mig_strategy": "single"}
+    answer = call(lab, "assignment_info", given | changes)
+    assert bool(answer.get("failed")) == bool(named)
+    if named:
+        assert naming(texts_of(answer), *named)

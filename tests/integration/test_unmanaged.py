@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
 )
 from ansible_collections.gpufleet.sharing.tests.integration.modules import (
     Wanted,
+    call,
     converge,
     differing,
     planned,
@@ -43,10 +45,11 @@ def labelled_by_somebody(lab: Lab) -> None:
     lab.wait_for(lambda: lab.allocatable().get("prod-gpu-02") == "16")
 
 
-def test_is_reported_and_left_alone(lab: Lab, inventory: Path) -> None:
+def test_is_reported_and_left_alone(lab: Lab) -> None:
     lab.forget_requests()
-    run = lab.playbook("site", inventory).succeeded().names(*REPORT)
-    assert run.changed == {"localhost": 0}
+    answer = call(lab, "rollout", Wanted(KNOWN).of_rollout())
+    assert answer["unmanaged"] == ["prod-gpu-02"]
+    assert not answer["changed"]
     assert lab.writes() == []
     assert lab.labels() == MANAGED | {"prod-gpu-02": "dev"}
 
@@ -60,15 +63,13 @@ def test_check_mode_shows_that_it_would_lose_its_label(lab: Lab) -> None:
     assert lab.labels() == MANAGED | {"prod-gpu-02": "dev"}
 
 
-def test_limit_hides_no_node_from_the_inventory_and_keeps_the_unknown_ones(
-    lab: Lab, inventory: Path
-) -> None:
+def test_limit_hides_no_node_from_the_inventory_and_keeps_the_unknown_ones(lab: Lab) -> None:
     """prod-gpu-01 is known and outside the limit; prod-gpu-02 is not known, so outside of any."""
     lab.kubectl("label", "node", "prod-gpu-01", f"{LABEL}=dev")
     lab.forget_requests()
-    limit = ("--limit", "localhost,dev_gpus")
-    run = lab.playbook("site", inventory, *limit, variables=EXCLUSIVE).succeeded()
-    run.names(*REPORT)
+    answer = call(lab, "rollout", replace(ONLY, limit=["dev-gpu-01", "dev-gpu-02"]).of_rollout())
+    assert answer["unmanaged"] == ["prod-gpu-02"]
+    assert not answer["changed"]
     assert lab.writes() == []
     assert lab.labels() == MANAGED | {"prod-gpu-01": "dev", "prod-gpu-02": "dev"}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -145,12 +146,10 @@ def test_change_is_a_new_key_and_a_label_that_does_not_wait_for_the_kubelet(
     assert mentions(revisions(lab)[-1]["what"], "dev", 8, 6)
 
 
-def test_default_s_fixed_key_is_rewritten_last_and_old_keys_go_last(
-    lab: Lab, inventory: Path
-) -> None:
-    both = replicas(dev=6, default=3)
+def test_default_s_fixed_key_is_rewritten_last_and_old_keys_go_last(lab: Lab) -> None:
+    both = profiles(dev=6, default=3)
     lab.forget_requests()
-    lab.playbook("site", inventory, variables=both | VERSIONED).succeeded()
+    applied(lab, Wanted(profiles=both, mode="versioned", options={"batches": [1]})).succeeded()
     assert lab.labels() == labels_of(dev=6, default=3)
     data = config_map(lab)
     assert data["default"] == data[key("default", 3)]
@@ -164,18 +163,14 @@ def test_default_s_fixed_key_is_rewritten_last_and_old_keys_go_last(
     assert max(nodes) < where[1]
 
 
-def test_key_that_a_node_still_uses_is_never_pruned(lab: Lab, inventory: Path) -> None:
+def test_key_that_a_node_still_uses_is_never_pruned(lab: Lab) -> None:
     """dev-gpu-02 is outside the limit and keeps its key, and so do the shared ones."""
-    limit = ("--limit", "localhost,dev-gpu-01")
-    again = replicas(dev=5, default=3)
-    lab.playbook("site", inventory, *limit, variables=again | VERSIONED).succeeded()
+    five = Wanted(profiles=profiles(dev=5, default=3), mode="versioned")
+    limited = replace(five, limit=["dev-gpu-01"])
+    applied(lab, limited).succeeded()
     assert lab.labels() == labels_of(dev=6, default=3) | {"dev-gpu-01": key("dev", 5)}
     assert {key("dev", 5), key("dev", 6)} <= config_map(lab).keys()
-    five = Wanted(profiles=profiles(dev=5, default=3), mode="versioned")
-    lab.forget_requests()
-    run = lab.playbook("site", inventory, *limit, variables=again | VERSIONED).succeeded()
-    assert run.changed == {"localhost": 0}
-    assert lab.writes(dry_run=True) == []
+    assert differing(lab, limited) == []
     converge(lab, five)
     assert lab.labels() == labels_of(dev=5, default=3)
 
