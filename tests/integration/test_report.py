@@ -21,6 +21,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     Run,
     write_inventory,
 )
+from ansible_collections.gpufleet.sharing.tests.integration.modules import converge
 
 NODES = {"dev-gpu-01", "dev-gpu-02", "prod-gpu-01", "prod-gpu-02", "train-gpu-01"}
 NOWHERE = "/nowhere/kubeconfig"
@@ -57,7 +58,7 @@ def inventory(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "west": {"gpu_sharing_kubeconfig": NOWHERE},
     }
     folder = write_inventory(tmp_path_factory.mktemp("report") / "two", groups, None, clusters)
-    lab.playbook("site", folder, "--limit", "east").succeeded()
+    converge(lab)
     return folder
 
 
