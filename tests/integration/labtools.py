@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAB = ROOT / "tests" / "lab" / "lab"
 FLEET = ROOT / "tests" / "lab" / "fleets" / "small.yml"
 ROLLOUT = FLEET.with_name("rollout.yml")  # 200 GPU nodes
+PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
 COLLECTIONS = ROOT / ".build" / "collections"
 RAN = re.compile(r"^RAN \S+ gpufleet\.sharing\.(\w+) (ok|failed) (apply|check)$", re.MULTILINE)
 EXPORT = re.compile(r"export (\w+)=(.*)")
@@ -243,16 +244,25 @@ class Lab:
         environ: Mapping[str, str | None] | None = None,
     ) -> Run:
         """Run gpufleet.sharing.<name>. A variable of environ that is None is unset."""
-        command = self.command(name, inventory, *arguments, variables=variables)
+        _tool, *command = self.command(name, inventory, *arguments, variables=variables)
+        return self.ansible(command, environ, inventory)
+
+    def ansible(
+        self,
+        arguments: Sequence[str],
+        environ: Mapping[str, str | None] | None = None,
+        folder: Path | None = None,
+    ) -> Run:
+        """Run ansible-playbook with these arguments, in a folder."""
         done = subprocess.run(
-            command,
+            [PLAYBOOK, *arguments],
             env=self.ansible_environ(environ),
             check=False,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            cwd=inventory,
+            cwd=folder,
         )
         return Run(done.returncode, done.stdout)
 
@@ -270,9 +280,8 @@ class Lab:
             "gpu_operator_timeout": 60,
             **(variables or {}),
         }
-        tool = str(Path(sys.executable).with_name("ansible-playbook"))
         playbook = f"gpufleet.sharing.{name}"
-        return [tool, playbook, "-i", str(inventory), "-e", json.dumps(given), *arguments]
+        return [PLAYBOOK, playbook, "-i", str(inventory), "-e", json.dumps(given), *arguments]
 
     def ansible_environ(self, changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
         merged: dict[str, str | None] = {**self.environ, **(changes or {})}

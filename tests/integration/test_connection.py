@@ -13,7 +13,6 @@ import os
 import select
 import socket
 import socketserver
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -118,19 +117,10 @@ def probe(lab: Lab, inventory: Path, *arguments: str, **more: Any) -> Run:
     lab.forget_requests()
     playbook = inventory / "probe.yml"
     playbook.write_text(PROBE.replace("CLUSTER_VARS", str(CLUSTER_VARS)), encoding="utf-8")
-    tool, _site, *options = lab.command(
+    _tool, _site, *options = lab.command(
         "site", inventory / "hosts.yml", *arguments, variables=more.get("variables")
     )
-    done = subprocess.run(
-        [tool, str(playbook), *options],
-        env=lab.ansible_environ(more.get("environ")),
-        check=False,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-    )
-    return Run(done.returncode, done.stdout)
+    return lab.ansible([str(playbook), *options], more.get("environ"))
 
 
 def only_reader(lab: Lab, user: str) -> None:
