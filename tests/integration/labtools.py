@@ -356,7 +356,8 @@ def module_result(lab: Lab, name: str, arguments: Mapping[str, Any], *flags: str
     start = done.stdout.index("=> {")
     result, _end = json.JSONDecoder().raw_decode(done.stdout, start + 3)
     assert isinstance(result, dict)
-    return {**result, "printed": done.stderr}
+    failed = {"failed": True} if done.stdout[:start].rstrip().endswith("FAILED!") else {}
+    return {**result, **failed, "printed": done.stderr}
 
 
 def lease_holder(lab: Lab) -> str:
