@@ -90,7 +90,7 @@ def test_plan_tells_everything_and_reads_only(lab: Lab, inventory: Path) -> None
     assert run.changed == {"localhost": 0}
     assert state(lab) == before
     run.names(2, 1)  # nodes change, in batches of one
-    run.names("dev-gpu-01", "dev", 8, 6, "nvidia.com/gpu").names("dev-gpu-02", 8, 6)
+    run.names("dev_gpus", "dev", 2, 8, 6, "nvidia.com/gpu", "dev-gpu-01")  # and one more node
     run.names("dev-gpu-01", "work", "Deployment/web", 8, 6)
     assert run.naming("Deployment/api") == []
 
