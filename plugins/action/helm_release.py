@@ -22,11 +22,11 @@ from ansible.utils.vars import merge_hash
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import held
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import hold_lease
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    switched_off,
+    disabled_part,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.helm import Note
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.helm import ReleaseRecord
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._helm_program import require_helm
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._results import (
     add_warnings,
@@ -79,7 +79,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         wanted = merge_values(values, options)
         if boolean(_pointer(wanted).get("create") or False, strict=False):
             raise AnsibleActionFail(OWN_CONFIG_MAP)
-        if said := switched_off(wanted):
+        if said := disabled_part(wanted):
             raise AnsibleActionFail(f"In the release's values {said}")
         create = not seen["namespace_exists"]
         with self._lease(options) as waited:
@@ -151,7 +151,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _remove(self, options: Result, values: Result, seen: Result) -> Result:
         """Uninstall what we installed; give back what was there before."""
         noted = seen["note"]
-        note = Note(**noted) if isinstance(noted, dict) and noted else None
+        note = ReleaseRecord(**noted) if isinstance(noted, dict) and noted else None
         others = bool(seen["others"])
         if not seen["exists"]:
             if note:  # by a run that was killed after Helm had done it
@@ -193,7 +193,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             cluster = connect(_Options(dict(self._task.args)))
             namespace = str(options.get("namespace") or "gpu-operator")
             name, said = str(options.get("run") or ""), self._display.warning
-            with held(cluster, namespace, name, keep=True, said=said) as lease:
+            with hold_lease(cluster, namespace, name, keep=True, log=said) as lease:
                 yield lease.waited
         except SharingError as error:
             raise AnsibleActionFail(str(error)) from None

@@ -14,7 +14,7 @@ from typing import ParamSpec, TypeVar
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import given
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import describe
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import limit
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import read_fleet
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.limit import Selection
@@ -33,7 +33,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin 
     read_version,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    known_profiles,
+    checked_profiles,
     parse_profiles,
 )
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils import (
@@ -41,7 +41,11 @@ from ansible_collections.gpufleet.sharing.plugins.plugin_utils import (
     _inventory,
     _outcome,
 )
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice import advice as _advice
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice import (
+    memory_budget as _memory_budget,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice import replicas as _replicas
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice import strategy as _strategy
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._drift import (
     Planned,
     drift_report,
@@ -97,7 +101,7 @@ def expected_allocatable(definition: object, labels: object) -> dict[str, int]:
     if not isinstance(definition, str):
         allowed = "a profile: a mapping such as {replicas: 4}, or the text of a file"
         _arguments.mapping("the input", definition, allowed)
-    profile = known_profiles({"profile": definition})["profile"]
+    profile = checked_profiles({"profile": definition})["profile"]
     texts = _arguments.labels("labels", labels)
     node = NodeState("node", texts)
     if reason := mps_problem(node, profile):
@@ -106,7 +110,7 @@ def expected_allocatable(definition: object, labels: object) -> dict[str, int]:
     if not devices:
         raise SharingError(
             f"the labels do not tell how many GPUs the node has ({COUNT_LABEL} is"
-            f" {given(texts.get(COUNT_LABEL))}): GPU feature discovery has not labelled"
+            f" {describe(texts.get(COUNT_LABEL))}): GPU feature discovery has not labelled"
             " it yet."
         )
     return _capacity.expected_allocatable(profile, devices)
@@ -115,13 +119,13 @@ def expected_allocatable(definition: object, labels: object) -> dict[str, int]:
 @_clear_errors
 def recommended_replicas(kind: object) -> int:
     """How a GPU is used -> slots on it."""
-    return _advice.recommended_replicas(kind)
+    return _replicas.recommended_replicas(kind)
 
 
 @_clear_errors
 def memory_budget(memory: object, replicas: object) -> dict[str, object]:
     """A GPU's memory in MiB and its replicas -> what each slot may take, and how to say so."""
-    return _advice.memory_budget(memory, replicas).as_dict()
+    return _memory_budget.memory_budget(memory, replicas).as_dict()
 
 
 @_clear_errors
@@ -132,7 +136,7 @@ def sharing_strategy(
     compute_capability: object = None,
 ) -> dict[str, object]:
     """A GPU's name and what is needed -> the strategy that fits, with the reasons."""
-    return _advice.sharing_strategy(product, isolation, workload, compute_capability)
+    return _strategy.sharing_strategy(product, isolation, workload, compute_capability)
 
 
 @_clear_errors
@@ -141,7 +145,7 @@ def mig_configs(assignments: object, profiles: object, default_profile: object) 
     wanted = _arguments.assignments(assignments)
     default = _arguments.text("default_profile", default_profile)
     definitions = _arguments.mapping("profiles", profiles, PROFILES)
-    known = known_profiles(definitions) if definitions else {}
+    known = checked_profiles(definitions) if definitions else {}
     named = {node: known.get(name or default) for node, name in wanted.items()}
     return {
         node: profile.mig for node, profile in named.items() if profile is not None and profile.mig

@@ -7,37 +7,37 @@
 from __future__ import annotations
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import lease as _lease
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
-    Cluster,
-    Json,
-    again_after_conflict,
-    connect,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import (
+    Lease,
+    release_kept_lease,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import Lease, let_go
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
     CLUSTER_POLICIES,
     NODES,
-    guarded,
+    if_unchanged,
     namespaced,
     object_path,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import Json
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.retry import retry_on_conflict
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    Pointer,
-    ignored,
-    not_stored,
-    pointer_patch,
-    pointing,
-    previous_pointer,
-    read_pointer,
-    sees_no_gpus,
-    switched_off,
-    undo_patch,
-    with_words,
+    DevicePluginConfig,
+    disabled_part,
+    not_stored_message,
+    plugin_config_patch,
+    policy_using,
+    previous_plugin_config,
+    read_plugin_config,
+    reason_ignored,
+    reports_no_gpus,
+    restore_patch,
+    with_operator_message,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import (
-    held_up,
-    lagging,
-    still_reading,
+    blocking_pods_message,
+    config_map_reader,
+    outdated_daemonset,
 )
 
 DOCUMENTATION = r"""
@@ -193,13 +193,13 @@ def wait_for_daemonsets(
     """
     own = object_path(CLUSTER_POLICIES, name_of(policy))
     pause = pauses()
-    while reason := lagging(daemonsets(cluster, namespace), policy):
+    while reason := outdated_daemonset(daemonsets(cluster, namespace), policy):
         given_up = time.monotonic() >= deadline
         newest = cluster.find(own) if given_up or without_gpus else None
-        if without_gpus and sees_no_gpus(newest):
+        if without_gpus and reports_no_gpus(newest):
             return
         if given_up:
-            said = with_words(reason, newest)
+            said = with_operator_message(reason, newest)
             raise ClusterError(
                 f"The GPU Operator in {namespace} has not taken the profiles over:"
                 f" {with_pods(cluster, namespace, said)}."
@@ -214,16 +214,16 @@ def wait_for_release(
     ClusterPolicy names it, or where there is no node for them: then the operator leaves them alone.
     """
     pause = pauses()
-    while reading := still_reading(daemonsets(cluster, namespace), config_map):
+    while reading := config_map_reader(daemonsets(cluster, namespace), config_map):
         policy = cluster.find(path)
         others = [] if policy else list(cluster.items(CLUSTER_POLICIES))
-        if said := pointing(others, config_map):
+        if said := policy_using(others, config_map):
             raise ClusterError(said)
-        named = read_pointer(policy).name == config_map
-        if named or sees_no_gpus(policy):
+        named = read_plugin_config(policy).name == config_map
+        if named or reports_no_gpus(policy):
             return
         if time.monotonic() >= deadline:
-            said = with_words(reading, policy)
+            said = with_operator_message(reading, policy)
             raise ClusterError(
                 f"The GPU Operator in {namespace} has not let go of the profiles:"
                 f" {said}. The ConfigMap stays until it has."
@@ -244,7 +244,7 @@ def with_pods(cluster: Cluster, namespace: str, said: str) -> str:
         stuck = [pod for pod in some_pods if not is_ready(cluster, pod.node)]
     except ClusterError:
         return said
-    return f"{said}; {held_up(stuck)}" if stuck else said
+    return f"{said}; {blocking_pods_message(stuck)}" if stuck else said
 
 
 def is_ready(cluster: Cluster, node: str) -> bool:
@@ -259,28 +259,30 @@ def run(module: AnsibleModule) -> dict[str, object]:
     path = object_path(CLUSTER_POLICIES, params["name"])
     deadline = time.monotonic() + (0 if module.check_mode else params["timeout"])
     if params["state"] == "absent":
-        return again_after_conflict(lambda: undo(module, cluster, path))
+        return retry_on_conflict(lambda: undo(module, cluster, path))
     if params["state"] == "released":
         if not module.check_mode:
             place, config_map = params["namespace"], params["config_map"]
             with last_of_run(cluster, params):
                 wait_for_release(cluster, path, place, config_map, deadline)
-        return result(Pointer(), Pointer(), changed=False)
+        return result(DevicePluginConfig(), DevicePluginConfig(), changed=False)
     if module.check_mode and cluster.find(path) is None and params["state"] == "checked":
-        return result(Pointer(), Pointer(), changed=False)  # Helm would create it
+        return result(
+            DevicePluginConfig(), DevicePluginConfig(), changed=False
+        )  # Helm would create it
     policy = wait_for_policy(cluster, path, 0 if params["state"] == "present" else deadline)
     policies = cluster.items(CLUSTER_POLICIES, metadata_only=True)
-    if said := ignored(params["name"], policies):
+    if said := reason_ignored(params["name"], policies):
         raise ClusterError(said)
-    before = read_pointer(policy)
-    wanted = Pointer(params["config_map"], params["default_profile"])
+    before = read_plugin_config(policy)
+    wanted = DevicePluginConfig(params["config_map"], params["default_profile"])
     only_looks = params["state"] == "checked" or before == wanted  # and Helm may switch it on
-    said = switched_off(dig(policy, "spec"))
+    said = disabled_part(dig(policy, "spec"))
     if said and not (module.check_mode and only_looks):
         raise ClusterError(f"ClusterPolicy {params['name']}: {said}")
     if params["state"] == "present" and before != wanted and not module.check_mode:
         with held(module, cluster):
-            policy = again_after_conflict(lambda: put(cluster, path, wanted))
+            policy = retry_on_conflict(lambda: put(cluster, path, wanted))
             check(cluster, policy, wanted, deadline, params)
     elif not module.check_mode:
         with last_of_run(cluster, params):
@@ -290,22 +292,22 @@ def run(module: AnsibleModule) -> dict[str, object]:
     return result(before, after, changed=changed)
 
 
-def put(cluster: Cluster, path: str, wanted: Pointer) -> Json:
+def put(cluster: Cluster, path: str, wanted: DevicePluginConfig) -> Json:
     """Set the pointer; the operator writes to its ClusterPolicy too."""
     policy = cluster.get(path)
-    return cluster.patch(path, guarded(pointer_patch(policy, wanted), policy))
+    return cluster.patch(path, if_unchanged(plugin_config_patch(policy, wanted), policy))
 
 
 def check(
     cluster: Cluster,
     policy: object,
-    wanted: Pointer,
+    wanted: DevicePluginConfig,
     deadline: float,
     params: Mapping[str, Any],
 ) -> None:
     """Wait until the operator has taken the pointer over; raise where it was not stored."""
-    if read_pointer(policy) != wanted:
-        raise ClusterError(not_stored(policy, wanted))
+    if read_plugin_config(policy) != wanted:
+        raise ClusterError(not_stored_message(policy, wanted))
     without = params["without_gpus"]
     wait_for_daemonsets(cluster, params["namespace"], policy, deadline, without_gpus=without)
 
@@ -313,21 +315,21 @@ def check(
 def undo(module: AnsibleModule, cluster: Cluster, path: str) -> dict[str, object]:
     """Put the pointer back that was there before ours, if ours is the one there now."""
     policy = cluster.find(path)
-    before = read_pointer(policy)
-    patch = undo_patch(policy, module.params["config_map"])
+    before = read_plugin_config(policy)
+    patch = restore_patch(policy, module.params["config_map"])
     if patch is None:
         return result(before, before, changed=False)
     if not module.check_mode:
         with held(module, cluster):
-            cluster.patch(path, guarded(patch, policy))
+            cluster.patch(path, if_unchanged(patch, policy))
     ours = before.name == module.params["config_map"]
-    return result(before, previous_pointer(policy) if ours else before, changed=True)
+    return result(before, previous_plugin_config(policy) if ours else before, changed=True)
 
 
 def held(module: AnsibleModule, cluster: Cluster) -> AbstractContextManager[Lease]:
     """The Lease of writing runs."""
     namespace, name = module.params["namespace"], module.params["run"]
-    return _lease.held(cluster, namespace, name, keep=True, said=module.warn)
+    return _lease.hold_lease(cluster, namespace, name, keep=True, log=module.warn)
 
 
 @contextmanager
@@ -337,11 +339,13 @@ def last_of_run(cluster: Cluster, params: Mapping[str, Any]) -> Iterator[None]:
         yield
     except ClusterError:
         with suppress(ClusterError):
-            let_go(cluster, params["namespace"], params["run"])
+            release_kept_lease(cluster, params["namespace"], params["run"])
         raise
 
 
-def result(before: Pointer, after: Pointer, *, changed: bool) -> dict[str, object]:
+def result(
+    before: DevicePluginConfig, after: DevicePluginConfig, *, changed: bool
+) -> dict[str, object]:
     diff = {
         name: json.dumps(vars(pointer)) + "\n"
         for name, pointer in (("before", before), ("after", after))

@@ -15,15 +15,15 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects imp
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider import helm as _helm
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.helm import (
-    Note,
+    ReleaseRecord,
     first_secret,
-    if_of,
-    note_for,
-    note_key,
     pending_revision,
-    read_note,
-    read_revisions,
+    read_helm_revisions,
+    read_record,
+    record_annotation,
+    record_of,
     seconds_left,
+    updated_record,
 )
 
 DOCUMENTATION = r"""
@@ -160,7 +160,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_en
     Spec,
     run_module,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import check_least
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import check_minimums
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -186,29 +186,29 @@ def run(module: AnsibleModule) -> dict[str, object]:
     """Look at the release's revisions and take a stuck one away. The action plugin of the same
     name does the rest.
     """
-    check_least(module.params, {"timeout": 1})
+    check_minimums(module.params, {"timeout": 1})
     name, namespace = module.params["name"], module.params["namespace"]
     cluster = connect(module)
     if module.params["forget"]:
         return write_note(module, cluster, None)
     secrets = namespaced("secrets", namespace)
     selector = f"owner=helm,name={name}"
-    revisions = read_revisions(cluster.items(secrets, labels=selector, metadata_only=True))
+    revisions = read_helm_revisions(cluster.items(secrets, labels=selector, metadata_only=True))
     stuck = pending_revision(revisions)
     left = seconds_left(stuck, cluster.now(), module.params["timeout"])
     if stuck and left and not module.check_mode:
         pending = stuck.as_dict(cluster.now())
         return {"changed": False, "recovered": {}, "pending": pending, "seconds_left": left}
     place = cluster.find(object_path(NAMESPACES, namespace))
-    noted, first = read_note(place, name), first_secret(revisions)
-    note = if_of(first, noted)
+    noted, first = read_record(place, name), first_secret(revisions)
+    note = record_of(first, noted)
     present = module.params["state"] == "present"
     if not present and (note is None or note.installed):
         stuck = None  # Helm uninstalls a pending release too; one that is not ours is left alone
     exists = any(revision != stuck for revision in revisions)
     wanted = note
     if present:
-        wanted = note_for(
+        wanted = updated_record(
             note,
             module.params["previous_pointer"],
             exists=bool(revisions),
@@ -234,14 +234,16 @@ def foreign_policies(module: AnsibleModule, cluster: Cluster) -> list[str]:
     return _helm.foreign_policies(policies, module.params["name"], module.params["namespace"])
 
 
-def write_note(module: AnsibleModule, cluster: Cluster, note: Note | None) -> dict[str, object]:
+def write_note(
+    module: AnsibleModule, cluster: Cluster, note: ReleaseRecord | None
+) -> dict[str, object]:
     """Write on the namespace what uninstalling has to know, or take it away. A namespace that is
     not there yet is made for it, so that it is known before Helm begins.
     """
     name = module.params["namespace"]
     path = object_path(NAMESPACES, name)
     value = json.dumps(vars(note)) if note else None
-    metadata = {"annotations": {note_key(module.params["name"]): value}}
+    metadata = {"annotations": {record_annotation(module.params["name"]): value}}
     if not module.check_mode:
         if cluster.find(path) is not None:
             cluster.patch(path, {"metadata": metadata})

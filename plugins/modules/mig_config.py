@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import held
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import hold_lease
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import mig_hurt
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import (
@@ -132,8 +132,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_en
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    check_least,
-    read_texts,
+    check_minimums,
+    read_strings,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import node_state
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import cut
@@ -222,8 +222,8 @@ class Cutter:
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
-    check_least(module.params, {"timeout": 1, "drain_timeout": 1})
-    named = read_texts("the configuration", module.params["nodes"], "the name of one, or null")
+    check_minimums(module.params, {"timeout": 1, "drain_timeout": 1})
+    named = read_strings("the configuration", module.params["nodes"], "the name of one, or null")
     wanted = {node: config for node, config in named.items() if config}
     cluster = connect(module)
     drainer = Drainer(cluster, module.params["drain_timeout"], lambda _line: None)
@@ -246,7 +246,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     if (changes or waiting) and not module.check_mode:
         namespace = module.params["namespace"]
         name, said = module.params["run"], module.warn
-        with held(cutter.cluster, namespace, name, keep=True, said=said) as lease:
+        with hold_lease(cutter.cluster, namespace, name, keep=True, log=said) as lease:
             ready = replace(cutter, check=lease.check)
             carry_out(module, ready, by_node, batches, waiting)
     return {

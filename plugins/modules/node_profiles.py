@@ -137,7 +137,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names imp
     PROFILE_LABEL,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import read_texts
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import read_strings
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import (
     LabelPlan,
     plan_labels,
@@ -154,9 +154,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state impo
     node_state,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    known_profiles,
+    checked_profiles,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import plugin_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import (
+    read_cluster_plugin,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
     Drainer,
     leftover,
@@ -186,9 +188,9 @@ def run(module: AnsibleModule) -> dict[str, object]:
     desired = (
         dict.fromkeys(map(str, assigned))
         if remove
-        else read_texts("the profile", assigned, "the name of one, or null")
+        else read_strings("the profile", assigned, "the name of one, or null")
     )
-    profiles = known_profiles(module.params["profiles"]) if module.params["profiles"] else {}
+    profiles = checked_profiles(module.params["profiles"]) if module.params["profiles"] else {}
     default = module.params["default_profile"]
     if profiles and (found := list(undefined_profiles(desired, list(profiles), default))):
         raise joined(FleetError, found)
@@ -223,7 +225,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
         forget_hashes(patches, states if is_whole(module) else [])
     if (patches or cordoned) and not module.check_mode:
         namespace, name = module.params["namespace"], module.params["run"]
-        with _lease.held(cluster, namespace, name, said=module.warn) as lease:
+        with _lease.hold_lease(cluster, namespace, name, log=module.warn) as lease:
             lease.check()
             cluster.patch_nodes(patches)
             Drainer(cluster, 0, lambda _line: None).uncordon(cordoned)
@@ -258,7 +260,7 @@ def make_plan(
     found = plan(None)
     if remove or all(change.after for change in found.changes):
         return found
-    notices = notices_removal(plugin_of(cluster, module.params["namespace"]))
+    notices = notices_removal(read_cluster_plugin(cluster, module.params["namespace"]))
     return found if notices else plan(module.params["default_profile"])
 
 

@@ -22,7 +22,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan impor
     targets,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    known_profiles,
+    checked_profiles,
 )
 
 DOCUMENTATION = r"""
@@ -274,7 +274,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_en
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.signals import interruptible
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import check_least
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import check_minimums
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import NODE_OPTIONS
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import gpu_pods
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import PodSettings
@@ -325,7 +325,7 @@ Chosen = list[ProbeTarget]
 
 def check_options(module: AnsibleModule) -> None:
     params = module.params
-    check_least(params, {"timeout": 1, "run_as_user": 0})
+    check_minimums(params, {"timeout": 1, "run_as_user": 0})
     if not 1 <= params["most"] <= MOST:
         raise FleetError(f"most is {params['most']}; allowed: 1 to {MOST} pods on a node.")
     if params["per_profile"] < 0:
@@ -340,7 +340,7 @@ def check_options(module: AnsibleModule) -> None:
 
 
 def candidates(module: AnsibleModule) -> list[Candidate]:
-    profiles = known_profiles(module.params["profiles"])
+    profiles = checked_profiles(module.params["profiles"])
     default = module.params["default_profile"]
     nodes = [node for node in module.params["nodes"] if node["selected"]]
     if unknown := sorted({node["profile"] or default for node in nodes} - profiles.keys()):

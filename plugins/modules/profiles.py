@@ -10,25 +10,25 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names imp
     MANAGED_BY,
     MANAGED_BY_LABEL,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
-    Cluster,
-    again_after_conflict,
-    connect,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import (
+    hold_lease,
+    remove_lease,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import held, remove_lease
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
     CLUSTER_POLICIES,
     NAMESPACES,
     NODES,
-    guarded,
+    if_unchanged,
     namespaced,
     object_path,
     version_of,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.retry import retry_on_conflict
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
     ConfigMap,
     ConfigMapPlan,
-    check_name,
+    check_config_map_name,
     plan_config_map,
     plan_removal,
     read_config_map,
@@ -39,16 +39,16 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys im
     MODES,
     VERSIONED,
     check_versioned_names,
+    config_key,
     is_versioned,
-    key_of,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    ask_the_plugin,
-    known_profiles,
+    checked_profiles,
+    depends_on_plugin,
     parse_profiles,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
@@ -236,9 +236,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names imp
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import node_state
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import read_version
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    read_pointer,
+    read_plugin_config,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import plugin_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import (
+    read_cluster_plugin,
+)
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -280,10 +282,10 @@ def read_profiles(
     module: AnsibleModule, cluster: Cluster, definitions: object
 ) -> dict[str, Profile]:
     """The profiles, checked against the plugin that the cluster has where they depend on it."""
-    if not ask_the_plugin(definitions):
+    if not depends_on_plugin(definitions):
         return parse_profiles(definitions)
     strategy = module.params["mig_strategy"]
-    plugin = plugin_of(
+    plugin = read_cluster_plugin(
         cluster,
         module.params["namespace"],
         None if strategy == "unknown" else strategy,
@@ -301,7 +303,7 @@ def keys_in_use(cluster: Cluster, config_map: str) -> set[str]:
 
 def defaults_of(cluster: Cluster, config_map: str) -> list[str]:
     """The default keys of operators that are pointed at the ConfigMap."""
-    pointers = (read_pointer(policy) for policy in cluster.items(CLUSTER_POLICIES))
+    pointers = (read_plugin_config(policy) for policy in cluster.items(CLUSTER_POLICIES))
     return [pointer.default for pointer in pointers if pointer.name == config_map]
 
 
@@ -310,13 +312,13 @@ def run(module: AnsibleModule) -> dict[str, object]:
     wanted = given["state"] == "present"
     definitions = given["profiles"] or {}
     if wanted:
-        check_name(given["name"])
-    if wanted and not ask_the_plugin(definitions):
+        check_config_map_name(given["name"])
+    if wanted and not depends_on_plugin(definitions):
         parse_profiles(definitions)  # what is wrong by itself is told without a cluster
     cluster = connect(module)
     profiles = read_profiles(module, cluster, definitions) if wanted else {}
     planned: list[dict[str, object]] = []
-    again_after_conflict(lambda: keep_profiles(module, cluster, profiles, planned))
+    retry_on_conflict(lambda: keep_profiles(module, cluster, profiles, planned))
     # A write whose answer was lost is found done by the next look, and was ours.
     return next((plan for plan in reversed(planned) if plan["changed"]), planned[-1])
 
@@ -378,7 +380,7 @@ def files_of(
     if versioned:
         check_versioned_names(profiles)
     files = {
-        key_of(profile, versioned=versioned): to_plugin_config(profile)
+        config_key(profile, versioned=versioned): to_plugin_config(profile)
         for profile in profiles.values()
     }
     default = profiles.get(given["default_profile"] or "")
@@ -424,8 +426,8 @@ def keys_of_last_good(history: History, mode: str) -> set[str]:
         return set()
     if good.desired.mode != VERSIONED:
         return set(good.desired.profiles)
-    profiles = known_profiles(good.desired.profiles).values()
-    return {key_of(profile, versioned=True) for profile in profiles}
+    profiles = checked_profiles(good.desired.profiles).values()
+    return {config_key(profile, versioned=True) for profile in profiles}
 
 
 def note_found(module: AnsibleModule, cluster: Cluster, before: ConfigMap) -> None:
@@ -461,7 +463,7 @@ def write(
         write_namespace(cluster, namespace_path, labels, new=new)
     if plan:
         keep, said = given["keep_lease"], module.warn
-        with held(cluster, given["namespace"], given["run"], keep=keep, said=said) as lease:
+        with hold_lease(cluster, given["namespace"], given["run"], keep=keep, log=said) as lease:
             if plan.remove and keys_in_use(cluster, given["name"]) & set(plan.remove):
                 return False
             if plan.before is not None and given["state"] == "present":
@@ -471,7 +473,7 @@ def write(
             write_config_map(cluster, config_maps, given["name"], plan, document)
     if given["state"] == "absent":
         history_of(module, cluster).remove()
-        remove_lease(cluster, given["namespace"], given["run"], said=module.warn)
+        remove_lease(cluster, given["namespace"], given["run"], log=module.warn)
     return True
 
 
@@ -517,7 +519,7 @@ def write_config_map(
         metadata = {"name": name, "labels": labels, **dict(content["metadata"])}  # type: ignore[call-overload]
         cluster.create(config_maps, {**content, "metadata": metadata})
     else:
-        cluster.patch(path, guarded(plan.patch(), document))
+        cluster.patch(path, if_unchanged(plan.patch(), document))
 
 
 def main() -> None:

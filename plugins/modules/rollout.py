@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common import values as _given
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    check_least,
-    read_texts,
+    check_minimums,
+    read_strings,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
@@ -19,7 +19,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys im
     check_versioned_names,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    known_profiles,
+    checked_profiles,
 )
 
 DOCUMENTATION = r"""
@@ -358,15 +358,15 @@ LEAST = {"timeout": 1, "drain_timeout": 1, "stable": 0, "pause": 0, "max_failure
 
 def read_request(module: AnsibleModule) -> Request:
     given = module.params
-    check_least(given, LEAST)
+    check_minimums(given, LEAST)
     versioned = given["mode"] == VERSIONED
-    profiles = known_profiles(given["profiles"])
+    profiles = checked_profiles(given["profiles"])
     if versioned:
         check_versioned_names(profiles)
     desired = Desired(
         profiles=profiles,
         default_profile=given["default_profile"],
-        assignments=read_texts("the profile", given["assignments"], "the name of one, or null"),
+        assignments=read_strings("the profile", given["assignments"], "the name of one, or null"),
         versioned=versioned,
         gpus=read_gpus(given["gpus"]),
         groups={str(node): str(group) for node, group in given["groups"].items()},
@@ -404,7 +404,7 @@ def read_gpus(stated: Mapping[str, object]) -> dict[str, int]:
             found[str(node)] = number
         elif count is not None:
             raise FleetError(
-                f"gpus of {node} is {_given.given(count)}; allowed: the node's number of physical"
+                f"gpus of {node} is {_given.describe(count)}; allowed: its number of physical"
                 " GPUs, 1 or more."
             )
     return found

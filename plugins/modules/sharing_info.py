@@ -24,7 +24,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys im
     VERSIONED,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    known_profiles,
+    checked_profiles,
 )
 
 DOCUMENTATION = r"""
@@ -296,7 +296,7 @@ SPEC: Spec = {
 
 def read_desired(module: AnsibleModule) -> Desired:
     """What the nodes to look at should have. Raises FleetError where that cannot be told."""
-    profiles = known_profiles(module.params["profiles"])
+    profiles = checked_profiles(module.params["profiles"])
     default = module.params["default_profile"]
     node = module.params["node"]
     chosen = [

@@ -16,9 +16,9 @@ from typing import Any
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import either
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    given,
+    describe,
     is_list,
-    shown,
+    quote,
 )
 
 LABEL_LENGTH = 63
@@ -31,7 +31,7 @@ class ArgumentError(SharingError):
 
 
 def refused(where: str, value: object, allowed: str) -> ArgumentError:
-    return ArgumentError(f"{where} is {given(value)}; allowed: {allowed}.")
+    return ArgumentError(f"{where} is {describe(value)}; allowed: {allowed}.")
 
 
 def mapping(where: str, value: object, allowed: str) -> Mapping[object, object]:
@@ -106,7 +106,7 @@ def labels(where: str, value: object) -> dict[str, str]:
 
 def _label(where: str, name: object, value: object) -> str:
     if isinstance(value, str | int | float):
-        written = str(value) if isinstance(value, str) else shown(value)
+        written = str(value) if isinstance(value, str) else quote(value)
         if len(written) <= LABEL_LENGTH:
             return written
     raise refused(f"{where}['{name}']", value, f"a text of at most {LABEL_LENGTH} characters")
@@ -156,4 +156,4 @@ def assigned(where: str, node: Mapping[Any, object]) -> tuple[str, str | None, b
 def _required(where: str, value: Mapping[Any, object], key: str) -> object:
     if key in value:
         return value[key]
-    raise ArgumentError(f"{where} is {shown(value)}; it has to have {key}.")
+    raise ArgumentError(f"{where} is {quote(value)}; it has to have {key}.")

@@ -15,7 +15,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents
     mapping_at,
     text_at,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import cut_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import (
+    format_first_rows,
+)
 
 COLUMNS = ("kind", "where", "what")
 MOST_LINES = 50
@@ -55,7 +57,7 @@ def find_drift(planned: Planned) -> list[Difference]:
 def drift_report(differences: list[Difference]) -> dict[str, object]:
     """JSON types: {findings: [{kind, where, what}], table: [lines]}."""
     rows = [asdict(difference) for difference in differences]
-    lines = cut_table(COLUMNS, rows, MOST_LINES) if rows else ["Nothing differs."]
+    lines = format_first_rows(COLUMNS, rows, MOST_LINES) if rows else ["Nothing differs."]
     return {"findings": rows, "table": lines}
 
 

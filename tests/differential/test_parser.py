@@ -16,10 +16,11 @@ from collections.abc import Sequence
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader import ProfileReader
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Reader, Rule
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Rule
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     read_profile,
     read_text,
@@ -38,7 +39,7 @@ def parser() -> nvidia.Parser:
 
 def read(text: str, surroundings: nvidia.Surroundings) -> tuple[Profile, set[Rule]]:
     """A file's text as we read it, and the rules that it breaks."""
-    reader = Reader("p", lenient=False)
+    reader = ProfileReader("p", lenient=False)
     content = read_text(text, reader, surroundings.plugin)
     return Profile("p", content), {problem.rule for problem in reader.problems}
 

@@ -27,7 +27,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.answers import (
 )
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import ApiClient
+    from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.connection import ApiClient
 
 
 ROOT = Path(__file__).resolve().parents[2]

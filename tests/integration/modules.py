@@ -26,7 +26,7 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import default_holder
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    known_profiles,
+    checked_profiles,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.answers import Answers
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
@@ -139,7 +139,7 @@ class Wanted:
     def of_mig(self) -> dict[str, Any]:
         drains = ("batches", "drain", "drain_timeout")
         given = {name: value for name, value in self.options.items() if name in drains}
-        known = known_profiles(self.profiles)
+        known = checked_profiles(self.profiles)
         named = {node: known.get(name or "default") for node, name in self.assignments.items()}
         nodes = {node: profile.mig for node, profile in named.items() if profile and profile.mig}
         return {"nodes": nodes, "timeout": 60, **given}

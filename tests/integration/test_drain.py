@@ -42,7 +42,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.modules import conve
 from ansible_collections.gpufleet.sharing.tests.integration.workloads import make_namespace
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import ApiClient
+    from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.connection import ApiClient
 
 
 GPU = "nvidia.com/gpu"

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import key_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import config_key
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
 )
@@ -259,7 +259,7 @@ def amiss(lab: Lab, state: State) -> list[str]:
             continue
         wanted = state.profile_of(name)
         profile = parse_profile(wanted, state.profiles[wanted])
-        key = key_of(profile, versioned=state.mode == "versioned")
+        key = config_key(profile, versioned=state.mode == "versioned")
         slots = str(state.profiles[wanted]["replicas"] * GPUS[name])
         seen = (
             node["status"]["allocatable"].get("nvidia.com/gpu"),

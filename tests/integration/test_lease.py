@@ -19,8 +19,8 @@ import pytest
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import LeaseError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import (
-    Pace,
-    held,
+    LeaseTiming,
+    hold_lease,
     remove_lease,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import namespaced
@@ -33,7 +33,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
 
 NAMESPACE = "gpu-operator"
 LEASE = ("lease", "gpufleet-sharing", "-n", NAMESPACE)
-SHORT = Pace(3)
+SHORT = LeaseTiming(3)
 HOLD = """
 import sys
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import Pace, held
@@ -85,7 +85,7 @@ def change(lab: Lab, **fields: object) -> None:
 
 
 def test_is_taken_renewed_and_released(lab: Lab, cluster: Cluster) -> None:
-    with held(cluster, NAMESPACE, "root@here job 42", pace=SHORT) as lease:
+    with hold_lease(cluster, NAMESPACE, "root@here job 42", timing=SHORT) as lease:
         first = spec(lab)
         assert first["holderIdentity"] == "root@here job 42"
         assert first["leaseDurationSeconds"] == 3
@@ -97,7 +97,7 @@ def test_is_taken_renewed_and_released(lab: Lab, cluster: Cluster) -> None:
     assert last.get("holderIdentity", "") == ""
     assert last["acquireTime"] == first["acquireTime"]
     said: list[str] = []
-    with held(cluster, NAMESPACE, "next", said=said.append, pace=SHORT):
+    with hold_lease(cluster, NAMESPACE, "next", log=said.append, timing=SHORT):
         assert said == []  # nothing to wait for
         assert spec(lab)["leaseTransitions"] == 1
 
@@ -109,7 +109,7 @@ def test_second_run_is_told_who_and_since_when(lab: Lab, cluster: Cluster) -> No
         lab.forget_requests()
         with (
             pytest.raises(LeaseError) as caught,
-            held(cluster, NAMESPACE, "bob", said=said.append, pace=SHORT),
+            hold_lease(cluster, NAMESPACE, "bob", log=said.append, timing=SHORT),
         ):
             pytest.fail("two runs at once")
         assert spec(lab)["holderIdentity"] == "alice@awx job 7"
@@ -123,7 +123,7 @@ def test_killed_run_is_waited_out_and_taken_over(lab: Lab, cluster: Cluster) -> 
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         start = time.monotonic()
-        with held(cluster, NAMESPACE, "bob", said=said.append, pace=SHORT) as lease:
+        with hold_lease(cluster, NAMESPACE, "bob", log=said.append, timing=SHORT) as lease:
             assert 3 <= time.monotonic() - start < 15
             lease.check()
             assert spec(lab)["holderIdentity"] == "bob"
@@ -135,7 +135,7 @@ def test_killed_run_is_waited_out_and_taken_over(lab: Lab, cluster: Cluster) -> 
 
 def test_stopped_run_that_was_taken_over_writes_nothing_more(lab: Lab, cluster: Cluster) -> None:
     """Stopped like a virtual machine that pauses, then woken beside its successor."""
-    with held(cluster, NAMESPACE, "alice", pace=SHORT) as lease:
+    with hold_lease(cluster, NAMESPACE, "alice", timing=SHORT) as lease:
         change(lab, holderIdentity="bob", acquireTime="2026-01-02T03:04:05.000000Z")
         lease.renew()
         with pytest.raises(LeaseError) as caught:
@@ -145,7 +145,7 @@ def test_stopped_run_that_was_taken_over_writes_nothing_more(lab: Lab, cluster: 
 
 
 def test_of_two_that_take_over_one_wins(lab: Lab, cluster: Cluster) -> None:
-    with held(cluster, NAMESPACE, "dead", keep=True, pace=Pace(2)):
+    with hold_lease(cluster, NAMESPACE, "dead", keep=True, pace=LeaseTiming(2)):
         pass
     assert spec(lab)["holderIdentity"] == "dead"
     command = [sys.executable, "-c", HOLD, lab.environ["KUBECONFIG"]]
@@ -171,10 +171,10 @@ def test_of_two_that_take_over_one_wins(lab: Lab, cluster: Cluster) -> None:
 
 
 def test_same_run_goes_on_with_a_lease_that_it_kept(lab: Lab, cluster: Cluster) -> None:
-    with held(cluster, NAMESPACE, "job 42", keep=True):
+    with hold_lease(cluster, NAMESPACE, "job 42", keep=True):
         pass
     before = spec(lab)
-    with held(cluster, NAMESPACE, "job 42"):
+    with hold_lease(cluster, NAMESPACE, "job 42"):
         during = spec(lab)
     assert before["holderIdentity"] == "job 42"
     assert during["acquireTime"] == before["acquireTime"]
@@ -183,7 +183,7 @@ def test_same_run_goes_on_with_a_lease_that_it_kept(lab: Lab, cluster: Cluster) 
 
 
 def test_labels_of_others_do_not_disturb_it(lab: Lab, cluster: Cluster) -> None:
-    with held(cluster, NAMESPACE, "me", pace=SHORT) as lease:
+    with hold_lease(cluster, NAMESPACE, "me", timing=SHORT) as lease:
         lab.kubectl("label", *LEASE, "theirs=1")
         lease.renew()
         lease.check()
@@ -192,13 +192,13 @@ def test_labels_of_others_do_not_disturb_it(lab: Lab, cluster: Cluster) -> None:
 
 
 def test_there_is_none_without_the_namespace(lab: Lab, cluster: Cluster) -> None:
-    with held(cluster, "nowhere", "me") as lease:
+    with hold_lease(cluster, "nowhere", "me") as lease:
         assert not lease.held
         lease.check()
 
 
 def test_is_removed_when_nobody_holds_it(lab: Lab, cluster: Cluster) -> None:
-    with held(cluster, NAMESPACE, "me"):
+    with hold_lease(cluster, NAMESPACE, "me"):
         remove_lease(cluster, NAMESPACE)
         assert spec(lab)["holderIdentity"] == "me"
     remove_lease(cluster, NAMESPACE)
@@ -210,7 +210,7 @@ def test_one_door_serves_many_threads(lab: Lab, cluster: Cluster) -> None:
     names = [f"many-{number}" for number in range(100)]
     path = namespaced("configmaps", NAMESPACE)
     before = cluster.requests
-    with held(cluster, NAMESPACE, "me") as lease:
+    with hold_lease(cluster, NAMESPACE, "me") as lease:
 
         def write(name: str) -> None:
             lease.renew()

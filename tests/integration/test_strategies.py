@@ -20,7 +20,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity i
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    known_profiles,
+    checked_profiles,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.answers import naming, texts_of
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
@@ -112,7 +112,7 @@ def agrees(
         name, labels = document["metadata"]["name"], document["metadata"]["labels"]
         if name not in nodes:
             continue
-        profile = known_profiles(profiles)[nodes[name] or "default"]
+        profile = checked_profiles(profiles)[nodes[name] or "default"]
         devices = physical_devices(NodeState(name, labels), None)
         expected = expected_allocatable(profile, devices)
         allocatable = document["status"]["allocatable"]

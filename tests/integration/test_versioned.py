@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import key_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import config_key
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     parse_profile,
 )
@@ -75,7 +75,7 @@ def inventory(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def key(name: str, count: int) -> str:
     profile = parse_profile(name, {"replicas": count})
-    return key_of(profile, versioned=True)
+    return config_key(profile, versioned=True)
 
 
 def labels_of(dev: int, default: int = 4) -> dict[str, str]:

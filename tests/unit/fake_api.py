@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import ApiClient
+    from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.connection import ApiClient
 
 
 SERVER = "https://lab.example.com:6443"

@@ -26,7 +26,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state impo
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import (
     config_map as _config_map,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import key_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import config_key
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
@@ -143,7 +143,7 @@ class FakeFleet:
     def write(self, files: Profiles, *, versioned: bool = False) -> None:
         """What the module profiles writes, before the rollout."""
         texts = {
-            key_of(profile, versioned=versioned): to_plugin_config(profile)
+            config_key(profile, versioned=versioned): to_plugin_config(profile)
             for profile in files.values()
         }
         document = self.api.objects.get(MAP)

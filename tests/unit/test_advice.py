@@ -10,14 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import shown
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import quote
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice import measured as _measured
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.advice import (
-    COMPARISON,
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.errors import AdviceError
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.memory_budget import (
     LEAST_MIB,
-    AdviceError,
     memory_budget,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.replicas import (
     recommended_replicas,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.strategy import (
+    COMPARISON,
     sharing_strategy,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
@@ -231,7 +235,7 @@ def test_sharing_strategy_tells_the_compute_capability_of_an_unknown_product() -
 def test_sharing_strategy_refuses_other_compute_capabilities(capability: object) -> None:
     with pytest.raises(AdviceError) as caught:
         sharing_strategy("Tesla-T4", "none", "bursty", capability)
-    assert mentions(caught.value, shown(capability), "major.minor", "'8.0'")
+    assert mentions(caught.value, quote(capability), "major.minor", "'8.0'")
 
 
 @pytest.mark.parametrize(

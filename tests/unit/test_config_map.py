@@ -19,8 +19,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names imp
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
     ConfigMap,
     ConfigMapPlan,
-    Written,
-    check_name,
+    KeyRecord,
+    check_config_map_name,
     plan_config_map,
     plan_removal,
     read_config_map,
@@ -38,8 +38,8 @@ A, B = "version: v1\n", "version: v1\nflags:\n  gdsEnabled: true\n"
 FILES = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.sampled_from([A, B, "{", ""]))
 
 
-def written(text: str, at: str = CREATED, *, replaced: bool = True) -> Written:
-    return Written(config_hash(text), at, replaced)
+def written(text: str, at: str = CREATED, *, replaced: bool = True) -> KeyRecord:
+    return KeyRecord(config_hash(text), at, replaced)
 
 
 def document(annotation: str | None, **extra: object) -> dict[str, object]:
@@ -60,7 +60,7 @@ def applied(plan: ConfigMapPlan) -> ConfigMap:
 
 @pytest.mark.parametrize("name", ["device-plugin-config", "a", "9", "time-slicing-9", "a" * 63])
 def test_names_that_can_be_mounted(name: str) -> None:
-    check_name(name)
+    check_config_map_name(name)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_names_that_can_be_mounted(name: str) -> None:
 )
 def test_names_that_the_operator_cannot_mount(name: str, facts: tuple[str, ...]) -> None:
     with pytest.raises(SharingError) as caught:
-        check_name(name)
+        check_config_map_name(name)
     assert mentions(caught.value, "gpu_profiles_name", f"'{name}'", *facts)
 
 
@@ -87,14 +87,14 @@ def test_names_that_the_operator_cannot_mount(name: str, facts: tuple[str, ...])
     ("annotation", "expected"),
     [
         (None, {}),
-        ('{"a": {"hash": "h", "at": "t"}}', {"a": Written("h", "t")}),
+        ('{"a": {"hash": "h", "at": "t"}}', {"a": KeyRecord("h", "t")}),
         ("{", {}),
         ("[]", {}),
         ('{"a": {"hash": "h"}}', {}),
         ('{"a": 1}', {}),
     ],
 )
-def test_read_config_map_annotation(annotation: str | None, expected: dict[str, Written]) -> None:
+def test_read_config_map_annotation(annotation: str | None, expected: dict[str, KeyRecord]) -> None:
     found = read_config_map(document(annotation))
     assert found == ConfigMap({"a": A}, expected, False, CREATED)
 
@@ -121,7 +121,7 @@ def test_read_config_map_owner(owner: str, ours: bool) -> None:
         pytest.param({"a": written(A, "")}, None, id="unreadable time"),
     ],
 )
-def test_written_at(record: dict[str, Written], expected: datetime | None) -> None:
+def test_written_at(record: dict[str, KeyRecord], expected: datetime | None) -> None:
     config_map = ConfigMap({"a": A}, record, created=CREATED)
     assert config_map.written_at("a") == expected
 
@@ -244,7 +244,7 @@ def test_plan_config_map_notes_what_a_key_had_before(
 def test_read_config_map_of_an_older_note(note: dict[str, bool], replaced: bool) -> None:
     annotation = json.dumps({"a": {"hash": "h", "at": "t", **note}})
     found = read_config_map(document(annotation))
-    assert found.written["a"] == Written("h", "t", replaced)
+    assert found.written["a"] == KeyRecord("h", "t", replaced)
 
 
 def test_plan_removal_keeps_what_is_in_use() -> None:

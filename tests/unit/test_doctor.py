@@ -41,7 +41,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine im
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.permissions import (
     DOCTOR,
     Scope,
-    looked_at,
+    doctor_permissions,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import PLUGIN_APP
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
@@ -349,5 +349,5 @@ def test_documented_role_of_the_doctor_grants_what_it_looks_at() -> None:
         for resource in rule["resources"]
         for verb in rule["verbs"]
     }
-    looks = {(each.verb, each.resource, each.group) for each in looked_at(Scope(DOCTOR))}
+    looks = {(each.verb, each.resource, each.group) for each in doctor_permissions(Scope(DOCTOR))}
     assert granted == looks

@@ -13,9 +13,9 @@ import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.clock import Clock
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import throttle as _pace
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.throttle import Throttle
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import GpuPod
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import drain as _drain
@@ -162,7 +162,7 @@ class FakeCluster:
                 del self.pods[name]
 
     for_each = Cluster.for_each
-    _pace = _pace.Pace(4)
+    _throttle = Throttle(4)
 
     def cordoned(self) -> dict[str, bool]:
         """Whether the cordon is ours, by cordoned node."""

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import client as _kube
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import let_go
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import guarded
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import release_kept_lease
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import if_unchanged
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import read_date
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
     Desired,
     History,
@@ -55,7 +55,7 @@ def conflicts(api: FakeApi, number: int) -> None:
     ],
 )
 def test_date_of_an_answer(text: str, expected: datetime | None) -> None:
-    assert _kube._read_date(text) == expected
+    assert read_date(text) == expected
 
 
 def test_unguarded_writes_are_tried_again_after_a_conflict(api: FakeApi) -> None:
@@ -87,7 +87,7 @@ def test_conflicts_without_end_are_told(api: FakeApi) -> None:
 def test_guarded_writes_are_not(api: FakeApi, version: str) -> None:
     conflicts(api, 1)
     with pytest.raises(ClusterError):
-        api.cluster.patch(POD, guarded({}, {"metadata": {"resourceVersion": version}}))
+        api.cluster.patch(POD, if_unchanged({}, {"metadata": {"resourceVersion": version}}))
     conflicts(api, 1)
     with pytest.raises(ClusterError):
         api.cluster.delete(POD, resource_version=version)
@@ -100,7 +100,7 @@ def test_guarded_writes_are_not(api: FakeApi, version: str) -> None:
 )
 def test_let_go(api: FakeApi, holder: str, run: str, left: str) -> None:
     api.put(LEASE, {"spec": {"holderIdentity": holder}})
-    let_go(api.cluster, "gpu-operator", run)
+    release_kept_lease(api.cluster, "gpu-operator", run)
     assert api.objects[LEASE]["spec"]["holderIdentity"] == left
     assert len(api.writes()) == int(holder != left)
 
@@ -110,14 +110,14 @@ def test_let_go_that_somebody_takes(api: FakeApi, status: int) -> None:
     api.put(LEASE, {"spec": {"holderIdentity": "me"}})
     api.fault = lambda method, _path: status if method == "PATCH" else 0
     if status == 409:
-        let_go(api.cluster, "gpu-operator", "me")
+        release_kept_lease(api.cluster, "gpu-operator", "me")
     else:
         with pytest.raises(ClusterError):
-            let_go(api.cluster, "gpu-operator", "me")
+            release_kept_lease(api.cluster, "gpu-operator", "me")
 
 
 def test_let_go_without_a_lease(api: FakeApi) -> None:
-    let_go(api.cluster, "gpu-operator", "me")
+    release_kept_lease(api.cluster, "gpu-operator", "me")
     assert api.writes() == []
 
 

@@ -9,10 +9,11 @@ import math
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.go_yaml import (
-    load,
-    read_word,
+    parse_scalar,
+    parse_yaml,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Reader, Rule
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader import ProfileReader
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Rule
 
 
 @pytest.mark.parametrize(
@@ -62,12 +63,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules i
     ],
 )
 def test_read_word(word: str, value: object) -> None:
-    read = read_word(word)
+    read = parse_scalar(word)
     assert (type(read), read) == (type(value), value)
 
 
 def test_read_word_not_a_number() -> None:
-    read = read_word(".NaN")
+    read = parse_scalar(".NaN")
     assert isinstance(read, float)
     assert math.isnan(read)
 
@@ -94,8 +95,8 @@ def test_read_word_not_a_number() -> None:
     ],
 )
 def test_load(text: str, value: object) -> None:
-    reader = Reader("p")
-    assert load(text, reader) == value
+    reader = ProfileReader("p")
+    assert parse_yaml(text, reader) == value
     assert reader.problems == []
 
 
@@ -149,8 +150,8 @@ def test_load(text: str, value: object) -> None:
     ],
 )
 def test_load_refuses(text: str, rules: list[Rule]) -> None:
-    reader = Reader("p")
-    load(text, reader)
+    reader = ProfileReader("p")
+    parse_yaml(text, reader)
     assert [problem.rule for problem in reader.problems] == rules
 
 
@@ -159,6 +160,6 @@ def test_load_is_not_fooled_by_many_aliases() -> None:
     lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
     for one, other in zip("abcdefgh", "bcdefghi", strict=True):
         lines.append(f"{other}: &{other} [{', '.join([f'*{one}'] * 9)}]")
-    reader = Reader("p")
-    load("\n".join(lines), reader)
+    reader = ProfileReader("p")
+    parse_yaml("\n".join(lines), reader)
     assert [problem.rule for problem in reader.problems] == [Rule.SIZE]

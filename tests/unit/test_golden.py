@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import key_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import config_key
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
     Plugin,
     operator_plugin,
@@ -317,8 +317,8 @@ def test_file_and_hash(name: str) -> None:
     text = to_plugin_config(profile)
     assert text.encode() == golden.file.encode()
     assert config_hash(text) == golden.hash
-    assert key_of(profile, versioned=False) == name
-    assert key_of(profile, versioned=True) == f"{name}.{golden.hash[:8]}"
+    assert config_key(profile, versioned=False) == name
+    assert config_key(profile, versioned=True) == f"{name}.{golden.hash[:8]}"
 
 
 def test_hash_of_a_file_that_the_plugin_rejects_is_that_of_its_bytes() -> None:

@@ -13,17 +13,17 @@ import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import RefusedError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.helm import (
-    Note,
-    Revision,
+    HelmRevision,
+    ReleaseRecord,
     check_program,
     first_secret,
     foreign_policies,
-    if_of,
-    note_for,
     pending_revision,
-    read_note,
-    read_revisions,
+    read_helm_revisions,
+    read_record,
+    record_of,
     seconds_left,
+    updated_record,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
@@ -82,13 +82,13 @@ def secret(number: object, status: str = "deployed", age: int | None = 60) -> di
 
 
 def test_read_revisions_sorts_by_number() -> None:
-    found = read_revisions([secret(10), secret(9, "superseded"), secret("x", "failed")])
+    found = read_helm_revisions([secret(10), secret(9, "superseded"), secret("x", "failed")])
     assert [(revision.number, revision.status) for revision in found] == [
         (0, "failed"),
         (9, "superseded"),
         (10, "deployed"),
     ]
-    assert found[-1] == Revision(
+    assert found[-1] == HelmRevision(
         "sh.helm.release.v1.gpu-operator.v10",
         "uid-10",
         10,
@@ -98,18 +98,18 @@ def test_read_revisions_sorts_by_number() -> None:
 
 
 def test_revision_that_helm_has_not_modified_is_as_old_as_its_secret() -> None:
-    (revision,) = read_revisions([secret(1, age=None)])
+    (revision,) = read_helm_revisions([secret(1, age=None)])
     assert revision.age(NOW) == 3600
 
 
 def test_revision_without_any_time_is_new() -> None:
-    (revision,) = read_revisions([{"metadata": {"name": "s"}}])
+    (revision,) = read_helm_revisions([{"metadata": {"name": "s"}}])
     assert revision.age(datetime.now(UTC)) < 60
     assert (revision.number, revision.status) == (0, "")
 
 
 def test_age_is_not_negative_where_clocks_differ() -> None:
-    (revision,) = read_revisions([secret(1, age=-30)])
+    (revision,) = read_helm_revisions([secret(1, age=-30)])
     assert revision.age(NOW) == 0
 
 
@@ -126,19 +126,19 @@ def test_age_is_not_negative_where_clocks_differ() -> None:
     ],
 )
 def test_pending_revision(secrets: list[dict[str, Any]], expected: int | None) -> None:
-    found = pending_revision(read_revisions(secrets))
+    found = pending_revision(read_helm_revisions(secrets))
     assert (found.number if found else None) == expected
 
 
 @pytest.mark.parametrize(("age", "left"), [(100, 500), (599, 1), (600, 0), (700, 0)])
 def test_pending_revision_that_is_young_may_be_at_work(age: int, left: int) -> None:
-    revisions = read_revisions([secret(2, "pending-upgrade", age)])
+    revisions = read_helm_revisions([secret(2, "pending-upgrade", age)])
     assert seconds_left(pending_revision(revisions), NOW, 600) == left
     assert seconds_left(None, NOW, 600) == 0
 
 
 def test_as_dict() -> None:
-    (revision,) = read_revisions([secret(2, "pending-upgrade", 100)])
+    (revision,) = read_helm_revisions([secret(2, "pending-upgrade", 100)])
     assert revision.as_dict(NOW) == {"revision": 2, "status": "pending-upgrade", "age": 100}
 
 
@@ -147,14 +147,14 @@ def namespace(note: str | None) -> dict[str, Any]:
     return {"metadata": {"annotations": annotations}}
 
 
-OURS = Note(installed=True, pointer={})
-THEIRS = Note(installed=False, pointer={"name": "theirs"})
-KNOWN = Note(installed=True, pointer={}, first="uid-1")
+OURS = ReleaseRecord(installed=True, pointer={})
+THEIRS = ReleaseRecord(installed=False, pointer={"name": "theirs"})
+KNOWN = ReleaseRecord(installed=True, pointer={}, first="uid-1")
 
 
 @pytest.mark.parametrize("note", [OURS, THEIRS, KNOWN])
-def test_note_is_read_as_it_was_written(note: Note) -> None:
-    assert read_note(namespace(json.dumps(vars(note))), "gpu-operator") == note
+def test_note_is_read_as_it_was_written(note: ReleaseRecord) -> None:
+    assert read_record(namespace(json.dumps(vars(note))), "gpu-operator") == note
 
 
 @pytest.mark.parametrize(
@@ -162,11 +162,11 @@ def test_note_is_read_as_it_was_written(note: Note) -> None:
     [None, *map(namespace, (None, "", "{broken", "[]", "null", '{"installed": true}', "7"))],
 )
 def test_note_that_is_none(document: object) -> None:
-    assert read_note(document, "gpu-operator") is None
+    assert read_record(document, "gpu-operator") is None
 
 
 def test_note_is_of_one_release() -> None:
-    assert read_note(namespace(json.dumps(vars(OURS))), "another") is None
+    assert read_record(namespace(json.dumps(vars(OURS))), "another") is None
 
 
 @pytest.mark.parametrize(
@@ -175,16 +175,18 @@ def test_note_is_of_one_release() -> None:
         (None, False, "", OURS),
         (THEIRS, False, "", OURS),  # it is gone, so the one to come is ours
         (KNOWN, False, "", OURS),
-        (None, True, "", Note(installed=False, pointer={"name": "seen"})),
-        (None, True, "u", Note(installed=False, pointer={"name": "seen"}, first="u")),
+        (None, True, "", ReleaseRecord(installed=False, pointer={"name": "seen"})),
+        (None, True, "u", ReleaseRecord(installed=False, pointer={"name": "seen"}, first="u")),
         (OURS, True, "uid-1", KNOWN),
         (OURS, True, "", OURS),
         (KNOWN, True, "", KNOWN),  # Helm keeps ten revisions
         (THEIRS, True, "", THEIRS),
     ],
 )
-def test_note_for(note: Note | None, exists: bool, first: str, expected: Note) -> None:
-    assert note_for(note, {"name": "seen"}, exists=exists, first=first) == expected
+def test_note_for(
+    note: ReleaseRecord | None, exists: bool, first: str, expected: ReleaseRecord
+) -> None:
+    assert updated_record(note, {"name": "seen"}, exists=exists, first=first) == expected
 
 
 @pytest.mark.parametrize(
@@ -200,10 +202,10 @@ def test_note_for(note: Note | None, exists: bool, first: str, expected: Note) -
     ],
 )
 def test_note_is_of_the_release_that_is_there(
-    note: Note | None, numbers: tuple[int, ...], expected: Note | None
+    note: ReleaseRecord | None, numbers: tuple[int, ...], expected: ReleaseRecord | None
 ) -> None:
-    first = first_secret(read_revisions(map(secret, numbers)))
-    assert if_of(first, note) == expected
+    first = first_secret(read_helm_revisions(map(secret, numbers)))
+    assert record_of(first, note) == expected
 
 
 def test_foreign_policies_are_those_that_helm_keeps_for_no_release_of_ours() -> None:

@@ -27,19 +27,19 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import (
     LEASE,
-    Act,
-    Holding,
+    Decision,
     Lease,
-    Pace,
-    Sight,
+    LeaseState,
+    LeaseTiming,
+    Observation,
     clean_holder,
     decide,
     default_holder,
-    held,
-    let_go,
+    hold_lease,
+    lease_spec,
     read_lease,
+    release_kept_lease,
     remove_lease,
-    taken,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import SERVER, FakeApi
@@ -49,7 +49,7 @@ PATH = "/apis/coordination.k8s.io/v1/namespaces/gpu-operator/leases/gpufleet-sha
 WHERE = ("gpufleet-sharing", "gpu-operator", SERVER)  # messages say which lease is meant
 NOW = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)
 STAMP = "2026-01-02T03:04:05.600000Z"
-OTHER = Holding("other", "2026-01-02T03:00:00.000000Z", "r1", 30.0, 4)
+OTHER = LeaseState("other", "2026-01-02T03:00:00.000000Z", "r1", 30.0, 4)
 
 
 @dataclass
@@ -69,8 +69,8 @@ class FakeClock:
             event[1]()
 
     @property
-    def pace(self) -> Pace:
-        return Pace(30.0, Clock(self.now, self.pause))
+    def timing(self) -> LeaseTiming:
+        return LeaseTiming(30.0, Clock(self.now, self.pause))
 
 
 @pytest.fixture
@@ -97,7 +97,7 @@ def ignore(_text: str) -> None:
 
 
 def taken_by_us(api: FakeApi, clock: FakeClock) -> Lease:
-    lease = Lease(api.cluster, NAMESPACE, "me", clock.pace)
+    lease = Lease(api.cluster, NAMESPACE, "me", clock.timing)
     lease.take(ignore)
     return lease
 
@@ -106,37 +106,42 @@ def taken_by_us(api: FakeApi, clock: FakeClock) -> Lease:
     ("document", "expected"),
     [
         (lease_of("other"), OTHER),
-        (None, Holding("", "", "", 30.0, 0)),
-        ({"spec": {"holderIdentity": None, "leaseDurationSeconds": 7}}, Holding("", "", "", 7, 0)),
+        (None, LeaseState("", "", "", 30.0, 0)),
+        (
+            {"spec": {"holderIdentity": None, "leaseDurationSeconds": 7}},
+            LeaseState("", "", "", 7, 0),
+        ),
     ],
 )
-def test_read_lease(document: object, expected: Holding) -> None:
+def test_read_lease(document: object, expected: LeaseState) -> None:
     assert read_lease(document) == expected
 
 
-RENEWED = Holding("other", OTHER.since, "r2", 30.0, 4)
-FREE = Holding("", OTHER.since, "r2", 30.0, 4)
-MINE = Holding("me", OTHER.since, "r2", 30.0, 4)
-THIRD = Holding("third", OTHER.since, "r1", 30.0, 5)
-FIRST = Sight(OTHER, 100.0)
+RENEWED = LeaseState("other", OTHER.since, "r2", 30.0, 4)
+FREE = LeaseState("", OTHER.since, "r2", 30.0, 4)
+MINE = LeaseState("me", OTHER.since, "r2", 30.0, 4)
+THIRD = LeaseState("third", OTHER.since, "r1", 30.0, 5)
+FIRST = Observation(OTHER, 100.0)
 
 
 @pytest.mark.parametrize(
     ("seen", "first", "now", "expected"),
     [
-        pytest.param(None, None, 100, Act.TAKE, id="none"),
-        pytest.param(FREE, None, 100, Act.TAKE, id="released"),
-        pytest.param(MINE, None, 100, Act.TAKE, id="ours"),
-        pytest.param(OTHER, None, 100, Act.WAIT, id="seen first"),
-        pytest.param(OTHER, FIRST, 129.9, Act.WAIT, id="not over"),
-        pytest.param(OTHER, FIRST, 130, Act.TAKE, id="over"),
-        pytest.param(RENEWED, FIRST, 140, Act.REFUSE, id="renewed"),
-        pytest.param(THIRD, FIRST, 140, Act.REFUSE, id="taken by a third"),
-        pytest.param(FREE, FIRST, 101, Act.TAKE, id="released while waited for"),
-        pytest.param(None, FIRST, 101, Act.TAKE, id="deleted while waited for"),
+        pytest.param(None, None, 100, Decision.TAKE, id="none"),
+        pytest.param(FREE, None, 100, Decision.TAKE, id="released"),
+        pytest.param(MINE, None, 100, Decision.TAKE, id="ours"),
+        pytest.param(OTHER, None, 100, Decision.WAIT, id="seen first"),
+        pytest.param(OTHER, FIRST, 129.9, Decision.WAIT, id="not over"),
+        pytest.param(OTHER, FIRST, 130, Decision.TAKE, id="over"),
+        pytest.param(RENEWED, FIRST, 140, Decision.REFUSE, id="renewed"),
+        pytest.param(THIRD, FIRST, 140, Decision.REFUSE, id="taken by a third"),
+        pytest.param(FREE, FIRST, 101, Decision.TAKE, id="released while waited for"),
+        pytest.param(None, FIRST, 101, Decision.TAKE, id="deleted while waited for"),
     ],
 )
-def test_decide(seen: Holding | None, first: Sight | None, now: float, expected: Act) -> None:
+def test_decide(
+    seen: LeaseState | None, first: Observation | None, now: float, expected: Decision
+) -> None:
     assert decide(seen, "me", first, now) is expected
 
 
@@ -146,10 +151,10 @@ def test_decide(seen: Holding | None, first: Sight | None, now: float, expected:
     waited=st.floats(0, 29.999),
 )
 def test_nobody_loses_a_lease_before_its_time(holder: str, renewed: str, waited: float) -> None:
-    seen = Holding(holder, "", renewed, 30.0, 0)
-    assert decide(seen, "me", FIRST, 100.0) is not Act.TAKE
-    assert decide(seen, "me", None, 1e9) is Act.WAIT
-    assert decide(seen, "me", Sight(seen, 100.0), 100.0 + waited) is Act.WAIT
+    seen = LeaseState(holder, "", renewed, 30.0, 0)
+    assert decide(seen, "me", FIRST, 100.0) is not Decision.TAKE
+    assert decide(seen, "me", None, 1e9) is Decision.WAIT
+    assert decide(seen, "me", Observation(seen, 100.0), 100.0 + waited) is Decision.WAIT
 
 
 @pytest.mark.parametrize(
@@ -161,13 +166,13 @@ def test_nobody_loses_a_lease_before_its_time(holder: str, renewed: str, waited:
         (MINE, {}),
     ],
 )
-def test_taken(seen: Holding | None, more: dict[str, object]) -> None:
+def test_taken(seen: LeaseState | None, more: dict[str, object]) -> None:
     spec = {"holderIdentity": "me", "leaseDurationSeconds": 30, "renewTime": STAMP}
-    assert taken(seen, "me", NOW) == spec | more
+    assert lease_spec(seen, "me", NOW) == spec | more
 
 
 def test_lease_of_less_than_a_second_says_one() -> None:
-    assert taken(None, "me", NOW, 0.2)["leaseDurationSeconds"] == 1
+    assert lease_spec(None, "me", NOW, 0.2)["leaseDurationSeconds"] == 1
 
 
 def test_default_holder(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +238,7 @@ def test_take_says_who_renews_and_since_when(api: FakeApi, clock: FakeClock) -> 
     clock.events.append((105, lambda: api.put(PATH, lease_of("root@awx\njob 42", "r2"))))
     said: list[str] = []
     with pytest.raises(LeaseError) as caught:
-        Lease(api.cluster, NAMESPACE, "me", clock.pace).take(said.append)
+        Lease(api.cluster, NAMESPACE, "me", clock.timing).take(said.append)
     facts = ("root@awx job 42", "2026-01-02 03:00:00 UTC", *WHERE)
     assert mentions(caught.value, *facts)
     assert len(said) == 1
@@ -245,7 +250,7 @@ def test_take_says_who_renews_and_since_when(api: FakeApi, clock: FakeClock) -> 
 def test_take_waits_a_dead_holder_out(api: FakeApi, clock: FakeClock) -> None:
     api.put(PATH, lease_of("dead", acquireTime=None))
     said: list[str] = []
-    Lease(api.cluster, NAMESPACE, "me", clock.pace).take(said.append)
+    Lease(api.cluster, NAMESPACE, "me", clock.timing).take(said.append)
     assert 130 <= clock.time < 132
     assert len(said) == 2
     assert mentions(said[1], "dead", *WHERE)
@@ -405,7 +410,7 @@ def test_release(api: FakeApi, clock: FakeClock) -> None:
     assert spec_of(api)["holderIdentity"] == ""
     assert not lease.held
     lease.check()
-    Lease(api.cluster, NAMESPACE, "next", clock.pace).take(ignore)
+    Lease(api.cluster, NAMESPACE, "next", clock.timing).take(ignore)
     assert clock.time == 100  # without waiting
 
 
@@ -430,7 +435,7 @@ def renewing() -> bool:
 
 @pytest.mark.parametrize(("keep", "holder"), [(False, ""), (True, "me")])
 def test_held_renews_in_the_background_until_the_end(api: FakeApi, keep: bool, holder: str) -> None:
-    with held(api.cluster, NAMESPACE, "me", keep=keep, pace=Pace(0.9)) as lease:
+    with hold_lease(api.cluster, NAMESPACE, "me", keep=keep, timing=LeaseTiming(0.9)) as lease:
         first = spec_of(api)["renewTime"]
         deadline = time.monotonic() + 5
         while spec_of(api)["renewTime"] == first:
@@ -442,7 +447,7 @@ def test_held_renews_in_the_background_until_the_end(api: FakeApi, keep: bool, h
 
 
 def test_held_releases_after_an_exception_also_with_keep(api: FakeApi) -> None:
-    with suppress(ZeroDivisionError), held(api.cluster, NAMESPACE, "me", keep=True) as lease:
+    with suppress(ZeroDivisionError), hold_lease(api.cluster, NAMESPACE, "me", keep=True) as lease:
         assert lease.held
         raise ZeroDivisionError
     assert spec_of(api)["holderIdentity"] == ""
@@ -450,13 +455,13 @@ def test_held_releases_after_an_exception_also_with_keep(api: FakeApi) -> None:
 
 
 def test_held_by_default_names_the_process(api: FakeApi) -> None:
-    with held(api.cluster, NAMESPACE, " "):
+    with hold_lease(api.cluster, NAMESPACE, " "):
         assert f"pid {os.getpid()} (" in spec_of(api)["holderIdentity"]
 
 
 def test_runs_whose_user_host_and_process_are_alike_are_two(api: FakeApi, clock: FakeClock) -> None:
     """As in two containers that were given the same hostname."""
-    first, second = (Lease(api.cluster, NAMESPACE, "", clock.pace) for _run in range(2))
+    first, second = (Lease(api.cluster, NAMESPACE, "", clock.timing) for _run in range(2))
     first.take(print)
     clock.events = [(clock.time + 5, first.renew)]
     with pytest.raises(LeaseError):
@@ -480,7 +485,7 @@ def test_let_go_of_a_lease_that_was_kept(
 ) -> None:
     if before:
         api.put(PATH, deepcopy(before))
-    let_go(api.cluster, NAMESPACE, holder)
+    release_kept_lease(api.cluster, NAMESPACE, holder)
     assert (spec_of(api)["holderIdentity"] if PATH in api.objects else None) == after
     assert len(api.writes()) == (1 if after == "" and holder else 0)
 
@@ -490,10 +495,10 @@ def test_let_go_of_a_lease_that_somebody_takes(api: FakeApi, status: int) -> Non
     api.put(PATH, lease_of("me"))
     api.fault = lambda method, _path: status if method == "PATCH" else 0
     if status == 409:
-        let_go(api.cluster, NAMESPACE, "me")
+        release_kept_lease(api.cluster, NAMESPACE, "me")
     else:
         with pytest.raises(ClusterError):
-            let_go(api.cluster, NAMESPACE, "me")
+            release_kept_lease(api.cluster, NAMESPACE, "me")
 
 
 @pytest.mark.parametrize(
@@ -523,7 +528,7 @@ def test_remove_lease(
             renewed = lease_of(before["spec"]["holderIdentity"], "r2")
             clock.events.append((110.0, lambda: api.put(PATH, renewed)))
     said: list[str] = []
-    remove_lease(api.cluster, NAMESPACE, holder, said=said.append, pace=clock.pace)
+    remove_lease(api.cluster, NAMESPACE, holder, log=said.append, timing=clock.timing)
     assert (PATH in api.objects) is (left and alive)
     assert bool(said) is left
 

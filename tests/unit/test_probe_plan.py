@@ -33,7 +33,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan impor
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    known_profiles,
+    checked_profiles,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
@@ -44,7 +44,7 @@ TAINT = Taint("nvidia.com/gpu", "present", "NoSchedule")
 
 
 def profile(name: str = "p", **settings: Any) -> Profile:
-    return known_profiles({name: settings})[name]
+    return checked_profiles({name: settings})[name]
 
 
 FOUR = profile(replicas=4)

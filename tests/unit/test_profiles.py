@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ProfileError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import shown
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import quote
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import flags
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import (
     config_hash,
@@ -151,7 +151,7 @@ def test_parse_profile_cuts_long_value() -> None:
 def test_parse_profiles_refuses_no_profiles(definitions: object) -> None:
     with pytest.raises(ProfileError) as caught:
         parse_profiles(definitions)
-    assert mentions(caught.value, "gpu_sharing_profiles", shown(definitions))
+    assert mentions(caught.value, "gpu_sharing_profiles", quote(definitions))
 
 
 def test_parse_profiles_reports_every_problem() -> None:

@@ -27,7 +27,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands i
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
     ConfigMap,
-    Written,
+    KeyRecord,
     plan_config_map,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
@@ -70,7 +70,7 @@ LABELLED = replace(TARGET, label="p")
 TEXT = to_plugin_config(PROFILE)
 WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
 AFTER, BEFORE = WRITTEN + timedelta(seconds=5), WRITTEN - timedelta(seconds=1)
-NOTED = Written(TARGET.hash, "2026-01-01T00:00:00Z")
+NOTED = KeyRecord(TARGET.hash, "2026-01-01T00:00:00Z")
 MAP = ConfigMap({"p": TEXT}, {"p": NOTED})
 NEW_KEY = replace(MAP, written={"p": replace(NOTED, replaced=False)})
 OLD_LABELS = {"nvidia.com/gpu.count": "2", "nvidia.com/gpu.replicas": "1"}

@@ -18,13 +18,13 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     RefusedError,
     SharingError,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import shown
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import quote
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import Lease
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    known_profiles,
+    checked_profiles,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import drain as _drain
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import run as _rollout_run
@@ -75,7 +75,7 @@ class Scene:
         **changed: Any,
     ) -> Request:
         wanted = dict.fromkeys(NAMES, "dev") if assignments is None else assignments
-        profiles = known_profiles(definitions)
+        profiles = checked_profiles(definitions)
         desired = Desired(profiles, "default", wanted, versioned)
         given = Request(desired, definitions, list(wanted), False, False, SETTINGS, run="me")
         return replace(given, **changed)
@@ -124,7 +124,7 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
         return found.fleet
 
     monkeypatch.setattr(_rollout_run, "LiveFleet", live)
-    found.fleet.write({"default": known_profiles(OLD)["default"]})
+    found.fleet.write({"default": checked_profiles(OLD)["default"]})
     found.fleet.settle(10)
     found.fleet.add(*NAMES)
     found.fleet.settle(10)
@@ -191,7 +191,7 @@ def test_change_is_a_new_revision(done: Scene) -> None:
 @pytest.mark.parametrize("modes", [(False, False), (True, True), (False, True), (True, False)])
 def test_change_that_fails_goes_back(scene: Scene, modes: tuple[bool, bool]) -> None:
     scene.run(scene.request(OLD, versioned=modes[0]))
-    text = to_plugin_config(known_profiles(NEW)["dev"])
+    text = to_plugin_config(checked_profiles(NEW)["dev"])
     scene.fleet.refuses = lambda node, loaded: node == "n3" and loaded == text
     message = scene.fails(scene.request(NEW, versioned=modes[1]))
     assert 3 in numbers(message.splitlines()[-2])  # nodes that are back
@@ -205,7 +205,7 @@ def test_change_that_fails_goes_back(scene: Scene, modes: tuple[bool, bool]) -> 
 
 
 def test_change_that_may_fail_on_some_is_not_good(done: Scene) -> None:
-    text = to_plugin_config(known_profiles(NEW)["dev"])
+    text = to_plugin_config(checked_profiles(NEW)["dev"])
     done.fleet.refuses = lambda node, loaded: node == "n1" and loaded == text
     result = done.run(done.request(NEW, settings=replace(SETTINGS, max_failures=1)))
     unsettled = result["unsettled"]
@@ -382,7 +382,7 @@ def test_options_are_read() -> None:
 def test_gpus_that_are_no_number_are_refused(gpus: object) -> None:
     with pytest.raises(FleetError) as caught:
         asked(gpus={"n1": gpus})
-    assert mentions(caught.value, "gpus", "n1", shown(gpus))
+    assert mentions(caught.value, "gpus", "n1", quote(gpus))
 
 
 @pytest.mark.parametrize("name", ["x" * 54, "x" * 55])
@@ -413,7 +413,7 @@ def drains(how: str) -> Settings:
 
 def test_hurt_is_refused_before_any_write(done: Scene) -> None:
     busy(done)
-    done.fleet.write(known_profiles(NEW))
+    done.fleet.write(checked_profiles(NEW))
     done.fleet.api.requests.clear()
     with pytest.raises(RefusedError) as caught:
         done.look(done.request(NEW))
@@ -509,7 +509,7 @@ def test_quotas_on_a_name_that_goes_are_told(done: Scene) -> None:
 )
 def test_nothing_to_go_back_to(done: Scene, spoil: Callable[[dict[str, Any]], None]) -> None:
     spoil(done.fleet.api.objects[f"{REVISIONS}/device-plugin-config-1"])
-    text = to_plugin_config(known_profiles(NEW)["dev"])
+    text = to_plugin_config(checked_profiles(NEW)["dev"])
     done.fleet.refuses = lambda _node, loaded: loaded == text
     assert done.fails(done.request(NEW)).endswith(STOPPED)
     assert done.fleet.slots(*NAMES) == [0, 16, 16]

@@ -2,17 +2,21 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: time, as a value that tests can replace."""
+"""Internal: time as a value that tests replace."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Time, as a value that tests can replace: both in seconds."""
+    """Reads the time and waits, both in seconds."""
 
     now: Callable[[], float]
     pause: Callable[[float], None]
+
+
+CLOCK = Clock(time.monotonic, time.sleep)

@@ -53,7 +53,7 @@ def read_time(text: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def entries_of(document: object, prefix: str, *path: str) -> dict[str, str]:
+def entries_with_prefix(document: object, prefix: str, *path: str) -> dict[str, str]:
     """The entries of a mapping whose keys begin with a prefix. Thousands of nodes have the same
     ones, which are held once.
     """
@@ -65,7 +65,7 @@ def entries_of(document: object, prefix: str, *path: str) -> dict[str, str]:
     }
 
 
-def is_true(document: object, condition: str) -> bool:
+def has_condition(document: object, condition: str) -> bool:
     """Whether a condition of status.conditions has status True."""
     found = (
         entry

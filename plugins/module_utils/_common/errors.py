@@ -2,19 +2,19 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the one tree of errors, each with a message a person can act on."""
+"""Internal: the tree of exceptions, each with a message that says what to do."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-MOST_LINES = 50
+MAX_LINES = 50
 
 
 class SharingError(Exception):
-    """Something the user has to know: the message says what, where and what to do next.
+    """A failure to report: the message says what happened, where, and what to do next.
 
-    problems lists the single findings when there is more than one; the message holds all of them.
+    problems lists the single problems where there are several; the message contains all of them.
     """
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
@@ -23,61 +23,61 @@ class SharingError(Exception):
 
 
 class ProfileError(SharingError):
-    """A profile that NVIDIA's device plugin would refuse or silently ignore."""
+    """A profile that NVIDIA's device plugin would reject or partly ignore."""
 
 
 class FleetError(SharingError):
-    """An inventory, or a selection of hosts, that cannot be what was meant."""
+    """An invalid inventory, or a selection of hosts that does not match it."""
 
 
 class ConnectionSettingsError(SharingError):
-    """Credentials that are missing, contradict each other, or cannot be carried to Helm."""
+    """Credentials that are missing, contradict each other, or cannot be passed to Helm."""
 
 
 class ClusterError(SharingError):
-    """The API server cannot be reached, or said no.
+    """The API server cannot be reached, or answers with a failure.
 
-    said are its own words without ours, empty where there are none; retry_after is when it wants to
-    be asked again, in seconds; rest is where a list that it has forgotten (410) can go on.
+    detail is the server's own message, empty where there is none; retry_after is when it wants the
+    next request, in seconds; next_page is where a list that it has dropped (410) can continue.
     """
 
     def __init__(
         self,
         message: str,
         status: int = 0,
-        said: str = "",
+        detail: str = "",
         retry_after: float = 0.0,
         problems: Sequence[str] = (),
-        rest: str = "",
+        next_page: str = "",
     ) -> None:
         super().__init__(message, problems)
         self.status = status
-        self.said = said
+        self.detail = detail
         self.retry_after = retry_after
-        self.rest = rest
+        self.next_page = next_page
 
 
 class NotAllowedError(SharingError):
-    """The identity may not do what the run needs; problems holds each missing permission."""
+    """The identity lacks permissions that the run needs; problems lists each missing one."""
 
 
 class LeaseError(SharingError):
-    """Another run is at work, or has taken over from this one."""
+    """Another run holds the Lease, or has taken it over from this one."""
 
 
 class HistoryError(SharingError):
-    """A revision that is not there, or that cannot be read."""
+    """A revision that does not exist or cannot be read."""
 
 
 class RefusedError(SharingError):
-    """A change that is not made because it would hurt somebody who was not asked."""
+    """A change that is refused, because it would disrupt work or is not safe."""
 
 
 def joined(error: type[SharingError], problems: Sequence[str]) -> SharingError:
-    """One error of the given type for one or more problems, a line each when there are several."""
-    lines = "\n".join(f"- {problem}" for problem in problems[:MOST_LINES])
-    if len(problems) > MOST_LINES:
-        lines += f"\n- and {len(problems) - MOST_LINES} more"
+    """One error for one or more problems, a line each when there are several."""
+    lines = "\n".join(f"- {problem}" for problem in problems[:MAX_LINES])
+    if len(problems) > MAX_LINES:
+        lines += f"\n- and {len(problems) - MAX_LINES} more"
     single = len(problems) == 1
     made = error(problems[0] if single else f"{len(problems)} problems:\n{lines}")
     made.problems = tuple(problems)

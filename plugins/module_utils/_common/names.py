@@ -9,7 +9,7 @@ from __future__ import annotations
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "gpufleet.sharing"
 PROFILES_ANNOTATION = "gpufleet.sharing/profiles"
-OURS = "gpufleet.sharing/"
+OUR_PREFIX = "gpufleet.sharing/"
 CONFIG_HASH_ANNOTATION = "gpufleet.sharing/config-hash"
 CORDONED_ANNOTATION = "gpufleet.sharing/cordoned"  # by us, while pods are evicted
 PROFILE_LABEL = "nvidia.com/device-plugin.config"

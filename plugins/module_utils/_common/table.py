@@ -30,7 +30,7 @@ def format_table(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -
     return [line(columns), "  ".join("-" * width for width in widths), *map(line, cells)]
 
 
-def cut_table(
+def format_first_rows(
     columns: Sequence[str], rows: Sequence[Mapping[str, object]], most: int, rest: str = ""
 ) -> list[str]:
     """The same for the first rows only, with a count of the rest, which may be named."""

@@ -26,16 +26,16 @@ _MOST_DEPTH = 3
 _LARGEST = 10**30
 
 
-def given(value: object) -> str:
+def describe(value: object) -> str:
     """A value and what it is: 19 (a number), 'x' (a text), null."""
     kind = _kind(value)
-    said = shown(value)
+    said = quote(value)
     if not said or said == kind:
         return kind
     return f"{said} ({kind})"
 
 
-def shown(value: object) -> str:
+def quote(value: object) -> str:
     """A value as YAML writes it in one line, cut to a readable length."""
     return shorten(_flow(value, _MOST_DEPTH))
 
@@ -45,12 +45,14 @@ def is_list(value: object) -> TypeGuard[Collection[object]]:
     return isinstance(value, Collection) and not isinstance(value, str | bytes | Mapping)
 
 
-def read_texts(where: str, values: Mapping[object, object], allowed: str) -> dict[str, str | None]:
+def read_strings(
+    where: str, values: Mapping[object, object], allowed: str
+) -> dict[str, str | None]:
     """A mapping of texts, None for null and for an empty text. Raises FleetError with all values
     that are something else.
     """
     wrong = [
-        f"{where} of {name} is {given(value)}; allowed: {allowed}."
+        f"{where} of {name} is {describe(value)}; allowed: {allowed}."
         for name, value in values.items()
         if not isinstance(value, str | None)
     ]
@@ -59,7 +61,7 @@ def read_texts(where: str, values: Mapping[object, object], allowed: str) -> dic
     return {str(name): str(value) if value else None for name, value in values.items()}
 
 
-def check_least(options: Mapping[str, int], least: Mapping[str, int]) -> None:
+def check_minimums(options: Mapping[str, int], least: Mapping[str, int]) -> None:
     """Raises FleetError with all options that are less than they have to be at least."""
     wrong = [
         f"{name} is {options[name]}; allowed: {low} or more."

@@ -50,7 +50,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_
     read_config_map,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    by_age,
+    oldest_first,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
 
@@ -93,7 +93,7 @@ class _Collector:
         except ClusterError as error:
             if error.status not in _NOT_ALLOWED:
                 raise
-            self.unreadable[what] = error.said or str(error)
+            self.unreadable[what] = error.detail or str(error)
             return otherwise
 
     def nodes(self, desired: Desired) -> dict[str, NodeView]:
@@ -131,7 +131,7 @@ class _Collector:
 
     def policies(self) -> dict[str, object]:
         found = self.cluster.items(CLUSTER_POLICIES)
-        return {name_of(item): item for item in by_age(found)}
+        return {name_of(item): item for item in oldest_first(found)}
 
     def daemon_sets(self) -> tuple[object, ...]:
         path = namespaced("daemonsets", self.operator, "apis/apps/v1")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
     dig,
-    entries_of,
+    entries_with_prefix,
     list_at,
     mapping_at,
     name_of,
@@ -64,7 +64,7 @@ _OWN_TAINTS = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
 
 
 def node_view(document: object) -> NodeView:
-    capacity = entries_of(document, RESOURCE_PREFIX, "status", "capacity")
+    capacity = entries_with_prefix(document, RESOURCE_PREFIX, "status", "capacity")
     annotations = dig(document, "metadata", "annotations")
     return NodeView(
         state=node_state(document),

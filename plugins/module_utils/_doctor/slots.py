@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import (
-    cut_table,
+    format_first_rows,
     format_table,
 )
 
@@ -42,7 +42,7 @@ def verdict_table(rows: Sequence[Row]) -> list[str]:
     differing = [row for row in rows if row["problem"]]
     if differing:
         rest = "that differ; all are in the result"
-        lines += ["", *cut_table(COLUMNS, differing, MOST_NODES, rest)]
+        lines += ["", *format_first_rows(COLUMNS, differing, MOST_NODES, rest)]
     return lines
 
 

@@ -36,8 +36,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model i
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import Plugin
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    Pointer,
-    read_pointer,
+    DevicePluginConfig,
+    read_plugin_config,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import read_plugin
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
@@ -213,8 +213,8 @@ class Snapshot:
     whole: bool = True
 
     @property
-    def pointer(self) -> Pointer:
-        return read_pointer(self.policy)
+    def pointer(self) -> DevicePluginConfig:
+        return read_plugin_config(self.policy)
 
     @cached_property
     def plugin(self) -> Plugin:

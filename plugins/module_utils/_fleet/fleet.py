@@ -26,7 +26,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    given,
+    describe,
     to_whole_number,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import (
@@ -182,13 +182,13 @@ def _variable_problems(host: str, variables: Mapping[str, object]) -> Iterable[s
     gpus = variables.get(GPUS_VARIABLE)
     if gpus is not None and not _whole_number(gpus):
         yield (
-            f"{host}: gpu_sharing_gpus is {given(gpus)}; allowed: the node's number of physical"
+            f"{host}: gpu_sharing_gpus is {describe(gpus)}; allowed: the node's number of physical"
             " GPUs, 1 or more."
         )
     for name in (PROFILE_VARIABLE, CLUSTER_VARIABLE, NAME_VARIABLE):
         value = variables.get(name)
         if value is not None and not isinstance(value, str):
-            yield (f"{host}: {name} is {given(value)}; allowed: a text. Put it in quotes.")
+            yield (f"{host}: {name} is {describe(value)}; allowed: a text. Put it in quotes.")
 
 
 def _duplicates(nodes: Iterable[FleetNode]) -> Iterable[str]:

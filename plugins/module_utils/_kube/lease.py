@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: one writing run at a time, by a Lease in the operator's namespace.
+"""Internal: the Lease in the operator's namespace, which allows one writing run at a time.
 
-Times that runs write into the Lease are for people. Whether it is renewed is judged by each run on
-its own clock, from when it first saw the Lease: clocks of controllers may differ.
+The times in the Lease are for people. Clocks of controllers may differ, so each run measures on its
+own clock, from its first observation of the Lease, whether the holder renews it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import getpass
 import os
 import secrets
 import socket
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from enum import Enum
 from threading import Event, Lock, Thread
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.clock import Clock
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.clock import CLOCK, Clock
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
     dig,
     read_time,
@@ -37,34 +36,34 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names imp
     MANAGED_BY,
     MANAGED_BY_LABEL,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, Json
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    guarded,
+    if_unchanged,
     namespaced,
     object_path,
     version_of,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import Json
 
 LEASE = "gpufleet-sharing"
 GROUP = "apis/coordination.k8s.io/v1"
 DURATION = 30.0  # seconds
-CLOCK = Clock(time.monotonic, time.sleep)
-_LONGEST_NAME = 200
-_STOPPED = "Nothing more is changed; run again to finish."
+_MAX_NAME = 200
+_STOPPED = "The run makes no more changes. Run again to finish."
 _ATTEMPTS = 2
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How long a Lease lasts without renewal, in seconds, and the clock that says so."""
+class LeaseTiming:
+    """How long a Lease lasts without renewal, in seconds, and the clock that measures it."""
 
     duration: float = DURATION
     clock: Clock = CLOCK
 
 
 @dataclass(frozen=True)
-class Holding:
-    """What a Lease says. An empty holder has released it."""
+class LeaseState:
+    """The content of a Lease. An empty holder means that it is released."""
 
     holder: str
     since: str  # RFC 3339
@@ -74,25 +73,25 @@ class Holding:
 
 
 @dataclass(frozen=True)
-class Sight:
-    """What was seen of another holder first, and when, in seconds of our own clock."""
+class Observation:
+    """The first observation of another holder, and when, in seconds of our own clock."""
 
-    holding: Holding
+    state: LeaseState
     at: float
 
 
-class Act(Enum):
-    """What to do about a Lease that is wanted."""
+class Decision(Enum):
+    """What a run that wants the Lease does next."""
 
     TAKE = "take"  # create, take or renew it
     WAIT = "wait"
     REFUSE = "refuse"
 
 
-def read_lease(document: object) -> Holding:
+def read_lease(document: object) -> LeaseState:
     duration = dig(document, "spec", "leaseDurationSeconds")
     transitions = dig(document, "spec", "leaseTransitions")
-    return Holding(
+    return LeaseState(
         holder=text_at(document, "spec", "holderIdentity"),
         since=text_at(document, "spec", "acquireTime"),
         renewed=text_at(document, "spec", "renewTime"),
@@ -101,25 +100,25 @@ def read_lease(document: object) -> Holding:
     )
 
 
-def decide(seen: Holding | None, holder: str, first: Sight | None, now: float) -> Act:
-    """What to do, given the Lease (None: there is none) and what was seen of its holder first.
+def decide(seen: LeaseState | None, holder: str, first: Observation | None, now: float) -> Decision:
+    """Decide from the Lease (None where it does not exist) and the first observation of its holder.
 
-    A holder that renews it, or has just taken it, is at work. One that does neither for as long as
-    the Lease lasts is dead: it has noticed itself that its time is over.
+    A holder that has renewed the Lease, or has just taken it, is running. One that does neither
+    while the Lease lasts is dead: by its own clock it has lost the Lease.
     """
     if seen is None or seen.holder in ("", holder):
-        return Act.TAKE
+        return Decision.TAKE
     if first is None:
-        return Act.WAIT
-    if (seen.holder, seen.renewed) != (first.holding.holder, first.holding.renewed):
-        return Act.REFUSE
-    return Act.TAKE if now - first.at >= seen.duration else Act.WAIT
+        return Decision.WAIT
+    if (seen.holder, seen.renewed) != (first.state.holder, first.state.renewed):
+        return Decision.REFUSE
+    return Decision.TAKE if now - first.at >= seen.duration else Decision.WAIT
 
 
-def taken(
-    seen: Holding | None, holder: str, now: datetime, duration: float = DURATION
+def lease_spec(
+    seen: LeaseState | None, holder: str, now: datetime, duration: float = DURATION
 ) -> dict[str, object]:
-    """The spec of a Lease that holder takes, or renews when it has it already."""
+    """The spec of a Lease that holder takes, or renews where it holds it already."""
     spec: dict[str, object] = {
         "holderIdentity": holder,
         "leaseDurationSeconds": max(1, round(duration)),
@@ -132,8 +131,8 @@ def taken(
 
 
 def default_holder() -> str:
-    """Who is running: user, host and process; and a word of chance, since all three may be alike in
-    containers.
+    """User, host and process of this run, and a random suffix: in containers all three may be the
+    same.
     """
     try:
         user = getpass.getuser()
@@ -143,72 +142,72 @@ def default_holder() -> str:
 
 
 def clean_holder(text: str) -> str:
-    """A holder's name in one line of bearable length."""
-    return " ".join(text.split())[:_LONGEST_NAME].strip()
+    """A holder's name in one line of limited length."""
+    return " ".join(text.split())[:_MAX_NAME].strip()
 
 
 class Lease:
     """The Lease of one run. check() and renew() may be called from any thread."""
 
-    def __init__(self, cluster: Cluster, namespace: str, holder: str, pace: Pace) -> None:
+    def __init__(self, cluster: Cluster, namespace: str, holder: str, timing: LeaseTiming) -> None:
         self._cluster = cluster
         self._list = namespaced("leases", namespace, GROUP)
         self._path = object_path(self._list, LEASE)
         self._where = f"the lease {LEASE} in namespace {namespace} on {cluster.server}"
         self._holder = clean_holder(holder) or default_holder()
-        self._clock = pace.clock
-        self._duration = pace.duration
+        self._clock = timing.clock
+        self._duration = timing.duration
         self._lock = Lock()
-        self._document: Json = {}  # empty until it is held
-        self._renewed = 0.0  # when the last good renewal was sent
-        self._start: datetime | None = None  # the server's time when our clock was at zero
-        self.waited = False  # for another run, which may have changed what was seen before
+        self._document: Json = {}  # empty while the run does not hold it
+        self._renewed = 0.0  # when the last successful renewal was sent
+        self._start: datetime | None = None  # the server's time at zero of our clock
+        self.waited = False  # for another run, which may have changed the cluster
         self._lost = ""
         self._trouble = ""  # why the last renewal failed
 
     @property
     def held(self) -> bool:
-        """False where there is no namespace yet, so that there can be no Lease in it."""
+        """False where the namespace does not exist yet, so that it cannot contain a Lease."""
         return bool(self._document)
 
     @property
     def pause(self) -> float:
-        """Seconds until the next renewal: sooner after one that failed."""
+        """Seconds until the next renewal; fewer after a failed one."""
         return self._duration / (15 if self._trouble else 3)
 
-    def take(self, said: Callable[[str], None]) -> None:
-        """Take the Lease, after the end of a dead holder's time. Raises LeaseError when another
-        run is at work.
+    def take(self, log: Callable[[str], None]) -> None:
+        """Take the Lease, from a dead holder once its time has passed. Raises LeaseError while
+        another run is running.
         """
-        first: Sight | None = None
+        first: Observation | None = None
         waits = pauses()
         while True:
             document = self._cluster.find(self._path)
             now = self._clock.now()
             seen = read_lease(document) if document else None
             act = decide(seen, self._holder, first, now)
-            if act is Act.REFUSE and seen:
+            if act is Decision.REFUSE and seen:
                 raise LeaseError(
-                    f"Another run is at work: {_who(seen)} holds {self._where} and renews it."
-                    " Nothing is changed beside it; run again when it has ended."
+                    f"Another run is running: {_who(seen)} holds {self._where} and renews it."
+                    " This run makes no changes. Run again when the other one has ended."
                 )
-            if act is Act.WAIT and seen and first is None:
-                first, self.waited = Sight(seen, now), True
-                said(
-                    f"{_who(seen)} holds {self._where}. Waiting up to {seen.duration:g} s to see"
-                    " whether that run still renews it; if not, it is taken over."
+            if act is Decision.WAIT and seen and first is None:
+                first, self.waited = Observation(seen, now), True
+                log(
+                    f"{_who(seen)} holds {self._where}. Waiting up to {seen.duration:g} s for a"
+                    " renewal. Without one this run takes the lease over."
                 )
-            if act is Act.TAKE and self._write(document, seen):
+            if act is Decision.TAKE and self._write(document, seen):
                 if first and seen and seen.holder:
-                    said(f"{_who(seen)} has not renewed {self._where}: it is taken over.")
+                    log(f"{_who(seen)} has not renewed {self._where}. This run takes it over.")
                 return
             self._clock.pause(min(next(waits), self._duration / 10))
 
     def check(self) -> None:
-        """To be called before each write. Raises LeaseError once the Lease is lost.
+        """Called before each write. Raises LeaseError once the Lease is lost.
 
-        It may be lost after two thirds of its time, so that a write begun now ends within it.
-        Before that is said, it is renewed at once if possible.
+        Without renewal it counts as lost after two thirds of its time, so that a write that begins
+        now ends within it. This tries a last renewal first.
         """
         with self._lock:
             if self._overdue():
@@ -223,17 +222,17 @@ class Lease:
             )
 
     def renew(self) -> None:
-        """Renew the Lease once. What goes wrong is told by check()."""
+        """Renew the Lease once. check() reports a failure."""
         with self._lock:
             self._renew()
 
-    def release(self, said: Callable[[str], None]) -> None:
-        """Let the next run take the Lease at once. Without an answer it ends by itself."""
+    def release(self, log: Callable[[str], None]) -> None:
+        """Let the next run take the Lease at once. Where this fails, it expires."""
         with self._lock:
             if not self.held or self._lost:
                 return
             if not self._put({"holderIdentity": "", "renewTime": _micro_time(self._now())}):
-                said(f"This run did not release {self._where}, which ends by itself: {self._why()}")
+                log(f"This run could not release {self._where}. It will expire. {self._why()}")
             self._document = {}
 
     def _why(self) -> str:
@@ -245,22 +244,24 @@ class Lease:
     def _renew(self) -> None:
         if self.held and not self._lost:
             seen = read_lease(self._document)
-            self._put(taken(seen, self._holder, self._now(), self._duration))
+            self._put(lease_spec(seen, self._holder, self._now(), self._duration))
 
     def _now(self) -> datetime:
-        """The server's time to a second or so, as fine as our clock, so that renewals differ."""
+        """The server's time to about a second, in steps of our clock, so that renewals differ."""
         now = self._clock.now()
-        if self._start is None:  # in full seconds, as the server tells it; our clock adds the rest
+        if self._start is None:  # the server's is in full seconds; our clock adds the rest
             self._start = self._cluster.now() - timedelta(seconds=int(now))
         return self._start + timedelta(seconds=now)
 
-    def _write(self, document: Json | None, seen: Holding | None) -> bool:
-        """Create or take the Lease, as it was seen. False when somebody else was faster."""
-        spec = taken(seen, self._holder, self._now(), self._duration)
+    def _write(self, document: Json | None, seen: LeaseState | None) -> bool:
+        """Create or take the Lease as observed. False when another run was faster."""
+        spec = lease_spec(seen, self._holder, self._now(), self._duration)
         sent = self._clock.now()
         try:
             if document:
-                self._document = self._cluster.patch(self._path, guarded({"spec": spec}, document))
+                self._document = self._cluster.patch(
+                    self._path, if_unchanged({"spec": spec}, document)
+                )
             else:
                 labels = {MANAGED_BY_LABEL: MANAGED_BY}
                 metadata = {"name": LEASE, "labels": labels}
@@ -269,7 +270,7 @@ class Lease:
                 )
         except ClusterError as error:
             if error.status == 404 and not document:
-                return True  # no namespace
+                return True  # the namespace does not exist
             if error.status in (404, 409):
                 return False
             raise
@@ -277,24 +278,24 @@ class Lease:
         return True
 
     def _put(self, spec: Json) -> bool:
-        """Change the Lease while it is ours, also after somebody put a label on it."""
+        """Change the Lease while we hold it, also after somebody has labelled it."""
         for _attempt in range(_ATTEMPTS):
             sent = self._clock.now()
             try:
                 self._document = self._cluster.patch(
-                    self._path, guarded({"spec": spec}, self._document)
+                    self._path, if_unchanged({"spec": spec}, self._document)
                 )
             except ClusterError as error:
                 self._trouble = str(error)
-                if error.status not in (404, 409) or not self._look():
+                if error.status not in (404, 409) or not self._read_again():
                     return False
             else:
                 self._renewed, self._trouble = sent, ""
                 return True
         return False
 
-    def _look(self) -> bool:
-        """Read the Lease again. False when it is not known to be ours."""
+    def _read_again(self) -> bool:
+        """Read the Lease again. False unless we are known to hold it."""
         try:
             document = self._cluster.find(self._path)
         except ClusterError as error:
@@ -311,48 +312,48 @@ class Lease:
 
 
 @contextmanager
-def held(
+def hold_lease(
     cluster: Cluster,
     namespace: str,
     holder: str,
     *,
     keep: bool = False,
-    said: Callable[[str], None] = lambda _text: None,
-    pace: Pace = Pace(),
+    log: Callable[[str], None] = lambda _text: None,
+    timing: LeaseTiming = LeaseTiming(),
 ) -> Iterator[Lease]:
-    """Hold the Lease of a namespace, renewed by a thread of its own. holder names the run; empty
-    for the process.
+    """Hold the Lease of a namespace and renew it in a thread. holder identifies the run; empty
+    for this process.
 
-    At the end it is released; with keep and without an exception it stays the run's for one more
-    duration, for its next module. Without the namespace there is no Lease, and held is False.
-    Raises LeaseError when another run holds it.
+    The Lease is released at the end. With keep and without an exception the run keeps it for one
+    more duration, for its next module. Without the namespace there is no Lease, and held is False.
+    Raises LeaseError while another run holds it.
     """
-    lease = Lease(cluster, namespace, holder, pace)
-    lease.take(said)
+    lease = Lease(cluster, namespace, holder, timing)
+    lease.take(log)
     stop = Event()
     thread = Thread(target=_renew_until, args=(lease, stop), name=LEASE, daemon=True)
     thread.start()
-    stays = False
+    kept = False
     try:
         yield lease
-        stays = keep
+        kept = keep
     finally:
         stop.set()
         thread.join()
-        if not stays:
-            lease.release(said)
+        if not kept:
+            lease.release(log)
 
 
-def let_go(cluster: Cluster, namespace: str, holder: str) -> None:
-    """Release the Lease that an earlier module of this run has kept, if it is still the run's."""
+def release_kept_lease(cluster: Cluster, namespace: str, holder: str) -> None:
+    """Release the Lease that an earlier module of this run has kept, if the run still holds it."""
     path, document = _find(cluster, namespace)
     name = clean_holder(holder)
     if document is None or not name or read_lease(document).holder != name:
         return
     try:
-        cluster.patch(path, guarded({"spec": {"holderIdentity": ""}}, document))
+        cluster.patch(path, if_unchanged({"spec": {"holderIdentity": ""}}, document))
     except ClusterError as error:
-        if error.status not in (404, 409):  # a run has just taken it
+        if error.status not in (404, 409):  # another run has just taken it
             raise
 
 
@@ -361,17 +362,17 @@ def remove_lease(
     namespace: str,
     holder: str = "",
     *,
-    said: Callable[[str], None] = lambda _text: None,
-    pace: Pace = Pace(),
+    log: Callable[[str], None] = lambda _text: None,
+    timing: LeaseTiming = LeaseTiming(),
 ) -> None:
-    """Remove the Lease, unless another run than holder is at work. That of a run that was killed,
-    or has failed, is waited out first.
+    """Remove the Lease, unless another run than holder is running. The Lease of a run that was
+    killed or has failed must expire first.
     """
     path, document = _find(cluster, namespace)
     if document and read_lease(document).holder not in ("", clean_holder(holder)):
-        lease = Lease(cluster, namespace, holder, pace)
+        lease = Lease(cluster, namespace, holder, timing)
         try:
-            lease.take(said)
+            lease.take(log)
         except LeaseError:
             return
         path, document = _find(cluster, namespace)
@@ -380,7 +381,7 @@ def remove_lease(
     try:
         cluster.delete(path, resource_version=version_of(document))
     except ClusterError as error:
-        if error.status != 409:  # a run has just taken it
+        if error.status != 409:  # another run has just taken it
             raise
 
 
@@ -394,12 +395,12 @@ def _renew_until(lease: Lease, stop: Event) -> None:
         lease.renew()
 
 
-def _micro_time(time_: datetime) -> str:
-    """Kubernetes' MicroTime."""
-    return time_.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def _micro_time(moment: datetime) -> str:
+    """A MicroTime of the API."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _who(seen: Holding) -> str:
+def _who(seen: LeaseState) -> str:
     since = read_time(seen.since)
     started = f", since {since:%Y-%m-%d %H:%M:%S} UTC," if since else ""
     return f"{clean_holder(seen.holder)}{started}"

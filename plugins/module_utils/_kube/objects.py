@@ -23,7 +23,7 @@ def version_of(document: object) -> str:
     return str(metadata.get("resourceVersion") or "") if isinstance(metadata, Mapping) else ""
 
 
-def guarded(patch: Mapping[str, object], document: object) -> dict[str, object]:
+def if_unchanged(patch: Mapping[str, object], document: object) -> dict[str, object]:
     """A merge patch that is refused where the object has changed since it was read."""
     version = version_of(document)
     metadata = {**dict(patch.get("metadata") or {}), "resourceVersion": version}  # type: ignore[call-overload]

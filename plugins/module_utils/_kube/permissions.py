@@ -79,7 +79,7 @@ def required_permissions(scope: Scope, *, namespace_exists: bool) -> list[Permis
     return sorted(_required(scope, namespace_exists=namespace_exists))
 
 
-def looked_at(scope: Scope) -> list[Permission]:
+def doctor_permissions(scope: Scope) -> list[Permission]:
     """Everything that the doctor looks at, sorted."""
     place = scope.namespace
     return sorted(

@@ -15,13 +15,14 @@ from typing import Generic, TypeVar
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import text_at
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, Json
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import Json
 
 T = TypeVar("T")
-HOPELESS = (401, 403)
+DENIED = (401, 403)
 
 
-class Mirror(Generic[T]):
+class Reflector(Generic[T]):
     """The objects of one list, by uid, each read into a value.
 
     It is listed at once, and followed by a thread from start on. changed is called with the value
@@ -86,7 +87,7 @@ class Mirror(Generic[T]):
                         return
             except ClusterError as error:
                 self.trouble = str(error)
-                if error.status in HOPELESS:
+                if error.status in DENIED:
                     self.refused = True
                     return
             self._stopped.wait(next(pause))  # some servers and proxies end watches at once

@@ -30,7 +30,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model i
     SHARED_SUFFIX,
     Profile,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.resources import (
     MOST_MPS_CLIENTS,
 )
 

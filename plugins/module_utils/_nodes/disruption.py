@@ -23,7 +23,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents
     name_of,
     text_at,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import cut_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import (
+    format_first_rows,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
     expected_allocatable,
 )
@@ -252,7 +254,7 @@ def hurt_table(hurts: Iterable[Hurt], most: int = MOST_LINES) -> list[str]:
         dict(zip(COLUMNS, (node, namespace, owner, count, text), strict=True))
         for (node, namespace, owner, text), count in sorted(counts.items())
     ]
-    return cut_table(COLUMNS, rows, most, "lines")
+    return format_first_rows(COLUMNS, rows, most, "lines")
 
 
 def _owner(pod: GpuPod) -> str:

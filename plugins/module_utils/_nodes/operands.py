@@ -19,7 +19,7 @@ from typing import TypedDict
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
     dig,
-    is_true,
+    has_condition,
     list_at,
     name_of,
     read_time,
@@ -75,7 +75,7 @@ def operand_pod(document: object) -> OperandPod:
         uid=text_at(document, "metadata", "uid"),
         node=text_at(document, "spec", "nodeName"),
         app=text_at(document, "metadata", "labels", "app"),
-        ready=is_true(document, "Ready"),
+        ready=has_condition(document, "Ready"),
         leaving=bool(text_at(document, "metadata", "deletionTimestamp")),
         started=min(running) if running and len(running) == len(times) else None,
         has_config_manager=any(dig(c, "name") == CONFIG_MANAGER for c in containers),

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    entries_of,
-    is_true,
+    entries_with_prefix,
+    has_condition,
     name_of,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import OURS
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import OUR_PREFIX
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
     RESOURCE_PREFIX,
 )
@@ -52,13 +52,13 @@ def node_state(document: object) -> NodeState:
 
     Whatever else a node carries is many times that, so it is not kept.
     """
-    allocatable = entries_of(document, RESOURCE_PREFIX, "status", "allocatable")
+    allocatable = entries_with_prefix(document, RESOURCE_PREFIX, "status", "allocatable")
     return NodeState(
         name=name_of(document),
-        labels=entries_of(document, RESOURCE_PREFIX, "metadata", "labels"),
-        annotations=entries_of(document, OURS, "metadata", "annotations"),
+        labels=entries_with_prefix(document, RESOURCE_PREFIX, "metadata", "labels"),
+        annotations=entries_with_prefix(document, OUR_PREFIX, "metadata", "annotations"),
         allocatable={name: read_quantity(quantity) for name, quantity in allocatable.items()},
-        ready=is_true(document, "Ready"),
+        ready=has_condition(document, "Ready"),
     )
 
 

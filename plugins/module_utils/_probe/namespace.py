@@ -34,14 +34,15 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     RefusedError,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, Json
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
     NAMESPACES,
     namespaced,
     object_path,
     version_of,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.reflector import Mirror
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import Json
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.reflector import Reflector
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import manifests
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import (
     LIFETIME,
@@ -119,7 +120,7 @@ class ProbeNamespace:
         self._vanished: set[str] = set()
         self._changes = Condition()
         self._changed = False
-        self._mirror: Mirror[ProbePod] | None = None
+        self._mirror: Reflector[ProbePod] | None = None
         self._left = Event()
 
     def now(self) -> float:
@@ -169,7 +170,7 @@ class ProbeNamespace:
         quotas = namespaced("resourcequotas", self.name)
         self._once(quotas, quota(self.run, owner))
         labels = f"{RUN_LABEL}={self.run}"
-        self._mirror = Mirror(self.cluster, self._pods_path, read_pod, self._note, labels=labels)
+        self._mirror = Reflector(self.cluster, self._pods_path, read_pod, self._note, labels=labels)
         self._mirror.start()
         Thread(target=self._beat, daemon=True, name="probe").start()
 
@@ -210,7 +211,7 @@ class ProbeNamespace:
             mark = {"metadata": {"annotations": {RUN_LABEL: self.run}}}
             return not _is_leaving(self.cluster.patch(self._path, mark))
         except ClusterError as error:
-            if self._prepared or not (error.status == 404 or "being terminated" in error.said):
+            if self._prepared or not (error.status == 404 or "being terminated" in error.detail):
                 raise
             return False
 
@@ -281,7 +282,7 @@ class ProbeNamespace:
         if self._uid in [text_at(owner, "uid") for owner in owners]:
             return
         change = {"metadata": {"ownerReferences": dig(body, "metadata", "ownerReferences")}}
-        self.cluster.patch_if_there(path, change)
+        self.cluster.patch_if_exists(path, change)
 
     def _once(self, path: str, body: Mapping[str, object]) -> Json:
         """Create an object with a name of this run's own: one that is there, we have made."""
@@ -301,7 +302,7 @@ class ProbeNamespace:
         while not self._left.wait(self._times.beat):
             seconds = _age(born, self.cluster.now()) + LIFETIME
             try:
-                self.cluster.patch_if_there(path, {"spec": {"activeDeadlineSeconds": seconds}})
+                self.cluster.patch_if_exists(path, {"spec": {"activeDeadlineSeconds": seconds}})
             except ClusterError:
                 continue  # without it, pods go, and that is told
 
@@ -318,7 +319,7 @@ class ProbeNamespace:
                     heard.add(one.uid)
                 changes.notify_all()
 
-        mirror = Mirror(self.cluster, self._jobs, read_run_job, note, labels=RUN_LABEL)
+        mirror = Reflector(self.cluster, self._jobs, read_run_job, note, labels=RUN_LABEL)
         mirror.start()
         with changes:
             changes.wait_for(lambda: known.keys() <= heard, self._times.silence)
@@ -346,9 +347,9 @@ class ProbeNamespace:
             try:
                 made = self._once(self._pods_path, body)
             except ClusterError as error:
-                if error.status != 403 or not any(text in error.said for text in _MOMENTARY):
+                if error.status != 403 or not any(text in error.detail for text in _MOMENTARY):
                     raise
-                if "PriorityClass" in error.said:
+                if "PriorityClass" in error.detail:
                     self._set_priority_class()
                 time.sleep(pause)
             else:
@@ -424,7 +425,7 @@ class ProbeNamespace:
                     there[after[0]] = after[1]
                 changes.notify_all()
 
-        mirror = Mirror(self.cluster, path, _identity, note, labels=labels, fields=fields)
+        mirror = Reflector(self.cluster, path, _identity, note, labels=labels, fields=fields)
         mirror.start()
         with changes:
             changes.wait_for(lambda: not there, self._times.removal)

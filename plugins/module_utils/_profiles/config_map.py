@@ -43,7 +43,7 @@ _VOLUMES = frozenset(
 )
 
 
-def check_name(name: str) -> None:
+def check_config_map_name(name: str) -> None:
     """Raise SharingError for a ConfigMap that the operator could not mount: it names the volume
     like the ConfigMap, and the API server refuses the DaemonSets with it.
     """
@@ -61,7 +61,7 @@ def check_name(name: str) -> None:
 
 
 @dataclass(frozen=True)
-class Written:
+class KeyRecord:
     """A key that we wrote: the hash of its content, when, and whether the key had other content
     before, which a plugin that started earlier may still have in hand.
     """
@@ -74,7 +74,7 @@ class Written:
 @dataclass(frozen=True)
 class ConfigMap:
     data: Mapping[str, str] = field(default_factory=dict)
-    written: Mapping[str, Written] = field(default_factory=dict)  # the keys that are ours
+    written: Mapping[str, KeyRecord] = field(default_factory=dict)  # the keys that are ours
     ours: bool = False  # created by us
     created: str = ""
 
@@ -96,7 +96,7 @@ class ConfigMapPlan:
     put: Mapping[str, str]
     remove: tuple[str, ...]
     in_use: tuple[str, ...]  # would be removed, but nodes or the operator still use them
-    record: Mapping[str, Written]
+    record: Mapping[str, KeyRecord]
     delete: bool = False
 
     def __bool__(self) -> bool:
@@ -127,7 +127,7 @@ def read_config_map(document: object) -> ConfigMap:
             text_at(document, "metadata", "annotations", PROFILES_ANNOTATION) or "{}"
         )
         written = {
-            key: Written(str(entry["hash"]), str(entry["at"]), bool(entry.get("replaced", True)))
+            key: KeyRecord(str(entry["hash"]), str(entry["at"]), bool(entry.get("replaced", True)))
             for key, entry in noted.items()
         }
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -161,7 +161,7 @@ def plan_config_map(
     known = dict(observed.written) if observed else {}
     at = _round_up(now)
     record = {key: entry for key, entry in known.items() if key in data and key not in remove}
-    record |= {key: Written(config_hash(text), at, key in data) for key, text in put.items()}
+    record |= {key: KeyRecord(config_hash(text), at, key in data) for key, text in put.items()}
     kept = tuple(key for key in others if key in in_use)
     return ConfigMapPlan(observed, put, remove, kept, record)
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.flags import FLAGS
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import (
-    Reader,
-    Rule,
-    path,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader import (
+    ProfileReader,
+    join_path,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Rule
 
 TOP_KEYS = ("version", "flags", "resources", "sharing", "imex")
 
@@ -24,7 +24,7 @@ def _fold(name: str) -> str:
 
 
 _PLACES = {
-    **{_fold(name.rpartition(".")[2]): path("flags", name) for name in FLAGS},
+    **{_fold(name.rpartition(".")[2]): join_path("flags", name) for name in FLAGS},
     **{_fold(name): f"sharing.{name}" for name in ("timeSlicing", "mps")},
     **{_fold(name): f"imex.{name}" for name in ("channelIDs", "required")},
     **{
@@ -36,13 +36,13 @@ _PLACES = {
 }
 
 
-def place_of(key: object) -> str:
+def location_of(key: object) -> str:
     """Where in a file a key belongs, empty where it belongs nowhere."""
     return _PLACES.get(_fold(str(key)), "")
 
 
-def folded_fields(
-    reader: Reader, where: str, value: object, known: Sequence[str]
+def struct_fields(
+    reader: ProfileReader, where: str, value: object, known: Sequence[str]
 ) -> dict[str, object]:
     """The entries of a part that is a struct in Go: null is none, and case does not matter."""
     if value is None:
@@ -53,10 +53,10 @@ def folded_fields(
     for key, entry in reader.mapping(where, value, "{version: v1}").items():
         name = folded.get(_fold(str(key)))
         if name is None:
-            reader.unknown_key(where, key, entry, known, place_of(key))
+            reader.unknown_key(where, key, entry, known, location_of(key))
         elif name in found:
             said = "is there twice (in other case), and one would win; allowed: each key once"
-            reader.problem(Rule.DUPLICATE_KEY, path(where, name), said)
+            reader.problem(Rule.DUPLICATE_KEY, join_path(where, name), said)
             twice.add(name)
         else:
             found[name] = entry
@@ -64,12 +64,12 @@ def folded_fields(
     return {name: entry for name, entry in found.items() if name not in twice}
 
 
-def exact_fields(
-    reader: Reader, where: str, value: object, known: Sequence[str], also: Sequence[str] = ()
+def map_fields(
+    reader: ProfileReader, where: str, value: object, known: Sequence[str], also: Sequence[str] = ()
 ) -> dict[str, object]:
     """The entries of a part that Go reads as a map: it has to be there, and case matters."""
     mapping = reader.mapping(where, value, "{name: nvidia.com/gpu, replicas: 4}")
     for key, entry in mapping.items():
         if key not in (*known, *also):
-            reader.unknown_key(where, key, entry, known, place_of(key))
+            reader.unknown_key(where, key, entry, known, location_of(key))
     return {str(key): entry for key, entry in mapping.items() if key in (*known, *also)}

@@ -11,10 +11,8 @@ from collections.abc import Callable, Collection, Mapping
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import INT64
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Flag
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import (
-    Reader,
-    Rule,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader import ProfileReader
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Rule
 
 _DURATION_PART = re.compile(r"(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?(ns|us|µs|μs|ms|s|m|h)")
 _DURATION = re.compile(rf"[-+]?(0|({_DURATION_PART.pattern})+)")
@@ -31,11 +29,11 @@ _NANOSECONDS = {
 }
 
 
-def _read_bool(reader: Reader, where: str, value: object) -> bool:
+def _read_bool(reader: ProfileReader, where: str, value: object) -> bool:
     return reader.boolean(where, value, default=False)
 
 
-def _read_strategies(reader: Reader, where: str, value: object) -> tuple[str, ...] | None:
+def _read_strategies(reader: ProfileReader, where: str, value: object) -> tuple[str, ...] | None:
     """A text, or a list of texts."""
     entries = value if isinstance(value, list | tuple) else [value]
     listed = ["" if entry is None else entry for entry in entries]
@@ -45,7 +43,7 @@ def _read_strategies(reader: Reader, where: str, value: object) -> tuple[str, ..
     return tuple(str(entry) for entry in listed)
 
 
-def _read_duration(reader: Reader, where: str, value: object) -> Flag | None:
+def _read_duration(reader: ProfileReader, where: str, value: object) -> Flag | None:
     """A Go duration: a text such as 1m30s, or nanoseconds."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         reader.refuse(Rule.TYPE, where, value, _DURATIONS)
@@ -97,29 +95,29 @@ def _part_of(unit: int, fraction: str) -> int:
     return int(float(number) * (unit / scale))
 
 
-FLAGS: Mapping[str, Callable[[Reader, str, object], Flag | None]] = {
-    "migStrategy": Reader.text,
+FLAGS: Mapping[str, Callable[[ProfileReader, str, object], Flag | None]] = {
+    "migStrategy": ProfileReader.text,
     "failOnInitError": _read_bool,
-    "mpsRoot": Reader.text,
-    "nvidiaDriverRoot": Reader.text,
-    "nvidiaDevRoot": Reader.text,
+    "mpsRoot": ProfileReader.text,
+    "nvidiaDriverRoot": ProfileReader.text,
+    "nvidiaDevRoot": ProfileReader.text,
     "gdrcopyEnabled": _read_bool,
     "gdsEnabled": _read_bool,
     "mofedEnabled": _read_bool,
     "useNodeFeatureAPI": _read_bool,
-    "deviceDiscoveryStrategy": Reader.text,
+    "deviceDiscoveryStrategy": ProfileReader.text,
     "plugin.passDeviceSpecs": _read_bool,
     "plugin.deviceListStrategy": _read_strategies,
-    "plugin.deviceIDStrategy": Reader.text,
-    "plugin.cdiAnnotationPrefix": Reader.text,
-    "plugin.nvidiaCTKPath": Reader.text,
-    "plugin.containerDriverRoot": Reader.text,
-    "plugin.sharedDevicesAllocationPolicy": Reader.text,
+    "plugin.deviceIDStrategy": ProfileReader.text,
+    "plugin.cdiAnnotationPrefix": ProfileReader.text,
+    "plugin.nvidiaCTKPath": ProfileReader.text,
+    "plugin.containerDriverRoot": ProfileReader.text,
+    "plugin.sharedDevicesAllocationPolicy": ProfileReader.text,
     "gfd.oneshot": _read_bool,
     "gfd.noTimestamp": _read_bool,
     "gfd.sleepInterval": _read_duration,
-    "gfd.outputFile": Reader.text,
-    "gfd.machineTypeFile": Reader.text,
+    "gfd.outputFile": ProfileReader.text,
+    "gfd.machineTypeFile": ProfileReader.text,
 }
 FLAG_VALUES: Mapping[str, Collection[str]] = {
     "migStrategy": ("none", "single", "mixed"),

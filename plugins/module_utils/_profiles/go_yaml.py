@@ -18,12 +18,12 @@ import re
 from dataclasses import dataclass, field
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ProfileError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import shown
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import (
-    Reader,
-    Rule,
-    path,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import quote
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader import (
+    ProfileReader,
+    join_path,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Rule
 
 try:
     import yaml
@@ -72,7 +72,7 @@ _MOST_NODES = 20_000
 TOO_LARGE = "is nested far deeper, or is far longer, than a configuration file"
 
 
-def read_word(word: str) -> object:
+def parse_scalar(word: str) -> object:
     """The value of a plain (unquoted) word: a text, number, truth value or None."""
     if word in _WORDS:
         return _WORDS[word]
@@ -98,7 +98,7 @@ def _read_number(plain: str, word: str) -> object:
     return word
 
 
-def load(text: str, reader: Reader) -> object:
+def parse_yaml(text: str, reader: ProfileReader) -> object:
     """Read a file's text. What is wrong is added to the reader's problems.
 
     Mappings come with keys as texts, as the plugin sees them.
@@ -121,7 +121,7 @@ def load(text: str, reader: Reader) -> object:
     return None if values.misread or endless else document
 
 
-def _compose(text: str, reader: Reader) -> _Composer | None:
+def _compose(text: str, reader: ProfileReader) -> _Composer | None:
     """The structure of a text, None where it has none that both readers see."""
     if odd := _ODD.search(text.removeprefix(BOM)):
         said = f"has the character U+{ord(odd[0]):04X}, a line break or mark that readers of YAML"
@@ -185,7 +185,7 @@ class _Composer(BASE):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
         if tag := getattr(event, "tag", None):
-            self.note(Rule.TAG, f"uses the tag {shown(str(tag))}; write it without")
+            self.note(Rule.TAG, f"uses the tag {quote(str(tag))}; write it without")
         if isinstance(event, yaml.AliasEvent):
             self.aliases += 1
             if self.aliases == _MOST_ALIASES + 1:
@@ -233,7 +233,7 @@ class _Values:
     syntax is the rule of what gives no value; where it is AMBIGUOUS the values are unsure.
     """
 
-    reader: Reader
+    reader: ProfileReader
     syntax: Rule
     misread: bool = False
     open: set[int] = field(default_factory=set)
@@ -262,7 +262,7 @@ class _Values:
             said = "has half a character (an escape \\ud800 to \\udfff); write the character itself"
             self.refuse(where, said)
             return None
-        return read_word(node.value) if node.tag == "plain" else node.value
+        return parse_scalar(node.value) if node.tag == "plain" else node.value
 
     def refuse(self, where: str, said: str) -> None:
         self.reader.problem(self.syntax, where, said)
@@ -276,12 +276,12 @@ class _Values:
                 entries = self.merged(key_node, value_node, where)
             else:
                 key = self.key(key_node, where)
-                value = self.value(value_node, path(where, key or "?"))
+                value = self.value(value_node, join_path(where, key or "?"))
                 entries = {} if key is None else {key: value}
             for key, value in entries.items():
                 if key in found:
                     said = "is there twice, and the plugin takes the last; allowed: each key once"
-                    self.reader.problem(Rule.DUPLICATE_KEY, path(where, key), said)
+                    self.reader.problem(Rule.DUPLICATE_KEY, join_path(where, key), said)
                 found[key] = value
         return found
 
@@ -298,7 +298,7 @@ class _Values:
                 value = self.value(source, where)
                 found |= value if isinstance(value, dict) else {}
             else:
-                self.refuse(path(where, "<<"), "merges what is no mapping")
+                self.refuse(join_path(where, "<<"), "merges what is no mapping")
         return found
 
     def key(self, node: yaml.Node, where: str) -> str | None:
@@ -312,13 +312,13 @@ class _Values:
         return None
 
 
-def _refuse_endless(value: object, where: str, reader: Reader) -> bool:
+def _refuse_endless(value: object, where: str, reader: ProfileReader) -> bool:
     """Refuse numbers that JSON does not have, wherever they stand; whether there are any. Only the
     version is a text for the plugin, whatever it looks like.
     """
     inner: list[tuple[str, object]] = []
     if isinstance(value, dict):
-        inner = [(path(where, key), entry) for key, entry in value.items()]
+        inner = [(join_path(where, key), entry) for key, entry in value.items()]
     elif isinstance(value, list):
         inner = [(f"{where}[{at}]", entry) for at, entry in enumerate(value)]
     elif isinstance(value, float) and not math.isfinite(value) and where.casefold() != "version":

@@ -12,6 +12,7 @@ import hashlib
 import json
 from functools import lru_cache
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.document import to_document
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
     Content,
 )
@@ -19,12 +20,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin 
     ANY_PLUGIN,
     Plugin,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
-    to_document,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import (
-    Reader,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader import ProfileReader
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import read_text
 
 
@@ -33,7 +29,7 @@ def config_hash(text: str) -> str:
     """Twelve hexadecimal digits that name what a configuration file says, whatever its layout and
     comments. A file that the plugin would refuse, or partly ignore, is named by its bytes.
     """
-    content = content_of(text)
+    content = parse_content(text)
     said = text if content is None else json.dumps(to_document(content), sort_keys=True)
     return hashlib.sha256(said.encode(errors="surrogatepass")).hexdigest()[:12]
 
@@ -44,13 +40,13 @@ def same_content(one: str | None, other: str) -> bool:
     """
     if one is None or one == other:
         return one is not None
-    content = content_of(one)
-    return content is not None and content == content_of(other)
+    content = parse_content(one)
+    return content is not None and content == parse_content(other)
 
 
 @lru_cache
-def content_of(text: str) -> Content | None:
+def parse_content(text: str) -> Content | None:
     """What a file says, None where it breaks a rule. What the operator shadows does not matter."""
-    reader = Reader("", lenient=False)
+    reader = ProfileReader("", lenient=False)
     content = read_text(text, reader, Plugin() if "mpsRoot" in text else ANY_PLUGIN)
     return None if reader.problems else content

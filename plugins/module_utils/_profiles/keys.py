@@ -15,9 +15,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     ProfileError,
     joined,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    shown,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import quote
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
     MAX_NAME_LENGTH,
@@ -32,7 +30,7 @@ VERSION_LENGTH = 8  # digits of the hash in the key of a versioned profile
 MAX_VERSIONED_NAME_LENGTH = MAX_NAME_LENGTH - VERSION_LENGTH - 1
 
 
-def key_of(profile: Profile, *, versioned: bool) -> str:
+def config_key(profile: Profile, *, versioned: bool) -> str:
     """The ConfigMap's key that holds a profile: its name; versioned, also what it says, so that a
     key is never edited.
     """
@@ -53,7 +51,7 @@ def check_versioned_names(names: Iterable[str]) -> None:
     """Raise ProfileError where a name leaves no room for its version in a key."""
     said = f"has at most {MAX_VERSIONED_NAME_LENGTH} characters with gpu_sharing_rollout_mode"
     problems = [
-        f"profile {shown(name)}: a name {said} versioned, and this one has {len(name)}."
+        f"profile {quote(name)}: a name {said} versioned, and this one has {len(name)}."
         for name in names
         if len(name) > MAX_VERSIONED_NAME_LENGTH
     ]

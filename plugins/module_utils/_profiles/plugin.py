@@ -70,7 +70,7 @@ def operator_plugin(mig_strategy: str | None = None, version: Version | None = N
 ANY_PLUGIN = Plugin(shadowed={"mpsRoot": "MPS_ROOT"})
 
 
-def dotted(version: Version | None) -> str:
+def format_version(version: Version | None) -> str:
     return "v" + ".".join(map(str, version or ()))
 
 

@@ -16,16 +16,14 @@ from functools import lru_cache
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     ProfileError,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    shown,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import quote
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.document import to_document
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.go_yaml import parse_scalar
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import (
+    parse_content,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.go_yaml import read_word
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import content_of
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
     Profile,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
-    to_document,
 )
 
 
@@ -44,8 +42,10 @@ def to_plugin_config(profile: Profile) -> str:
             allow_unicode=False,
         )
     )
-    if content_of(text) != profile.content:  # a file that the plugin misreads takes the GPUs away
-        raise ProfileError(f"profile {shown(profile.name)} cannot be written as a file: {text}")
+    if (
+        parse_content(text) != profile.content
+    ):  # a file that the plugin misreads takes the GPUs away
+        raise ProfileError(f"profile {quote(profile.name)} cannot be written as a file: {text}")
     return text
 
 
@@ -61,7 +61,7 @@ def _quoted(value: object) -> object:
         return {key: _quoted(entry) for key, entry in value.items()}
     if isinstance(value, list):
         return [_quoted(entry) for entry in value]
-    if isinstance(value, str) and not isinstance(read_word(value), str):
+    if isinstance(value, str) and not isinstance(parse_scalar(value), str):
         return _Quoted(value)
     return value
 

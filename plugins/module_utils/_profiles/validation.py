@@ -19,12 +19,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     joined,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import either
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import given, shown
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import describe, quote
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.fields import (
     TOP_KEYS,
-    place_of,
+    location_of,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.go_yaml import load
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.go_yaml import parse_yaml
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
     GPU_RESOURCE,
     MAX_NAME_LENGTH,
@@ -40,17 +40,16 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin 
     operator_plugin,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
-    check_devices,
     read_content,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader import ProfileReader
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.resources import (
+    check_devices,
     read_replicas,
     read_resources,
     shared_content,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import (
-    Problem,
-    Reader,
-    Rule,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Problem, Rule
 
 try:
     import yaml
@@ -77,7 +76,7 @@ def parse_profiles(definitions: object, plugin: Plugin | None = None) -> dict[st
     """
     if not isinstance(definitions, Mapping) or not definitions:
         raise ProfileError(
-            f"gpu_sharing_profiles is {shown(definitions)}; it must map at least one profile"
+            f"gpu_sharing_profiles is {quote(definitions)}; it must map at least one profile"
             " name to its settings,"
             " for example {default: {replicas: 4}}."
         )
@@ -86,7 +85,7 @@ def parse_profiles(definitions: object, plugin: Plugin | None = None) -> dict[st
     for name, definition in definitions.items():
         profile, found = read_profile(name, definition, plugin)
         if str(name) in profiles:
-            said = f"profile {shown(str(name))} is there twice, as a text and as a number or such"
+            said = f"profile {quote(str(name))} is there twice, as a text and as a number or such"
             problems.append(Problem(Rule.NAME, f"{said}; allowed: each name once."))
         profiles[str(name)] = profile
         problems.extend(found)
@@ -95,12 +94,12 @@ def parse_profiles(definitions: object, plugin: Plugin | None = None) -> dict[st
     return profiles
 
 
-def known_profiles(definitions: object) -> dict[str, Profile]:
+def checked_profiles(definitions: object) -> dict[str, Profile]:
     """Profiles that have been checked against the cluster's plugin before."""
     return parse_profiles(definitions, ANY_PLUGIN)
 
 
-def ask_the_plugin(definitions: object) -> bool:
+def depends_on_plugin(definitions: object) -> bool:
     """Whether anything in the definitions depends on the plugin's version or surroundings."""
     simple = {"replicas", "rename_by_default", "fail_requests_greater_than_one"}
     entries = definitions.values() if isinstance(definitions, Mapping) else ()
@@ -121,7 +120,7 @@ def read_profile(
 
     plugin is what is known of the plugin that will read the file; by default the operator's.
     """
-    reader = Reader(f"profile {shown(name)}")
+    reader = ProfileReader(f"profile {quote(name)}")
     _check_name(reader, name)
     known = plugin or operator_plugin()
     if isinstance(definition, str):
@@ -134,11 +133,11 @@ def read_profile(
     return Profile(str(name), content, mig), reader.problems
 
 
-def read_text(text: str, reader: Reader, plugin: Plugin) -> Content:
+def read_text(text: str, reader: ProfileReader, plugin: Plugin) -> Content:
     """A file's text -> what it says; strictly, as the plugin reads it."""
-    strict = Reader(reader.subject, lenient=False, problems=reader.problems)
+    strict = ProfileReader(reader.subject, lenient=False, problems=reader.problems)
     before = len(strict.problems)
-    document = load(text, strict)
+    document = parse_yaml(text, strict)
     if len(strict.problems) > before and document is None:
         return Content()
     if document is None:
@@ -149,7 +148,7 @@ def read_text(text: str, reader: Reader, plugin: Plugin) -> Content:
 
 
 def _read_mapping(
-    definition: Mapping[object, object], reader: Reader, plugin: Plugin
+    definition: Mapping[object, object], reader: ProfileReader, plugin: Plugin
 ) -> tuple[Content, str | None]:
     mig = _read_mig(reader, definition.get("mig"))
     rest = {key: value for key, value in definition.items() if key != "mig"}
@@ -159,18 +158,20 @@ def _read_mapping(
     else:
         content = _read_short(reader, definition, plugin)
     if content.mps and content.resources and mig not in (None, NO_MIG):
-        said = f"is {shown(mig)} beside MPS, which takes no MIG devices; allowed: {NO_MIG}"
+        said = f"is {quote(mig)} beside MPS, which takes no MIG devices; allowed: {NO_MIG}"
         reader.problem(Rule.MPS_WITH_MIG, "mig", said)
     return content, mig
 
 
-def _read_short(reader: Reader, definition: Mapping[object, object], plugin: Plugin) -> Content:
+def _read_short(
+    reader: ProfileReader, definition: Mapping[object, object], plugin: Plugin
+) -> Content:
     settings: dict[str, object] = {}
     for key, value in definition.items():
         if key in SHORT_FIELDS:
             settings[str(key)] = value
         else:
-            reader.unknown_key("", key, value, SHORT_FIELDS, place_of(key))
+            reader.unknown_key("", key, value, SHORT_FIELDS, location_of(key))
     strategy = _read_strategy(reader, settings)
     resources = _read_shared(reader, settings, strategy)
     content = shared_content(
@@ -189,7 +190,7 @@ def _read_short(reader: Reader, definition: Mapping[object, object], plugin: Plu
     return content
 
 
-def _read_strategy(reader: Reader, settings: Mapping[str, object]) -> str:
+def _read_strategy(reader: ProfileReader, settings: Mapping[str, object]) -> str:
     value = settings.get("strategy", "time_slicing")
     if isinstance(value, str) and value in STRATEGIES:
         return str(value)
@@ -198,7 +199,7 @@ def _read_strategy(reader: Reader, settings: Mapping[str, object]) -> str:
 
 
 def _read_shared(
-    reader: Reader, settings: Mapping[str, object], strategy: str
+    reader: ProfileReader, settings: Mapping[str, object], strategy: str
 ) -> tuple[SharedResource, ...]:
     """The shared resources of the short form: from replicas, or from the list."""
     if strategy == "none" and "resources" not in settings and "replicas" not in settings:
@@ -221,7 +222,7 @@ def _read_shared(
     return read_resources(reader, "resources", entries)
 
 
-def _read_mig(reader: Reader, value: object) -> str | None:
+def _read_mig(reader: ProfileReader, value: object) -> str | None:
     if value is None:
         return None
     if isinstance(value, str) and len(value) <= 63 and _LABEL_VALUE.fullmatch(value):
@@ -231,7 +232,7 @@ def _read_mig(reader: Reader, value: object) -> str | None:
     return None
 
 
-def _check_name(reader: Reader, name: object) -> None:
+def _check_name(reader: ProfileReader, name: object) -> None:
     allowed = (
         f"a text of 1 to {MAX_NAME_LENGTH} characters of A-Z a-z 0-9 . _ - that starts and ends"
         " with a letter or a digit"
@@ -239,7 +240,7 @@ def _check_name(reader: Reader, name: object) -> None:
     )
     said = ""
     if not isinstance(name, str):
-        said = f"has the name {given(name)}; allowed: {allowed}. Put it in quotes"
+        said = f"has the name {describe(name)}; allowed: {allowed}. Put it in quotes"
     elif len(name) > MAX_NAME_LENGTH:
         said = f"has a name of {len(name)} characters; allowed: {allowed}"
     elif not _LABEL_VALUE.fullmatch(name):

@@ -40,7 +40,7 @@ _NEEDED = {
 
 
 @dataclass(frozen=True)
-class Pointer:
+class DevicePluginConfig:
     """spec.devicePlugin.config of a ClusterPolicy: the ConfigMap, and the key for nodes without a
     label.
     """
@@ -49,12 +49,12 @@ class Pointer:
     default: str = ""
 
 
-def read_pointer(policy: object) -> Pointer:
+def read_plugin_config(policy: object) -> DevicePluginConfig:
     config = dig(policy, "spec", "devicePlugin", "config")
-    return Pointer(text_at(config, "name"), text_at(config, "default"))
+    return DevicePluginConfig(text_at(config, "name"), text_at(config, "default"))
 
 
-def by_age(policies: Iterable[object]) -> list[object]:
+def oldest_first(policies: Iterable[object]) -> list[object]:
     """ClusterPolicies, the one that the operator goes by first: the oldest, of equally old ones the
     first by name. It writes nothing into the others, no status either.
     """
@@ -63,9 +63,9 @@ def by_age(policies: Iterable[object]) -> list[object]:
     )
 
 
-def ignored(name: str, policies: Iterable[object]) -> str:
+def reason_ignored(name: str, policies: Iterable[object]) -> str:
     """Why the operator does not go by a ClusterPolicy, in words; empty where it does."""
-    active = next((name_of(one) for one in by_age(policies)), name)
+    active = next((name_of(one) for one in oldest_first(policies)), name)
     if active == name:
         return ""
     return (
@@ -74,10 +74,10 @@ def ignored(name: str, policies: Iterable[object]) -> str:
     )
 
 
-def pointing(policies: Iterable[object], config_map: str) -> str:
+def policy_using(policies: Iterable[object], config_map: str) -> str:
     """Which ClusterPolicy points at a ConfigMap, and what to do where another one was meant."""
     for policy in policies:
-        if read_pointer(policy).name == config_map:
+        if read_plugin_config(policy).name == config_map:
             name = name_of(policy)
             return (
                 f"ClusterPolicy {name} points at ConfigMap {config_map}."
@@ -86,24 +86,24 @@ def pointing(policies: Iterable[object], config_map: str) -> str:
     return ""
 
 
-def pointer_patch(policy: object, wanted: Pointer) -> dict[str, object]:
+def plugin_config_patch(policy: object, wanted: DevicePluginConfig) -> dict[str, object]:
     """The merge patch that sets the pointer, and remembers the one before for undo."""
     patch: dict[str, object] = {"spec": {"devicePlugin": {"config": vars(wanted)}}}
     if PREVIOUS_ANNOTATION not in mapping_at(policy, "metadata", "annotations"):
-        note = json.dumps(vars(read_pointer(policy)))
+        note = json.dumps(vars(read_plugin_config(policy)))
         patch["metadata"] = {"annotations": {PREVIOUS_ANNOTATION: note}}
     return patch
 
 
-def previous_pointer(policy: object) -> Pointer:
+def previous_plugin_config(policy: object) -> DevicePluginConfig:
     try:
         noted = json.loads(mapping_at(policy, "metadata", "annotations")[PREVIOUS_ANNOTATION])
     except (KeyError, ValueError):
-        return Pointer()
-    return Pointer(text_at(noted, "name"), text_at(noted, "default"))
+        return DevicePluginConfig()
+    return DevicePluginConfig(text_at(noted, "name"), text_at(noted, "default"))
 
 
-def undo_patch(policy: object, config_map: str) -> dict[str, object] | None:
+def restore_patch(policy: object, config_map: str) -> dict[str, object] | None:
     """The merge patch that puts the remembered pointer back; None where we never set one.
 
     A pointer that somebody has meanwhile set to another ConfigMap than ours stays.
@@ -111,16 +111,16 @@ def undo_patch(policy: object, config_map: str) -> dict[str, object] | None:
     if PREVIOUS_ANNOTATION not in mapping_at(policy, "metadata", "annotations"):
         return None
     forget: dict[str, object] = {"metadata": {"annotations": {PREVIOUS_ANNOTATION: None}}}
-    if read_pointer(policy).name != config_map:
+    if read_plugin_config(policy).name != config_map:
         return forget
-    previous = previous_pointer(policy)
+    previous = previous_plugin_config(policy)
     config = {"name": previous.name or None, "default": previous.default or None}
     return forget | {"spec": {"devicePlugin": {"config": config if previous.name else None}}}
 
 
-def not_stored(policy: object, wanted: Pointer) -> str:
+def not_stored_message(policy: object, wanted: DevicePluginConfig) -> str:
     """Why the stored ClusterPolicy does not say what was set."""
-    stored = read_pointer(policy)
+    stored = read_plugin_config(policy)
     return (
         f"ClusterPolicy {name_of(policy)}: devicePlugin.config is name '{stored.name}' and"
         f" default '{stored.default}', but"
@@ -131,13 +131,13 @@ def not_stored(policy: object, wanted: Pointer) -> str:
     )
 
 
-def enabled(policy: object) -> list[str]:
+def enabled_apps(policy: object) -> list[str]:
     """The apps whose DaemonSets there should be."""
     parts = PARTS.items()
     return [app for app, part in parts if dig(policy, "spec", part, "enabled") is not False]
 
 
-def switched_off(parts: object) -> str:
+def disabled_part(parts: object) -> str:
     """What is off in a ClusterPolicy's spec, or in a chart's values, without which no node gets its
     profile, and what to do; empty where nothing is.
     """
@@ -150,12 +150,12 @@ def switched_off(parts: object) -> str:
     return ""
 
 
-def sees_no_gpus(policy: object) -> bool:
+def reports_no_gpus(policy: object) -> bool:
     """Whether the operator says that no node has a GPU. It leaves its DaemonSets alone then."""
     return any(_idle(condition) for condition in list_at(policy, "status", "conditions"))
 
 
-def with_words(said: str, policy: object) -> str:
+def with_operator_message(said: str, policy: object) -> str:
     """What is wrong, with what the operator says why, where it does."""
     for condition in list_at(policy, "status", "conditions"):
         refused = _holds(condition, "Error") and dig(condition, "reason") != _NOT_READY

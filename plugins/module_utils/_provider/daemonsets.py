@@ -26,7 +26,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands i
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
     PARTS,
-    read_pointer,
+    read_plugin_config,
 )
 
 PLUGIN_CONTAINER = "nvidia-device-plugin"
@@ -38,18 +38,18 @@ _BY_HAND = " (the operator does not put back what was changed by hand, until you
 _OLD_MIG_STRATEGY = "GFD_MIG_STRATEGY"  # of GPU feature discovery, operator v22.9.0
 
 
-def lagging(daemonsets: Iterable[object], policy: object) -> str:
+def outdated_daemonset(daemonsets: Iterable[object], policy: object) -> str:
     """What the operator still has to do before the ClusterPolicy is in force, in words; empty when
     it is.
     """
     found = {app_of(item): item for item in daemonsets}
     for app in PARTS:
-        if said := not_taken_over(found.get(app), policy):
+        if said := reason_outdated(found.get(app), policy):
             return f"DaemonSet {app} {said}"
     return ""
 
 
-def not_taken_over(daemonset: object, policy: object) -> str:
+def reason_outdated(daemonset: object, policy: object) -> str:
     """The same for one DaemonSet, None where there is none. A pointer that is not set is none to
     take over.
 
@@ -58,7 +58,7 @@ def not_taken_over(daemonset: object, policy: object) -> str:
     """
     if daemonset is None:
         return "does not exist yet"
-    pointer = read_pointer(policy)
+    pointer = read_plugin_config(policy)
     pointed = pointer.name in _config_maps(daemonset) and pointer.default in _defaults(daemonset)
     if pointer.name and not pointed:
         return f"is not pointed at ConfigMap {pointer.name} and default {pointer.default} yet"
@@ -69,7 +69,7 @@ def not_taken_over(daemonset: object, policy: object) -> str:
     return _other_container(daemonset, policy) or _not_rolled_out(daemonset)
 
 
-def held_up(stuck: Sequence[OperandPod]) -> str:
+def blocking_pods_message(stuck: Sequence[OperandPod]) -> str:
     """What to do about pods on nodes that are NotReady: to a DaemonSet they are unavailable, and
     the chart lets one pod be so at a time.
     """
@@ -83,7 +83,7 @@ def held_up(stuck: Sequence[OperandPod]) -> str:
     )
 
 
-def still_reading(daemonsets: Iterable[object], config_map: str) -> str:
+def config_map_reader(daemonsets: Iterable[object], config_map: str) -> str:
     """Which DaemonSet still makes pods that read a ConfigMap, in words; empty when none does. Pods
     of before may run on: they have their files, and whatever is made anew reads it no more.
 

@@ -64,7 +64,7 @@ def check_program(answer: str | None, environ: Mapping[str, str]) -> None:
 
 
 @dataclass(frozen=True)
-class Revision:
+class HelmRevision:
     """One revision of a release, as Helm 3 stores it: a Secret with labels."""
 
     secret: str
@@ -85,19 +85,19 @@ class Revision:
         return {"revision": self.number, "status": self.status, "age": self.age(now)}
 
 
-def read_revisions(secrets: Iterable[object]) -> list[Revision]:
+def read_helm_revisions(secrets: Iterable[object]) -> list[HelmRevision]:
     """The revisions of a release, oldest first, from the Secrets labelled
     owner=helm,name=<release>.
     """
     return sorted((_revision(secret) for secret in secrets), key=lambda revision: revision.number)
 
 
-def _revision(secret: object) -> Revision:
+def _revision(secret: object) -> HelmRevision:
     labels = mapping_at(secret, "metadata", "labels")
     stamp, number = labels.get("modifiedAt", ""), labels.get("version", "")
     created = read_time(text_at(secret, "metadata", "creationTimestamp"))
     modified = datetime.fromtimestamp(int(stamp), UTC) if stamp.isdecimal() else created
-    return Revision(
+    return HelmRevision(
         secret=name_of(secret),
         uid=text_at(secret, "metadata", "uid"),
         number=int(number) if number.isdecimal() else 0,
@@ -106,12 +106,12 @@ def _revision(secret: object) -> Revision:
     )
 
 
-def pending_revision(revisions: Sequence[Revision]) -> Revision | None:
+def pending_revision(revisions: Sequence[HelmRevision]) -> HelmRevision | None:
     """The newest revision, where it is pending: Helm is at work on it, or a killed run left it."""
     return revisions[-1] if revisions and revisions[-1].pending else None
 
 
-def seconds_left(pending: Revision | None, now: datetime, timeout: int) -> int:
+def seconds_left(pending: HelmRevision | None, now: datetime, timeout: int) -> int:
     """How long Helm may still be at work on a pending revision, at most; 0 where it is not."""
     return max(0, timeout - pending.age(now)) if pending else 0
 
@@ -127,7 +127,7 @@ def foreign_policies(policies: Iterable[object], release: str, namespace: str) -
 
 
 @dataclass(frozen=True)
-class Note:
+class ReleaseRecord:
     """Whose release it is: installed by us, or there before with this pointer in its values; and
     the uid of the Secret of its first revision, by which it is known. Empty: not known yet.
     """
@@ -137,35 +137,39 @@ class Note:
     first: str = ""
 
 
-def note_key(release: str) -> str:
+def record_annotation(release: str) -> str:
     return f"gpufleet.sharing/helm-{release}"
 
 
-def read_note(namespace: object, release: str) -> Note | None:
-    text = mapping_at(namespace, "metadata", "annotations").get(note_key(release))
+def read_record(namespace: object, release: str) -> ReleaseRecord | None:
+    text = mapping_at(namespace, "metadata", "annotations").get(record_annotation(release))
     try:
         noted = json.loads(text or "null")
-        return Note(bool(noted["installed"]), dict(noted["pointer"]), str(noted.get("first") or ""))
+        return ReleaseRecord(
+            bool(noted["installed"]), dict(noted["pointer"]), str(noted.get("first") or "")
+        )
     except (ValueError, TypeError, KeyError):
         return None
 
 
-def first_secret(revisions: Iterable[Revision]) -> str:
+def first_secret(revisions: Iterable[HelmRevision]) -> str:
     """The uid of the Secret of the first revision; empty where Helm has dropped it."""
     return next((revision.uid for revision in revisions if revision.number == 1), "")
 
 
-def if_of(first: str, note: Note | None) -> Note | None:
+def record_of(first: str, note: ReleaseRecord | None) -> ReleaseRecord | None:
     """The note, if it is of the release with this first Secret: ours may have gone, and somebody
     have installed another one under its name.
     """
     return None if note and note.first and first and note.first != first else note
 
 
-def note_for(note: Note | None, pointer: Mapping[str, object], *, exists: bool, first: str) -> Note:
+def updated_record(
+    note: ReleaseRecord | None, pointer: Mapping[str, object], *, exists: bool, first: str
+) -> ReleaseRecord:
     """The note to keep: the first one stays as long as the release does."""
     if not exists:
-        return Note(installed=True, pointer={})
+        return ReleaseRecord(installed=True, pointer={})
     if note is None:
-        return Note(installed=False, pointer=dict(pointer), first=first)
+        return ReleaseRecord(installed=False, pointer=dict(pointer), first=first)
     return replace(note, first=note.first or first)

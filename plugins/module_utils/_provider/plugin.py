@@ -70,7 +70,7 @@ def read_plugin(
     return Plugin(oldest, {**assumed.shadowed, **shadowed}, strategy)
 
 
-def plugin_of(
+def read_cluster_plugin(
     cluster: Cluster,
     namespace: str,
     mig_strategy: str | None = None,

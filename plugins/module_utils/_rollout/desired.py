@@ -27,7 +27,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import (
     config_hash,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import key_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import config_key
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
@@ -74,7 +74,7 @@ class Desired:
             raise joined(
                 FleetError, list(undefined_profiles(self.assignments, list(self.profiles), None))
             )
-        key = key_of(profile, versioned=self.versioned)
+        key = config_key(profile, versioned=self.versioned)
         return Target(
             node=node,
             profile=profile,
@@ -88,7 +88,7 @@ class Desired:
     def files(self) -> dict[str, str]:
         """The ConfigMap's keys and their content, the fixed key of the default included."""
         files = {
-            key_of(profile, versioned=self.versioned): to_plugin_config(profile)
+            config_key(profile, versioned=self.versioned): to_plugin_config(profile)
             for profile in self.profiles.values()
         }
         if default := self.profiles.get(self.default_profile):

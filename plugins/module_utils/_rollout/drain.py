@@ -10,13 +10,12 @@ carries a mark, and only what carries it is uncordoned: somebody else's cordon s
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.clock import Clock
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.clock import CLOCK, Clock
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
     dig,
     mapping_at,
@@ -29,12 +28,14 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
     CORDONED_ANNOTATION,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import cut_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import (
+    format_first_rows,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
     NODES,
-    guarded,
+    if_unchanged,
     object_path,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
@@ -50,7 +51,6 @@ COLUMNS = ("node", "namespace", "pod", "why")
 MOST_LINES = 20
 TRIES = 6  # writes to a node; kubelet and controllers write to it too
 ASK_AGAIN = 2.0  # seconds until an eviction that was refused is asked for again
-CLOCK = Clock(time.monotonic, time.sleep)
 NOT_ALLOWED = (401, 403)
 CHANGED = (404, 409)  # the pod has gone, or another has its name: the next look tells
 
@@ -87,7 +87,7 @@ def _patch(node: object, *, unschedulable: bool | None, mark: str | None) -> dic
         "metadata": {"annotations": {CORDONED_ANNOTATION: mark}},
         "spec": {"unschedulable": unschedulable},
     }
-    return guarded(patch, node)
+    return if_unchanged(patch, node)
 
 
 def unmovable(pods: Iterable[GpuPod]) -> dict[str, str]:
@@ -112,7 +112,7 @@ def blocked(
         dict(zip(COLUMNS, (pod.node, pod.namespace, pod.name, reasons[pod.uid]), strict=True))
         for pod in ordered
     ]
-    lines = cut_table(COLUMNS, rows, MOST_LINES, "pods")
+    lines = format_first_rows(COLUMNS, rows, MOST_LINES, "pods")
     problems = [f"{pod.node}: {pod.namespace}/{pod.name}: {reasons[pod.uid]}" for pod in ordered]
     return DrainError("\n".join([said, *lines, advice]), problems)
 
@@ -239,7 +239,7 @@ class Drainer:
         """
         wait = max(error.retry_after, ASK_AGAIN)
         progress.not_before[pod.uid] = self.clock.now() + wait
-        reason = error.said or str(error)
+        reason = error.detail or str(error)
         if error.status not in CHANGED and progress.refused.get(pod.uid) != reason:
             self.said(f"{pod.node}: {pod.namespace}/{pod.name} is not evicted yet: {reason}")
         progress.refused[pod.uid] = reason

@@ -25,17 +25,17 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names imp
     CONFIG_HASH_ANNOTATION,
     PROFILE_LABEL,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import cut_table
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural, some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
-    Cluster,
-    again_after_conflict,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import (
+    format_first_rows,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural, some
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    guarded,
+    if_unchanged,
     namespaced,
     object_path,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.retry import retry_on_conflict
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
     GpuPod,
     pods_of,
@@ -284,7 +284,7 @@ class Rolling:
         self.check()
         self._each(
             [pod.name for node in sorted(nodes) for pod in seen.get(node, ())],
-            lambda name: self.cluster.patch_if_there(object_path(path, name), mark),
+            lambda name: self.cluster.patch_if_exists(object_path(path, name), mark),
         )
         self._let_pass(REFRESH)
 
@@ -455,9 +455,9 @@ class Restorer:
             plan = plan_config_map(observed, files, now=rolling.cluster.now())
             if plan:
                 rolling.check()
-                rolling.cluster.patch(path, guarded(plan.patch(), document))
+                rolling.cluster.patch(path, if_unchanged(plan.patch(), document))
 
-        again_after_conflict(restore)
+        retry_on_conflict(restore)
         rolling.live.refresh_config_map()
 
 
@@ -491,7 +491,7 @@ def lack_table(lacks: Mapping[str, Lack]) -> list[str]:
         {"node": node, "stage": lack.stage, "reason": lack.reason}
         for node, lack in sorted(lacks.items())
     ]
-    return cut_table(("node", "stage", "reason"), rows, MOST_LINES)
+    return format_first_rows(("node", "stage", "reason"), rows, MOST_LINES)
 
 
 def lack_lines(lacks: Mapping[str, Lack]) -> list[str]:

@@ -41,7 +41,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects imp
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    known_profiles,
+    checked_profiles,
 )
 
 GROUP = "apis/apps/v1"
@@ -274,7 +274,7 @@ def _changed_profiles(before: Mapping[str, object], after: Mapping[str, object])
 def _profile(name: str, definition: object) -> Profile | None:
     """A definition's meaning; None for one that is refused today, such as a file that was found."""
     try:
-        return known_profiles({name: definition})[name]
+        return checked_profiles({name: definition})[name]
     except ProfileError:
         return None
 

@@ -17,7 +17,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects imp
     namespaced,
     object_path,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.reflector import Mirror
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.reflector import Reflector
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     OPERAND_SELECTOR,
     OperandPod,
@@ -49,19 +49,19 @@ class LiveFleet:
         self._nodes: dict[str, NodeState] = {}
         self._pods: dict[str, dict[str, OperandPod]] = {}
         self._pods_path = namespaced("pods", namespace)
-        self._of_nodes = Mirror(cluster, NODES, node_state, self._on_node)
-        self._of_pods: Mirror[OperandPod] | None = None
+        self._of_nodes = Reflector(cluster, NODES, node_state, self._on_node)
+        self._of_pods: Reflector[OperandPod] | None = None
         self._config_map = self._read_config_map()
 
     def look_at_pods(self) -> None:
         """Read the plugin's pods, if they have not been read yet: two or three for each node."""
         if self._of_pods is None:
-            self._of_pods = Mirror(
+            self._of_pods = Reflector(
                 self._cluster, self._pods_path, operand_pod, self._on_pod, labels=OPERAND_SELECTOR
             )
 
     @property
-    def _mirrors(self) -> list[Mirror[NodeState] | Mirror[OperandPod]]:
+    def _mirrors(self) -> list[Reflector[NodeState] | Reflector[OperandPod]]:
         return [self._of_nodes, *([self._of_pods] if self._of_pods else [])]
 
     def start(self) -> None:

@@ -27,7 +27,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignment
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import lease as _lease
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import let_go
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import release_kept_lease
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.admission import (
     check_nodes,
     check_there,
@@ -50,9 +50,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys im
     VERSIONED,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    known_profiles,
+    checked_profiles,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import plugin_of
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import (
+    read_cluster_plugin,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import history as _history
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import cut
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
@@ -184,9 +186,9 @@ class Run:
         """Write what differs. Raises RolloutError and others of the tree."""
         namespace, run = self._request.settings.namespace, self._request.run
         if not self.differs:
-            let_go(self._cluster, namespace, run)
+            release_kept_lease(self._cluster, namespace, run)
             return
-        with _lease.held(self._cluster, namespace, run, said=self._said) as lease:
+        with _lease.hold_lease(self._cluster, namespace, run, log=self._said) as lease:
             if lease.waited:
                 self._look()  # another run has changed what was seen before
             if self._leftover:
@@ -297,7 +299,9 @@ class Run:
             for node, target in targets.items()
             if target.label is None and node in states and states[node].labels.get(PROFILE_LABEL)
         ]
-        if not bare or notices_removal(plugin_of(self._cluster, self._request.settings.namespace)):
+        if not bare or notices_removal(
+            read_cluster_plugin(self._cluster, self._request.settings.namespace)
+        ):
             return targets
         return targets | {node: replace(targets[node], label=targets[node].key) for node in bare}
 
@@ -350,7 +354,7 @@ class Run:
         if good is None:
             return None
         try:
-            profiles = known_profiles(good.desired.profiles)
+            profiles = checked_profiles(good.desired.profiles)
         except SharingError:
             return None  # files as they were found, which this collection would refuse
         return replace(
@@ -408,7 +412,7 @@ def _unlabelled(target: Target, desired: Desired, files: Mapping[str, str]) -> T
     """
     key, profile = desired.default_profile, target.profile
     with suppress(SharingError):  # what it says is not known
-        profile = known_profiles({key: files.get(key)})[key]
+        profile = checked_profiles({key: files.get(key)})[key]
     return replace(target, label=None, key=key, profile=profile)
 
 

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import PROFILE_LABEL
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import cut_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import (
+    format_first_rows,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
     expected_allocatable,
     physical_devices,
@@ -102,7 +104,7 @@ def plan_table(rows: Sequence[Row], batches: Sequence[int]) -> list[str]:
         }
         for (group, profile, before, after, how), same in sorted(alike.items())
     ]
-    lines = cut_table(COLUMNS, table, MOST_LINES, "lines")
+    lines = format_first_rows(COLUMNS, table, MOST_LINES, "lines")
     sizes = ", ".join(map(str, batches))
     told = "1 node changes" if len(rows) == 1 else f"{len(rows)} nodes change"
     return [f"{told}, in batches of {sizes}:" if batches else f"{told}:", *lines]

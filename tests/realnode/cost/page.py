@@ -8,10 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.advice import (
-    REPLICAS,
-    memory_budget,
-)
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.measured import (
     CONTEXT_MIB,
     DRIVER_MIB,
@@ -19,6 +15,10 @@ from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.measured 
     SHORT_STEPS_LOSS,
     WAIT_MS,
 )
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.memory_budget import (
+    memory_budget,
+)
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.replicas import REPLICAS
 from ansible_collections.gpufleet.sharing.tests.realnode.cost import cases, figures
 from ansible_collections.gpufleet.sharing.tests.realnode.cost.results import (
     BURSTY,

@@ -22,11 +22,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
     Snapshot,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import same_content
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import (
-    Problem,
-    Reader,
-    Rule,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader import ProfileReader
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Problem, Rule
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import read_text
 
 _SITE = "ansible-playbook gpufleet.sharing.site -i inventory"
@@ -79,7 +76,7 @@ def _users(snapshot: Snapshot) -> dict[str, list[NodeTrace]]:
 
 
 def _problems(snapshot: Snapshot, key: str, text: str) -> list[Problem]:
-    reader = Reader(f"key {key}", lenient=False)
+    reader = ProfileReader(f"key {key}", lenient=False)
     read_text(text, reader, snapshot.plugin)
     return [problem for problem in reader.problems if problem.rule not in _NO_FILE]
 

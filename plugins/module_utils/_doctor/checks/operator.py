@@ -22,15 +22,15 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import OperandPod
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    enabled,
-    sees_no_gpus,
-    with_words,
+    enabled_apps,
+    reports_no_gpus,
+    with_operator_message,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import (
     app_of,
+    blocking_pods_message,
     has_config_manager,
-    held_up,
-    not_taken_over,
+    reason_outdated,
 )
 
 _SITE = "ansible-playbook gpufleet.sharing.site -i inventory"
@@ -108,7 +108,7 @@ def _no_side_car(snapshot: Snapshot) -> Iterator[Match]:
     if snapshot.pointer.name:
         for item in snapshot.daemon_sets:
             app = app_of(item)
-            if app in enabled(snapshot.policy) and not has_config_manager(item):
+            if app in enabled_apps(snapshot.policy) and not has_config_manager(item):
                 yield Match(snapshot.names, {"app": app, "namespace": snapshot.operator})
 
 
@@ -116,17 +116,17 @@ def _lags(snapshot: Snapshot) -> Iterator[Match]:
     """A DaemonSet without the side-car has a finding of its own. Where no node has a GPU, as the
     operator sees it, it leaves them all as they are.
     """
-    if snapshot.policy is None or sees_no_gpus(snapshot.policy):
+    if snapshot.policy is None or reports_no_gpus(snapshot.policy):
         return
     sets = {app_of(item): item for item in snapshot.daemon_sets}
-    for app in enabled(snapshot.policy):
+    for app in enabled_apps(snapshot.policy):
         item = sets.get(app)
         bare = item is not None and snapshot.pointer.name and not has_config_manager(item)
-        said = "" if bare else not_taken_over(item, snapshot.policy)
+        said = "" if bare else reason_outdated(item, snapshot.policy)
         if said:
-            told = with_words(said, snapshot.policy)
+            told = with_operator_message(said, snapshot.policy)
             if stuck := _unavailable(snapshot, app):
-                told += f"; {held_up(stuck)}"
+                told += f"; {blocking_pods_message(stuck)}"
             yield Match(snapshot.names, {"said": told, "namespace": snapshot.operator, "app": app})
 
 

@@ -39,7 +39,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands i
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import COUNT_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import same_content
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import SHARED_SUFFIX
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import dotted
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
+    format_version,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
 )
@@ -116,7 +118,7 @@ def _missed_removal(snapshot: Snapshot) -> Iterator[Match]:
             ]
             if kept:
                 key = trace.target.key
-                yield match_on(trace.node, version=dotted(version), kept=kept[0], key=key)
+                yield match_on(trace.node, version=format_version(version), kept=kept[0], key=key)
 
 
 def _mps(trace: NodeTrace, view: NodeView) -> dict[str, str] | None:

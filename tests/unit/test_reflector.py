@@ -12,8 +12,8 @@ import pytest
 import urllib3
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import text_at
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Json
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.reflector import Mirror
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import Json
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.reflector import Reflector
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi, FakeStream
 
@@ -35,7 +35,7 @@ class Scene:
 
     api: FakeApi = field(default_factory=FakeApi)
     changes: list[Change] = field(default_factory=list)
-    mirrors: list[Mirror[str]] = field(default_factory=list)
+    mirrors: list[Reflector[str]] = field(default_factory=list)
 
     def put(self, name: str, colour: str, uid: str = "") -> None:
         metadata = {"uid": uid or name, "labels": {"colour": colour}}
@@ -44,15 +44,15 @@ class Scene:
     def drop(self, name: str) -> None:
         self.api.drop(f"{NODES}/{name}")
 
-    def mirror(self, labels: str = "") -> Mirror[str]:
-        found = Mirror(self.api.cluster, NODES, read, self.note, labels=labels)
+    def mirror(self, labels: str = "") -> Reflector[str]:
+        found = Reflector(self.api.cluster, NODES, read, self.note, labels=labels)
         self.mirrors.append(found)
         return found
 
     def note(self, before: str | None, after: str | None) -> None:
         self.changes.append((before, after))
 
-    def follow(self, labels: str = "") -> Mirror[str]:
+    def follow(self, labels: str = "") -> Reflector[str]:
         found = self.mirror(labels)
         found.start()
         return found

@@ -15,8 +15,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents
     text_at,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import client as _kube
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import (
+    encode,
+    read_answer,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import SERVER, FakeApi
 
@@ -31,12 +34,12 @@ from ansible_collections.gpufleet.sharing.tests.unit.fake_api import SERVER, Fak
     ],
 )
 def test_encode(body: dict[str, object], expected: str) -> None:
-    assert _kube._encode(body) == expected
+    assert encode(body) == expected
 
 
 @given(st.dictionaries(st.text(), st.text() | st.integers() | st.booleans()))
 def test_encode_changes_nothing(body: dict[str, object]) -> None:
-    text = _kube._encode(body)
+    text = encode(body)
     assert text.isascii()
     assert json.loads(text) == body
 
@@ -47,7 +50,7 @@ LOGIN = b"<html>\n <title>Log in</title>\n</html>"
 @pytest.mark.parametrize("data", [LOGIN, b'"log in"', b"null", b"[]", b"\xff"])
 def test_answer_that_is_no_object_is_not_taken_for_an_empty_list(data: bytes) -> None:
     with pytest.raises(ClusterError) as caught:
-        FakeApi().cluster._answer("GET", NODES, 200, data)
+        read_answer(SERVER, f"GET {NODES}", 200, data)
     assert mentions(caught.value, SERVER, "GET /api/v1/nodes")
 
 
@@ -63,9 +66,9 @@ def test_answer_that_is_no_object_is_not_taken_for_an_empty_list(data: bytes) ->
 )
 def test_failure_in_other_words_than_those_of_kubernetes(data: bytes, said: str) -> None:
     with pytest.raises(ClusterError) as caught:
-        FakeApi().cluster._answer("GET", NODES, 503, data)
+        read_answer(SERVER, f"GET {NODES}", 503, data)
     assert caught.value.status == 503
-    assert caught.value.said.endswith(said)
+    assert caught.value.detail.endswith(said)
 
 
 def forgetful(times: int) -> FakeApi:

@@ -23,12 +23,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client impo
     Cluster,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.throttle import (
-    LEAST_HOLD,
-    Pace,
+    MIN_PAUSE,
+    Throttle,
 )
 
 if TYPE_CHECKING:
-    from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import ApiClient
+    from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.connection import ApiClient
 
 
 NAMES = [f"n{number}" for number in range(60)]
@@ -46,21 +46,21 @@ def clock() -> Clock:
     return Clock()
 
 
-def turns(pace: Pace, count: int) -> None:
+def turns(pace: Throttle, count: int) -> None:
     for _turn in range(count):
-        with pace.turn():
+        with pace.request():
             pass
 
 
 def test_pace_halves_once_a_burst_and_recovers(clock: Clock) -> None:
-    pace = Pace(16, clock.now)
+    pace = Throttle(16, clock.now)
     for _answer in range(16):
         pace.slow_down(1)
     assert pace.allowed == 8
     clock.seconds = 1
     pace.slow_down(0)
     assert pace.allowed == 4
-    clock.seconds += LEAST_HOLD
+    clock.seconds += MIN_PAUSE
     turns(pace, 4)
     assert 4.5 < pace.allowed <= 5
     turns(pace, 500)
@@ -68,7 +68,7 @@ def test_pace_halves_once_a_burst_and_recovers(clock: Clock) -> None:
 
 
 def test_pace_never_stops_for_good(clock: Clock) -> None:
-    pace = Pace(2, clock.now)
+    pace = Throttle(2, clock.now)
     for _time in range(9):
         pace.slow_down(1)
         clock.seconds += 1
@@ -77,16 +77,16 @@ def test_pace_never_stops_for_good(clock: Clock) -> None:
 
 
 def test_pace_lets_no_more_go_than_allowed() -> None:
-    pace = Pace(2)
+    pace = Throttle(2)
     third = threading.Event()
 
     def take() -> None:
-        with pace.turn():
+        with pace.request():
             third.set()
 
     with ExitStack() as held:
-        held.enter_context(pace.turn())
-        with pace.turn():
+        held.enter_context(pace.request())
+        with pace.request():
             thread = threading.Thread(target=take, daemon=True)
             thread.start()
             assert not third.wait(0.05)
@@ -95,11 +95,11 @@ def test_pace_lets_no_more_go_than_allowed() -> None:
 
 
 def test_pace_holds_all_while_the_server_wants_rest() -> None:
-    pace = Pace(4)
-    pace.slow_down(LEAST_HOLD)
+    pace = Throttle(4)
+    pace.slow_down(MIN_PAUSE)
     began = time.monotonic()
     turns(pace, 1)
-    assert time.monotonic() - began >= LEAST_HOLD * 0.9
+    assert time.monotonic() - began >= MIN_PAUSE * 0.9
 
 
 class Server:
@@ -189,20 +189,20 @@ def test_bulk_does_as_the_server_asks(server: Server, monkeypatch: pytest.Monkey
     # Nobody is let go on before a refusal has been read
     server.pause = lambda status: status == 200 and refused and heard.wait(5)
     cluster = server.cluster
-    slow_down = cluster._pace.slow_down
+    slow_down = cluster._throttle.slow_down
 
     def hear(seconds: float) -> None:
         slow_down(seconds)
         heard.set()
 
-    monkeypatch.setattr(cluster._pace, "slow_down", hear)
+    monkeypatch.setattr(cluster._throttle, "slow_down", hear)
     patch_all(cluster)
     done = Counter(path for path, _time in server.asked)
     assert len(done) == len(NAMES)
     under_way = CONCURRENCY  # sent before the answer was read
     later = [at for _path, at in server.asked if at > refused[0]][under_way:]
     assert min(later) - refused[0] >= 0.9
-    assert cluster._pace.allowed < CONCURRENCY
+    assert cluster._throttle.allowed < CONCURRENCY
 
 
 @pytest.mark.parametrize(("status", "patient"), [(429, True), (503, False)])

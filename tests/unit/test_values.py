@@ -11,10 +11,10 @@ import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    check_least,
-    given,
-    read_texts,
-    shown,
+    check_minimums,
+    describe,
+    quote,
+    read_strings,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
@@ -45,19 +45,19 @@ ENDLESS.append(ENDLESS)
 )
 def test_given(value: object, said: str) -> None:
     """The value, and its kind in brackets."""
-    text, _bracket, kind = given(value).partition(" (")
+    text, _bracket, kind = describe(value).partition(" (")
     assert said == text or said in ("YAML", "30")
     assert mentions(text, said)
     assert bool(kind) is (said not in ("null", "YAML"))
 
 
 def test_shown_is_cut() -> None:
-    assert len(shown("x" * 10**6)) == len(shown(["y" * 50] * 9)) == 80
-    assert shown({"a": {"b": {"c": {"d": 1}}}}) == "{'a': {'b': {'c': {...}}}}"
+    assert len(quote("x" * 10**6)) == len(quote(["y" * 50] * 9)) == 80
+    assert quote({"a": {"b": {"c": {"d": 1}}}}) == "{'a': {'b': {'c': {...}}}}"
 
 
 def test_read_texts() -> None:
-    assert read_texts("x", {"a": "b", "c": None, "d": "", 5: "e"}, "y") == {
+    assert read_strings("x", {"a": "b", "c": None, "d": "", 5: "e"}, "y") == {
         "a": "b",
         "c": None,
         "d": None,
@@ -68,13 +68,13 @@ def test_read_texts() -> None:
 @pytest.mark.parametrize("value", [4, 0, False, ["dev"], [], {"a": 1}])
 def test_read_texts_refuses(value: object) -> None:
     with pytest.raises(FleetError) as caught:
-        read_texts("the profile", {"n1": value, "n2": "dev"}, "a name, or null")
-    assert mentions(caught.value, "the profile", "n1", given(value), "a name, or null")
+        read_strings("the profile", {"n1": value, "n2": "dev"}, "a name, or null")
+    assert mentions(caught.value, "the profile", "n1", describe(value), "a name, or null")
 
 
 def test_check_least() -> None:
-    check_least({"a": 1, "b": 0, "c": -1}, {"a": 1, "b": 0})
+    check_minimums({"a": 1, "b": 0, "c": -1}, {"a": 1, "b": 0})
     with pytest.raises(FleetError) as caught:
-        check_least({"a": 0, "b": -1, "c": 0}, {"a": 1, "b": 0, "c": 0})
+        check_minimums({"a": 0, "b": -1, "c": 0}, {"a": 1, "b": 0, "c": 0})
     assert [problem.split()[0] for problem in caught.value.problems] == ["a", "b"]
     assert [numbers(problem) for problem in caught.value.problems] == [[0, 1], [-1, 0]]

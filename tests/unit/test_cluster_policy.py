@@ -12,27 +12,27 @@ import pytest
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import operand_pod
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
     PREVIOUS_ANNOTATION,
-    Pointer,
-    ignored,
-    not_stored,
-    pointer_patch,
-    pointing,
-    previous_pointer,
-    read_pointer,
-    sees_no_gpus,
-    switched_off,
-    undo_patch,
-    with_words,
+    DevicePluginConfig,
+    disabled_part,
+    not_stored_message,
+    plugin_config_patch,
+    policy_using,
+    previous_plugin_config,
+    read_plugin_config,
+    reason_ignored,
+    reports_no_gpus,
+    restore_patch,
+    with_operator_message,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import (
-    held_up,
-    lagging,
-    still_reading,
+    blocking_pods_message,
+    config_map_reader,
+    outdated_daemonset,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
-OURS = Pointer("device-plugin-config", "default")
-THEIRS = Pointer("theirs", "big")
+OURS = DevicePluginConfig("device-plugin-config", "default")
+THEIRS = DevicePluginConfig("theirs", "big")
 NOTE = PREVIOUS_ANNOTATION
 PLUGIN, GFD = "nvidia-device-plugin-daemonset", "gpu-feature-discovery"
 
@@ -45,11 +45,11 @@ def policy(config: object = None, note: object = None) -> dict[str, Any]:
     }
 
 
-def config_of(pointer: Pointer) -> dict[str, str]:
+def config_of(pointer: DevicePluginConfig) -> dict[str, str]:
     return dict(vars(pointer))
 
 
-def note_of(pointer: Pointer) -> str:
+def note_of(pointer: DevicePluginConfig) -> str:
     return json.dumps(vars(pointer))
 
 
@@ -57,23 +57,23 @@ def note_of(pointer: Pointer) -> str:
     ("document", "expected"),
     [
         (policy(config_of(OURS)), OURS),
-        (policy({"name": "theirs"}), Pointer("theirs", "")),
-        (policy({"name": None, "default": None}), Pointer()),
-        (policy(), Pointer()),
-        ({"spec": {}}, Pointer()),
-        (None, Pointer()),
+        (policy({"name": "theirs"}), DevicePluginConfig("theirs", "")),
+        (policy({"name": None, "default": None}), DevicePluginConfig()),
+        (policy(), DevicePluginConfig()),
+        ({"spec": {}}, DevicePluginConfig()),
+        (None, DevicePluginConfig()),
     ],
 )
-def test_read_pointer(document: object, expected: Pointer) -> None:
-    assert read_pointer(document) == expected
+def test_read_pointer(document: object, expected: DevicePluginConfig) -> None:
+    assert read_plugin_config(document) == expected
 
 
 @pytest.mark.parametrize(
     ("before", "note"),
-    [(policy(), Pointer()), (policy(config_of(THEIRS)), THEIRS)],
+    [(policy(), DevicePluginConfig()), (policy(config_of(THEIRS)), THEIRS)],
 )
-def test_pointer_patch_notes_the_pointer_before(before: object, note: Pointer) -> None:
-    assert pointer_patch(before, OURS) == {
+def test_pointer_patch_notes_the_pointer_before(before: object, note: DevicePluginConfig) -> None:
+    assert plugin_config_patch(before, OURS) == {
         "spec": {"devicePlugin": {"config": config_of(OURS)}},
         "metadata": {"annotations": {NOTE: note_of(note)}},
     }
@@ -81,8 +81,8 @@ def test_pointer_patch_notes_the_pointer_before(before: object, note: Pointer) -
 
 def test_pointer_patch_keeps_the_first_note() -> None:
     before = policy(config_of(OURS), note_of(THEIRS))
-    wanted = Pointer("device-plugin-config", "dev")
-    assert pointer_patch(before, wanted) == {
+    wanted = DevicePluginConfig("device-plugin-config", "dev")
+    assert plugin_config_patch(before, wanted) == {
         "spec": {"devicePlugin": {"config": config_of(wanted)}}
     }
 
@@ -91,14 +91,14 @@ def test_pointer_patch_keeps_the_first_note() -> None:
     ("note", "expected"),
     [
         (note_of(THEIRS), THEIRS),
-        (note_of(Pointer()), Pointer()),
-        ("{broken", Pointer()),
-        ("[]", Pointer()),
-        (None, Pointer()),
+        (note_of(DevicePluginConfig()), DevicePluginConfig()),
+        ("{broken", DevicePluginConfig()),
+        ("[]", DevicePluginConfig()),
+        (None, DevicePluginConfig()),
     ],
 )
-def test_previous_pointer(note: object, expected: Pointer) -> None:
-    assert previous_pointer(policy(note=note)) == expected
+def test_previous_pointer(note: object, expected: DevicePluginConfig) -> None:
+    assert previous_plugin_config(policy(note=note)) == expected
 
 
 @pytest.mark.parametrize(
@@ -106,32 +106,32 @@ def test_previous_pointer(note: object, expected: Pointer) -> None:
     [
         (policy(config_of(OURS), note_of(THEIRS)), config_of(THEIRS)),
         (
-            policy(config_of(OURS), note_of(Pointer("theirs"))),
+            policy(config_of(OURS), note_of(DevicePluginConfig("theirs"))),
             {"name": "theirs", "default": None},
         ),
-        (policy(config_of(OURS), note_of(Pointer())), None),
+        (policy(config_of(OURS), note_of(DevicePluginConfig())), None),
         (policy(config_of(OURS), "{broken"), None),
     ],
 )
 def test_undo_patch_puts_back_what_was_there(document: object, config: object) -> None:
-    assert undo_patch(document, OURS.name) == {
+    assert restore_patch(document, OURS.name) == {
         "metadata": {"annotations": {NOTE: None}},
         "spec": {"devicePlugin": {"config": config}},
     }
 
 
 def test_undo_patch_leaves_a_pointer_that_somebody_has_set_meanwhile() -> None:
-    document = policy(config_of(THEIRS), note_of(Pointer()))
-    assert undo_patch(document, OURS.name) == {"metadata": {"annotations": {NOTE: None}}}
+    document = policy(config_of(THEIRS), note_of(DevicePluginConfig()))
+    assert restore_patch(document, OURS.name) == {"metadata": {"annotations": {NOTE: None}}}
 
 
 @pytest.mark.parametrize("document", [policy(config_of(OURS)), None])
 def test_undo_patch_of_what_we_never_set(document: object) -> None:
-    assert undo_patch(document, OURS.name) is None
+    assert restore_patch(document, OURS.name) is None
 
 
 def test_not_stored_says_both() -> None:
-    said = not_stored(policy(config_of(THEIRS)), OURS)
+    said = not_stored_message(policy(config_of(THEIRS)), OURS)
     assert mentions(said, "ClusterPolicy cluster-policy", "devicePlugin.config")
     assert mentions(said, "'theirs'", "'big'", "'device-plugin-config'", "'default'")
 
@@ -148,7 +148,7 @@ def test_not_stored_says_both() -> None:
 )
 def test_the_operator_goes_by_the_oldest(ages: dict[str, str], active: str) -> None:
     found = [{"metadata": {"name": name, "creationTimestamp": at}} for name, at in ages.items()]
-    said = ignored("cluster-policy", found)
+    said = reason_ignored("cluster-policy", found)
     assert bool(said) is (active != "cluster-policy")
     assert not said or mentions(said, f"gpu_operator_cluster_policy: {active}")
 
@@ -217,7 +217,7 @@ GONE: dict[str, Any] = {"updatedNumberScheduled": None, "desiredNumberScheduled"
     ],
 )
 def test_lagging(daemonsets: list[object], facts: tuple[str, ...], reached: list[float]) -> None:
-    said = lagging(daemonsets, policy(config_of(OURS)))
+    said = outdated_daemonset(daemonsets, policy(config_of(OURS)))
     assert bool(said) is bool(facts)
     assert mentions(said, *[f"DaemonSet {facts[0]}", *facts[1:]] if facts else [])
     assert numbers(said) == reached
@@ -227,7 +227,7 @@ def test_rollout_that_is_left_to_the_user() -> None:
     """updateStrategy OnDelete of the chart: pods stay as they are until somebody deletes them."""
     stuck = daemonset(PLUGIN, status={"updatedNumberScheduled": 0})
     stuck["spec"]["updateStrategy"] = {"type": "OnDelete"}
-    said = lagging([stuck], policy(config_of(OURS)))
+    said = outdated_daemonset([stuck], policy(config_of(OURS)))
     assert mentions(said, f"DaemonSet {PLUGIN}", "OnDelete")
     assert numbers(said) == [0, 3]
 
@@ -251,7 +251,7 @@ def test_a_new_chart_is_taken_over_too(labels: dict[str, str], lacks: str) -> No
     for item in sets:
         template = item["spec"]["template"]
         template["metadata"]["labels"]["helm.sh/chart"] = "gpu-operator-v26.7.0"
-    said = lagging(sets, new)
+    said = outdated_daemonset(sets, new)
     assert mentions(said, f"DaemonSet {PLUGIN}", lacks) if lacks else not said
 
 
@@ -297,7 +297,7 @@ def test_new_image_and_arguments_are_taken_over_too(
     plugin["spec"]["template"]["spec"]["containers"].append(
         {"name": "nvidia-device-plugin", **container}
     )
-    said = lagging([plugin, daemonset(GFD)], document)
+    said = outdated_daemonset([plugin, daemonset(GFD)], document)
     assert mentions(said, f"DaemonSet {PLUGIN}", lacks, "ClusterPolicy") if lacks else not said
 
 
@@ -321,9 +321,9 @@ def test_new_mig_strategy_is_taken_over_too(
     for item, name in zip(sets, names, strict=True):
         env = [{"name": key, "value": value} for key, value in variables.items()]
         item["spec"]["template"]["spec"]["containers"].append({"name": name, "env": env})
-    said = lagging(sets, document)
+    said = outdated_daemonset(sets, document)
     document["spec"]["devicePlugin"]["env"] = [{"name": "MIG_STRATEGY", "value": "none"}]
-    assert PLUGIN not in lagging(sets, document)  # which one wins depends
+    assert PLUGIN not in outdated_daemonset(sets, document)  # which one wins depends
     assert mentions(said, f"DaemonSet {PLUGIN}", "MIG", strategy) if lacks else not said
 
 
@@ -340,15 +340,15 @@ def test_new_mig_strategy_is_taken_over_too(
     ],
 )
 def test_still_reading(sets: list[object], facts: tuple[str, ...]) -> None:
-    found = still_reading(sets, OURS.name)
+    found = config_map_reader(sets, OURS.name)
     assert bool(found) is bool(facts)
     assert mentions(found, *facts)
 
 
 def test_pointing() -> None:
     theirs, ours = policy(config_of(THEIRS)), policy(config_of(OURS))
-    assert pointing([policy(), theirs], OURS.name) == ""
-    said = pointing([theirs, ours], OURS.name)
+    assert policy_using([policy(), theirs], OURS.name) == ""
+    said = policy_using([theirs, ours], OURS.name)
     assert mentions(said, "ClusterPolicy cluster-policy", f"ConfigMap {OURS.name}")
     assert mentions(said, "gpu_operator_cluster_policy: cluster-policy")
 
@@ -363,7 +363,7 @@ def test_held_up_names_pods_and_nodes() -> None:
         )
         for number in range(7)
     ]
-    said = held_up(pods)
+    said = blocking_pods_message(pods)
     assert mentions(said, *[f"plugin-{number} on n{number}" for number in range(5)])
     assert "plugin-5" not in said
     assert mentions(said, " 2 more", "kubectl delete pod -n gpu-operator --force NAME")
@@ -380,7 +380,7 @@ def test_held_up_names_pods_and_nodes() -> None:
     ],
 )
 def test_switched_off(parts: object, off: str) -> None:
-    said = switched_off(parts)
+    said = disabled_part(parts)
     assert mentions(said, f"{off}.enabled") if off else not said
 
 
@@ -413,7 +413,7 @@ def condition(kind: str, reason: str, message: str = "", status: str = "True") -
 )
 def test_words_of_the_operator(conditions: list[dict[str, str]], words: str, no_gpus: bool) -> None:
     document = {**policy(), "status": {"conditions": conditions}}
-    told = with_words("it lags", document)
+    told = with_operator_message("it lags", document)
     assert told.startswith("it lags")
     assert told.endswith(words or "it lags")
-    assert sees_no_gpus(document) is no_gpus
+    assert reports_no_gpus(document) is no_gpus

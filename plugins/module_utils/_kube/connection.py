@@ -1,0 +1,80 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Internal: the connection to an API server, with the authentication of kubernetes.core."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
+
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    import urllib3
+    from ansible.module_utils.basic import AnsibleModule
+
+    class _Pool(Protocol):
+        def request(self, method: str, url: str, **options: object) -> urllib3.BaseHTTPResponse: ...
+
+    class _Rest(Protocol):
+        pool_manager: _Pool
+
+    class _Configuration(Protocol):
+        host: str
+        connection_pool_maxsize: int
+
+        def auth_settings(self) -> dict[str, dict[str, str | None]]: ...
+        def get_basic_auth_token(self) -> str | None: ...
+
+    class ApiClient(Protocol):
+        rest_client: _Rest
+        configuration: _Configuration
+        default_headers: dict[str, str]
+
+
+try:
+    import kubernetes
+    from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client as core_client
+
+    IMPORT_ERROR = ""
+except ImportError as import_error:
+    kubernetes = None
+    IMPORT_ERROR = str(import_error)
+
+
+def open_connection(module: AnsibleModule, connections: int) -> ApiClient:
+    """The client of kubernetes for the module's options and K8S_AUTH_*, read as kubernetes.core
+    reads them.
+
+    Raises ClusterError when a library is missing or there are no credentials.
+    """
+    if IMPORT_ERROR:
+        raise ClusterError(
+            "The Python package kubernetes or the collection kubernetes.core is missing"
+            f" ({IMPORT_ERROR}). Install both for the Python that runs ansible-playbook."
+        )
+    try:
+        configuration = core_client._create_configuration(core_client._create_auth_spec(module))
+    except (kubernetes.config.ConfigException, OSError, ValueError) as error:
+        raise ClusterError(f"There are no usable credentials for a cluster: {error}") from error
+    configuration.connection_pool_maxsize = connections
+    api = kubernetes.client.ApiClient(configuration)
+    for header, value in core_client._create_headers(module).items():
+        core_client._set_header(api, header, value)
+    return cast("ApiClient", api)
+
+
+def auth_headers(api: ApiClient) -> dict[str, str]:
+    """Headers of authentication and impersonation, read for each request: exec credentials expire.
+
+    Releases of the client keep the token under different keys of the configuration, so this asks
+    for the header.
+    """
+    settings = api.configuration.auth_settings().values()
+    token = next((str(entry["value"]) for entry in settings if entry["value"]), "")
+    if not token and getattr(api.configuration, "username", None):
+        token = api.configuration.get_basic_auth_token() or ""
+    return dict(api.default_headers) | ({"Authorization": token} if token else {})

@@ -1,0 +1,22 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Internal: how many slots a GPU gets for each kind of use."""
+
+from __future__ import annotations
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import either
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import quote
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.errors import AdviceError
+
+# How the GPU is used -> slots on it, by the recipe "GPU Time-Slicing on Kubernetes". The loss does
+# not grow with slots, but the waiting does: measured, see docs/sharing-cost.md.
+REPLICAS = {"exclusive": 1, "light": 2, "standard": 4, "heavy": 8, "maximum": 10}
+
+
+def recommended_replicas(kind: object) -> int:
+    """Slots on a GPU for a kind of use. Raises AdviceError for any other kind."""
+    if isinstance(kind, str) and kind in REPLICAS:
+        return REPLICAS[kind]
+    raise AdviceError(f"The kind of use is {quote(kind)}; allowed: {either(REPLICAS)}.")
