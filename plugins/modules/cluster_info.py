@@ -6,12 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    NAMESPACES,
-    object_path,
-)
-
 DOCUMENTATION = r"""
 module: cluster_info
 short_description: Settle which cluster is meant, and as whom
@@ -137,6 +131,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
     Spec,
     run_module,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
+    NAMESPACES,
+    object_path,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.permissions import (
     DOCTOR,

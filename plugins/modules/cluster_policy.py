@@ -6,40 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import lease as _lease
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import (
-    Lease,
-    release_kept_lease,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    CLUSTER_POLICIES,
-    NODES,
-    if_unchanged,
-    namespaced,
-    object_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import Json
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.retry import retry_on_conflict
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    DevicePluginConfig,
-    disabled_part,
-    not_stored_message,
-    plugin_config_patch,
-    policy_using,
-    previous_plugin_config,
-    read_plugin_config,
-    reason_ignored,
-    reports_no_gpus,
-    restore_patch,
-    with_operator_message,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import (
-    blocking_pods_message,
-    config_map_reader,
-    outdated_daemonset,
-)
-
 DOCUMENTATION = r"""
 module: cluster_policy
 short_description: Point the GPU Operator at the ConfigMap of profiles
@@ -136,11 +102,44 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_en
     Spec,
     run_module,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import lease as _lease
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import (
+    Lease,
+    release_kept_lease,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
+    CLUSTER_POLICIES,
+    NODES,
+    if_unchanged,
+    namespaced,
+    object_path,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import Json
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.retry import retry_on_conflict
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     OPERAND_SELECTOR,
     operand_pod,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import node_state
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
+    DevicePluginConfig,
+    disabled_part,
+    not_stored_message,
+    plugin_config_patch,
+    policy_using,
+    previous_plugin_config,
+    read_plugin_config,
+    reason_ignored,
+    reports_no_gpus,
+    restore_patch,
+    with_operator_message,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import (
+    blocking_pods_message,
+    config_map_reader,
+    outdated_daemonset,
+)
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

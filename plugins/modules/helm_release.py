@@ -6,26 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    CLUSTER_POLICIES,
-    NAMESPACES,
-    namespaced,
-    object_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider import helm as _helm
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.helm import (
-    ReleaseRecord,
-    first_secret,
-    pending_revision,
-    read_helm_revisions,
-    read_record,
-    record_annotation,
-    record_of,
-    seconds_left,
-    updated_record,
-)
-
 DOCUMENTATION = r"""
 module: helm_release
 short_description: Keep the Helm release of the GPU Operator, whatever happened to it before
@@ -161,6 +141,25 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_en
     run_module,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import check_minimums
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
+    CLUSTER_POLICIES,
+    NAMESPACES,
+    namespaced,
+    object_path,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider import helm as _helm
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.helm import (
+    ReleaseRecord,
+    first_secret,
+    pending_revision,
+    read_helm_revisions,
+    read_record,
+    record_annotation,
+    record_of,
+    seconds_left,
+    updated_record,
+)
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

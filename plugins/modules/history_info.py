@@ -6,13 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
-    History,
-    Revision,
-    choose,
-)
-
 DOCUMENTATION = r"""
 module: history_info
 short_description: List what a fleet was asked to be, revision by revision
@@ -103,6 +96,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_en
     run_module,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import format_table
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
+    History,
+    Revision,
+    choose,
+)
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

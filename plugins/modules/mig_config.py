@@ -6,20 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import hold_lease
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import mig_hurt
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import (
-    MIG_LABEL,
-    MigChange,
-    has_failed,
-    incapable,
-    is_busy,
-    plan_mig,
-    unfinished,
-)
-
 DOCUMENTATION = r"""
 module: mig_config
 short_description: Keep how NVIDIA's MIG manager cuts the GPUs of nodes
@@ -134,6 +120,19 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text impo
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
     check_minimums,
     read_strings,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import hold_lease
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import mig_hurt
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import (
+    MIG_LABEL,
+    MigChange,
+    has_failed,
+    incapable,
+    is_busy,
+    plan_mig,
+    unfinished,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import node_state
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import cut

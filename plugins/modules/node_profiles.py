@@ -6,11 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import lease as _lease
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import undo_patch
-
 DOCUMENTATION = r"""
 module: node_profiles
 short_description: Keep the node labels that pick a GPU sharing profile
@@ -143,12 +138,16 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignment
     plan_labels,
     undefined_profiles,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import lease as _lease
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.admission import (
     check_nodes,
     check_there,
     notices_removal,
     uncut,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import undo_patch
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
     NodeState,
     node_state,

@@ -6,25 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
-    Candidate,
-    ProbeOutcome,
-    ProbeResult,
-    ProbeTarget,
-    choose,
-    obstacle,
-    probe_table,
-    read_node,
-    requested,
-    row,
-    targets,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    checked_profiles,
-)
-
 DOCUMENTATION = r"""
 module: probe
 short_description: Prove on nodes that GPUs are shared as their profiles say
@@ -276,10 +257,25 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.signals i
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import check_minimums
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import NODE_OPTIONS
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import gpu_pods
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import PodSettings
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.namespace import (
     ProbeNamespace,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
+    Candidate,
+    ProbeOutcome,
+    ProbeResult,
+    ProbeTarget,
+    choose,
+    obstacle,
+    probe_table,
+    read_node,
+    requested,
+    row,
+    targets,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import SlotCount
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.runner import (
@@ -287,6 +283,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.runner imp
     Prober,
     at_once,
     run_all,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    checked_profiles,
 )
 
 if TYPE_CHECKING:

@@ -6,58 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import (
-    hold_lease,
-    remove_lease,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    CLUSTER_POLICIES,
-    NAMESPACES,
-    NODES,
-    if_unchanged,
-    namespaced,
-    object_path,
-    version_of,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.retry import retry_on_conflict
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
-    ConfigMap,
-    ConfigMapPlan,
-    check_config_map_name,
-    plan_config_map,
-    plan_removal,
-    read_config_map,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
-    IN_PLACE,
-    MODES,
-    VERSIONED,
-    check_versioned_names,
-    config_key,
-    is_versioned,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
-    to_plugin_config,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    checked_profiles,
-    depends_on_plugin,
-    parse_profiles,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
-    History,
-    baseline,
-    last_good,
-    latest,
-)
-
 DOCUMENTATION = r"""
 module: profiles
 short_description: Keep the ConfigMap of GPU sharing profiles
@@ -232,14 +180,65 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_en
     Spec,
     run_module,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import PROFILE_LABEL
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    PROFILE_LABEL,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import (
+    hold_lease,
+    remove_lease,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
+    CLUSTER_POLICIES,
+    NAMESPACES,
+    NODES,
+    if_unchanged,
+    namespaced,
+    object_path,
+    version_of,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.retry import retry_on_conflict
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import node_state
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
+    ConfigMap,
+    ConfigMapPlan,
+    check_config_map_name,
+    plan_config_map,
+    plan_removal,
+    read_config_map,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
+    IN_PLACE,
+    MODES,
+    VERSIONED,
+    check_versioned_names,
+    config_key,
+    is_versioned,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import read_version
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
+    to_plugin_config,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    checked_profiles,
+    depends_on_plugin,
+    parse_profiles,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
     read_plugin_config,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import (
     read_cluster_plugin,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
+    History,
+    baseline,
+    last_good,
+    latest,
 )
 
 if TYPE_CHECKING:

@@ -6,22 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common import values as _given
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    check_minimums,
-    read_strings,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
-    IN_PLACE,
-    MODES,
-    VERSIONED,
-    check_versioned_names,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    checked_profiles,
-)
-
 DOCUMENTATION = r"""
 module: rollout
 short_description: Bring changed profiles to the nodes, batch by batch
@@ -308,13 +292,28 @@ revision:
 
 from typing import TYPE_CHECKING
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common import values as _given
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
     Spec,
     run_module,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.progress import Progress
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import to_whole_number
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
+    check_minimums,
+    read_strings,
+    to_whole_number,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
+    IN_PLACE,
+    MODES,
+    VERSIONED,
+    check_versioned_names,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    checked_profiles,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import (
     DRAINS,

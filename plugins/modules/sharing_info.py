@@ -6,27 +6,6 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor import catalog as _doctor
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import (
-    check_codes,
-    counts,
-    find_all,
-    findings_table,
-    split,
-    trace_row,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import collect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
-    IN_PLACE,
-    MODES,
-    VERSIONED,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    checked_profiles,
-)
-
 DOCUMENTATION = r"""
 module: sharing_info
 short_description: Tell what GPU nodes should advertise, what they do, and why not
@@ -252,6 +231,16 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_en
     run_module,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor import catalog as _doctor
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import (
+    check_codes,
+    counts,
+    find_all,
+    findings_table,
+    split,
+    trace_row,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import collect
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.slots import (
     total,
     verdict_table,
@@ -263,6 +252,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
     verdict_of,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import NODE_OPTIONS
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
     PRODUCT_LABEL,
     Verdict,
@@ -270,6 +261,14 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity i
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
     NodeState,
     node_state,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
+    IN_PLACE,
+    MODES,
+    VERSIONED,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    checked_profiles,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
     Desired,
