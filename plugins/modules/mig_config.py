@@ -124,25 +124,34 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values im
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import hold_lease
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import mig_hurt
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
+    mig_disruptions,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import (
     MIG_LABEL,
     MigChange,
     has_failed,
-    incapable,
     is_busy,
     plan_mig,
-    unfinished,
+    why_not_capable,
+    why_not_partitioned,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import node_state
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import cut
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import Drainer
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import (
+    split_into_batches,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
+    Drainer,
+    gpu_pods_on,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.guard import (
+    disruption_error,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import (
     DRAINS,
     IGNORE,
     REFUSE,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.guard import refusal
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -185,10 +194,10 @@ class Cutter:
 
     def free(self, nodes: list[str], drain: str) -> bool:
         """See to the pods that use GPUs which are to be cut. Whether nodes were cordoned."""
-        if drain == IGNORE or not (hurts := mig_hurt(self.drainer.look(nodes))):
+        if drain == IGNORE or not (found := mig_disruptions(gpu_pods_on(self.cluster, nodes))):
             return False
         if drain == REFUSE:
-            raise refusal(hurts)
+            raise disruption_error(found)
         self.drainer.drain(nodes, lambda pods: pods)
         return True
 
@@ -206,7 +215,9 @@ class Cutter:
         deadline = time.monotonic() + self.timeout
         for pause in pauses():
             states = self.states()
-            reasons = {node: unfinished(states.get(node), self.wanted[node]) for node in nodes}
+            reasons = {
+                node: why_not_partitioned(states.get(node), self.wanted[node]) for node in nodes
+            }
             wrong = {node: reason for node, reason in reasons.items() if reason}
             hopeless = all(has_failed(states.get(node)) for node in wrong)
             if not wrong:
@@ -228,11 +239,11 @@ def run(module: AnsibleModule) -> dict[str, object]:
     drainer = Drainer(cluster, module.params["drain_timeout"], lambda _line: None)
     cutter = Cutter(cluster, wanted, module.params["timeout"], drainer)
     states = cutter.states()
-    reasons = {node: incapable(state, wanted[node]) for node, state in states.items()}
+    reasons = {node: why_not_capable(state, wanted[node]) for node, state in states.items()}
     if problems := [f"{node}: {reason}." for node, reason in sorted(reasons.items()) if reason]:
         raise joined(FleetError, problems)
     changes, waiting = plan_mig(wanted, states)
-    batches = cut([change.node for change in changes], module.params["batches"])
+    batches = split_into_batches([change.node for change in changes], module.params["batches"])
     busy = [change.node for change in changes if is_busy(states[change.node])]
     if busy:
         raise RefusedError(

@@ -143,9 +143,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client impo
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.admission import (
     check_nodes,
-    check_there,
+    check_present,
     notices_removal,
-    uncut,
+    waiting_for_mig,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import undo_patch
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
@@ -160,7 +160,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin 
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
     Drainer,
-    leftover,
+    left_cordoned,
 )
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     }
     plan = make_plan(module, cluster, desired, gpu_nodes)
     if module.params["unavailable_nodes"] == "fail" and not remove:
-        check_there(plan.missing, cluster.server)
+        check_present(plan.missing, cluster.server)
     meant = {
         node: profiles[profile or default]
         for node, profile in desired.items()
@@ -211,14 +211,14 @@ def run(module: AnsibleModule) -> dict[str, object]:
         check_nodes(gpu_nodes, {}, changing, planning=False)
     else:
         check_nodes(gpu_nodes, meant, changing, planning=module.check_mode)
-    held = set() if remove or module.check_mode else uncut(gpu_nodes, meant)
+    held = set() if remove or module.check_mode else waiting_for_mig(gpu_nodes, meant)
     if held:
         module.warn(
             f"Not cut by MIG as their profiles say, so their labels wait: {some(sorted(held))}."
         )
         plan = replace(plan, changes=tuple(c for c in plan.changes if c.node not in held))
     patches: Patches = {c.node: {"labels": {PROFILE_LABEL: c.after}} for c in plan.changes}
-    cordoned = leftover(states) if remove and is_whole(module) else []
+    cordoned = left_cordoned(states) if remove and is_whole(module) else []
     if remove:
         forget(patches, [gpu_nodes[name] for name in desired if name in gpu_nodes])
         forget_hashes(patches, states if is_whole(module) else [])

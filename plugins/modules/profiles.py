@@ -236,9 +236,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin 
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
     History,
-    baseline,
     last_good,
     latest,
+    spec_as_found,
 )
 
 if TYPE_CHECKING:
@@ -421,11 +421,11 @@ def keys_of_last_good(history: History, mode: str) -> set[str]:
     revisions = history.load()
     newest = latest(revisions)
     good = last_good(revisions, newest.number) if newest else None
-    if good is None or VERSIONED not in (good.desired.mode, mode):
+    if good is None or VERSIONED not in (good.spec.mode, mode):
         return set()
-    if good.desired.mode != VERSIONED:
-        return set(good.desired.profiles)
-    profiles = checked_profiles(good.desired.profiles).values()
+    if good.spec.mode != VERSIONED:
+        return set(good.spec.profiles)
+    profiles = checked_profiles(good.spec.profiles).values()
     return {config_key(profile, versioned=True) for profile in profiles}
 
 
@@ -439,9 +439,9 @@ def note_found(module: AnsibleModule, cluster: Cluster, before: ConfigMap) -> No
     default = next(iter(defaults_of(cluster, module.params["name"])), "")
     states = (node_state(item) for item in cluster.items(NODES, metadata_only=True))
     labels = {state.name: state.labels.get(PROFILE_LABEL) for state in states if state.has_gpus}
-    found = baseline(before.data, labels, default)
+    found = spec_as_found(before.data, labels, default)
     if found is not None:
-        history.found(found, module.params["run"])
+        history.record_found(found, module.params["run"])
 
 
 def write(

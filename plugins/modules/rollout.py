@@ -138,7 +138,7 @@ options:
   explain:
     description: >-
       Whether to explain rather than to refuse. In check mode what O(drain) would refuse is only
-      told (RV(hurt)), and GPU pods of the nodes that change are counted.
+      told (RV(disruptions)), and GPU pods of the nodes that change are counted.
     type: bool
     default: false
   run:
@@ -222,8 +222,8 @@ batches:
   type: list
   elements: list
   returned: always
-hurt:
-  description: The running pods that the change hurts, or would if they were not evicted.
+disruptions:
+  description: The running pods that the change would disrupt.
   type: list
   elements: dict
   returned: always
@@ -234,7 +234,7 @@ hurt:
     owner: {description: What would make it again; empty for nothing., type: str}
     hazard: {description: What kind of harm., type: str}
     text: {description: What would happen., type: str}
-hurt_table:
+disruption_table:
   description: The same for people, a line each.
   type: list
   elements: str
@@ -274,7 +274,7 @@ nodes:
     step: {description: "V(flip), V(restart), V(wait) or V(record).", type: str}
     batch: {description: The number of its batch; null where it needs none., type: int}
     pods: {description: "Its GPU pods, with O(explain).", type: int}
-    hurt: {description: How many of them would be hurt., type: int}
+    disrupted: {description: How many of them would be disrupted., type: int}
 table:
   description: The same for people, nodes that change alike in one line.
   type: list
@@ -315,13 +315,16 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validat
     checked_profiles,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.run import (
+    Request,
+    RolloutRun,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import (
     DRAINS,
     ON_FAILURE,
     Settings,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.run import Request, Run
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import Patience
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import WaitTimes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -374,7 +377,7 @@ def read_request(module: AnsibleModule) -> Request:
         namespace=given["namespace"],
         config_map=given["config_map"],
         batches=given["batches"],
-        patience=Patience(given["timeout"], given["stable"]),
+        wait=WaitTimes(given["timeout"], given["stable"]),
         pause=given["pause"],
         max_failures=given["max_failures"],
         on_failure=given["on_failure"],
@@ -410,11 +413,11 @@ def read_gpus(stated: Mapping[str, object]) -> dict[str, int]:
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
-    with Progress(module.params["progress"]) as said:
+    with Progress(module.params["progress"]) as report:
         request = read_request(module)
-        found = Run(connect(module), request, said)
+        found = RolloutRun(connect(module), request, report)
         if not module.check_mode:
-            found.carry_out()
+            found.execute()
         for text in found.warnings:
             module.warn(text)
         return found.result()

@@ -123,7 +123,7 @@ def test_expected_allocatable(
             3,
             GPU,
             12,
-            ("gpu_sharing_gpus", 3, 2),
+            ("gpus", 3, 2),
         ),
     ],
 )
