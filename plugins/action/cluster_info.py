@@ -19,6 +19,10 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.options import (
+    OPTION_NAMES,
+    with_names,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import default_holder
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.permissions import (
     HELM,
@@ -26,6 +30,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.permissions
     SITE,
     UNINSTALL,
 )
+from ansible_collections.gpufleet.sharing.plugins.modules import cluster_info
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._connection.kubeconfig import (
     Surroundings,
 )
@@ -35,14 +40,14 @@ from ansible_collections.gpufleet.sharing.plugins.plugin_utils._connection.resol
     resolve_connection,
 )
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._helm_program import require_helm
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._in_process import run_here
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._results import add_warnings
 
-MODULE = "gpufleet.sharing.cluster_info"
 WITH_HELM = (SITE, UNINSTALL, PLAN)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Resolve the connection, then let the module ask the API server with it."""
+    """Resolve the connection, then ask the API server with it, as the module does."""
 
     def run(
         self, tmp: str | None = None, task_vars: Mapping[str, object] | None = None
@@ -52,19 +57,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             name: value for name, value in self._task.args.items() if name not in ENVIRONMENT
         }
         options = {name: self._task.args.get(name) for name in ENVIRONMENT}
+        names = self._task.args.get(OPTION_NAMES)
         try:
             connection = resolve_connection(options, Surroundings(os.environ, _parse))
         except SharingError as error:
-            raise AnsibleActionFail(str(error)) from None
+            raise AnsibleActionFail(with_names(str(error), names)) from None
         if arguments.get("purpose") in WITH_HELM and arguments.get("manage", HELM) == HELM:
             require_helm(self)
         helm_auth = {"kubeconfig": write_kubeconfig(connection)}
         auth = {**helm_auth, **_proxy(connection), **_impersonation(connection)}
         result.update(
-            self._execute_module(MODULE, module_args=arguments | auth, task_vars=task_vars)
+            run_here(cluster_info.SPEC, cluster_info.run, arguments | auth, check_mode=True)
         )
-        result.pop("invocation", None)
-        add_warnings(result, connection.warnings)
+        add_warnings(result, [with_names(text, names) for text in connection.warnings])
         return result | {
             "auth": auth,
             "helm_auth": helm_auth,

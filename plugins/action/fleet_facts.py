@@ -14,9 +14,11 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import (
+    Fleet,
     misspelt,
     read_fleet,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import NODE_OPTIONS
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._inventory import (
     read_inventory,
     read_selection,
@@ -50,14 +52,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             )
             for said in misspelt(inventory):
                 self._display.warning(said)
-            fleet = as_text(read_fleet(inventory, selection).as_dict())
+            fleet = read_fleet(inventory, selection)
         except SharingError as error:
             raise AnsibleActionFail(str(error)) from None
-        return result | {"changed": False, "ansible_facts": {"gpu_sharing_fleet": fleet}}
+        parts = {cluster: part_of(fleet, cluster) for cluster in fleet.clusters}
+        return result | {"changed": False, "ansible_facts": {"gpu_sharing_fleet": parts}}
 
 
-def as_text(fleet: Mapping[str, object]) -> str:
-    """The fleet as JSON: of a structure, Ansible would look at each of the thousands of values
+def part_of(fleet: Fleet, cluster: str) -> dict[str, object]:
+    """The part of one cluster: its nodes, and whether the limit leaves some of them out.
+
+    The nodes are JSON, since Ansible would visit each of the thousands of values in a structure
     whenever it is used.
     """
-    return json.dumps(fleet, separators=(",", ":"))
+    nodes = fleet.of(cluster)
+    rows = [{name: getattr(node, name) for name in NODE_OPTIONS} for node in nodes]
+    return {
+        "nodes": json.dumps(rows, separators=(",", ":")),
+        "limited": any(not node.selected for node in nodes),
+    }

@@ -18,14 +18,15 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
-from ansible.utils.vars import merge_hash
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.options import (
+    OPTION_NAMES,
+    with_names,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import hold_lease
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    disabled_part,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider import release
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.helm import ReleaseRecord
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._helm_program import require_helm
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._results import (
@@ -38,16 +39,9 @@ NOISES = (
     "Install helm diff",  # said on every run without that plugin
     "'status.values' return value",  # said whenever there is a release; we read the new one
 )
-OWN_CONFIG_MAP = (
-    "The release's values have devicePlugin.config.create: true, so Helm would own the ConfigMap"
-    " that this collection keeps, and"
-    " delete it later. Set gpu_operator_values: {devicePlugin: {config: {create: false}}} and"
-    " another ConfigMap name"
-    " (gpu_profiles_name), so that the one of the release is not touched."
-)
 PENDING = (
     "Revision {revision} of the Helm release is {status} for {age} s: another run may still be at"
-    " work on it. Waiting for it to end, {left} s at most (gpu_operator_timeout)."
+    " work on it. Waiting for it to end, {left} s at most (O(timeout))."
 )
 LOOK_EVERY = 3.0  # seconds
 RECOVERED = (
@@ -77,10 +71,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if options.get("state") == "absent":
             return result | self._remove(options, values, seen)
         wanted = merge_values(values, options)
-        if boolean(_pointer(wanted).get("create") or False, strict=False):
-            raise AnsibleActionFail(OWN_CONFIG_MAP)
-        if said := disabled_part(wanted):
-            raise AnsibleActionFail(f"In the release's values {said}")
+        try:
+            release.check_values(wanted)
+        except SharingError as error:
+            raise AnsibleActionFail(self._named(str(error))) from None
         create = not seen["namespace_exists"]
         with self._lease(options) as waited:
             if waited:  # another run may have changed the values since
@@ -104,7 +98,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return current, current
         pointer = {
             name: text
-            for name, text in _pointer(_values(current)).items()
+            for name, text in release.pointer_in(_values(current)).items()
             if text and name != "create"
         }
         return current, self._module(MODULE, options | {"previous_pointer": pointer})
@@ -114,7 +108,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         host = self._variables.get("inventory_hostname") or ""
         if not self._said:
             text = PENDING.format(**seen["pending"], left=seen["seconds_left"])  # type: ignore[arg-type]
-            self._display.display(f"{host}: {text}")
+            self._display.display(f"{host}: {self._named(text)}")
         self._said = True
         time.sleep(min(float(str(seen["seconds_left"])), LOOK_EVERY))
 
@@ -169,7 +163,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if note.installed:
                 removed = self._helm("helm", {"release_state": "absent", "wait": True})
             else:
-                removed = self._deploy(options, values, with_pointer(values, note.pointer))
+                removed = self._deploy(options, values, release.with_pointer(values, note.pointer))
         if removed.get("failed"):
             return removed
         self._module(MODULE, options | {"forget": True})
@@ -196,7 +190,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             with hold_lease(cluster, namespace, name, keep=True, log=said) as lease:
                 yield lease.waited
         except SharingError as error:
-            raise AnsibleActionFail(str(error)) from None
+            raise AnsibleActionFail(self._named(str(error))) from None
+
+    def _named(self, text: str) -> str:
+        """A message with options under the names by which the reader knows them."""
+        return with_names(text, self._task.args.get(OPTION_NAMES))
 
     def _low_level_execute_command(
         self, *args: object, **kwargs: object
@@ -214,12 +212,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _helm(self, module: str, arguments: Result) -> Result:
         options = self._task.args
-        release = {
+        target = {
             "release_name": options.get("name") or "gpu-operator",
             "release_namespace": options.get("namespace") or "gpu-operator",
         }
         auth = {name: options[name] for name in AUTH if options.get(name) is not None}
-        return self._module(f"kubernetes.core.{module}", {**auth, **release, **arguments})
+        return self._module(f"kubernetes.core.{module}", {**auth, **target, **arguments})
 
 
 @dataclass
@@ -232,42 +230,14 @@ class _Options:
 def merge_values(current: Mapping[str, object], options: Mapping[str, object]) -> Result:
     """The release's values, over them the user's, over these the pointer."""
     asked = check_type_dict(options.get("values") or {})  # a text of JSON, as surveys give it
-    base = {} if boolean(options.get("values_exact") or False, strict=False) else current
-    merged = merge_hash(dict(base), asked, recursive=True, list_merge="replace")
-    return with_pointer(merged, check_type_dict(options.get("pointer") or {}))
+    pointer = check_type_dict(options.get("pointer") or {})
+    exact = boolean(options.get("values_exact") or False, strict=False)
+    return release.merge_values(current, asked, pointer, exact=exact)
 
 
-def with_pointer(values: Mapping[str, object], pointer: Mapping[str, object]) -> Result:
-    """Values with devicePlugin.config.name and .default set, or taken away where the pointer has
-    none.
-    """
-    plugin = dict(values.get("devicePlugin") or {})  # type: ignore[call-overload]
-    config = {
-        name: value
-        for name, value in dict(plugin.get("config") or {}).items()
-        if name not in ("name", "default")
-    }
-    config.update({name: value for name, value in pointer.items() if value})
-    plugin.pop("config", None)
-    if config:
-        plugin["config"] = config
-    rest = {name: value for name, value in values.items() if name != "devicePlugin"}
-    return rest | ({"devicePlugin": plugin} if plugin else {})
-
-
-def _values(release: Mapping[str, object]) -> Result:
+def _values(answer: Mapping[str, object]) -> Result:
     """The user's values of a release, from the answer of helm_info."""
-    status = release.get("status")
+    status = answer.get("status")
     told = status if isinstance(status, dict) else {}
     found = told.get("release_values", told.get("values"))  # the older name goes with version 8
     return dict(found) if isinstance(found, dict) else {}
-
-
-def _pointer(values: Mapping[str, object]) -> dict[str, object]:
-    plugin = values.get("devicePlugin")
-    config = plugin.get("config") if isinstance(plugin, dict) else None
-    return (
-        {name: config.get(name) for name in ("name", "default", "create")}
-        if isinstance(config, dict)
-        else {}
-    )

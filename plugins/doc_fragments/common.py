@@ -11,6 +11,13 @@ class ModuleDocFragment:
     """Requirements and attributes."""
 
     DOCUMENTATION = r"""
+options:
+  option_names:
+    description: >-
+      What the caller calls options of this module, for messages, each an option and another name.
+      The roles of this collection give the names of their variables.
+    type: dict
+    default: {}
 requirements:
   - python >= 3.11
   - kubernetes >= 24.2.0

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from inspect import signature
 from typing import ParamSpec, TypeVar
@@ -14,10 +14,8 @@ from typing import ParamSpec, TypeVar
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.options import with_names
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import describe
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet import limit
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import read_fleet
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.limit import Selection
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes import capacity as _capacity
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
     mps_problem,
@@ -38,7 +36,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validat
 )
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils import (
     _arguments,
-    _inventory,
     _outcome,
 )
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice import (
@@ -46,11 +43,6 @@ from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice import (
 )
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice import replicas as _replicas
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice import strategy as _strategy
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._drift import (
-    Planned,
-    drift_report,
-    find_drift,
-)
 
 MIG_STRATEGIES = ("none", "single", "mixed")
 PROFILES = "a mapping of profile names to settings, for example {default: {replicas: 4}}"
@@ -73,7 +65,7 @@ def _clear_errors(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except SharingError as error:
-            raise AnsibleFilterError(f"{name}: {error}") from None
+            raise AnsibleFilterError(with_names(f"{name}: {error}")) from None
 
     return wrapper
 
@@ -140,72 +132,6 @@ def sharing_strategy(
 
 
 @_clear_errors
-def mig_configs(assignments: object, profiles: object, default_profile: object) -> dict[str, str]:
-    """Assignments (node: profile) -> {node: MIG configuration}, where the profile names one."""
-    wanted = _arguments.assignments(assignments)
-    default = _arguments.text("default_profile", default_profile)
-    definitions = _arguments.mapping("profiles", profiles, PROFILES)
-    known = checked_profiles(definitions) if definitions else {}
-    named = {node: known.get(name or default) for node, name in wanted.items()}
-    return {
-        node: profile.mig for node, profile in named.items() if profile is not None and profile.mig
-    }
-
-
-@_clear_errors
-def fleet(
-    groups: object, hostvars: object, selected: object = None, limit: object = ""
-) -> dict[str, object]:
-    """Magic variables -> the fleet: {clusters, nodes: [{name, host, cluster, group, profile, gpus,
-    selected}]}.
-    """
-    of_hosts = _arguments.mapping("hostvars", hostvars, "the magic variable hostvars")
-    inventory = _inventory.read_inventory(_arguments.groups(groups), of_hosts)
-    written = _arguments.text("limit", limit)
-    selection = Selection()
-    if selected is not None:
-        hosts = _arguments.texts("selected", selected, "a list of hosts, or null for no limit")
-        selection = _inventory.read_selection(hosts, written, inventory, of_hosts)
-    return read_fleet(inventory, selection).as_dict()
-
-
-@_clear_errors
-def cluster_nodes(whole: object, cluster: object) -> list[dict[str, object]]:
-    """The fleet -> all nodes of one cluster, those outside the limit included."""
-    return _of_cluster(whole, cluster)
-
-
-@_clear_errors
-def node_assignments(whole: object, cluster: object) -> dict[str, str | None]:
-    """The fleet -> {Kubernetes node name: profile or null} of one cluster's selected nodes."""
-    read = (
-        _arguments.assigned("a node of the cluster", node) for node in _of_cluster(whole, cluster)
-    )
-    return {name: profile for name, profile, selected in read if selected}
-
-
-def _of_cluster(whole: object, cluster: object) -> list[dict[str, object]]:
-    name = _arguments.text("cluster", cluster, "a text, the inventory name of a cluster")
-    return _arguments.nodes_of_cluster(whole, name)
-
-
-@_clear_errors
-def beyond_limit(
-    nodes: object, changed_keys: object, operator_changed: object, default_profile: object
-) -> list[str]:
-    """Why a change would reach nodes outside the limit all the same, in words; nothing if not."""
-    read = (
-        _arguments.assigned(f"nodes[{at}]", node) for at, node in enumerate(_arguments.nodes(nodes))
-    )
-    return limit.beyond_limit(
-        [{"name": name, "profile": of, "selected": chosen} for name, of, chosen in read],
-        _arguments.texts("changed_keys", changed_keys, "a list of profile names"),
-        _arguments.text("default_profile", default_profile),
-        operator_changed=_arguments.boolean("operator_changed", operator_changed),
-    )
-
-
-@_clear_errors
 def as_in_revision(nodes: object, assignments: object, profiles: object) -> list[dict[str, object]]:
     """Nodes with the profiles of a revision. Those that came after it keep theirs where it is one
     of its profiles, or the default; others are not selected.
@@ -223,26 +149,6 @@ def as_in_revision(nodes: object, assignments: object, profiles: object) -> list
         there = {"profile": known.get(name, profile), "selected": selected and has_one}
         found.append({str(key): value for key, value in node.items()} | there)
     return found
-
-
-@_clear_errors
-def drift(
-    profiles: object, operator_differs: object, pointer: object, rollout: object, verified: object
-) -> dict[str, object]:
-    """Results of the modules -> {findings, table} of what differs from the inventory."""
-
-    def result(where: str, value: object) -> Mapping[str, object]:
-        allowed = "the result of a module, a mapping"
-        return {str(k): v for k, v in _arguments.mapping(where, value, allowed).items()}
-
-    planned = Planned(
-        result("the input", profiles),
-        _arguments.boolean("operator_differs", operator_differs),
-        result("pointer", pointer),
-        result("rollout", rollout),
-        result("verified", verified),
-    )
-    return drift_report(find_drift(planned))
 
 
 @_clear_errors
@@ -267,12 +173,6 @@ class FilterModule:
             "recommended_replicas": recommended_replicas,
             "memory_budget": memory_budget,
             "sharing_strategy": sharing_strategy,
-            "mig_configs": mig_configs,
-            "fleet": fleet,
-            "node_assignments": node_assignments,
-            "cluster_nodes": cluster_nodes,
-            "beyond_limit": beyond_limit,
             "as_in_revision": as_in_revision,
-            "drift": drift,
             "failed_clusters": failed_clusters,
         }

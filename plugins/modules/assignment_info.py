@@ -14,20 +14,6 @@ description:
   - Checks all profiles and the assignments of nodes to them, and sums up what each inventory group
     gets. No cluster is asked, so it serves the checks of an inventory's repository.
 options:
-  nodes:
-    description: >-
-      The nodes, as the filter P(gpufleet.sharing.cluster_nodes#filter) gives them. Those with
-      O(nodes[].selected=false) are left out.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name: {description: Name of the node in Kubernetes., type: str, required: true}
-      profile: {description: Its profile; null for the default one., type: str}
-      group: {description: Its group., type: str, default: ""}
-      gpus: {description: Its physical GPUs where the inventory states them., type: int}
-      host: {description: Its name in the inventory., type: str}
-      selected: {description: Whether it is inside the limit., type: bool, default: true}
   profiles:
     description: The profiles, as the option O(gpufleet.sharing.profiles#module:profiles).
     type: dict
@@ -49,6 +35,13 @@ options:
       does not know yet is refused.
     type: str
     default: ""
+  option_names:
+    description: >-
+      What the caller calls options of this module, for messages, each an option and another name.
+    type: dict
+    default: {}
+extends_documentation_fragment:
+  - gpufleet.sharing.nodes
 author:
   - gpufleet.sharing contributors (@gpufleet)
 attributes:
@@ -101,21 +94,30 @@ nodes:
   returned: success
 """
 
-from ansible.module_utils.basic import AnsibleModule
+from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import NODE_OPTIONS
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
+    Spec,
+    run_module,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import (
+    NODES_OPTION,
+    read_nodes,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.summary import summarise
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
     operator_plugin,
     read_version,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    parse_profiles,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
+    take_profiles,
 )
 
-SPEC = {
-    "nodes": {"type": "list", "elements": "dict", "required": True, "options": NODE_OPTIONS},
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+SPEC: Spec = {
+    "nodes": NODES_OPTION,
     "profiles": {"type": "dict", "required": True},
     "default_profile": {"type": "str", "required": True},
     "mig_strategy": {
@@ -127,18 +129,18 @@ SPEC = {
 }
 
 
+def run(module: AnsibleModule) -> dict[str, object]:
+    given = module.params
+    read_nodes(given["nodes"])
+    nodes = [node for node in given["nodes"] if node["selected"]]
+    strategy = None if given["mig_strategy"] == "unknown" else given["mig_strategy"]
+    plugin = operator_plugin(strategy, read_version(given["plugin_version"]))
+    profiles = take_profiles(given["profiles"], plugin)
+    return {"changed": False, **summarise(nodes, profiles, given["default_profile"])}
+
+
 def main() -> None:
-    module = AnsibleModule(argument_spec=SPEC, supports_check_mode=True)
-    nodes = [node for node in module.params["nodes"] if node["selected"]]
-    strategy = module.params["mig_strategy"]
-    version = read_version(module.params["plugin_version"])
-    plugin = operator_plugin(None if strategy == "unknown" else strategy, version)
-    try:
-        profiles = parse_profiles(module.params["profiles"], plugin)
-        found = summarise(nodes, profiles, module.params["default_profile"])
-    except SharingError as error:
-        module.fail_json(msg=str(error), problems=list(error.problems))
-    module.exit_json(changed=False, **found)
+    run_module(SPEC, run, connects=False)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ options:
     type: str
     choices: [verify, probe, site, uninstall, plan, history, doctor]
   manage:
-    description: As the variable C(gpu_operator_manage) says. With V(helm), Helm is looked for too.
+    description: How the operator is kept. With V(helm), Helm is looked for too.
     type: str
     choices: [helm, existing]
     default: helm
@@ -217,7 +217,7 @@ def check_permissions(cluster: Cluster, scope: Scope, user: str) -> None:
     if scope.manage == EXISTING or not scope.create_namespace:
         raise RefusedError(
             f"There is no namespace {scope.namespace} on {cluster.server}. Set"
-            " gpu_operator_namespace to the one of the GPU Operator."
+            " O(namespace) to the one of the GPU Operator."
         )
     more = required_permissions(scope, namespace_exists=False)
     ask_for(cluster, set(more) - set(needed), user)

@@ -42,7 +42,7 @@ options:
     description: Namespace of the GPU Operator.
     type: str
     default: gpu-operator
-  without_gpus:
+  allow_no_gpu_nodes:
     description:
       - Whether an operator that says that no node has a GPU is done. It makes no DaemonSets then,
         and takes the pointer over when the first such node joins. Otherwise it is waited for.
@@ -88,10 +88,10 @@ after:
   sample: {name: device-plugin-config, default: default}
 """
 
-import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -101,6 +101,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
     Spec,
     run_module,
+    warn,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import lease as _lease
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
@@ -140,6 +141,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemons
     config_map_reader,
     outdated_daemonset,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.operator_plan import (
+    missing_policy,
+    pointer_result,
+)
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -159,7 +164,7 @@ SPEC: Spec = {
     "config_map": {"type": "str", "default": "device-plugin-config"},
     "default_profile": {"type": "str"},
     "namespace": {"type": "str", "default": "gpu-operator"},
-    "without_gpus": {"type": "bool", "default": False},
+    "allow_no_gpu_nodes": {"type": "bool", "default": False},
     "timeout": {"type": "int", "default": 600},
     "run": {"type": "str", "default": ""},
 }
@@ -170,11 +175,7 @@ def wait_for_policy(cluster: Cluster, path: str, deadline: float) -> Json:
     pause = pauses()
     while (policy := cluster.find(path)) is None:
         if time.monotonic() >= deadline:
-            raise ClusterError(
-                f"There is no ClusterPolicy {path.rpartition('/')[2]} on {cluster.server}: is the"
-                " GPU Operator installed there?"
-                " Set gpu_operator_manage to helm to have it installed."
-            )
+            raise missing_policy(path.rpartition("/")[2], cluster.server)
         time.sleep(next(pause))
     return policy
 
@@ -185,17 +186,17 @@ def wait_for_daemonsets(
     policy: object,
     deadline: float,
     *,
-    without_gpus: bool = False,
+    allow_no_gpu_nodes: bool = False,
 ) -> None:
     """Wait until the operator's DaemonSets are as the ClusterPolicy says and have reached their
-    nodes; without_gpus: or until it says that there is no node for them.
+    nodes; allow_no_gpu_nodes: or until it says that there is no node for them.
     """
     own = object_path(CLUSTER_POLICIES, name_of(policy))
     pause = pauses()
     while reason := outdated_daemonset(daemonsets(cluster, namespace), policy):
         given_up = time.monotonic() >= deadline
-        newest = cluster.find(own) if given_up or without_gpus else None
-        if without_gpus and reports_no_gpus(newest):
+        newest = cluster.find(own) if given_up or allow_no_gpu_nodes else None
+        if allow_no_gpu_nodes and reports_no_gpus(newest):
             return
         if given_up:
             said = with_operator_message(reason, newest)
@@ -264,9 +265,9 @@ def run(module: AnsibleModule) -> dict[str, object]:
             place, config_map = params["namespace"], params["config_map"]
             with last_of_run(cluster, params):
                 wait_for_release(cluster, path, place, config_map, deadline)
-        return result(DevicePluginConfig(), DevicePluginConfig(), changed=False)
+        return pointer_result(DevicePluginConfig(), DevicePluginConfig(), changed=False)
     if module.check_mode and cluster.find(path) is None and params["state"] == "checked":
-        return result(
+        return pointer_result(
             DevicePluginConfig(), DevicePluginConfig(), changed=False
         )  # Helm would create it
     policy = wait_for_policy(cluster, path, 0 if params["state"] == "present" else deadline)
@@ -288,7 +289,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
             check(cluster, policy, wanted, deadline, params)
     changed = params["state"] == "present" and before != wanted
     after = wanted if params["state"] == "present" else before
-    return result(before, after, changed=changed)
+    return pointer_result(before, after, changed=changed)
 
 
 def put(cluster: Cluster, path: str, wanted: DevicePluginConfig) -> Json:
@@ -307,8 +308,8 @@ def check(
     """Wait until the operator has taken the pointer over; raise where it was not stored."""
     if read_plugin_config(policy) != wanted:
         raise ClusterError(not_stored_message(policy, wanted))
-    without = params["without_gpus"]
-    wait_for_daemonsets(cluster, params["namespace"], policy, deadline, without_gpus=without)
+    without = params["allow_no_gpu_nodes"]
+    wait_for_daemonsets(cluster, params["namespace"], policy, deadline, allow_no_gpu_nodes=without)
 
 
 def undo(module: AnsibleModule, cluster: Cluster, path: str) -> dict[str, object]:
@@ -317,18 +318,18 @@ def undo(module: AnsibleModule, cluster: Cluster, path: str) -> dict[str, object
     before = read_plugin_config(policy)
     patch = restore_patch(policy, module.params["config_map"])
     if patch is None:
-        return result(before, before, changed=False)
+        return pointer_result(before, before, changed=False)
     if not module.check_mode:
         with held(module, cluster):
             cluster.patch(path, if_unchanged(patch, policy))
     ours = before.name == module.params["config_map"]
-    return result(before, previous_plugin_config(policy) if ours else before, changed=True)
+    return pointer_result(before, previous_plugin_config(policy) if ours else before, changed=True)
 
 
 def held(module: AnsibleModule, cluster: Cluster) -> AbstractContextManager[Lease]:
     """The Lease of writing runs."""
     namespace, name = module.params["namespace"], module.params["run"]
-    return _lease.hold_lease(cluster, namespace, name, keep=True, log=module.warn)
+    return _lease.hold_lease(cluster, namespace, name, keep=True, log=partial(warn, module))
 
 
 @contextmanager
@@ -342,25 +343,9 @@ def last_of_run(cluster: Cluster, params: Mapping[str, Any]) -> Iterator[None]:
         raise
 
 
-def result(
-    before: DevicePluginConfig, after: DevicePluginConfig, *, changed: bool
-) -> dict[str, object]:
-    diff = {
-        name: json.dumps(vars(pointer)) + "\n"
-        for name, pointer in (("before", before), ("after", after))
-    }
-    return {
-        "changed": changed,
-        "before": vars(before),
-        "after": vars(after),
-        "differs": changed,
-        "diff": diff if changed else {},
-    }
-
-
 def main() -> None:
     required = [(("state"), state, ["default_profile"]) for state in ("present", "checked")]
-    run_module(SPEC, run, required_if=required)
+    run_module(SPEC, run, called={"cluster_policy": "name"}, required_if=required)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,7 @@ short_description: Read the fleet of GPU nodes from the inventory
 version_added: 0.1.0
 description:
   - Reads the groups C(gpu_clusters) and C(gpu_nodes), the variables of their hosts and the limit of
-    the run, checks them, and
-    sets the fact C(gpu_sharing_fleet), which the filters
-    P(gpufleet.sharing.node_assignments#filter) and
-    P(gpufleet.sharing.cluster_nodes#filter) take apart.
+    the run, checks them, and sets the fact C(gpu_sharing_fleet), which has a part for each cluster.
   - To be run once in a play over all hosts, since Ansible's own resolution of the limit is taken
     from that play.
   - The fact is as large as the inventory. Delegated to one host, as in the example, it is kept
@@ -48,7 +45,7 @@ EXAMPLES = r"""
 
     - name: Show the nodes of a cluster
       ansible.builtin.debug:
-        msg: "{{ fleet | gpufleet.sharing.cluster_nodes('prod-eu') }}"
+        msg: "{{ fleet['prod-eu'].nodes | from_json }}"
       vars:
         fleet: "{{ hostvars.localhost.ansible_facts.gpu_sharing_fleet }}"
       run_once: true
@@ -62,12 +59,17 @@ ansible_facts:
   contains:
     gpu_sharing_fleet:
       description: >-
-        The clusters and nodes, as the filter P(gpufleet.sharing.fleet#filter) gives them, but as
-        JSON: of thousands of nodes in variables, Ansible would look at each value at each use.
-      type: str
-      sample: >-
-        {"clusters":["prod-eu"],"nodes":[{"name":"gpu-01","host":"eu-gpu-01","cluster":"prod-eu",
-        "group":"dev_gpus","profile":"dev","gpus":null,"selected":true}]}
+        For each cluster its C(nodes), as the option O(gpufleet.sharing.rollout#module:nodes), and
+        whether the run is C(limited), so that nodes of the cluster are left out. The nodes are
+        JSON, because Ansible would visit each of the thousands of values in a structure at each
+        use.
+      type: dict
+      sample:
+        prod-eu:
+          nodes: >-
+            [{"name":"gpu-01","profile":"dev","group":"dev_gpus","gpus":null,"host":"eu-gpu-01",
+            "selected":true}]
+          limited: false
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -22,26 +22,14 @@ description:
 options:
   state:
     description: >-
-      With V(absent) the assigned nodes lose the label, and the annotation that
+      With V(absent) the selected nodes lose the label, and the annotation that
       M(gpufleet.sharing.rollout) keeps; and a MIG configuration that
-      M(gpufleet.sharing.mig_config) has set becomes the one that was there before. Where
-      O(assignments) leaves none of O(known_nodes) out, other nodes lose that annotation too, and
-      what a run that was killed had left cordoned is uncordoned.
+      M(gpufleet.sharing.mig_config) has set becomes the one that was there before. If all of
+      O(nodes) are selected, other nodes lose that annotation too, and what an interrupted run had
+      left cordoned is uncordoned.
     type: str
     choices: [present, absent]
     default: present
-  assignments:
-    description: >-
-      The nodes to act on, each a Kubernetes node name and its profile, V(null) meaning no label.
-    type: dict
-    required: true
-  known_nodes:
-    description: >-
-      Names of all nodes of the inventory, those to leave alone included. Other GPU nodes count as
-      unmanaged.
-    type: list
-    elements: str
-    default: []
   profiles:
     description: >-
       The profiles, as of M(gpufleet.sharing.profiles). A node assigned any other one is an error,
@@ -58,13 +46,13 @@ options:
     default: gpu-operator
   exclusive:
     description: >-
-      Whether unmanaged GPU nodes lose the label. They keep it where O(assignments) leaves some of
-      O(known_nodes) out, as with a limit.
+      Whether GPU nodes of the cluster that are not in O(nodes) lose the label. They keep it where a
+      node of O(nodes) is not selected, as with a limit.
     type: bool
     default: false
   unavailable_nodes:
     description: >-
-      What to do when an assigned node is not in the cluster, V(fail) before anything is written, or
+      What to do when a selected node is not in the cluster, V(fail) before anything is written, or
       V(report).
     type: str
     choices: [fail, report]
@@ -78,6 +66,7 @@ options:
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - gpufleet.sharing.common
+  - gpufleet.sharing.nodes
 seealso:
   - module: gpufleet.sharing.rollout
 """
@@ -85,9 +74,9 @@ seealso:
 EXAMPLES = r"""
 - name: One node with profile dev, one with the default profile
   gpufleet.sharing.node_profiles:
-    assignments:
-      dev-gpu-01: dev
-      prod-gpu-01: null
+    nodes:
+      - {name: dev-gpu-01, profile: dev}
+      - {name: prod-gpu-01}
 """
 
 RETURN = r"""
@@ -110,13 +99,15 @@ unmanaged:
   elements: str
   returned: always
 missing:
-  description: Assigned nodes that the cluster does not have.
+  description: Selected nodes that the cluster does not have.
   type: list
   elements: str
   returned: always
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
@@ -126,41 +117,45 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
     Spec,
     run_module,
+    warn,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
     CONFIG_HASH_ANNOTATION,
     PROFILE_LABEL,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import read_strings
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import (
     LabelPlan,
     plan_labels,
     undefined_profiles,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import (
+    NODES_OPTION,
+    read_nodes,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import lease as _lease
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.admission import (
     check_nodes,
-    check_present,
+    check_there,
     notices_removal,
-    waiting_for_mig,
+    uncut,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import undo_patch
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
     NodeState,
     node_state,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    checked_profiles,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
+    take_profiles,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import (
     read_cluster_plugin,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
     Drainer,
-    left_cordoned,
+    leftover,
 )
 
 if TYPE_CHECKING:
@@ -170,8 +165,7 @@ if TYPE_CHECKING:
 
 SPEC: Spec = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-    "assignments": {"type": "dict", "required": True},
-    "known_nodes": {"type": "list", "elements": "str", "default": []},
+    "nodes": NODES_OPTION,
     "profiles": {"type": "dict", "default": {}},
     "default_profile": {"type": "str"},
     "namespace": {"type": "str", "default": "gpu-operator"},
@@ -183,13 +177,9 @@ SPEC: Spec = {
 
 def run(module: AnsibleModule) -> dict[str, object]:
     remove = module.params["state"] == "absent"
-    assigned = module.params["assignments"]
-    desired = (
-        dict.fromkeys(map(str, assigned))
-        if remove
-        else read_strings("the profile", assigned, "the name of one, or null")
-    )
-    profiles = checked_profiles(module.params["profiles"]) if module.params["profiles"] else {}
+    nodes = read_nodes(module.params["nodes"])
+    desired = dict.fromkeys(nodes.assignments) if remove else dict(nodes.assignments)
+    profiles = take_profiles(module.params["profiles"]) if module.params["profiles"] else {}
     default = module.params["default_profile"]
     if profiles and (found := list(undefined_profiles(desired, list(profiles), default))):
         raise joined(FleetError, found)
@@ -198,9 +188,9 @@ def run(module: AnsibleModule) -> dict[str, object]:
     gpu_nodes = {
         s.name: s for s in states if s.has_gpus or s.name in desired or PROFILE_LABEL in s.labels
     }
-    plan = make_plan(module, cluster, desired, gpu_nodes)
+    plan = make_plan(module, cluster, desired, gpu_nodes, nodes.known)
     if module.params["unavailable_nodes"] == "fail" and not remove:
-        check_present(plan.missing, cluster.server)
+        check_there(plan.missing, cluster.server)
     meant = {
         node: profiles[profile or default]
         for node, profile in desired.items()
@@ -211,20 +201,22 @@ def run(module: AnsibleModule) -> dict[str, object]:
         check_nodes(gpu_nodes, {}, changing, planning=False)
     else:
         check_nodes(gpu_nodes, meant, changing, planning=module.check_mode)
-    held = set() if remove or module.check_mode else waiting_for_mig(gpu_nodes, meant)
+    held = set() if remove or module.check_mode else uncut(gpu_nodes, meant)
     if held:
-        module.warn(
-            f"Not cut by MIG as their profiles say, so their labels wait: {some(sorted(held))}."
+        warn(
+            module,
+            "Without the MIG configuration of their profiles yet, so their labels wait:"
+            f" {some(sorted(held))}.",
         )
         plan = replace(plan, changes=tuple(c for c in plan.changes if c.node not in held))
     patches: Patches = {c.node: {"labels": {PROFILE_LABEL: c.after}} for c in plan.changes}
-    cordoned = left_cordoned(states) if remove and is_whole(module) else []
+    cordoned = leftover(states) if remove and not nodes.limited else []
     if remove:
         forget(patches, [gpu_nodes[name] for name in desired if name in gpu_nodes])
-        forget_hashes(patches, states if is_whole(module) else [])
+        forget_hashes(patches, [] if nodes.limited else states)
     if (patches or cordoned) and not module.check_mode:
         namespace, name = module.params["namespace"], module.params["run"]
-        with _lease.hold_lease(cluster, namespace, name, log=module.warn) as lease:
+        with _lease.hold_lease(cluster, namespace, name, log=partial(warn, module)) as lease:
             lease.check()
             cluster.patch_nodes(patches)
             Drainer(cluster, 0, lambda _line: None).uncordon(cordoned)
@@ -243,6 +235,7 @@ def make_plan(
     cluster: Cluster,
     desired: dict[str, str | None],
     states: dict[str, NodeState],
+    known: Sequence[str],
 ) -> LabelPlan:
     """The plan of labels; without removals where the plugin is too old to notice one."""
     remove = module.params["state"] == "absent"
@@ -251,7 +244,7 @@ def make_plan(
         return plan_labels(
             desired,
             {name: state.labels.get(PROFILE_LABEL) for name, state in states.items()},
-            known=module.params["known_nodes"],
+            known=known,
             exclusive=module.params["exclusive"] and not remove,
             instead=instead,
         )
@@ -261,11 +254,6 @@ def make_plan(
         return found
     notices = notices_removal(read_cluster_plugin(cluster, module.params["namespace"]))
     return found if notices else plan(module.params["default_profile"])
-
-
-def is_whole(module: AnsibleModule) -> bool:
-    """Whether no node of the inventory is left out."""
-    return set(module.params["known_nodes"]) <= set(module.params["assignments"])
 
 
 def forget(patches: Patches, states: list[NodeState]) -> None:

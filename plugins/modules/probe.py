@@ -26,34 +26,8 @@ description:
     reported as changed. Runs beside each other do not disturb each other.
 options:
   nodes:
-    description: >-
-      The nodes that may be probed, as the filter P(gpufleet.sharing.cluster_nodes#filter) gives
-      them.
-    type: list
-    elements: dict
+    required: false
     default: []
-    suboptions:
-      name:
-        description: Name of the node in Kubernetes.
-        type: str
-        required: true
-      profile:
-        description: Its profile. Leave out, or V(null), for the default profile.
-        type: str
-      group:
-        description: A group to show beside it.
-        type: str
-        default: ""
-      gpus:
-        description: Its number of physical GPUs, where known.
-        type: int
-      host:
-        description: Its name in the inventory. Not used.
-        type: str
-      selected:
-        description: Whether it may be probed.
-        type: bool
-        default: true
   profiles:
     description: The profiles, as of M(gpufleet.sharing.profiles).
     type: dict
@@ -154,6 +128,7 @@ options:
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - gpufleet.sharing.common
+  - gpufleet.sharing.nodes
 attributes:
   check_mode:
     description: >-
@@ -256,10 +231,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_en
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.signals import interruptible
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import check_minimums
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import NODE_OPTIONS
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import NODES_OPTION
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import gpu_pods
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import gpu_pods
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import PodSettings
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.namespace import (
     ProbeNamespace,
@@ -284,8 +259,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.runner imp
     at_once,
     run_all,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    checked_profiles,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
+    take_profiles,
 )
 
 if TYPE_CHECKING:
@@ -293,7 +268,7 @@ if TYPE_CHECKING:
 
 LOOK = ["sh", "-c", "nvidia-smi -L > /dev/termination-log"]
 SPEC: Spec = {
-    "nodes": {"type": "list", "elements": "dict", "default": [], "options": NODE_OPTIONS},
+    "nodes": {**NODES_OPTION, "required": False, "default": []},
     "profiles": {"type": "dict", "default": {}},
     "default_profile": {"type": "str", "default": "default"},
     "names": {"type": "list", "elements": "str", "default": []},
@@ -339,7 +314,7 @@ def check_options(module: AnsibleModule) -> None:
 
 
 def candidates(module: AnsibleModule) -> list[Candidate]:
-    profiles = checked_profiles(module.params["profiles"])
+    profiles = take_profiles(module.params["profiles"])
     default = module.params["default_profile"]
     nodes = [node for node in module.params["nodes"] if node["selected"]]
     if unknown := sorted({node["profile"] or default for node in nodes} - profiles.keys()):

@@ -173,78 +173,60 @@ hashes:
   sample: {default: 3f8a0c1d2e4b}
 """
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import mapping_at
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
     Spec,
     run_module,
+    warn,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
     MANAGED_BY,
     MANAGED_BY_LABEL,
     PROFILE_LABEL,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
+    Cluster,
+    connect,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import (
     hold_lease,
     remove_lease,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    CLUSTER_POLICIES,
     NAMESPACES,
-    NODES,
     if_unchanged,
-    namespaced,
     object_path,
     version_of,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.retry import retry_on_conflict
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import node_state
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
     ConfigMap,
     ConfigMapPlan,
     check_config_map_name,
-    plan_config_map,
     plan_removal,
-    read_config_map,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
-    IN_PLACE,
-    MODES,
-    VERSIONED,
-    check_versioned_names,
-    config_key,
-    is_versioned,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import IN_PLACE, MODES
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import read_version
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
-    to_plugin_config,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
+    take_profiles,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    checked_profiles,
     depends_on_plugin,
-    parse_profiles,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    read_plugin_config,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.content import (
+    ContentPlan,
+    Wanted,
+    plan_content,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import (
-    read_cluster_plugin,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
-    History,
-    last_good,
-    latest,
-    spec_as_found,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import baseline
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.observed import Observed
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-POD_SECURITY_LABEL = "pod-security.kubernetes.io/enforce"
 SPEC: Spec = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "name": {"type": "str", "default": "device-plugin-config"},
@@ -266,60 +248,30 @@ SPEC: Spec = {
 }
 
 
-def plan_namespace(observed: object, *, create: bool) -> dict[str, str]:
-    """The labels to set on the namespace: all of ours on a new one, pod security on one that has
-    none.
-    """
-    labels = mapping_at(observed, "metadata", "labels")
-    if not create or POD_SECURITY_LABEL in labels:
-        return {}
-    mine = {} if observed else {MANAGED_BY_LABEL: MANAGED_BY}
-    return {**mine, POD_SECURITY_LABEL: "privileged"}
-
-
-def read_profiles(
-    module: AnsibleModule, cluster: Cluster, definitions: object
-) -> dict[str, Profile]:
-    """The profiles, checked against the plugin that the cluster has where they depend on it."""
-    if not depends_on_plugin(definitions):
-        return parse_profiles(definitions)
-    strategy = module.params["mig_strategy"]
-    plugin = read_cluster_plugin(
-        cluster,
-        module.params["namespace"],
-        None if strategy == "unknown" else strategy,
-        read_version(module.params["plugin_version"]),
-    )
-    return parse_profiles(definitions, plugin)
-
-
-def keys_in_use(cluster: Cluster, config_map: str) -> set[str]:
-    """The keys that node labels name, or the default of an operator pointed at the ConfigMap."""
-    nodes = cluster.items(NODES, labels=PROFILE_LABEL, metadata_only=True)
-    used = {mapping_at(node, "metadata", "labels").get(PROFILE_LABEL, "") for node in nodes}
-    return used | set(defaults_of(cluster, config_map))
-
-
-def defaults_of(cluster: Cluster, config_map: str) -> list[str]:
-    """The default keys of operators that are pointed at the ConfigMap."""
-    pointers = (read_plugin_config(policy) for policy in cluster.items(CLUSTER_POLICIES))
-    return [pointer.default for pointer in pointers if pointer.name == config_map]
-
-
 def run(module: AnsibleModule) -> dict[str, object]:
     given = module.params
     wanted = given["state"] == "present"
     definitions = given["profiles"] or {}
+    early = None
     if wanted:
         check_config_map_name(given["name"])
-    if wanted and not depends_on_plugin(definitions):
-        parse_profiles(definitions)  # what is wrong by itself is told without a cluster
+        if not depends_on_plugin(definitions):  # then what is wrong shows without a cluster
+            early = take_profiles(definitions)
     cluster = connect(module)
-    profiles = read_profiles(module, cluster, definitions) if wanted else {}
+    profiles = early or (read_profiles(module, cluster) if wanted else {})
     planned: list[dict[str, object]] = []
     retry_on_conflict(lambda: keep_profiles(module, cluster, profiles, planned))
     # A write whose answer was lost is found done by the next look, and was ours.
     return next((plan for plan in reversed(planned) if plan["changed"]), planned[-1])
+
+
+def read_profiles(module: AnsibleModule, cluster: Cluster) -> dict[str, Profile]:
+    """The profiles, checked against the plugin that the cluster has."""
+    given = module.params
+    strategy = None if given["mig_strategy"] == "unknown" else given["mig_strategy"]
+    observed = Observed(cluster, given["namespace"], given["name"])
+    plugin = observed.plugin(strategy, read_version(given["plugin_version"]))
+    return take_profiles(given["profiles"], plugin)
 
 
 def keep_profiles(
@@ -332,198 +284,107 @@ def keep_profiles(
     where somebody has changed the ConfigMap in between.
     """
     given = module.params
-    wanted = given["state"] == "present"
-    namespace_path = object_path(NAMESPACES, given["namespace"])
-    namespace = cluster.find(namespace_path)
-    config_maps = namespaced("configmaps", given["namespace"])
-    document = cluster.find(object_path(config_maps, given["name"]))
-    observed = read_config_map(document) if document else None
-    labels = plan_namespace(namespace, create=wanted and given["create_namespace"])
-    files = files_of(module, profiles, observed)
-    if wanted:
-        plan = make_plan(module, cluster, files, observed)
-    else:
-        # In check mode what stood before this in uninstall has not been done, so all looks used.
-        used = set() if module.check_mode else keys_in_use(cluster, given["name"])
-        plan = plan_removal(observed, used)
-    data = observed.data if observed else {}
-    result: dict[str, object] = {
-        "changed": bool(plan or labels),
-        "differs": bool(plan or labels),
-        "diff": show(plan, given["namespace"], namespace, labels),
-        "written": sorted(plan.put),
-        "rewritten": sorted(plan.put.keys() & data.keys()),
-        "removed": sorted(data if plan.delete else plan.remove),
-        "kept_in_use": list(plan.in_use),
-        "superseded": superseded(observed, files),
-        "hashes": {
-            name: config_hash(to_plugin_config(profile)) for name, profile in profiles.items()
-        },
-    }
-    planned.append(result)
-    if not module.check_mode and not write(
-        module, cluster, plan, labels, document, new=namespace is None
-    ):
+    observed = Observed(cluster, given["namespace"], given["name"])
+    plan = make_plan(module, observed, profiles)
+    planned.append(plan.result(observed))
+    if not module.check_mode and not write(module, observed, plan):
         planned.pop()
         keep_profiles(module, cluster, profiles, planned)
 
 
-def files_of(
-    module: AnsibleModule,
-    profiles: dict[str, Profile],
-    observed: ConfigMap | None,
-) -> dict[str, str]:
-    """The keys that there have to be, and their content."""
-    given = module.params
-    versioned = given["mode"] == VERSIONED
-    if versioned:
-        check_versioned_names(profiles)
-    files = {
-        config_key(profile, versioned=versioned): to_plugin_config(profile)
-        for profile in profiles.values()
-    }
-    default = profiles.get(given["default_profile"] or "")
-    if versioned and default is not None:
-        there = observed.data.get(default.name) if observed else None
-        old = there is not None and not given["final"]
-        files[default.name] = str(there) if old else to_plugin_config(default)
-    return files
-
-
-def superseded(observed: ConfigMap | None, files: dict[str, str]) -> list[str]:
-    """Versioned keys of ours that are none of the files."""
-    ours = observed.written.keys() & observed.data.keys() if observed else set()
-    return sorted(key for key in ours - files.keys() if is_versioned(key))
-
-
 def make_plan(
-    module: AnsibleModule,
-    cluster: Cluster,
-    files: dict[str, str],
-    observed: ConfigMap | None,
-) -> ConfigMapPlan:
+    module: AnsibleModule, observed: Observed, profiles: dict[str, Profile]
+) -> ContentPlan:
     given = module.params
-    others = set(observed.data) - files.keys() if observed else set()
-    old = set(superseded(observed, files)) if given["final"] else set()
-    going = others if given["prune"] else old
-    used = keys_in_use(cluster, given["name"]) if going else set()
-    if given["final"] and going:
-        used |= keys_of_last_good(history_of(module, cluster), given["mode"])
-    return plan_config_map(observed, files, now=cluster.now(), going=going, in_use=used)
+    if given["state"] == "absent":
+        # In check mode what stood before this in uninstall has not been done, so all looks used.
+        used = set() if module.check_mode else observed.keys_in_use()
+        return ContentPlan(plan_removal(observed.config_map, used), {})
+    wanted = Wanted(
+        profiles=profiles,
+        mode=given["mode"],
+        default_profile=given["default_profile"] or "",
+        create_namespace=given["create_namespace"],
+        prune=given["prune"],
+        final=given["final"],
+    )
+    return plan_content(wanted, observed)
 
 
-def history_of(module: AnsibleModule, cluster: Cluster) -> History:
-    return History(cluster, module.params["namespace"], module.params["name"])
-
-
-def keys_of_last_good(history: History, mode: str) -> set[str]:
-    """The keys to go back to from or to versioned ones, so that going back is moving labels."""
-    revisions = history.load()
-    newest = latest(revisions)
-    good = last_good(revisions, newest.number) if newest else None
-    if good is None or VERSIONED not in (good.spec.mode, mode):
-        return set()
-    if good.spec.mode != VERSIONED:
-        return set(good.spec.profiles)
-    profiles = checked_profiles(good.spec.profiles).values()
-    return {config_key(profile, versioned=True) for profile in profiles}
-
-
-def note_found(module: AnsibleModule, cluster: Cluster, before: ConfigMap) -> None:
+def note_found(module: AnsibleModule, observed: Observed, before: ConfigMap) -> None:
     """Before a ConfigMap that is there is changed for the first time, note in the history what the
     fleet has.
     """
-    history = history_of(module, cluster)
-    if history.load():
+    if observed.history.load():
         return
-    default = next(iter(defaults_of(cluster, module.params["name"])), "")
-    states = (node_state(item) for item in cluster.items(NODES, metadata_only=True))
+    default = next(iter(observed.defaults()), "")
+    states = observed.nodes.values()
     labels = {state.name: state.labels.get(PROFILE_LABEL) for state in states if state.has_gpus}
-    found = spec_as_found(before.data, labels, default)
+    found = baseline(before.data, labels, default)
     if found is not None:
-        history.record_found(found, module.params["run"])
+        observed.history.found(found, module.params["run"])
 
 
-def write(
-    module: AnsibleModule,
-    cluster: Cluster,
-    plan: ConfigMapPlan,
-    labels: dict[str, str],
-    document: object,
-    *,
-    new: bool,
-) -> bool:
+def write(module: AnsibleModule, observed: Observed, plan: ContentPlan) -> bool:
     """Write what differs, as the one run that may. False where another run has moved a label to a
     key that is to go, after the plan was made and before the Lease was ours.
     """
-    given = module.params
-    namespace_path = object_path(NAMESPACES, given["namespace"])
-    if labels:
-        write_namespace(cluster, namespace_path, labels, new=new)
-    if plan:
-        keep, said = given["keep_lease"], module.warn
-        with hold_lease(cluster, given["namespace"], given["run"], keep=keep, log=said) as lease:
-            if plan.remove and keys_in_use(cluster, given["name"]) & set(plan.remove):
+    given, cluster, keys = module.params, observed.cluster, plan.keys
+    if plan.labels:
+        write_namespace(cluster, observed, dict(plan.labels))
+    if keys:
+        keep = given["keep_lease"]
+        with hold_lease(
+            cluster,
+            given["namespace"],
+            given["run"],
+            keep=keep,
+            log=partial(warn, module),
+        ) as lease:
+            now = Observed(cluster, given["namespace"], given["name"])
+            if keys.remove and now.keys_in_use() & set(keys.remove):
                 return False
-            if plan.before is not None and given["state"] == "present":
-                note_found(module, cluster, plan.before)
+            if keys.before is not None and given["state"] == "present":
+                note_found(module, now, keys.before)
             lease.check()
-            config_maps = namespaced("configmaps", given["namespace"])
-            write_config_map(cluster, config_maps, given["name"], plan, document)
+            write_config_map(observed, keys)
     if given["state"] == "absent":
-        history_of(module, cluster).remove()
-        remove_lease(cluster, given["namespace"], given["run"], log=module.warn)
+        observed.history.remove()
+        remove_lease(cluster, given["namespace"], given["run"], log=partial(warn, module))
     return True
 
 
-def show(
-    plan: ConfigMapPlan, name: str, observed: object, labels: dict[str, str]
-) -> dict[str, dict[str, object]]:
-    """The difference of the ConfigMap, and of the namespace's labels where they change."""
-    diff = plan.diff()
-    before: dict[str, object] = dict(diff["before"])
-    after: dict[str, object] = dict(diff["after"])
-    if labels:
-        had = mapping_at(observed, "metadata", "labels")
-        if observed:
-            before[f"labels of namespace {name}"] = {k: v for k, v in had.items() if k in labels}
-        after[f"labels of namespace {name}"] = labels
-    return {"before": before, "after": after}
-
-
-def write_namespace(cluster: Cluster, path: str, labels: dict[str, str], *, new: bool) -> None:
-    if new:
-        name = path.rpartition("/")[2]
-        cluster.create(NAMESPACES, {"metadata": {"name": name, "labels": labels}})
+def write_namespace(cluster: Cluster, observed: Observed, labels: dict[str, str]) -> None:
+    if observed.namespace is None:
+        cluster.create(NAMESPACES, {"metadata": {"name": observed.place, "labels": labels}})
     else:
-        cluster.patch(path, {"metadata": {"labels": labels}})
+        cluster.patch(observed.namespace_path, {"metadata": {"labels": labels}})
 
 
-def write_config_map(
-    cluster: Cluster,
-    config_maps: str,
-    name: str,
-    plan: ConfigMapPlan,
-    document: object,
-) -> None:
+def write_config_map(observed: Observed, plan: ConfigMapPlan) -> None:
     """Write in one request, which is refused where somebody has changed the ConfigMap since it was
     read.
     """
-    path = object_path(config_maps, name)
+    cluster, document = observed.cluster, observed.config_map_object
+    path = object_path(observed.config_maps_path, observed.config_map_name)
     if plan.delete:
         cluster.delete(path, resource_version=version_of(document))
     elif plan.before is None:
         content = plan.patch()
         labels = {MANAGED_BY_LABEL: MANAGED_BY}
-        metadata = {"name": name, "labels": labels, **dict(content["metadata"])}  # type: ignore[call-overload]
-        cluster.create(config_maps, {**content, "metadata": metadata})
+        metadata = {
+            "name": observed.config_map_name,
+            "labels": labels,
+            **dict(content["metadata"]),  # type: ignore[call-overload]
+        }
+        cluster.create(observed.config_maps_path, {**content, "metadata": metadata})
     else:
         cluster.patch(path, if_unchanged(plan.patch(), document))
 
 
 def main() -> None:
     required = [("state", "present", ["profiles"]), ("mode", "versioned", ["default_profile"])]
-    run_module(SPEC, run, required_if=required)
+    run_module(SPEC, run, called={"config_map": "name"}, required_if=required)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ options:
         description: The result of M(gpufleet.sharing.history_info).
         type: dict
       usage:
-        description: How busy nodes are, as in C(gpu_report_usage) of the role gpu_report.
+        description: How busy nodes are, where something else than Prometheus knows it.
         type: dict
       prometheus:
         description:

@@ -26,44 +26,23 @@ description:
   - One run at a time may change a cluster. A run holds the Lease C(gpufleet-sharing) in
     O(namespace) while it writes.
 options:
-  assignments:
-    description: >-
-      The nodes to act on, each a Kubernetes node name and its profile, V(null) meaning the default
-      profile.
-    type: dict
-    required: true
-  gpus:
-    description: Physical GPUs of nodes, where the inventory states them.
-    type: dict
-    default: {}
-  groups:
-    description: >-
-      The group of each node, over which batches are spread. By default nodes of one profile are a
-      group.
-    type: dict
-    default: {}
-  known_nodes:
-    description: >-
-      Names of all nodes of the inventory, those to leave alone included. Other GPU nodes count as
-      unmanaged.
-    type: list
-    elements: str
-    default: []
   exclusive:
     description: >-
-      Whether unmanaged GPU nodes lose the label. They keep it where O(assignments) leaves some of
-      O(known_nodes) out, as with a limit.
+      Whether GPU nodes of the cluster that are not in O(nodes) lose the label. They keep it where a
+      node of O(nodes) is not selected, as with a limit.
     type: bool
     default: false
   unavailable_nodes:
     description: >-
-      What to do when an assigned node is not in the cluster, V(fail) before anything is written, or
+      What to do when a selected node is not in the cluster, V(fail) before anything is written, or
       V(report).
     type: str
     choices: [fail, report]
     default: report
   profiles:
-    description: The profiles, as of M(gpufleet.sharing.profiles).
+    description: >-
+      The profiles, as of M(gpufleet.sharing.profiles), or in the form in which the role
+      P(gpufleet.sharing.gpu_plan#role) hands them on.
     type: dict
     required: true
   default_profile:
@@ -129,7 +108,7 @@ options:
     description: How long a node may take, in seconds.
     type: int
     default: 600
-  stable:
+  stable_seconds:
     description:
       - How long a node must show the right numbers before it is believed, in seconds. A restarted
         plugin shows the default profile first, and the kubelet publishes every 10 seconds.
@@ -138,7 +117,7 @@ options:
   explain:
     description: >-
       Whether to explain rather than to refuse. In check mode what O(drain) would refuse is only
-      told (RV(disruptions)), and GPU pods of the nodes that change are counted.
+      told (RV(hurt)), and GPU pods of the nodes that change are counted.
     type: bool
     default: false
   run:
@@ -154,6 +133,7 @@ options:
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - gpufleet.sharing.common
+  - gpufleet.sharing.nodes
 seealso:
   - module: gpufleet.sharing.profiles
   - module: gpufleet.sharing.node_profiles
@@ -162,9 +142,9 @@ seealso:
 EXAMPLES = r"""
 - name: Roll out changed profiles, one node first
   gpufleet.sharing.rollout:
-    assignments:
-      dev-gpu-01: dev
-      prod-gpu-01: null
+    nodes:
+      - {name: dev-gpu-01, profile: dev, group: dev_gpus}
+      - {name: prod-gpu-01}
     profiles:
       default: {replicas: 4}
       dev: {replicas: 8}
@@ -213,7 +193,7 @@ unmanaged:
   elements: str
   returned: always
 missing:
-  description: Assigned nodes that the cluster does not have.
+  description: Selected nodes that the cluster does not have.
   type: list
   elements: str
   returned: always
@@ -222,8 +202,8 @@ batches:
   type: list
   elements: list
   returned: always
-disruptions:
-  description: The running pods that the change would disrupt.
+hurt:
+  description: The running pods that the change hurts, or would if they were not evicted.
   type: list
   elements: dict
   returned: always
@@ -234,7 +214,7 @@ disruptions:
     owner: {description: What would make it again; empty for nothing., type: str}
     hazard: {description: What kind of harm., type: str}
     text: {description: What would happen., type: str}
-disruption_table:
+hurt_table:
   description: The same for people, a line each.
   type: list
   elements: str
@@ -274,7 +254,7 @@ nodes:
     step: {description: "V(flip), V(restart), V(wait) or V(record).", type: str}
     batch: {description: The number of its batch; null where it needs none., type: int}
     pods: {description: "Its GPU pods, with O(explain).", type: int}
-    disrupted: {description: How many of them would be disrupted., type: int}
+    hurt: {description: How many of them would be hurt., type: int}
 table:
   description: The same for people, nodes that change alike in one line.
   type: list
@@ -284,6 +264,13 @@ unsettled:
   description: Why nodes do not have their profile though the rollout went on, by node.
   type: dict
   returned: always
+notes:
+  description: >-
+    Lines about nodes that are missing, unknown, left out or not settled, and about quotas. Empty
+    where all is well.
+  type: list
+  elements: str
+  returned: always
 revision:
   description: The number of the revision that the fleet is on.
   type: int
@@ -292,102 +279,54 @@ revision:
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common import values as _given
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
     Spec,
     run_module,
+    warn,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.progress import Progress
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    check_minimums,
-    read_strings,
-    to_whole_number,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import (
+    NODES_OPTION,
+    read_nodes,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
-    IN_PLACE,
-    MODES,
-    VERSIONED,
-    check_versioned_names,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import IN_PLACE, MODES
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
+    take_profiles,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    checked_profiles,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.request import (
+    OPTIONS,
+    read_desired,
+    read_settings,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.run import (
-    Request,
-    RolloutRun,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import (
-    DRAINS,
-    ON_FAILURE,
-    Settings,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import WaitTimes
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.run import Request, Run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ansible.module_utils.basic import AnsibleModule
 
 SPEC: Spec = {
-    "assignments": {"type": "dict", "required": True},
-    "gpus": {"type": "dict", "default": {}},
-    "groups": {"type": "dict", "default": {}},
-    "known_nodes": {"type": "list", "elements": "str", "default": []},
-    "exclusive": {"type": "bool", "default": False},
-    "unavailable_nodes": {"type": "str", "choices": ["fail", "report"], "default": "report"},
+    "nodes": NODES_OPTION,
     "profiles": {"type": "dict", "required": True},
     "default_profile": {"type": "str", "required": True},
     "mode": {"type": "str", "choices": list(MODES), "default": IN_PLACE},
     "config_map": {"type": "str", "default": "device-plugin-config"},
     "namespace": {"type": "str", "default": "gpu-operator"},
-    "batches": {"type": "list", "elements": "str", "default": ["1", "25%"]},
-    "pause": {"type": "int", "default": 0},
-    "max_failures": {"type": "int", "default": 0},
-    "on_failure": {"type": "str", "choices": list(ON_FAILURE), "default": "rollback"},
-    "drain": {"type": "str", "choices": list(DRAINS), "default": "refuse"},
-    "drain_timeout": {"type": "int", "default": 300},
-    "timeout": {"type": "int", "default": 600},
-    "stable": {"type": "int", "default": 20},
+    **OPTIONS,
     "explain": {"type": "bool", "default": False},
     "run": {"type": "str", "default": ""},
     "progress": {"type": "path"},
 }
-LEAST = {"timeout": 1, "drain_timeout": 1, "stable": 0, "pause": 0, "max_failures": 0}
 
 
 def read_request(module: AnsibleModule) -> Request:
     given = module.params
-    check_minimums(given, LEAST)
-    versioned = given["mode"] == VERSIONED
-    profiles = checked_profiles(given["profiles"])
-    if versioned:
-        check_versioned_names(profiles)
-    desired = Desired(
-        profiles=profiles,
-        default_profile=given["default_profile"],
-        assignments=read_strings("the profile", given["assignments"], "the name of one, or null"),
-        versioned=versioned,
-        gpus=read_gpus(given["gpus"]),
-        groups={str(node): str(group) for node, group in given["groups"].items()},
-    )
-    settings = Settings(
-        namespace=given["namespace"],
-        config_map=given["config_map"],
-        batches=given["batches"],
-        wait=WaitTimes(given["timeout"], given["stable"]),
-        pause=given["pause"],
-        max_failures=given["max_failures"],
-        on_failure=given["on_failure"],
-        drain=given["drain"],
-        drain_timeout=given["drain_timeout"],
-    )
+    settings = read_settings(given, given["namespace"], given["config_map"])
+    profiles = take_profiles(given["profiles"])
+    nodes = read_nodes(given["nodes"])
     return Request(
-        desired=desired,
+        desired=read_desired(nodes, profiles, given["default_profile"], given["mode"]),
         definitions=given["profiles"],
-        known_nodes=given["known_nodes"],
+        known_nodes=nodes.known,
         exclusive=given["exclusive"],
         needs_all=given["unavailable_nodes"] == "fail",
         settings=settings,
@@ -397,29 +336,14 @@ def read_request(module: AnsibleModule) -> Request:
     )
 
 
-def read_gpus(stated: Mapping[str, object]) -> dict[str, int]:
-    """The physical GPUs of nodes, where they are stated."""
-    found = {}
-    for node, count in stated.items():
-        number = to_whole_number(count, lenient=True)
-        if number is not None and number >= 1:
-            found[str(node)] = number
-        elif count is not None:
-            raise FleetError(
-                f"gpus of {node} is {_given.describe(count)}; allowed: its number of physical"
-                " GPUs, 1 or more."
-            )
-    return found
-
-
 def run(module: AnsibleModule) -> dict[str, object]:
-    with Progress(module.params["progress"]) as report:
+    with Progress(module.params["progress"]) as said:
         request = read_request(module)
-        found = RolloutRun(connect(module), request, report)
+        found = Run(connect(module), request, said)
         if not module.check_mode:
-            found.execute()
+            found.carry_out()
         for text in found.warnings:
-            module.warn(text)
+            warn(module, text)
         return found.result()
 
 

@@ -20,33 +20,6 @@ description:
     each code. What the identity may not read is left out, and told.
   - Reads only.
 options:
-  nodes:
-    description: The nodes to judge.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      name:
-        description: Name of the node in Kubernetes.
-        type: str
-        required: true
-      profile:
-        description: Its profile. Leave out, or V(null), for the default profile.
-        type: str
-      group:
-        description: A group to show beside it.
-        type: str
-        default: ""
-      gpus:
-        description: Its number of physical GPUs, where known.
-        type: int
-      host:
-        description: Its name in the inventory. Not used.
-        type: str
-      selected:
-        description: Whether it is judged.
-        type: bool
-        default: true
   profiles:
     description: The profiles, as of M(gpufleet.sharing.profiles).
     type: dict
@@ -98,6 +71,7 @@ options:
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - gpufleet.sharing.common
+  - gpufleet.sharing.nodes
 """
 
 EXAMPLES = r"""
@@ -231,7 +205,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_en
     run_module,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor import catalog as _doctor
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import (
     check_codes,
     counts,
@@ -239,47 +212,41 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog i
     findings_table,
     split,
     trace_row,
+    verdict,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import collect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.slots import (
-    total,
-    verdict_table,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.comparison import (
+    compare,
+    compared,
+    comparison,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
     Location,
     NodeTrace,
     Snapshot,
-    verdict_of,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import NODE_OPTIONS
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import (
+    NODES_OPTION,
+    read_nodes,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    PRODUCT_LABEL,
-    Verdict,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
-    NodeState,
-    node_state,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import node_state
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
     IN_PLACE,
     MODES,
     VERSIONED,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    checked_profiles,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
+    take_profiles,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
-    Desired,
-    Target,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 SPEC: Spec = {
-    "nodes": {"type": "list", "elements": "dict", "required": True, "options": NODE_OPTIONS},
+    "nodes": NODES_OPTION,
     "profiles": {"type": "dict", "required": True},
     "default_profile": {"type": "str", "required": True},
     "unavailable_nodes": {"type": "str", "choices": ["fail", "report"], "default": "fail"},
@@ -293,88 +260,45 @@ SPEC: Spec = {
 }
 
 
-def read_desired(module: AnsibleModule) -> Desired:
-    """What the nodes to look at should have. Raises FleetError where that cannot be told."""
-    profiles = checked_profiles(module.params["profiles"])
+def wanted(module: AnsibleModule) -> Desired:
+    """What the nodes to look at should have. Raises FleetError where that is not known."""
+    profiles = take_profiles(module.params["profiles"])
     default = module.params["default_profile"]
     node = module.params["node"]
-    chosen = [
-        entry
-        for entry in module.params["nodes"]
-        if entry["selected"] and node in (None, "", entry["name"])
-    ]
-    if node and not chosen:
+    nodes = read_nodes(
+        [entry for entry in module.params["nodes"] if node in (None, "", entry["name"])]
+    )
+    if node and not nodes.assignments:
         raise FleetError(
             f"Node {node} is not among the nodes of this cluster in the inventory, or is outside"
             " the limit. Name it as kubectl get nodes shows it."
         )
-    wanted = {entry["profile"] or default for entry in chosen} | {default}
-    if unknown := sorted(wanted - profiles.keys()):
+    named = {profile or default for profile in nodes.assignments.values()} | {default}
+    if unknown := sorted(named - profiles.keys()):
         raise FleetError(
             f"Profiles not defined: {some(unknown)}; defined are: {some(list(profiles))}."
         )
     return Desired(
         profiles=profiles,
         default_profile=default,
-        assignments={entry["name"]: entry["profile"] for entry in chosen},
+        assignments=nodes.assignments,
         versioned=module.params["mode"] == VERSIONED,
-        gpus={entry["name"]: entry["gpus"] for entry in chosen if entry["gpus"] is not None},
-        groups={entry["name"]: entry["group"] for entry in chosen},
+        gpus=nodes.gpus,
+        groups={name: nodes.groups.get(name, "") for name in nodes.assignments},
     )
 
 
-def row(
-    desired: Desired, target: Target, state: NodeState | None, verdict: Verdict
-) -> dict[str, object]:
-    return {
-        "node": target.node,
-        "group": desired.groups[target.node],
-        "profile": target.profile.name,
-        "physical": verdict.physical,
-        "replicas": target.profile.replicas,
-        "resource": verdict.resource,
-        "expected": verdict.expected,
-        "actual": verdict.actual,
-        "problem": verdict.problem,
-        "product": state.labels.get(PRODUCT_LABEL, "") if state else "",
-        "ready": state is not None and state.ready,
-        "used": None,
-        "free": None,
-        "trace": None,
-    }
-
-
-def result(rows: list[dict[str, object]], *, all_needed: bool) -> dict[str, object]:
-    """all_needed: a node that is not in the cluster, or NotReady, counts as one that differs."""
-    problems = {str(entry["node"]): entry["problem"] for entry in rows if entry["problem"]}
-    let_pass = set() if all_needed else {entry["node"] for entry in rows if not entry["ready"]}
-    judged = [entry for entry in rows if entry["node"] not in let_pass]
-    return {
-        "changed": False,
-        "nodes": rows,
-        "differing": {node: said for node, said in problems.items() if node not in let_pass},
-        "unavailable": {node: said for node, said in problems.items() if node in let_pass},
-        "totals": {column: total(judged, column) for column in ("physical", "expected", "actual")},
-        "table": verdict_table(rows),
-    }
-
-
-def compare(cluster: Cluster, desired: Desired, node: str) -> list[dict[str, object]]:
+def compare_slots(cluster: Cluster, desired: Desired, node: str) -> list[dict[str, object]]:
     """A row for each node, of the slots alone, out of one list of nodes."""
     items = cluster.items(NODES, fields=f"metadata.name={node}" if node else "")
-    wanted = desired.assignments
-    states = {state.name: state for item in items if (state := node_state(item)).name in wanted}
-    rows = []
-    for name in sorted(wanted):
-        target, found = desired.target(name), states.get(name)
-        rows.append(row(desired, target, found, verdict_of(target, found)))
-    return rows
+    states = {state.name: state for item in items if (state := node_state(item)).name}
+    return compare(desired, states)
 
 
 def full_row(snapshot: Snapshot, trace: NodeTrace) -> dict[str, object]:
     state = trace.view.state if trace.view else None
     return {
-        **row(snapshot.desired, trace.target, state, trace.verdict),
+        **compared(snapshot.desired, trace.target, state, trace.verdict),
         "used": trace.used,
         "free": trace.free,
         "trace": trace_row(trace),
@@ -388,25 +312,26 @@ def explain(snapshot: Snapshot, accept: Collection[str]) -> dict[str, object]:
         "findings": [finding.row() for finding in found],
         "accepted": [finding.row() for finding in accepted],
         "counts": counts(found),
-        "verdict": _doctor.verdict(found, len(snapshot.traces), accepted),
+        "verdict": verdict(found, len(snapshot.traces), accepted),
         "findings_table": findings_table(found),
     }
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
     params = module.params
-    desired = read_desired(module)
+    desired = wanted(module)
     accept = [code for code in params["accept"] if code]  # an empty survey answer is ['']
     check_codes(accept)
     cluster = connect(module)
     all_needed = params["unavailable_nodes"] == "fail"
     if not params["findings"]:
-        return result(compare(cluster, desired, params["node"] or ""), all_needed=all_needed)
+        rows = compare_slots(cluster, desired, params["node"] or "")
+        return comparison(rows, all_needed=all_needed)
     location = Location(params["namespace"], params["config_map"], params["cluster_policy"])
     known = frozenset(entry["name"] for entry in params["nodes"])
     snapshot = collect(cluster, location, desired, known, params["node"] or "")
     rows = [full_row(snapshot, trace) for trace in snapshot.traces.values()]
-    return result(rows, all_needed=all_needed) | explain(snapshot, accept)
+    return comparison(rows, all_needed=all_needed) | explain(snapshot, accept)
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ Each function raises ArgumentError with what was given, in YAML's terms, and wha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -23,7 +22,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values im
 
 LABEL_LENGTH = 63
 _TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
-FLEET = "the fleet, a mapping with nodes, as the module fleet_facts and the filter fleet give it"
 
 
 class ArgumentError(SharingError):
@@ -80,24 +78,6 @@ def choice(where: str, value: object, allowed: Collection[str]) -> str:
     raise refused(where, value, either(allowed))
 
 
-def assignments(value: object) -> dict[str, str | None]:
-    """{node: profile or null}."""
-    allowed = "a mapping of nodes to profiles, as the filter node_assignments gives it"
-    return {
-        text("a node's name", node): text_or_null(f"the profile of {node}", profile)
-        for node, profile in mapping("the input", value, allowed).items()
-    }
-
-
-def groups(value: object) -> dict[str, list[str]]:
-    """{group: hosts}."""
-    allowed = "the magic variable groups, a mapping of groups to lists of hosts"
-    return {
-        text("a group's name", name): texts(f"groups.{name}", hosts, "a list of hosts")
-        for name, hosts in mapping("the input", value, allowed).items()
-    }
-
-
 def labels(where: str, value: object) -> dict[str, str]:
     """A node's labels. Numbers and truth values count as the texts that they are on the node."""
     found = mapping(where, value, "a mapping, the labels of a node")
@@ -112,32 +92,9 @@ def _label(where: str, name: object, value: object) -> str:
     raise refused(f"{where}['{name}']", value, f"a text of at most {LABEL_LENGTH} characters")
 
 
-def nodes_of_cluster(whole: object, cluster: str) -> list[dict[str, object]]:
-    """The nodes of one cluster of the fleet, without their cluster."""
-    read = _from_json(whole) if isinstance(whole, str) else whole
-    everything = _required("the input", mapping("the input", read, FLEET), "nodes")
-    found = _nodes("nodes", everything, "a list of nodes")
-    return [
-        {text("a name in a node", name): said for name, said in node.items() if name != "cluster"}
-        for at, node in enumerate(found)
-        if text(f"nodes[{at}].cluster", _required(f"nodes[{at}]", node, "cluster")) == cluster
-    ]
-
-
-def _from_json(text: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
 def nodes(value: object) -> list[Mapping[object, object]]:
-    """Nodes, whatever is said of them."""
-    return _nodes("the input", value, "a list of nodes, as the filter cluster_nodes gives it")
-
-
-def _nodes(where: str, value: object, allowed: str) -> list[Mapping[object, object]]:
-    found = enumerate(entries(where, value, allowed))
+    """Nodes, with everything that they have."""
+    found = enumerate(entries("the input", value, "a list of nodes"))
     return [mapping(f"nodes[{at}]", node, "a mapping") for at, node in found]
 
 

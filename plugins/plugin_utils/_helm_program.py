@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING
 from ansible.errors import AnsibleActionFail
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import RefusedError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.options import (
+    OPTION_NAMES,
+    with_names,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.helm import check_program
 
 if TYPE_CHECKING:
@@ -27,4 +31,6 @@ def require_helm(action: ActionBase) -> None:
     try:
         check_program(None if done["rc"] == NOT_FOUND else said, os.environ)
     except RefusedError as error:
-        raise AnsibleActionFail(str(error)) from None
+        raise AnsibleActionFail(
+            with_names(str(error), action._task.args.get(OPTION_NAMES))
+        ) from None

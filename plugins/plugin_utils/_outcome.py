@@ -9,18 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 LONGEST = 300
-REGISTERED = (
-    "gpu_preflight_cluster",
-    "gpu_profiles_result",
-    "gpu_profiles_pruned",
-    "__gpu_operator_release",
-    "__gpu_operator_pointer",
-    "__gpu_operator_removed",
-    "gpu_nodes_mig",
-    "gpu_nodes_rollout",
-    "gpu_verify_result",
-    "gpu_verify_history",
-)
+RESULT = "_result"  # how roles call what their tasks register
 
 
 def failed_clusters(hosts: Iterable[str], variables: Mapping[str, object]) -> list[str]:
@@ -29,11 +18,11 @@ def failed_clusters(hosts: Iterable[str], variables: Mapping[str, object]) -> li
 
 
 def _reason(variables: object) -> str:
-    if isinstance(variables, Mapping):
-        for name in REGISTERED:
-            result = variables.get(name)
-            if isinstance(result, Mapping) and result.get("failed") is True:
-                first = str(result.get("msg") or "").strip().partition("\n")[0]
-                if first:
-                    return first if len(first) <= LONGEST else f"{first[:LONGEST]}..."
+    names = variables if isinstance(variables, Mapping) else ()
+    for name in [str(name) for name in names if str(name).endswith(RESULT)]:
+        result = variables[name]  # type: ignore[index]
+        if isinstance(result, Mapping) and result.get("failed") is True:
+            first = str(result.get("msg") or "").strip().partition("\n")[0]
+            if first:
+                return first if len(first) <= LONGEST else f"{first[:LONGEST]}..."
     return "see its message above"

@@ -84,8 +84,10 @@ def run_module(door: Door, name: str, arguments: Mapping[str, Any]) -> Finished:
 def label_arguments(door: Door, desired: Desired) -> dict[str, Any]:
     """Options of node_profiles, as a role would give them."""
     return {
-        "assignments": dict(desired),
-        "known_nodes": door.lab.fleet.names,
+        "nodes": [
+            {"name": name, "profile": desired.get(name), "selected": name in desired}
+            for name in door.lab.fleet.names
+        ],
         "profiles": PROFILES,
         "default_profile": DEFAULT,
     }
@@ -93,19 +95,22 @@ def label_arguments(door: Door, desired: Desired) -> dict[str, Any]:
 
 def info_arguments(door: Door) -> dict[str, Any]:
     """Options of sharing_info, as the role gpu_verify gives them."""
-    nodes = [
+    return {"nodes": nodes_of(door), "profiles": PROFILES, "default_profile": DEFAULT}
+
+
+def nodes_of(door: Door) -> list[dict[str, Any]]:
+    """All nodes of the lab, as modules take them."""
+    return [
         {"name": name, "profile": group.profile, "group": group.prefix}
         for group in door.lab.fleet.groups
         for name in group.names
     ]
-    return {"nodes": nodes, "profiles": PROFILES, "default_profile": DEFAULT}
 
 
 def plan_rollout(door: Door) -> Finished:
     """What rollout finds to do on the settled fleet: nothing."""
     arguments = {
-        "assignments": door.lab.fleet.assignments,
-        "known_nodes": door.lab.fleet.names,
+        "nodes": nodes_of(door),
         "profiles": PROFILES,
         "default_profile": DEFAULT,
         "unavailable_nodes": "fail",

@@ -27,9 +27,9 @@ PROFILES = {
 # Everything at once, and no waits but for what has to happen: what is measured is done after it.
 SETTLE: Mapping[str, Any] = {
     "gpu_sharing_rollout_batches": ["100%"],
-    "gpu_nodes_timeout": 1200,
+    "gpu_sharing_rollout_timeout": 1200,
     "gpu_operator_timeout": 1200,
-    "gpu_nodes_stable": 1,
+    "gpu_sharing_rollout_stable_seconds": 1,
 }
 
 

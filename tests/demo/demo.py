@@ -68,7 +68,12 @@ class Demo:
         """Run a playbook of the collection, print what it changes, and return its whole output."""
         command = ["ansible-playbook", f"gpufleet.sharing.{name}", "-i", str(INVENTORY)]
         chart = self.environ["GPULAB_CHART"]
-        options = ["-e", f"gpu_operator_chart_ref={chart}", "-e", "gpu_nodes_stable=1"]
+        options = [
+            "-e",
+            f"gpu_operator_chart_ref={chart}",
+            "-e",
+            "gpu_sharing_rollout_stable_seconds=1",
+        ]
         command += more
         print(f"$ {shlex.join(command)}")
         lines: list[str] = []

@@ -275,8 +275,8 @@ class Lab:
     ) -> list[str]:
         given = {
             "gpu_operator_chart_ref": self.environ["GPULAB_CHART"],
-            "gpu_nodes_stable": 1,
-            "gpu_nodes_timeout": 60,
+            "gpu_sharing_rollout_stable_seconds": 1,
+            "gpu_sharing_rollout_timeout": 60,
             "gpu_operator_timeout": 60,
             **(variables or {}),
         }

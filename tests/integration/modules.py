@@ -42,7 +42,7 @@ NAMESPACE = "gpu-operator"
 CONFIG_MAP = "device-plugin-config"
 POINTER = {"name": CONFIG_MAP, "default": "default"}
 WITHOUT_CLUSTER = ("assignment_info", "report")
-SOON = {"timeout": 60, "stable": 1}
+SOON = {"timeout": 60, "stable_seconds": 1}
 
 
 def call(
@@ -139,18 +139,28 @@ class Wanted:
     def of_mig(self) -> dict[str, Any]:
         drains = ("batches", "drain", "drain_timeout")
         given = {name: value for name, value in self.options.items() if name in drains}
-        known = checked_profiles(self.profiles)
-        named = {node: known.get(name or "default") for node, name in self.assignments.items()}
-        nodes = {node: profile.mig for node, profile in named.items() if profile and profile.mig}
-        return {"nodes": nodes, "timeout": 60, **given}
+        return {**self._of_nodes(), "timeout": 60, **given}
+
+    def _of_nodes(self) -> dict[str, Any]:
+        return {"nodes": self.nodes, "profiles": self.profiles, "default_profile": "default"}
+
+    @property
+    def nodes(self) -> list[dict[str, Any]]:
+        """All nodes of the inventory, as modules take them."""
+        group_of = {node: name for name, each in self.groups.items() for node in each["hosts"]}
+        return [
+            {
+                "name": node,
+                "profile": profile,
+                "group": group_of[node],
+                "selected": node in self.assignments,
+            }
+            for node, profile in self.known.items()
+        ]
 
     def of_rollout(self) -> dict[str, Any]:
         return {
-            "assignments": self.assignments,
-            "known_nodes": list(self.known),
-            "groups": {node: name for name, each in self.groups.items() for node in each["hosts"]},
-            "profiles": self.profiles,
-            "default_profile": "default",
+            **self._of_nodes(),
             "mode": self.mode,
             "unavailable_nodes": "fail",
             **SOON,
@@ -196,8 +206,10 @@ def _replace(wanted: Wanted, options: Mapping[str, Any]) -> Wanted:
 
 def _modules(wanted: Wanted) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "profiles", wanted.of_profiles()
-    if (mig := wanted.of_mig())["nodes"]:
-        yield "mig_config", mig
+    known = checked_profiles(wanted.profiles)
+    named = {profile or "default" for profile in wanted.assignments.values()}
+    if any(known[name].mig for name in named if name in known):
+        yield "mig_config", wanted.of_mig()
     yield "rollout", wanted.of_rollout()
 
 

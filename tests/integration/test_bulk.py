@@ -43,6 +43,11 @@ def names(lab: Lab) -> list[str]:
     )
 
 
+def nodes_of(assignments: dict[str, str]) -> list[dict[str, str]]:
+    """Nodes, as modules take them."""
+    return [{"name": name, "profile": profile} for name, profile in assignments.items()]
+
+
 def is_patch(path: str) -> bool:
     return path.startswith("/api/v1/nodes/")
 
@@ -57,7 +62,7 @@ def test_all_nodes_are_labelled_though_the_server_asks_for_rest(lab: Lab, tmp_pa
         Rule(busy, ["PATCH"], "/api/v1/nodes/", skip=skip, times=CONCURRENCY) for skip in (30, 120)
     ]
     with FaultProxy(lab, tmp_path / "proxy", *bursts) as proxy:
-        result = call(proxy.lab, "node_profiles", {"assignments": wanted})
+        result = call(proxy.lab, "node_profiles", {"nodes": nodes_of(wanted)})
         requests = [request for request in proxy.requests if is_patch(request.path)]
     assert result["changed"], result
     assert lab.labels() == wanted
@@ -75,14 +80,14 @@ def test_all_nodes_are_labelled_though_the_server_asks_for_rest(lab: Lab, tmp_pa
 def test_second_run_writes_nothing(lab: Lab) -> None:
     lab.forget_requests()
     wanted = dict.fromkeys(names(lab), "dev")
-    assert not call(lab, "node_profiles", {"assignments": wanted})["changed"]
+    assert not call(lab, "node_profiles", {"nodes": nodes_of(wanted)})["changed"]
     assert lab.writes() == []
 
 
 def test_check_mode_tells_and_writes_nothing(lab: Lab) -> None:
     lab.forget_requests()
     wanted = dict.fromkeys(names(lab), "default")
-    result = call(lab, "node_profiles", {"assignments": wanted}, check=True)
+    result = call(lab, "node_profiles", {"nodes": nodes_of(wanted)}, check=True)
     assert result["changed"]
     assert {change["after"] for change in result["changes"]} == {"default"}
     assert lab.writes() == []
@@ -96,7 +101,7 @@ def test_node_that_cannot_be_written_is_named_and_the_others_are_done(
     rules = [Rule(Fault(status=422), ["PATCH"], rf"/nodes/{name}\?") for name in bad]
     with FaultProxy(lab, tmp_path / "proxy", *rules) as proxy:
         wanted = dict.fromkeys(everything, "default")
-        result = call(proxy.lab, "node_profiles", {"assignments": wanted})
+        result = call(proxy.lab, "node_profiles", {"nodes": nodes_of(wanted)})
     assert mentions(result["msg"], len(bad), len(everything))
     assert [problem.partition(":")[0] for problem in result["problems"]] == bad
     found = lab.labels()
@@ -105,7 +110,7 @@ def test_node_that_cannot_be_written_is_named_and_the_others_are_done(
 
 def test_undo_takes_all_labels_away(lab: Lab) -> None:
     everything = dict.fromkeys(names(lab), "default")
-    result = call(lab, "node_profiles", {"assignments": everything, "state": "absent"})
+    result = call(lab, "node_profiles", {"nodes": nodes_of(everything), "state": "absent"})
     assert result["changed"]
     assert lab.labels() == {}
 

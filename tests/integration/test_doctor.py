@@ -109,7 +109,9 @@ def test_fleet_tells_causes_and_fails(lab: Lab, broken: Path) -> None:
 )
 def test_severity_decides_about_the_exit(lab: Lab, broken: Path, fail_on: str, fails: bool) -> None:
     """On a node where there is a warning alone."""
-    run = doctor(lab, broken, node="prod-gpu-01", gpu_sharing_doctor_fail_on=fail_on)
+    run = doctor(
+        lab, broken, gpu_sharing_doctor_node="prod-gpu-01", gpu_sharing_doctor_fail_on=fail_on
+    )
     assert (run.rc != 0) == fails, run.output
     assert [(each["code"], each["nodes"]) for each in told(run)["findings"]] == [
         ("GS022", ["prod-gpu-01"])

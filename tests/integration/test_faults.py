@@ -348,7 +348,7 @@ def test_watches_that_break_are_resumed(busy: Lab, proxy: FaultProxy) -> None:
 def test_restart_of_the_server_in_mid_run(busy: Lab, tmp_path: Path, write: int) -> None:
     dev = 14 - dev_now(busy)
     folder = inventory_of(tmp_path, dev)
-    patient = {"gpu_nodes_timeout": 180}  # controllers of the lab ask again ever later
+    patient = {"gpu_sharing_rollout_timeout": 180}  # controllers of the lab ask again ever later
     due = at_write(write)(Running(busy, "", time.monotonic()))
     ended = threading.Event()
 

@@ -10,12 +10,12 @@ without them a change, and a refused one, are what is left.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
     REFUSE,
@@ -58,11 +58,13 @@ def waits() -> dict[str, Any]:
     """The waits of the roles' defaults, which other tests make shorter."""
     found: dict[str, Any] = {}
     for role, names in {
-        "gpu_nodes": ("gpu_nodes_stable", "gpu_nodes_timeout"),
+        "gpu_nodes": ("gpu_sharing_rollout_stable_seconds", "gpu_sharing_rollout_timeout"),
         "gpu_operator": ("gpu_operator_timeout",),
     }.items():
-        defaults = yaml.safe_load((ROOT / "roles" / role / "defaults" / "main.yml").read_text())
-        found |= {name: defaults[name] for name in names}
+        text = (ROOT / "roles" / role / "defaults" / "main.yml").read_text()
+        for name in names:
+            (default,) = re.findall(rf"\b{name}(?::| \| default\() ?(\d+)", text)
+            found[name] = int(default)
     return found
 
 
@@ -125,7 +127,7 @@ def test_content_that_the_plugin_refuses_is_taken_back(lab: Lab, inventory: Path
         before.allocatable,
     )
     assert sampler.changed <= {"dev-gpu-01"}
-    assert timed.took < WAITS["gpu_nodes_timeout"]  # a crash is not waited out
+    assert timed.took < WAITS["gpu_sharing_rollout_timeout"]  # a crash is not waited out
 
 
 @LONG
@@ -141,7 +143,7 @@ def test_label_that_leads_to_a_refused_file_is_taken_back(lab: Lab, tmp_path: Pa
     print(f"refused label, and taken back: {timed.took:.0f} s; seen {sampler.changes}")
     assert (state(lab).labels, state(lab).allocatable) == (before.labels, before.allocatable)
     assert sampler.changed <= {"dev-gpu-01"}
-    assert timed.took < WAITS["gpu_nodes_timeout"]
+    assert timed.took < WAITS["gpu_sharing_rollout_timeout"]
 
 
 @LONG

@@ -305,7 +305,7 @@ def test_existing_operator_is_adopted_without_a_restart_and_given_back(
 def nothing_of_ours(lab: Lab) -> None:
     """Take everything away, as uninstall does."""
     nodes = list(lab.labels())
-    absent = {"state": "absent", "assignments": dict.fromkeys(nodes), "known_nodes": nodes}
+    absent = {"state": "absent", "nodes": [{"name": node} for node in nodes]}
     steps: list[tuple[str, dict[str, Any]]] = [
         ("node_profiles", absent),
         ("helm_release", {"chart_ref": "-", "forget": True}),

@@ -251,7 +251,7 @@ def test_missing_nodes_are_refused_or_reported(lab: Lab) -> None:
     planned(lab, missing).fails_with("ghost-gpu-01")
     report = missing.of_rollout() | {"unavailable_nodes": "report"}
     assert call(lab, "rollout", report, check=True)["missing"] == ["ghost-gpu-01"]
-    refused = call(lab, "node_profiles", {"assignments": {"ghost-gpu-01": None}})
+    refused = call(lab, "node_profiles", {"nodes": [{"name": "ghost-gpu-01"}]})
     assert refused["failed"]
     assert mentions(refused["msg"], "ghost-gpu-01")
 

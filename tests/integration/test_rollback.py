@@ -81,14 +81,14 @@ def test_rollback_brings_the_previous_good_revision_back(lab: Lab, six: Path) ->
 
 def test_extra_variables_that_win_over_the_revision_are_refused(lab: Lab, six: Path) -> None:
     lab.forget_requests()
-    run = lab.playbook("rollback", six, "-e", "to_revision=1", variables=SIX)
+    run = lab.playbook("rollback", six, "-e", "gpu_sharing_rollback_to=1", variables=SIX)
     run.fails_with("gpu_sharing_profiles", "revision", 1)
     assert lab.writes(dry_run=True) == []
 
 
 def test_rollback_to_what_there_is_changes_and_writes_nothing(lab: Lab, inventory: Path) -> None:
     lab.forget_requests()
-    run = lab.playbook("rollback", inventory, "-e", "to_revision=3").succeeded()
+    run = lab.playbook("rollback", inventory, "-e", "gpu_sharing_rollback_to=3").succeeded()
     assert run.changed == {"localhost": 0}
     assert lab.writes(dry_run=True) == []
 
@@ -96,7 +96,7 @@ def test_rollback_to_what_there_is_changes_and_writes_nothing(lab: Lab, inventor
 def test_rollback_to_a_number_in_check_mode(lab: Lab, inventory: Path) -> None:
     """Without check mode the last test does it."""
     lab.forget_requests()
-    check = ("--check", "--diff", "-e", "to_revision=2")
+    check = ("--check", "--diff", "-e", "gpu_sharing_rollback_to=2")
     run = lab.playbook("rollback", inventory, *check).succeeded()
     assert lab.writes() == []
     assert run.changed["localhost"] > 0
@@ -117,14 +117,14 @@ def test_rollback_brings_assignments_back_with_a_limit(lab: Lab, tmp_path: Path)
 
 
 def test_number_that_there_is_not_is_refused(lab: Lab, inventory: Path) -> None:
-    run = lab.playbook("rollback", inventory, "-e", "to_revision=99")
+    run = lab.playbook("rollback", inventory, "-e", "gpu_sharing_rollback_to=99")
     run.fails_with(99, 1, "good")  # asked for, and one that there is
 
 
 def test_rollback_of_content_that_reaches_beyond_the_limit_is_refused(lab: Lab, six: Path) -> None:
     converge(lab, Wanted(profiles=profiles(dev=6)))
     lab.forget_requests()
-    limit = ("--limit", "localhost,dev-gpu-01", "-e", "to_revision=1")
+    limit = ("--limit", "localhost,dev-gpu-01", "-e", "gpu_sharing_rollback_to=1")
     lab.playbook("rollback", six, *limit).fails_with("--limit", "dev-gpu-02")
     assert lab.writes(dry_run=True) == []
 
@@ -141,13 +141,13 @@ def second_batch(lab: Lab) -> Moment:
 def test_rollback_that_is_killed_is_finished_by_the_next(lab: Lab, six: Path) -> None:
     """In the middle of two batches; the next one waits until the Lease of the first is over."""
     slow = ONE_BY_ONE | {"gpu_sharing_rollout_pause": 30}
-    command = lab.command("rollback", six, "-e", "to_revision=1", variables=slow)
+    command = lab.command("rollback", six, "-e", "gpu_sharing_rollback_to=1", variables=slow)
     killed = kill(lab, command, second_batch(lab))
     assert killed.in_time, killed.output
     assert killed.left == []
     assert dev_slots(lab) == ["8", "6"]
     assert states(lab)[-1] == "started"
-    run = lab.playbook("rollback", six, "-e", "to_revision=1").succeeded()
+    run = lab.playbook("rollback", six, "-e", "gpu_sharing_rollback_to=1").succeeded()
     run.names("WARNING", "gpufleet-sharing")  # the lease of the run that was killed
     assert dev_slots(lab) == ["8", "8"]
     assert states(lab)[-1] == "good"

@@ -36,8 +36,8 @@ GPU, SHARED = "nvidia.com/gpu", "nvidia.com/gpu.shared"
 #: The operator is somebody else's; the rest is for a kubelet that publishes every 10 s.
 SETTINGS = {
     "gpu_operator_manage": "existing",
-    "gpu_nodes_stable": int(os.environ.get("REALNODE_STABLE", "12")),
-    "gpu_nodes_timeout": 300,
+    "gpu_sharing_rollout_stable_seconds": int(os.environ.get("REALNODE_STABLE", "12")),
+    "gpu_sharing_rollout_timeout": 300,
     "gpu_operator_timeout": 300,
 }
 _NETWORK = 0x40000000  # CLONE_NEWNET

@@ -18,8 +18,8 @@ from collection_tree import ROOT
 PAGE = ROOT / "docs" / "api.md"
 SHARED = "gpu_sharing_"
 #: Variables that roles and playbooks pass to each other.
-INTERNAL = frozenset({"gpu_sharing_planning"})
-INTERNAL_ENDINGS = ("_run", "_phase")
+INTERNAL = frozenset({"gpu_plan_drift"})
+INTERNAL_ENDINGS = ("_run",)
 
 MARKUP = re.compile(r"\b[OVCMP]\(([^)]*)\)")
 FALLBACK = re.compile(r"\b(gpu_sharing_\w+) \| default\((.*?)(?:, true)?\) *(?:\}\}|\|)")

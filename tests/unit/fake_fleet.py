@@ -12,12 +12,13 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, cast
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import NODE_OPTIONS
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     GFD_APP,
     PLUGIN_APP,
     OperandPod,
-    operand_pod,
+    operand_pods,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
     NodeState,
@@ -35,9 +36,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validat
     parse_profile,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Observation
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import Settings
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.live import LiveFleet
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import Settings
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import WaitTimes
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import Patience
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
 
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -67,7 +68,7 @@ class FakeFleet:
     on_wait: list[Callable[[], object]] = field(default_factory=list)  # told once, at a wait
     trouble: str = ""
     touched: list[set[str]] = field(default_factory=list)  # nodes that are off, at each wait
-    pods_are_read: bool = True
+    looked_at_pods: bool = True
     _loaded: dict[str, str] = field(default_factory=dict)  # what its plugin serves, by node
     _label: dict[str, str | None] = field(default_factory=dict)  # that its plugin follows
     _due: dict[str, float] = field(default_factory=dict)  # when a node shows it
@@ -81,18 +82,18 @@ class FakeFleet:
         return self.seconds
 
     def start(self) -> None:
-        self.read_pods()
+        self.look_at_pods()
 
     def stop(self) -> None:
         pass
 
-    def read_pods(self) -> None:
-        self.pods_are_read = True
+    def look_at_pods(self) -> None:
+        self.looked_at_pods = True
 
     def observe(self) -> Observation:
         nodes = [node_state(item) for item in self._below(NODES)]
         pods: dict[str, list[OperandPod]] = {}
-        for pod in map(operand_pod, self._below(PODS) if self.pods_are_read else []):
+        for pod in operand_pods(self._below(PODS) if self.looked_at_pods else []):
             pods.setdefault(pod.node, []).append(pod)
         return Observation({node.name: node for node in nodes}, pods, self._config_map)
 
@@ -274,7 +275,7 @@ class FakeFleet:
                 self.api.patch(path, {"status": {"conditions": conditions}})
 
 
-SETTINGS = Settings("gpu-operator", "device-plugin-config", ["1", "50%"], WaitTimes(60, 5))
+SETTINGS = Settings("gpu-operator", "device-plugin-config", ["1", "50%"], Patience(60, 5))
 
 
 def live(fleet: FakeFleet) -> LiveFleet:
@@ -283,3 +284,9 @@ def live(fleet: FakeFleet) -> LiveFleet:
 
 def cluster(fleet: FakeFleet) -> Cluster:
     return fleet.api.cluster
+
+
+def asked_node(name: str, profile: str | None = None, **more: object) -> dict[str, Any]:
+    """A node as modules get it, with the defaults of its options."""
+    plain = {key: option.get("default") for key, option in NODE_OPTIONS.items()}
+    return {**plain, "name": name, "profile": profile, **more}

@@ -150,7 +150,7 @@ def test_the_operator_goes_by_the_oldest(ages: dict[str, str], active: str) -> N
     found = [{"metadata": {"name": name, "creationTimestamp": at}} for name, at in ages.items()]
     said = reason_ignored("cluster-policy", found)
     assert bool(said) is (active != "cluster-policy")
-    assert not said or mentions(said, f"gpu_operator_cluster_policy: {active}")
+    assert not said or mentions(said, f"O(cluster_policy): {active}")
 
 
 def daemonset(app: str, **changes: Any) -> dict[str, Any]:
@@ -350,7 +350,7 @@ def test_pointing() -> None:
     assert policy_using([policy(), theirs], OURS.name) == ""
     said = policy_using([theirs, ours], OURS.name)
     assert mentions(said, "ClusterPolicy cluster-policy", f"ConfigMap {OURS.name}")
-    assert mentions(said, "gpu_operator_cluster_policy: cluster-policy")
+    assert mentions(said, "O(cluster_policy): cluster-policy")
 
 
 def test_held_up_names_pods_and_nodes() -> None:
@@ -367,7 +367,7 @@ def test_held_up_names_pods_and_nodes() -> None:
     assert mentions(said, *[f"plugin-{number} on n{number}" for number in range(5)])
     assert "plugin-5" not in said
     assert mentions(said, " 2 more", "kubectl delete pod -n gpu-operator --force NAME")
-    assert mentions(said, "gpu_operator_values")
+    assert mentions(said, "O(values)")
 
 
 @pytest.mark.parametrize(

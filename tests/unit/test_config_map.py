@@ -80,7 +80,7 @@ def test_names_that_can_be_mounted(name: str) -> None:
 def test_names_that_the_operator_cannot_mount(name: str, facts: tuple[str, ...]) -> None:
     with pytest.raises(SharingError) as caught:
         check_config_map_name(name)
-    assert mentions(caught.value, "gpu_profiles_name", f"'{name}'", *facts)
+    assert mentions(caught.value, "O(config_map)", f"'{name}'", *facts)
 
 
 @pytest.mark.parametrize(

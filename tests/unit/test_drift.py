@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._drift import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.drift import (
     Difference,
     Planned,
     drift_report,
@@ -156,7 +156,7 @@ def test_a_clean_fleet_does_not_differ() -> None:
 def test_find_drift(found: Planned, expected: list[tuple[str, str, tuple[str, ...]]]) -> None:
     told = find_drift(found)
     assert [(each.kind, each.where) for each in told] == [
-        (kind, where) for kind, where, _facts in expected
+        (kind, where) for kind, where, _ in expected
     ]
     for finding, (_kind, _where, facts) in zip(told, expected, strict=True):
         assert finding.what

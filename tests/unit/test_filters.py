@@ -28,10 +28,7 @@ from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 ROOT = Path(__file__).resolve().parents[2]
 FILTERS = FilterModule().filters()
 NODE = {"name": "n1", "host": "h1", "cluster": "c", "profile": "dev", "selected": True}
-FLEET = {"clusters": ["c"], "nodes": [NODE, {**NODE, "name": "n2", "profile": None}]}
 PROFILES = {"dev": {"replicas": 4, "mig": "all-1g.5gb"}, "default": {"replicas": 1}}
-GROUPS = {"all": ["c", "h1"], "gpu_clusters": ["c"], "gpu_nodes": ["h1"]}
-HOSTVARS = {"h1": {"gpu_sharing_profile": "dev", "gpu_sharing_gpus": 8}}
 # What each filter takes: all of its arguments
 VALID: dict[str, list[Any]] = {
     "to_plugin_config": [PROFILES, "v0.19.3", "single"],
@@ -39,24 +36,8 @@ VALID: dict[str, list[Any]] = {
     "recommended_replicas": ["heavy"],
     "memory_budget": [81559, 4],
     "sharing_strategy": ["NVIDIA-L4", "memory", "bursty", "8.9"],
-    "mig_configs": [{"n1": "dev", "n2": None}, PROFILES, "default"],
-    "fleet": [GROUPS, HOSTVARS, ["c", "h1"], "c,h1"],
-    "cluster_nodes": [FLEET, "c"],
-    "node_assignments": [FLEET, "c"],
-    "beyond_limit": [[{"name": "n1", "profile": None, "selected": False}], ["dev"], True, "dev"],
     "as_in_revision": [[NODE], {"n1": None}, PROFILES],
-    "drift": [
-        {"written": ["dev"], "rewritten": ["dev"], "differs": True},
-        True,
-        {"changed": True, "before": {"name": "a", "default": ""}, "after": {"name": "b"}},
-        {
-            "changes": [{"node": "n1", "before": None, "after": "dev"}],
-            "restarted": ["n1"],
-            "missing": ["n2"],
-        },
-        {"differing": {"n1": "nvidia.com/gpu is 2, expected 8"}},
-    ],
-    "failed_clusters": [["c"], {"c": {"gpu_nodes_rollout": {"failed": True, "msg": "No."}}}],
+    "failed_clusters": [["c"], {"c": {"gpu_nodes_result": {"failed": True, "msg": "No."}}}],
 }
 WRONG = (
     "[null, true, 19, -1, 4.5, x, '', '99999999999999999999999', [], [x], [1, null], [[x]],"
@@ -68,7 +49,7 @@ PYTHON = re.compile(
 )
 CONSTANTS = re.compile(r"\b(None|True|False)\b")
 # What is said of these is said by the floor below, which all modules share.
-PROFILE_ARGUMENTS = {("to_plugin_config", 0), ("expected_allocatable", 0), ("mig_configs", 1)}
+PROFILE_ARGUMENTS = {("to_plugin_config", 0), ("expected_allocatable", 0)}
 
 
 def wrong_values() -> list[tuple[str, Any]]:
@@ -133,7 +114,7 @@ def test_filters_refuse_enormous_numbers(name: str) -> None:
     ("name", "arguments", "facts"),
     [
         ("to_plugin_config", [19], ("19",)),
-        ("to_plugin_config", [{}], ("gpu_sharing_profiles", "{}")),
+        ("to_plugin_config", [{}], ("profiles", "{}")),
         (
             "to_plugin_config",
             [PROFILES, "", "bogus"],
@@ -145,51 +126,6 @@ def test_filters_refuse_enormous_numbers(name: str) -> None:
             ("plugin_version", "0.19 ", "'v0.19.3'"),
         ),
         ("to_plugin_config", [PROFILES, "new"], ("'new'", "plugin_version")),
-        (
-            "mig_configs",
-            [4, PROFILES, "d"],
-            ("4",),
-        ),
-        (
-            "mig_configs",
-            [{"n": 4}, PROFILES, "d"],
-            (" n ", "4"),
-        ),
-        (
-            "mig_configs",
-            [{4: "d"}, PROFILES, "d"],
-            ("4",),
-        ),
-        ("mig_configs", [{}, [], "d"], ("profiles", "[]")),
-        (
-            "node_assignments",
-            [[], "c"],
-            ("[]",),
-        ),
-        ("node_assignments", [FLEET, ["c"]], ("cluster", "['c']")),
-        (
-            "node_assignments",
-            [{"nodes": [{"cluster": "c", "name": "n"}]}, "c"],
-            ("{'name': 'n'}", "profile"),
-        ),
-        ("cluster_nodes", ["x", "c"], ("'x'",)),
-        ("cluster_nodes", [{"a": 1}, "c"], ("{'a': 1}", "nodes")),
-        ("cluster_nodes", [{"nodes": ["n"]}, "c"], ("'n'", "nodes[0]")),
-        (
-            "beyond_limit",
-            [[{"name": "n", "profile": "d"}], [], False, "d"],
-            ("nodes[0]", "{'name': 'n', 'profile': 'd'}", "selected"),
-        ),
-        (
-            "beyond_limit",
-            [[], "dev", False, "d"],
-            ("'dev'", "changed_keys"),
-        ),
-        (
-            "beyond_limit",
-            [[], [], "maybe", "d"],
-            ("'maybe'", "operator_changed"),
-        ),
         (
             "as_in_revision",
             [["n1"], {}, {}],
@@ -216,16 +152,6 @@ def test_filters_refuse_enormous_numbers(name: str) -> None:
             ("assignments", "['n1']"),
         ),
         (
-            "drift",
-            [{}, "maybe", {}, {}, {}],
-            ("'maybe'", "operator_differs", "true", "false"),
-        ),
-        (
-            "drift",
-            [{}, False, {}, [], {}],
-            ("rollout", "[]"),
-        ),
-        (
             "expected_allocatable",
             [4, {}],
             ("4", "{replicas: 4}"),
@@ -246,13 +172,8 @@ def test_filters_refuse_enormous_numbers(name: str) -> None:
             ("labels", "nvidia.com/gpu.count", "null"),
         ),
         ("recommended_replicas", [["x"]], ("['x']", "exclusive", "light")),
-        ("fleet", [[], HOSTVARS], ("[]", "groups")),
-        ("fleet", [{"g": "h"}, HOSTVARS], ("'h'", "groups.g")),
-        ("fleet", [GROUPS, []], ("[]", "hostvars")),
-        ("fleet", [GROUPS, {}], ("hostvars", "h1", "gpu_nodes")),
-        ("fleet", [GROUPS, HOSTVARS, "h1"], ("selected", "'h1'")),
         ("memory_budget", [81559], ("'replicas'",)),
-        ("cluster_nodes", [FLEET, "c", "d"], ("cluster",)),
+        ("as_in_revision", [[], {}, {}, "d"], ("assignments", "profiles")),
         ("recommended_replicas", ["x", 4], ()),
     ],
 )
@@ -270,12 +191,6 @@ def test_filters_take_labels_without_quotes() -> None:
 @pytest.mark.parametrize("strategy", [None, "", "none", "single", "mixed"])
 def test_to_plugin_config_takes_each_mig_strategy(strategy: str | None) -> None:
     assert call("to_plugin_config", [{"a": {"replicas": 4}}, "", strategy]) == ""
-
-
-@pytest.mark.parametrize(("value", "reached"), [(True, 1), ("yes", 1), (False, 0), ("False", 0)])
-def test_beyond_limit_reads_truth_values(value: object, reached: int) -> None:
-    nodes = [{"name": "n1", "profile": None, "selected": False}]
-    assert len(FILTERS["beyond_limit"](nodes, [], value, "d")) == reached  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

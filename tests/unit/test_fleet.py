@@ -34,7 +34,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.limit impo
     Selection,
     beyond_limit,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import read_nodes
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
+from ansible_collections.gpufleet.sharing.tests.unit.fake_fleet import asked_node
 
 ROOT = Path(__file__).resolve().parents[2]
 ONE_CLUSTER = {"gpu_clusters": ["c1"], "gpu_nodes": ["n1", "n2"], "rack": ["n1"]}
@@ -121,11 +123,11 @@ def test_variables_of_clusters_on_nodes_alone(
         ("profile", ""),
         ("rollout_batch", "rollout_batches"),
         ("unavailable_node", "unavailable_nodes"),
-        ("max_failure", "max_failures"),
+        ("rollout_max_failure", "rollout_max_failures"),
+        ("rollout_stable", ""),  # too far from any
         ("drift", ""),  # what drift hands on to the next job of a workflow
         ("fleet", ""),
         ("doctor", ""),
-        ("planning", ""),
         ("report_summary", ""),
         ("owner", ""),
     ],
@@ -142,7 +144,7 @@ def test_every_variable_that_is_documented_is_known() -> None:
     """Of clusters and nodes, in the roles and in docs; what playbooks set themselves aside."""
     texts = [*ROOT.glob("roles/*/meta/argument_specs.yml"), ROOT / "docs" / "inventory.md"]
     found = {name for file in texts for name in re.findall(r"gpu_sharing_\w+", file.read_text())}
-    handed_on = {f"gpu_sharing_{name}" for name in ("doctor", "drift", "fleet", "planning")}
+    handed_on = {f"gpu_sharing_{name}" for name in ("doctor", "drift", "fleet")}
     known = CLUSTER_VARIABLES.union(NODE_VARIABLES)
     assert found - handed_on - {"gpu_sharing_report_summary"} <= known
     playbooks = (*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("roles/*/defaults/*.yml"))
@@ -341,8 +343,8 @@ def test_read_fleet_refuses_limit(selection: Selection, facts: Sequence[str]) ->
     [
         ({"n1": "a", "n2": None}, "b", ()),
         ({}, None, ()),
-        ({"n1": "a"}, "c", ("gpu_sharing_default_profile", "'c'", "a, b")),
-        ({"n1": "c", "n2": "a", "n3": "c"}, "a", ("gpu_sharing_profile", "n1, n3", "'c'", "a, b")),
+        ({"n1": "a"}, "c", ("O(default_profile)", "'c'", "a, b")),
+        ({"n1": "c", "n2": "a", "n3": "c"}, "a", ("O(profile)", "n1, n3", "'c'", "a, b")),
     ],
 )
 def test_undefined_profiles(
@@ -366,12 +368,15 @@ def test_undefined_profiles(
 def test_beyond_limit(
     keys: list[str], operator_changed: bool, expected: list[tuple[str, str]]
 ) -> None:
-    nodes: list[dict[str, object]] = [
-        {"name": "n1", "profile": "a", "selected": True},
-        {"name": "n2", "profile": "a", "selected": False},
-        {"name": "n3", "profile": None, "selected": False},
-    ]
-    found = beyond_limit(nodes, keys, "d", operator_changed=operator_changed)
+    nodes = read_nodes(
+        [
+            asked_node("n1", "a"),
+            asked_node("n2", "a", selected=False),
+            asked_node("n3", selected=False),
+        ]
+    )
+    assert (nodes.limited, nodes.outside) == (True, ["n2", "n3"])
+    found = beyond_limit(nodes, keys, "d", operator=operator_changed)
     assert len(found) == len(expected)
     for text, (shared, reached) in zip(found, expected, strict=True):
         assert re.search(rf"\b{shared}\b", text)

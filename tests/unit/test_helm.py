@@ -44,8 +44,8 @@ def test_check_program_takes_helm_3(answer: str, environ: dict[str, str]) -> Non
 @pytest.mark.parametrize(
     ("answer", "environ", "facts"),
     [
-        (None, {}, ("Helm 3", "PATH", "gpu_operator_manage", "existing")),
-        ("v4.0.1+g12500dd", {}, ("v4.0.1+g12500dd", "Helm 3", "PATH", "gpu_operator_manage")),
+        (None, {}, ("Helm 3", "PATH", "O(manage)", "existing")),
+        ("v4.0.1+g12500dd", {}, ("v4.0.1+g12500dd", "Helm 3", "PATH", "O(manage)")),
         ("Client: v2.17.0+ga690bad", {}, ("v2.17.0+ga690bad", "Helm 3", "PATH")),
         ("cannot\nexecute", {}, ("helm version", "'cannot execute'")),
         (

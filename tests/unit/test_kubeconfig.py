@@ -138,7 +138,7 @@ def test_pick_context_without_a_user() -> None:
     [
         ({}, "two", ("'two'", "one")),
         ({"contexts": []}, "two", ("'two'", "none")),
-        ({"current-context": ""}, "", ("gpu_sharing_context",)),
+        ({"current-context": ""}, "", ("O(context)",)),
         ({"clusters": []}, "", ("ontext 'one'", "cluster 'one'")),
         ({"users": []}, "", ("ontext 'one'", "user 'one'")),
         ({"contexts": [{"name": "one", "context": {}}]}, "", ("ontext 'one'", "cluster ''")),

@@ -13,6 +13,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import obje
 from ansible_collections.gpufleet.sharing.plugins.modules import node_profiles
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
+from ansible_collections.gpufleet.sharing.tests.unit.fake_fleet import asked_node
 
 LABEL = "nvidia.com/device-plugin.config"
 MIG, STATE = "nvidia.com/mig.config", "nvidia.com/mig.config.state"
@@ -35,7 +36,7 @@ def test_label_that_waits_for_mig_is_not_told_as_changed(monkeypatch: pytest.Mon
     api.put(f"{objects.NODES}/cut", {"metadata": {"labels": {**GPU_NODE, STATE: "success"}}})
     api.put(f"{objects.NODES}/whole", {"metadata": {"labels": {**GPU_NODE, STATE: "failed"}}})
     given = {
-        "assignments": {"cut": "sliced", "whole": "sliced"},
+        "nodes": [asked_node("cut", "sliced"), asked_node("whole", "sliced")],
         "profiles": {"sliced": {"replicas": 2, "mig": "all-1g.10gb"}},
         "default_profile": "sliced",
     }

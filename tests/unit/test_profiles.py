@@ -151,7 +151,7 @@ def test_parse_profile_cuts_long_value() -> None:
 def test_parse_profiles_refuses_no_profiles(definitions: object) -> None:
     with pytest.raises(ProfileError) as caught:
         parse_profiles(definitions)
-    assert mentions(caught.value, "gpu_sharing_profiles", quote(definitions))
+    assert mentions(caught.value, "O(profiles)", quote(definitions))
 
 
 def test_parse_profiles_reports_every_problem() -> None:

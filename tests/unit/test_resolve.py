@@ -189,7 +189,7 @@ def test_pod(controller: Controller, host: str, server: str) -> None:
 
 
 def test_nothing_at_all(controller: Controller) -> None:
-    assert mentions(controller.refuses(), "gpu_sharing_kubeconfig", "K8S_AUTH_", "kubeconfig")
+    assert mentions(controller.refuses(), "O(kubeconfig)", "K8S_AUTH_", "kubeconfig")
 
 
 # What settings do to a context
@@ -292,8 +292,8 @@ def test_host_does_not_get_the_credentials_of_another_server(
 ) -> None:
     controller.add_kubeconfig()
     said = controller.refuses({"host": US} | options)
-    assert mentions(said, "gpu_sharing_host", US, "'eu'", EU, "gpu_sharing_api_key")
-    assert mentions(said, "gpu_sharing_client_cert", "gpu_sharing_client_key")
+    assert mentions(said, "O(host)", US, "'eu'", EU, "O(api_key)")
+    assert mentions(said, "O(client_cert)", "O(client_key)")
 
 
 def test_host_of_the_environment_does_not_either(controller: Controller) -> None:
@@ -307,25 +307,25 @@ def test_other_path_of_one_address_is_another_server(controller: Controller) -> 
     """As with Rancher, which has many clusters behind one address."""
     one, other = "https://rancher/k8s/clusters/a", "https://rancher/k8s/clusters/b"
     controller.add_kubeconfig(kubeconfig(cluster={"server": one}))
-    assert mentions(controller.refuses({"host": other}), "gpu_sharing_host", one, other)
+    assert mentions(controller.refuses({"host": other}), "O(host)", one, other)
 
 
 def test_host_does_not_get_the_credentials_of_the_pod(controller: Controller) -> None:
     pod = controller.enter_pod()
     said = controller.refuses({"host": US}, **pod)
-    assert mentions(said, "gpu_sharing_host", US, "https://10.0.0.1:443")
+    assert mentions(said, "O(host)", US, "https://10.0.0.1:443")
     assert controller.resolve({"host": "https://10.0.0.1"}, **pod).server == "https://10.0.0.1"
 
 
 def test_host_without_any_credentials(controller: Controller) -> None:
     said = controller.refuses({"host": US})
-    assert mentions(said, "gpu_sharing_host", "gpu_sharing_api_key")
-    assert mentions(said, "gpu_sharing_client_cert", "gpu_sharing_client_key")
+    assert mentions(said, "O(host)", "O(api_key)")
+    assert mentions(said, "O(client_cert)", "O(client_key)")
 
 
 def test_token_does_not_go_to_the_cluster_of_the_pod(controller: Controller) -> None:
     said = controller.refuses({"api_key": "sesame"}, **controller.enter_pod())
-    assert mentions(said, "gpu_sharing_api_key", "gpu_sharing_host")
+    assert mentions(said, "O(api_key)", "O(host)")
 
 
 def test_token_for_the_current_context(controller: Controller) -> None:
@@ -342,25 +342,25 @@ def test_token_for_the_current_context(controller: Controller) -> None:
     [
         (
             {"host": US, "client_cert": "/a"},
-            ("gpu_sharing_client_cert", "gpu_sharing_client_key"),
+            ("O(client_cert)", "O(client_key)"),
         ),
-        ({"client_key": "/a"}, ("gpu_sharing_client_key", "gpu_sharing_client_cert")),
-        ({"username": "ann"}, ("gpu_sharing_username", "gpu_sharing_password")),
-        ({"password": "sesame"}, ("gpu_sharing_password", "gpu_sharing_username")),
-        (TOKEN | CERT, ("gpu_sharing_api_key", "gpu_sharing_client")),
-        ({"kubeconfig": "/a"} | CERT | BASIC, ("gpu_sharing_client",)),
+        ({"client_key": "/a"}, ("O(client_key)", "O(client_cert)")),
+        ({"username": "ann"}, ("O(username)", "O(password)")),
+        ({"password": "sesame"}, ("O(password)", "O(username)")),
+        (TOKEN | CERT, ("O(api_key)", "O(client")),
+        ({"kubeconfig": "/a"} | CERT | BASIC, ("O(client",)),
         (
             TOKEN | {"context": "eu"},
-            ("gpu_sharing_host", "gpu_sharing_api_key", "gpu_sharing_context"),
+            ("O(host)", "O(api_key)", "O(context)"),
         ),
-        (TOKEN | {"kubeconfig": "/a"}, ("gpu_sharing_host", "gpu_sharing_kubeconfig")),
+        (TOKEN | {"kubeconfig": "/a"}, ("O(host)", "O(kubeconfig)")),
         (
             TOKEN | {"ca_cert": "/a", "validate_certs": False},
-            ("gpu_sharing_ca_cert", "gpu_sharing_validate_certs"),
+            ("O(ca_cert)", "O(validate_certs)"),
         ),
         (
             {"kubeconfig": kubeconfig(), "impersonate_groups": ["a"]},
-            ("(a)", "gpu_sharing_impersonate_user"),
+            ("(a)", "O(impersonate_user)"),
         ),
         (
             {"kubeconfig": kubeconfig({"as": "ann", "as-uid": "1"})},

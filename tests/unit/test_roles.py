@@ -17,6 +17,8 @@ ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir()
 PLAYBOOKS = sorted((ROOT / "playbooks").rglob("*.yml"))
 NAME = re.compile(r"\b_*[a-z][a-z0-9_]*\b")
 SHARED = "gpu_sharing_"
+NAMES = "_option_names"  # what options are called, which reads none
+ASKED = ("gpu_profiles", "gpu_operator", "gpu_nodes")  # by the plan of a change
 SET = re.compile(rf"^ +({SHARED}\w+):", re.MULTILINE)  # vars for another role
 
 
@@ -37,19 +39,15 @@ def tasks_text(role: str, entry: str) -> Iterator[str]:
     """The tasks of an entry point, and of the files that it includes."""
     text = (ROOT / "roles" / role / "tasks" / f"{entry}.yml").read_text(encoding="utf-8")
     yield text
-    for included in re.findall(r"(?:include|import)_tasks: \"?([^\"\n]+)\.yml", text):
-        if variable := re.fullmatch(r"\{\{ (\w+) \}\}", included):
-            choices = entry_points(role)[entry]["options"][variable[1]]["choices"]
-        else:
-            choices = [included]
-        for choice in choices:
-            yield from tasks_text(role, choice)
+    for included in re.findall(r"(?:include|import)_tasks: (\w+)\.yml", text):
+        yield from tasks_text(role, included)
 
 
 def inputs_read(role: str, entry: str) -> set[str]:
     """The inputs that an entry point reads, also those behind defaults and vars."""
     defaults = values(role, "defaults")
-    behind = {name: str(value) for name, value in (defaults | values(role, "vars")).items()}
+    every = defaults | values(role, "vars")
+    behind = {name: str(value) for name, value in every.items() if not name.endswith(NAMES)}
     texts = list(tasks_text(role, entry))
     todo = {name for text in texts for name in NAME.findall(text)}
     seen: set[str] = set()
@@ -62,14 +60,13 @@ def inputs_read(role: str, entry: str) -> set[str]:
 
 
 def used_from_outside() -> set[tuple[str, str]]:
-    """Entry points that a playbook, or another role, names."""
+    """Entry points that a playbook names."""
     found = {(role, "main") for role in ROLES}
-    plan = ROOT / "roles/gpu_preflight/tasks/plan.yml"
-    texts = [path.read_text(encoding="utf-8") for path in (*PLAYBOOKS, plan)]
-    for text in texts:
-        found |= set(re.findall(r"role: (gpu_\w+), tasks: (\w+)", text))
-        found |= set(re.findall(r"name: gpufleet\.sharing\.(gpu_\w+)\n +tasks_from: (\w+)", text))
-    assert ("gpu_profiles", "apply") in found
+    for playbook in PLAYBOOKS:
+        text = playbook.read_text(encoding="utf-8")
+        found |= set(re.findall(r"gpufleet\.sharing\.(gpu_\w+), tasks_from: (\w+)", text))
+    found |= {(role, "request") for role in ASKED}
+    assert ("gpu_profiles", "prune") in found
     return found
 
 
@@ -114,12 +111,30 @@ def test_role_reads_what_it_describes(role: str) -> None:
     assert described == {name for entry in specs for name in inputs_read(role, entry)}
 
 
-@pytest.mark.parametrize("role", [role for role, entry in ENTRIES if entry == "apply"])
-def test_plan_validates_all_inputs_of_main(role: str) -> None:
-    """The plan runs apply: a wrong input of main has to be refused there, before any write."""
+@pytest.mark.parametrize("role", ASKED)
+def test_request_validates_all_inputs_of_main(role: str) -> None:
+    """A wrong input of main has to be refused before any write, and so at its request."""
     specs = entry_points(role)
-    phase = {f"{role}_phase"}
-    assert set(specs["apply"]["options"]) == set(specs["main"]["options"]) - phase
+    assert specs["request"]["options"] == specs["main"]["options"]
+
+
+def test_plan_asks_every_role_that_changes_something() -> None:
+    (asked,) = (task["loop"] for task in load(ROOT / "playbooks/tasks/plan.yml") if "loop" in task)
+    assert tuple(asked) == ASKED
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_role_includes_another(role: str) -> None:
+    """Playbooks compose roles: whoever reads one sees what happens, and in which order."""
+    folder = ROOT / "roles" / role
+    assert load(folder / "meta/main.yml")["dependencies"] == []
+    named = [
+        path
+        for kind in ("tasks", "handlers")
+        for path in (folder / kind).rglob("*.yml")
+        if re.search(r"(include|import)_role\b", path.read_text(encoding="utf-8"))
+    ]
+    assert named == []
 
 
 @pytest.mark.parametrize(("role", "entry"), sorted(used_from_outside()))

@@ -13,6 +13,10 @@ from collections.abc import Callable, Mapping
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.options import (
+    OPTION_NAMES,
+    with_names,
+)
 
 try:
     from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
@@ -23,15 +27,36 @@ Spec = Mapping[str, Mapping[str, object]]
 Result = dict[str, object]
 
 
-def run_module(spec: Spec, run: Callable[[AnsibleModule], Result], **options: object) -> None:
-    """Run a module: its options beside kubernetes.core's, its result, or one message when it
-    cannot be done.
+def run_module(
+    spec: Spec,
+    run: Callable[[AnsibleModule], Result],
+    *,
+    connects: bool = True,
+    called: Mapping[str, str] | None = None,
+    **options: object,
+) -> None:
+    """Run a module: its options, beside kubernetes.core's if it connects to a cluster; its result,
+    or one message when it cannot be done.
+
+    called are options that messages know under another name than this module.
     """
-    module = AnsibleModule(
-        argument_spec={**AUTH_ARG_SPEC, **spec}, supports_check_mode=True, **options
-    )
+    own = options_with(spec, connects=connects)
+    module = AnsibleModule(argument_spec=own, supports_check_mode=True, **options)
+    names = {**(called or {}), **module.params[OPTION_NAMES]}
     try:
         result = run(module)
     except SharingError as error:
-        module.fail_json(msg=str(error), problems=list(error.problems))
+        problems = [with_names(problem, names) for problem in error.problems]
+        module.fail_json(msg=with_names(str(error), names), problems=problems)
     module.exit_json(**result)
+
+
+def options_with(spec: Spec, *, connects: bool = True) -> Spec:
+    """The options of a module with those that all modules have."""
+    own = {OPTION_NAMES: {"type": "dict", "default": {}}}
+    return {**(AUTH_ARG_SPEC if connects else {}), **own, **spec}
+
+
+def warn(module: AnsibleModule, text: str) -> None:
+    """Warn of something, with options under the names by which the caller knows them."""
+    module.warn(with_names(text, module.params.get(OPTION_NAMES)))

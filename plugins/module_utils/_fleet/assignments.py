@@ -17,15 +17,15 @@ def undefined_profiles(
     assignments: Mapping[str, str | None], known: Collection[str], default_profile: str | None
 ) -> Iterable[str]:
     """What is wrong where nodes, or the default, name profiles that are not defined."""
-    defined = f"which gpu_sharing_profiles does not define; defined are: {some(sorted(known))}."
+    defined = f"which O(profiles) does not define; defined are: {some(sorted(known))}."
     if default_profile is not None and default_profile not in known:
-        yield f"gpu_sharing_default_profile is '{default_profile}', {defined}"
+        yield f"O(default_profile) is '{default_profile}', {defined}"
     named = defaultdict(list)
     for node, profile in assignments.items():
         if profile is not None and profile not in known:
             named[profile].append(node)
     for profile, nodes in named.items():
-        yield f"gpu_sharing_profile of {some(nodes)} is '{profile}', {defined}"
+        yield f"O(profile) of {some(nodes)} is '{profile}', {defined}"
 
 
 @dataclass(frozen=True)

@@ -33,14 +33,15 @@ CLUSTER_VARIABLES = frozenset(
         "default_profile",
         "doctor_accept",
         "doctor_fail_on",
+        "doctor_node",
         "drain",
         "drain_timeout",
+        "exclusive",
         "host",
         "impersonate_groups",
         "impersonate_user",
         "kubeconfig",
-        "max_failures",
-        "on_failure",
+        "mig_timeout",
         "profiles",
         "prometheus_ca_cert",
         "prometheus_token",
@@ -49,23 +50,18 @@ CLUSTER_VARIABLES = frozenset(
         "proxy",
         "report",
         "report_usage",
+        "rollback_to",
         "rollout_batches",
+        "rollout_max_failures",
         "rollout_mode",
+        "rollout_on_failure",
         "rollout_pause",
+        "rollout_stable_seconds",
+        "rollout_timeout",
         "unavailable_nodes",
         "validate_certs",
     )
 )
-
-#: Suboptions of a node in every module that takes nodes: a FleetNode without its cluster.
-NODE_OPTIONS: Mapping[str, Mapping[str, object]] = {
-    "name": {"type": "str", "required": True},
-    "profile": {"type": "str"},
-    "group": {"type": "str", "default": ""},
-    "gpus": {"type": "int"},
-    "host": {"type": "str"},
-    "selected": {"type": "bool", "default": True},
-}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
@@ -18,6 +18,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory 
     FleetNode,
     Inventory,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import ClusterNodes
 
 
 @dataclass(frozen=True)
@@ -93,21 +94,21 @@ def _no_cluster(
 
 
 def beyond_limit(
-    nodes: Iterable[Mapping[str, object]],
-    changed_keys: Collection[str],
-    default_profile: str,
-    *,
-    operator_changed: bool,
+    nodes: ClusterNodes, changed_keys: Collection[str], default_profile: str, *, operator: bool
 ) -> list[str]:
-    """Which changes of content, pointer or chart would reach nodes that the limit leaves out."""
-    outside = [node for node in nodes if not node["selected"]]
-    reached = [node for node in outside if (node["profile"] or default_profile) in changed_keys]
+    """Which changes of content, device plugin config or chart would reach nodes that the limit
+    leaves out. operator: whether the release or the config would change.
+    """
+    outside = nodes.outside
+    reached = [
+        node for node in outside if (nodes.profiles[node] or default_profile) in changed_keys
+    ]
     return [
         f"This run would change {what}, which nodes outside --limit share: {some(names)}."
         " Run without the limit, or give the limited nodes a profile of their own."
-        for what, hit in (
-            ("the GPU Operator's release or its pointer", outside if operator_changed else []),
+        for what, names in (
+            ("the GPU Operator's release or device plugin config", outside if operator else []),
             (f"the content of {some(sorted(changed_keys))}", reached),
         )
-        if (names := [str(node["name"]) for node in hit])
+        if names
     ]

@@ -61,7 +61,7 @@ class Scope:
     cluster_policy: str = "cluster-policy"
     create_namespace: bool = True
     remove_crds: bool = False
-    evict: bool = False  # gpu_sharing_drain
+    evict: bool = False
     probe_namespace: str = "gpufleet-sharing-probe"
     probe_prepared: bool = False  # it is there, and stays
 

@@ -18,6 +18,8 @@ from enum import Enum
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
     dig,
+    list_at,
+    text_at,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import format_table
@@ -26,16 +28,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity i
     expected_allocatable,
     physical_devices,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import GpuPod
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import GpuPod
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
     COUNT_LABEL,
     NodeState,
     node_state,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.taints import (
-    Taint,
-    taints_of,
-    tolerates,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
     GPU_RESOURCE,
@@ -54,6 +51,7 @@ COLUMNS = (
     "GPUs seen",
     "result",
 )
+_REPELLING = ("NoSchedule", "NoExecute")
 
 
 class TwoSlots(Enum):
@@ -82,6 +80,20 @@ class Candidate:
     profile: Profile
     group: str = ""
     gpus: int | None = None
+
+
+@dataclass(frozen=True)
+class Taint:
+    """A taint of a node."""
+
+    key: str
+    value: str
+    effect: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
+        )
 
 
 @dataclass(frozen=True)
@@ -161,8 +173,22 @@ class ProbeResult:
 
 
 def read_node(document: object) -> ProbeNode:
+    taints = (
+        Taint(text_at(t, "key"), text_at(t, "value"), text_at(t, "effect"))
+        for t in list_at(document, "spec", "taints")
+    )
     cordoned = dig(document, "spec", "unschedulable") is True
-    return ProbeNode(node_state(document), cordoned, tuple(taints_of(document)))
+    return ProbeNode(node_state(document), cordoned, tuple(taints))
+
+
+def tolerates(toleration: Mapping[str, object], taint: Taint) -> bool:
+    """As the scheduler judges it."""
+    key, operator = text_at(toleration, "key"), text_at(toleration, "operator") or "Equal"
+    if text_at(toleration, "effect") not in ("", taint.effect):
+        return False
+    if operator == "Exists":
+        return key in ("", taint.key)
+    return key == taint.key and text_at(toleration, "value") == taint.value
 
 
 def obstacle(node: ProbeNode | None, tolerations: Sequence[Mapping[str, object]]) -> str:
@@ -174,7 +200,7 @@ def obstacle(node: ProbeNode | None, tolerations: Sequence[Mapping[str, object]]
     if node.cordoned:
         return "cordoned"
     for taint in node.taints:
-        if taint.repels and not any(tolerates(t, taint) for t in tolerations):
+        if taint.effect in _REPELLING and not any(tolerates(t, taint) for t in tolerations):
             return f"taint {taint} is not among the tolerations"
     return ""
 

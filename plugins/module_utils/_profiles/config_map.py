@@ -47,7 +47,7 @@ def check_config_map_name(name: str) -> None:
     """Raise SharingError for a ConfigMap that the operator could not mount: it names the volume
     like the ConfigMap, and the API server refuses the DaemonSets with it.
     """
-    said = f"gpu_profiles_name '{name}' cannot be mounted: the operator names the volume like the"
+    said = f"O(config_map) '{name}' cannot be mounted: the operator names the volume like the"
     if not _VOLUME_NAME.fullmatch(name):
         raise SharingError(
             f"{said} ConfigMap, and a volume's name has at most 63 characters of a-z 0-9 - and"

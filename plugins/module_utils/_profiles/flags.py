@@ -127,8 +127,8 @@ FLAG_VALUES: Mapping[str, Collection[str]] = {
     "plugin.sharedDevicesAllocationPolicy": ("distributed", "packed"),
 }
 SET_INSTEAD = {
-    "migStrategy": "set the chart's value mig.strategy (gpu_operator_values)",
-    "mpsRoot": "set the chart's value devicePlugin.mps.root (gpu_operator_values)",
+    "migStrategy": "set the chart's value mig.strategy (O(values))",
+    "mpsRoot": "set the chart's value devicePlugin.mps.root (O(values))",
     "plugin.deviceListStrategy": "set it in the chart's value devicePlugin.env",
     "plugin.deviceIDStrategy": "set it in the chart's value devicePlugin.env",
     "plugin.passDeviceSpecs": "set it in the chart's value devicePlugin.env",

@@ -49,7 +49,7 @@ def is_versioned(key: str) -> bool:
 
 def check_versioned_names(names: Iterable[str]) -> None:
     """Raise ProfileError where a name leaves no room for its version in a key."""
-    said = f"has at most {MAX_VERSIONED_NAME_LENGTH} characters with gpu_sharing_rollout_mode"
+    said = f"has at most {MAX_VERSIONED_NAME_LENGTH} characters with O(mode)"
     problems = [
         f"profile {quote(name)}: a name {said} versioned, and this one has {len(name)}."
         for name in names

@@ -51,6 +51,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.resourc
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Problem, Rule
 
+try:
+    import yaml
+except ImportError:  # the modules and filters report it; kubernetes itself depends on PyYAML
+    yaml = None  # type: ignore[assignment]
 SHORT_FIELDS = (
     "strategy",
     "replicas",
@@ -59,6 +63,7 @@ SHORT_FIELDS = (
     "resources",
     "mig",
 )
+RENDERED = ("file", "hash", "mig")  # the keys of a profile that is handed on
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _FORMS = (
     "a mapping with replicas or resources, for example {replicas: 4}; or with the plugin's own keys"
@@ -67,12 +72,12 @@ _FORMS = (
 
 
 def parse_profiles(definitions: object, plugin: Plugin | None = None) -> dict[str, Profile]:
-    """Turn the variable gpu_sharing_profiles into profiles. Raises ProfileError with every problem
+    """Turn definitions of profiles into profiles. Raises ProfileError with every problem
     of every profile.
     """
     if not isinstance(definitions, Mapping) or not definitions:
         raise ProfileError(
-            f"gpu_sharing_profiles is {quote(definitions)}; it must map at least one profile"
+            f"O(profiles) is {quote(definitions)}; it must map at least one profile"
             " name to its settings,"
             " for example {default: {replicas: 4}}."
         )
@@ -99,11 +104,26 @@ def depends_on_plugin(definitions: object) -> bool:
     """Whether anything in the definitions depends on the plugin's version or surroundings."""
     simple = {"replicas", "rename_by_default", "fail_requests_greater_than_one"}
     entries = definitions.values() if isinstance(definitions, Mapping) else ()
-    return any(not isinstance(entry, Mapping) or not simple >= entry.keys() for entry in entries)
+    return any(
+        not isinstance(entry, Mapping) or not (simple >= entry.keys() or is_rendered(entry))
+        for entry in entries
+    )
+
+
+def is_rendered(definition: Mapping[object, object]) -> bool:
+    """Whether an entry has the form that render() gives, which was checked then."""
+    return definition.keys() == set(RENDERED)
+
+
+def _read_rendered(
+    definition: Mapping[object, object], reader: ProfileReader
+) -> tuple[Content, str | None]:
+    mig = _read_mig(reader, definition["mig"])
+    return read_text(str(definition["file"]), reader, ANY_PLUGIN), mig
 
 
 def parse_profile(name: object, definition: object, plugin: Plugin | None = None) -> Profile:
-    """Turn one entry of gpu_sharing_profiles into a profile. Raises ProfileError with all its
+    """Turn one definition into a profile. Raises ProfileError with all its
     problems.
     """
     return parse_profiles({name: definition}, plugin)[str(name)]
@@ -112,7 +132,7 @@ def parse_profile(name: object, definition: object, plugin: Plugin | None = None
 def read_profile(
     name: object, definition: object, plugin: Plugin | None = None
 ) -> tuple[Profile, list[Problem]]:
-    """One entry of gpu_sharing_profiles, and what is wrong with it.
+    """One definition, and what is wrong with it.
 
     plugin is what is known of the plugin that will read the file; by default the operator's.
     """
@@ -121,6 +141,8 @@ def read_profile(
     known = plugin or operator_plugin()
     if isinstance(definition, str):
         content, mig = read_text(definition, reader, known), None
+    elif isinstance(definition, Mapping) and is_rendered(definition):
+        content, mig = _read_rendered(definition, reader)
     elif isinstance(definition, Mapping):
         content, mig = _read_mapping(definition, reader, known)
     else:

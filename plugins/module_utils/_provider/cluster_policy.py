@@ -70,7 +70,7 @@ def reason_ignored(name: str, policies: Iterable[object]) -> str:
         return ""
     return (
         f"ClusterPolicy {name} has no effect: there is an older one, {active}, and the GPU Operator"
-        f" goes by the oldest alone. Set gpu_operator_cluster_policy: {active}, or delete {active}."
+        f" goes by the oldest alone. Set O(cluster_policy): {active}, or delete {active}."
     )
 
 
@@ -81,7 +81,7 @@ def policy_using(policies: Iterable[object], config_map: str) -> str:
             name = name_of(policy)
             return (
                 f"ClusterPolicy {name} points at ConfigMap {config_map}."
-                f" Set gpu_operator_cluster_policy: {name}, as for site."
+                f" Set O(cluster_policy): {name}, as for site."
             )
     return ""
 
@@ -145,7 +145,7 @@ def disabled_part(parts: object) -> str:
         if str(dig(parts, part, "enabled")).lower() in ("false", "no", "off", "0"):
             return (
                 f"{part}.enabled is false, so that {why}. Set it to true, for Helm by"
-                f" gpu_operator_values: {{{part}: {{enabled: true}}}}."
+                f" O(values): {{{part}: {{enabled: true}}}}."
             )
     return ""
 

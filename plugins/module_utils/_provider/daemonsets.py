@@ -79,7 +79,7 @@ def blocking_pods_message(stuck: Sequence[OperandPod]) -> str:
         f" {some(names, 5)}. Mend these nodes or take them out of the cluster, delete the pods by"
         f" kubectl delete pod -n {stuck[0].namespace} --force NAME, or let more pods be unavailable"
         " (daemonsets.rollingUpdate.maxUnavailable of the ClusterPolicy, for Helm in"
-        " gpu_operator_values)"
+        " O(values))"
     )
 
 

@@ -23,9 +23,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import RefusedError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 
-WITHOUT_HELM = (
-    "or set gpu_operator_manage to existing for an operator that is there, which needs no Helm."
-)
+WITHOUT_HELM = "or set O(manage) to existing for an operator that is there, which needs no Helm."
 _HELM = "meta.helm.sh/"  # its annotations of what it keeps
 _SECRET_DRIVERS = ("", "secret", "secrets")
 

@@ -115,9 +115,7 @@ def pick(config: Config, wanted: str) -> Entry:
     """The named context, or the current one."""
     name = wanted or config.current
     if not name:
-        raise ConnectionSettingsError(
-            "The kubeconfig has no current context: set gpu_sharing_context."
-        )
+        raise ConnectionSettingsError("The kubeconfig has no current context: set O(context).")
     if name not in config.contexts:
         known = some(sorted(config.contexts)) or "none"
         raise ConnectionSettingsError(f"The kubeconfig has no context '{name}'; it has: {known}.")

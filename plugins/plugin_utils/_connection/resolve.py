@@ -99,7 +99,7 @@ class _Settings:
     def name(self, option: str) -> str:
         """What the user calls an option."""
         if self.by_variables:
-            return f"gpu_sharing_{option}"
+            return f"O({option})"
         return f"K8S_AUTH_{ENVIRONMENT[option][0]}"
 
     @property
@@ -250,8 +250,8 @@ def _base(settings: _Settings, surroundings: Surroundings) -> _Base:
             f"{settings.name('host')} is set without credentials. {_set_credentials(settings)}."
         )
     raise ConnectionSettingsError(
-        "No credentials for a cluster: neither variables (gpu_sharing_kubeconfig,"
-        " gpu_sharing_context, gpu_sharing_host)"
+        "No credentials for a cluster: neither options (O(kubeconfig), O(context),"
+        " O(host))"
         f" nor K8S_AUTH_* are set, {default} does not exist, and this is not a pod. Set one of"
         " them."
     )

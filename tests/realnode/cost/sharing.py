@@ -64,7 +64,9 @@ class Profiles:
         self.inventory.write_text(json.dumps(self._fleet(count, counts)), encoding="utf-8")
         playbook = ("gpufleet.sharing.site", "-i", str(self.inventory))
         # It waits for the label of GPU feature discovery too, so 3 s are enough
-        return self._wait(count, "site", self._play(*playbook, "-e", "gpu_nodes_stable=3"))
+        return self._wait(
+            count, "site", self._play(*playbook, "-e", "gpu_sharing_rollout_stable_seconds=3")
+        )
 
     def restore(self) -> str:
         """Take label, pointer and profiles away. Where there were profiles before, the label only.

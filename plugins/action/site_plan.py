@@ -1,0 +1,24 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plans in the action's own process: see plugin_utils/_in_process.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.gpufleet.sharing.plugins.modules import site_plan
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._in_process import run_here
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """The module site_plan, which reads only."""
+
+    def run(
+        self, tmp: str | None = None, task_vars: Mapping[str, object] | None = None
+    ) -> dict[str, object]:
+        result: dict[str, object] = super().run(tmp, task_vars)
+        return result | run_here(site_plan.SPEC, site_plan.run, self._task.args, check_mode=True)

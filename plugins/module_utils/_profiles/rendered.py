@@ -1,0 +1,59 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: profiles that are handed on within a run, once they are checked.
+
+{name: {file: the plugin's file, hash: 12 hexadecimal digits, mig: a configuration or null}}. The
+modules take this form in the place of definitions, so that a run checks its profiles once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ProfileError,
+    joined,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import quote
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import Plugin
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
+    to_plugin_config,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    checked_profiles,
+    is_rendered,
+    parse_profiles,
+)
+
+
+def render(profiles: Mapping[str, Profile]) -> dict[str, dict[str, str | None]]:
+    """The form in which checked profiles are handed on."""
+    files = {name: to_plugin_config(profile) for name, profile in profiles.items()}
+    return {
+        name: {"file": text, "hash": config_hash(text), "mig": profiles[name].mig}
+        for name, text in files.items()
+    }
+
+
+def take_profiles(given: object, plugin: Plugin | None = None) -> dict[str, Profile]:
+    """Profiles, as definitions or rendered. plugin is the one to check definitions against; by
+    default they have been checked against the cluster's before.
+
+    Raises ProfileError, also where a hash is not that of its file.
+    """
+    profiles = checked_profiles(given) if plugin is None else parse_profiles(given, plugin)
+    entries = given.items() if isinstance(given, Mapping) else ()
+    wrong = [
+        f"profile {quote(str(name))}: hash is {quote(entry['hash'])}, and that of its file is"
+        f" '{found}'."
+        for name, entry in entries
+        if isinstance(entry, Mapping) and is_rendered(entry)
+        if (found := config_hash(str(entry["file"]))) != entry["hash"]
+    ]
+    if wrong:
+        raise joined(ProfileError, wrong)
+    return profiles

@@ -1,0 +1,177 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: changing the MIG configurations of nodes, batch by batch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    FleetError,
+    RefusedError,
+    SharingError,
+    joined,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import mig_hurt
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import (
+    MIG_LABEL,
+    MigChange,
+    has_failed,
+    incapable,
+    is_busy,
+    plan_mig,
+    unfinished,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
+    NodeState,
+    node_state,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import cut
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import Drainer
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import (
+    IGNORE,
+    REFUSE,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.guard import refusal
+
+HINT = (
+    "The log of the pod nvidia-mig-manager on the node gives the cause; it cannot change GPUs that"
+    " a pod uses. Sharing profiles of these nodes were not changed. Fix the cause and run again."
+)
+
+
+class MigError(SharingError):
+    """Some nodes did not get their MIG configuration."""
+
+
+def configurations(
+    assignments: Mapping[str, str | None], profiles: Mapping[str, Profile], default_profile: str
+) -> dict[str, str]:
+    """{node: MIG configuration}, of the nodes whose profile has one."""
+    named = {node: profiles.get(name or default_profile) for node, name in assignments.items()}
+    return {
+        node: profile.mig for node, profile in named.items() if profile is not None and profile.mig
+    }
+
+
+@dataclass(frozen=True)
+class MigPlan:
+    """The labels to change, in batches, and the nodes that are being changed already."""
+
+    changes: Mapping[str, MigChange] = field(default_factory=dict)
+    batches: Sequence[Sequence[str]] = ()
+    waiting: Sequence[str] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.changes or self.waiting)
+
+    def result(self) -> dict[str, object]:
+        """What the module mig_config returns."""
+        changes = list(self.changes.values())
+        return {
+            "changed": bool(changes),
+            "differs": bool(self),
+            "changes": [vars(change) for change in changes],
+            "waited": list(self.waiting),
+            "diff": {
+                "before": {change.node: change.before for change in changes},
+                "after": {change.node: change.after for change in changes},
+            },
+        }
+
+
+def plan_change(
+    wanted: Mapping[str, str], nodes: Mapping[str, NodeState], batches: Sequence[object]
+) -> MigPlan:
+    """Compare MIG configurations by node with the labels of nodes. Raises where a node cannot have
+    its configuration, or where NVIDIA's MIG manager is busy with another one.
+    """
+    states = {name: state for name, state in nodes.items() if name in wanted}
+    reasons = {node: incapable(state, wanted[node]) for node, state in states.items()}
+    if problems := [f"{node}: {reason}." for node, reason in sorted(reasons.items()) if reason]:
+        raise joined(FleetError, problems)
+    changes, waiting = plan_mig(wanted, states)
+    busy = [change.node for change in changes if is_busy(states[change.node])]
+    found = cut([change.node for change in changes], batches)
+    if busy:
+        raise RefusedError(
+            f"NVIDIA's MIG manager is changing {some(busy)} to another configuration. Run again"
+            " when it has finished."
+        )
+    return MigPlan({change.node: change for change in changes}, found, waiting)
+
+
+@dataclass(frozen=True)
+class MigRun:
+    """Carries changes out on one cluster. check is called before each write, and raises where
+    another run has taken over.
+    """
+
+    cluster: Cluster
+    wanted: Mapping[str, str]
+    timeout: int
+    drainer: Drainer
+    check: Callable[[], None] = lambda: None
+
+    def states(self) -> dict[str, NodeState]:
+        found = (node_state(item) for item in self.cluster.items(NODES))
+        return {state.name: state for state in found if state.name in self.wanted}
+
+    def free(self, nodes: Sequence[str], drain: str) -> bool:
+        """Deal with the pods that use GPUs which are to change. Whether nodes were cordoned."""
+        if drain == IGNORE or not (hurts := mig_hurt(self.drainer.look(list(nodes)))):
+            return False
+        if drain == REFUSE:
+            raise refusal(hurts)
+        self.drainer.drain(list(nodes), lambda pods: pods)
+        return True
+
+    def carry_out(self, plan: MigPlan, drain: str) -> None:
+        """Wait for what others have begun; then free, change and wait, batch by batch."""
+        if plan.waiting:
+            self._wait(plan.waiting, "that were changing already")
+        for number, batch in enumerate(plan.batches, start=1):
+            cordoned = self.free(batch, drain)
+            try:
+                self._change([plan.changes[node] for node in batch])
+                self._wait(batch, f"batch {number} of {len(plan.batches)}")
+            finally:
+                if cordoned:
+                    self.drainer.uncordon(batch)
+
+    def _change(self, changes: Sequence[MigChange]) -> None:
+        states = self.states()
+        patches = {c.node: c.patch(states[c.node]) for c in changes if c.node in states}
+        again = [change.node for change in changes if change.before == change.after]
+        self.check()
+        gone = {node: {"labels": {MIG_LABEL: None}} for node in again}
+        self.cluster.patch_nodes(gone)  # so that the MIG manager notices
+        self.cluster.patch_nodes(patches)
+
+    def _wait(self, nodes: Sequence[str], what: str) -> None:
+        """Wait until nodes have their configuration. Raises MigError naming those that do not."""
+        deadline = time.monotonic() + self.timeout
+        for pause in pauses():
+            states = self.states()
+            reasons = {node: unfinished(states.get(node), self.wanted[node]) for node in nodes}
+            wrong = {node: reason for node, reason in reasons.items() if reason}
+            hopeless = all(has_failed(states.get(node)) for node in wrong)
+            if not wrong:
+                return
+            if hopeless or time.monotonic() >= deadline:
+                lines = [f"- {node}: {reason}" for node, reason in sorted(wrong.items())[:20]]
+                said = (
+                    f"{len(wrong)} of {len(nodes)} nodes ({what}) did not get their MIG"
+                    f" configuration (waited up to {self.timeout} s):"
+                )
+                raise MigError("\n".join([said, *lines, HINT]))
+            time.sleep(pause)

@@ -1,0 +1,548 @@
+#!/usr/bin/python
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: site_plan
+short_description: Plan everything that the playbook site would change
+version_added: 0.1.0
+description:
+  - Internal to the role P(gpufleet.sharing.gpu_plan#role), and no part of the public interface. It
+    exists so that a run plans in one process and from one look at the cluster, in the place of a
+    run in check mode of each module that would change something.
+  - Plans what M(gpufleet.sharing.profiles), M(gpufleet.sharing.helm_release),
+    M(gpufleet.sharing.cluster_policy), M(gpufleet.sharing.mig_config) and
+    M(gpufleet.sharing.rollout) would change, and compares slots as M(gpufleet.sharing.sharing_info)
+    does. What any of them refuses is refused.
+  - A change of content, release or device plugin config that also reaches nodes which are not
+    selected is refused.
+  - Reads only. Asks C(helm show chart) what the chart is, on the controller.
+options:
+  profiles:
+    description: What is asked of the ConfigMap, as options of M(gpufleet.sharing.profiles).
+    type: dict
+    required: true
+    suboptions:
+      profiles:
+        description: The profiles, as of M(gpufleet.sharing.profiles).
+        type: dict
+        required: true
+      name:
+        description: Name of the ConfigMap.
+        type: str
+        default: device-plugin-config
+      namespace:
+        description: Namespace of the ConfigMap and the GPU Operator.
+        type: str
+        default: gpu-operator
+      create_namespace:
+        description: Whether a missing namespace is created.
+        type: bool
+        default: true
+      mig_strategy:
+        description: The MIG strategy that the operator is about to get.
+        type: str
+        choices: [unknown, "", none, single, mixed]
+        default: unknown
+      plugin_version:
+        description: The version of the device plugin that the operator is about to get.
+        type: str
+        default: ""
+      mode:
+        description: The rollout mode.
+        type: str
+        choices: [in_place, versioned]
+        default: in_place
+      default_profile:
+        description: The profile of nodes without a label.
+        type: str
+        required: true
+      prune:
+        description: Whether keys that are no profile are removed in the end.
+        type: bool
+        default: false
+      final:
+        description: Whether older versions of profiles may be removed in the end.
+        type: bool
+        default: true
+  operator:
+    description: What is asked of the GPU Operator.
+    type: dict
+    default: {}
+    suboptions:
+      manage:
+        description: Whether Helm keeps the operator, or somebody else.
+        type: str
+        choices: [helm, existing]
+        default: helm
+      cluster_policy:
+        description: Name of the ClusterPolicy.
+        type: str
+        default: cluster-policy
+      release:
+        description: Name of the Helm release.
+        type: str
+        default: gpu-operator
+      chart_ref:
+        description: The chart, as of M(gpufleet.sharing.helm_release).
+        type: str
+        default: ""
+      chart_repo_url:
+        description: URL of the chart's repository.
+        type: str
+        default: ""
+      chart_version:
+        description: Version of the chart. Empty for the newest one.
+        type: str
+        default: ""
+      values:
+        description: Values to merge over those of the release.
+        type: dict
+        default: {}
+      values_exact:
+        description: Whether values that O(operator.values) does not name are dropped.
+        type: bool
+        default: false
+  rollout:
+    description: What is asked of the rollout, as options of M(gpufleet.sharing.rollout).
+    type: dict
+    default: {}
+    suboptions:
+      exclusive:
+        description: Whether GPU nodes of the cluster that are not in O(nodes) lose the label.
+        type: bool
+        default: false
+      unavailable_nodes:
+        description: What to do when a selected node is not in the cluster.
+        type: str
+        choices: [fail, report]
+        default: report
+      batches:
+        description: Sizes of the batches.
+        type: list
+        elements: str
+        default: ["1", "25%"]
+      pause:
+        description: Seconds between batches.
+        type: int
+        default: 0
+      max_failures:
+        description: How many nodes may fail.
+        type: int
+        default: 0
+      on_failure:
+        description: What to do when the rollout stops.
+        type: str
+        choices: [rollback, stop]
+        default: rollback
+      drain:
+        description: What to do with running pods that the change would disrupt.
+        type: str
+        choices: [refuse, evict, ignore]
+        default: refuse
+      drain_timeout:
+        description: How long evictions of one batch may take, in seconds.
+        type: int
+        default: 300
+      timeout:
+        description: How long a node may take, in seconds.
+        type: int
+        default: 600
+      stable_seconds:
+        description: How long a node must show the right numbers, in seconds.
+        type: int
+        default: 20
+      mig_timeout:
+        description: How long a batch may take to get its MIG configuration, in seconds.
+        type: int
+        default: 900
+  explain:
+    description: Whether what O(rollout.drain) would refuse is only quote.
+    type: bool
+    default: false
+  drift:
+    description: Whether everything is compared with the inventory, for RV(drift).
+    type: bool
+    default: false
+extends_documentation_fragment:
+  - kubernetes.core.k8s_auth_options
+  - gpufleet.sharing.common
+  - gpufleet.sharing.nodes
+attributes:
+  diff_mode:
+    support: none
+    description: Changes nothing, so there is no difference to show.
+"""
+
+EXAMPLES = r"""
+- name: Plan two profiles on two nodes
+  gpufleet.sharing.site_plan:
+    nodes:
+      - {name: dev-gpu-01, profile: dev}
+      - {name: prod-gpu-01}
+    profiles:
+      profiles:
+        default: {replicas: 4}
+        dev: {replicas: 8}
+      default_profile: default
+    operator:
+      manage: existing
+"""
+
+RETURN = r"""
+todo:
+  description: >-
+    What has something to do: C(profiles), C(operator), C(wait) (the operator does not use the
+    profiles yet), C(rollout), C(prune), and C(verify) (what was seen will have changed).
+  type: dict
+  returned: success
+rendered:
+  description: >-
+    The profiles, checked, each with C(file), C(hash) and C(mig), which modules take in the place of
+    definitions.
+  type: dict
+  returned: success
+uses_mig:
+  description: Whether a profile of a selected node has a MIG configuration.
+  type: bool
+  returned: success
+no_nodes:
+  description: Whether the cluster has none of the selected nodes.
+  type: bool
+  returned: success
+profiles:
+  description: As M(gpufleet.sharing.profiles) returns it in check mode.
+  type: dict
+  returned: success
+operator:
+  description: >-
+    Whether the release or the config of an existing operator C(differs), whether the operator uses
+    the profiles (C(settled)), and the C(pointer) as M(gpufleet.sharing.cluster_policy) returns it.
+  type: dict
+  returned: success
+mig:
+  description: As M(gpufleet.sharing.mig_config) returns it in check mode.
+  type: dict
+  returned: success
+rollout:
+  description: As M(gpufleet.sharing.rollout) returns it in check mode.
+  type: dict
+  returned: success
+sharing:
+  description: As M(gpufleet.sharing.sharing_info) returns it.
+  type: dict
+  returned: success
+drift:
+  description: What differs from the inventory, as C(findings) and as C(table).
+  type: dict
+  returned: with O(drift=true)
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    RefusedError,
+    joined,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
+    Spec,
+    run_module,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.comparison import (
+    compare,
+    comparison,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.drift import (
+    Planned,
+    drift_report,
+    find_drift,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.limit import beyond_limit
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import (
+    NODES_OPTION,
+    ClusterNodes,
+    read_nodes,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
+    check_config_map_name,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
+    IN_PLACE,
+    MODES,
+    VERSIONED,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import read_version
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
+    render,
+    take_profiles,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    depends_on_plugin,
+    parse_profiles,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
+    DevicePluginConfig,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.release import (
+    Chart,
+    read_chart,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.content import (
+    ContentPlan,
+    Wanted,
+    plan_content,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import Drainer
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import REFUSE
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.mig_change import (
+    MigPlan,
+    MigRun,
+    configurations,
+    plan_change,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.observed import Observed
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.operator_plan import (
+    MANAGES,
+    OperatorPlan,
+    OperatorRequest,
+    plan_operator,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.request import (
+    OPTIONS,
+    read_desired,
+    read_settings,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.run import Request, Run
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+PROFILES: Spec = {
+    "profiles": {"type": "dict", "required": True},
+    "name": {"type": "str", "default": "device-plugin-config"},
+    "namespace": {"type": "str", "default": "gpu-operator"},
+    "create_namespace": {"type": "bool", "default": True},
+    "mig_strategy": {
+        "type": "str",
+        "choices": ["unknown", "", "none", "single", "mixed"],
+        "default": "unknown",
+    },
+    "plugin_version": {"type": "str", "default": ""},
+    "mode": {"type": "str", "choices": list(MODES), "default": IN_PLACE},
+    "default_profile": {"type": "str", "required": True},
+    "prune": {"type": "bool", "default": False},
+    "final": {"type": "bool", "default": True},
+}
+OPERATOR: Spec = {
+    "manage": {"type": "str", "choices": list(MANAGES), "default": "helm"},
+    "cluster_policy": {"type": "str", "default": "cluster-policy"},
+    "release": {"type": "str", "default": "gpu-operator"},
+    "chart_ref": {"type": "str", "default": ""},
+    "chart_repo_url": {"type": "str", "default": ""},
+    "chart_version": {"type": "str", "default": ""},
+    "values": {"type": "dict", "default": {}},
+    "values_exact": {"type": "bool", "default": False},
+}
+ROLLOUT: Spec = {**OPTIONS, "mig_timeout": {"type": "int", "default": 900}}
+SPEC: Spec = {
+    "nodes": NODES_OPTION,
+    "profiles": {"type": "dict", "required": True, "options": PROFILES},
+    "operator": {"type": "dict", "default": {}, "options": OPERATOR, "apply_defaults": True},
+    "rollout": {"type": "dict", "default": {}, "options": ROLLOUT, "apply_defaults": True},
+    "explain": {"type": "bool", "default": False},
+    "drift": {"type": "bool", "default": False},
+}
+
+
+class Planner:
+    """One plan of everything, from one look at the cluster."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self._module = module
+        self._params: Mapping[str, Any] = module.params
+        self._content: Mapping[str, Any] = self._params["profiles"]
+        self._nodes: ClusterNodes = read_nodes(self._params["nodes"])
+        check_config_map_name(self._content["name"])
+        definitions = self._content["profiles"]
+        if not depends_on_plugin(definitions):  # then what is wrong shows without a cluster
+            take_profiles(definitions)
+        cluster = connect(module)
+        self._seen = Observed(cluster, self._content["namespace"], self._content["name"])
+        self._profiles = self._read_profiles()
+
+    def _read_profiles(self) -> dict[str, Profile]:
+        """The profiles, checked against the plugin that the cluster has where they depend on it."""
+        definitions, strategy = self._content["profiles"], self._content["mig_strategy"]
+        if not depends_on_plugin(definitions):
+            return take_profiles(definitions)
+        told = None if strategy == "unknown" else strategy
+        plugin = self._seen.plugin(told, read_version(self._content["plugin_version"]))
+        return parse_profiles(definitions, plugin)
+
+    def result(self) -> dict[str, object]:
+        """Everything, in the order in which it would be done; raises where a part is refused."""
+        content = self._plan_content(final=False)
+        operator = self._plan_operator()
+        mig = self._plan_mig()
+        rollout = self._plan_rollout()
+        rewritten = sorted(content.keys.put.keys() & self._keys())
+        if beyond := beyond_limit(
+            self._nodes, rewritten, self._content["default_profile"], operator=operator.differs
+        ):
+            raise joined(RefusedError, beyond)
+        desired = self._request().desired
+        needed = self._params["rollout"]["unavailable_nodes"] == "fail"
+        sharing = comparison(compare(desired, self._seen.nodes), all_needed=needed)
+        found: dict[str, object] = {
+            "changed": False,
+            "todo": self._todo(content, operator, mig, bool(rollout["differs"])),
+            "rendered": render(self._profiles),
+            "uses_mig": bool(self._configurations()),
+            "no_nodes": self._no_nodes,
+            "profiles": content.result(self._seen),
+            "operator": operator.result(),
+            "mig": mig.result(),
+            "rollout": rollout,
+            "sharing": sharing,
+        }
+        if self._params["drift"]:
+            planned = Planned(
+                profiles=content.result(self._seen),
+                operator_differs=operator.differs,
+                pointer=operator.pointer,
+                rollout=rollout,
+                verified=sharing,
+            )
+            found["drift"] = drift_report(find_drift(planned))
+        return found
+
+    def _todo(
+        self, content: ContentPlan, operator: OperatorPlan, mig: MigPlan, rollout: bool
+    ) -> dict[str, bool]:
+        """Which steps have something to do. What is done before the rollout may decide about it: a
+        new operator brings GPU nodes, and all changes bring restarts.
+        """
+        before = bool(content) or operator.differs
+        changes = before or bool(mig) or rollout
+        return {
+            "profiles": bool(content),
+            "operator": operator.differs,
+            "wait": changes or not operator.settled,
+            "rollout": changes,
+            "prune": self._has_to_prune(content, changes=changes),
+            "verify": changes or not operator.settled,
+        }
+
+    def _has_to_prune(self, content: ContentPlan, *, changes: bool) -> bool:
+        if changes or not content.keys.before:
+            pruning = self._content["prune"] or self._content["mode"] == VERSIONED
+            return bool(pruning or content.superseded)
+        final = self._plan_content(final=True)
+        return bool(final.keys or final.keys.in_use)
+
+    def _plan_content(self, *, final: bool) -> ContentPlan:
+        given = self._content
+        wanted = Wanted(
+            profiles=self._profiles,
+            mode=given["mode"],
+            default_profile=given["default_profile"],
+            create_namespace=given["create_namespace"],
+        )
+        if final:
+            wanted = replace(wanted, final=given["final"], prune=given["prune"])
+        return plan_content(wanted, self._seen)
+
+    def _keys(self) -> set[str]:
+        return set(self._seen.config_map.data) if self._seen.config_map else set()
+
+    def _plan_operator(self) -> OperatorPlan:
+        given = self._params["operator"]
+        wanted = DevicePluginConfig(self._content["name"], self._content["default_profile"])
+        request = OperatorRequest(
+            wanted=wanted,
+            manage=given["manage"],
+            cluster_policy=given["cluster_policy"],
+            release=given["release"],
+            values=given["values"],
+            values_exact=given["values_exact"],
+        )
+        return plan_operator(
+            request,
+            self._seen,
+            self._read_chart,
+            compare=self._params["drift"],
+            no_nodes=self._no_nodes,
+        )
+
+    def _read_chart(self) -> Chart:
+        """What the chart is, as Helm tells it."""
+        given = self._params["operator"]
+        options = {"--version": given["chart_version"], "--repo": given["chart_repo_url"]}
+        more = [f"{name}={value}" for name, value in options.items() if value]
+        rc, out, err = self._module.run_command(
+            ["helm", "show", "chart", given["chart_ref"], *more]
+        )
+        if rc != 0:
+            raise RefusedError(
+                f"Helm cannot read the chart {given['chart_ref']}: {' '.join(err.split())}"
+            )
+        return read_chart(yaml.safe_load(out))
+
+    @property
+    def _no_nodes(self) -> bool:
+        return not self._nodes.assignments.keys() & self._seen.nodes.keys()
+
+    def _configurations(self) -> dict[str, str]:
+        default = self._content["default_profile"]
+        return configurations(self._nodes.assignments, self._profiles, default)
+
+    def _plan_mig(self) -> MigPlan:
+        wanted, given = self._configurations(), self._params["rollout"]
+        if not wanted:
+            return MigPlan()
+        plan = plan_change(wanted, self._seen.nodes, given["batches"])
+        if given["drain"] == REFUSE and not self._params["explain"]:
+            drainer = Drainer(self._seen.cluster, given["drain_timeout"], lambda _line: None)
+            run = MigRun(self._seen.cluster, wanted, given["mig_timeout"], drainer)
+            run.free(list(plan.changes), REFUSE)
+        return plan
+
+    def _request(self) -> Request:
+        given, content = self._params["rollout"], self._content
+        return Request(
+            desired=read_desired(
+                self._nodes, self._profiles, content["default_profile"], content["mode"]
+            ),
+            definitions=render(self._profiles),
+            known_nodes=self._nodes.known,
+            exclusive=given["exclusive"],
+            needs_all=given["unavailable_nodes"] == "fail",
+            settings=read_settings(given, content["namespace"], content["name"]),
+            explain=self._params["explain"],
+            planning=True,
+        )
+
+    def _plan_rollout(self) -> dict[str, object]:
+        return Run(self._seen.cluster, self._request(), lambda _line: None, self._seen).result()
+
+
+def run(module: AnsibleModule) -> dict[str, object]:
+    return Planner(module).result()
+
+
+def main() -> None:
+    run_module(SPEC, run)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE to the collection: a module of ours, run in the process of its action.
+
+These modules run on the controller in any case. A process of its own would cost each of them a
+second of processor time, for the start of Python and for imports, and their work takes a tenth of
+it. Ansible imports an action before it forks, and so once for all clusters.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.parameters import remove_values
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
+    Spec,
+    options_with,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.options import (
+    OPTION_NAMES,
+    with_names,
+)
+
+Result = dict[str, object]
+
+
+class _Module:
+    """As much of AnsibleModule as the work of a module needs."""
+
+    def __init__(self, params: dict[str, Any], *, check_mode: bool) -> None:
+        self.params, self.check_mode = params, check_mode
+        self.warnings: list[str] = []
+
+    def warn(self, warning: str) -> None:
+        self.warnings.append(warning)
+
+    def run_command(self, args: Sequence[str]) -> tuple[int, str, str]:
+        try:
+            done = subprocess.run(list(args), capture_output=True, check=False, text=True)
+        except OSError as error:
+            return 127, "", str(error)
+        return done.returncode, done.stdout, done.stderr
+
+
+def run_here(
+    spec: Spec,
+    work: Callable[[Any], Mapping[str, object]],
+    arguments: Mapping[str, object],
+    *,
+    check_mode: bool,
+) -> Result:
+    """What the module returns, or a failed result with its message. Secrets among the arguments
+    are taken out of both. Raises AnsibleActionFail for arguments that the module does not take.
+    """
+    checked = ArgumentSpecValidator(options_with(spec)).validate(dict(arguments))
+    secrets = checked._no_log_values
+    if checked.error_messages:
+        raise AnsibleActionFail(remove_values("; ".join(checked.error_messages), secrets))
+    module = _Module(checked.validated_parameters, check_mode=check_mode)
+    names = module.params[OPTION_NAMES]
+    try:
+        result = dict(work(module))
+    except SharingError as error:
+        result = {
+            "failed": True,
+            "msg": with_names(str(error), names),
+            "problems": [with_names(problem, names) for problem in error.problems],
+        }
+    if module.warnings:
+        result["warnings"] = module.warnings
+    return dict(remove_values(result, secrets)) if secrets else result
