@@ -40,6 +40,7 @@ test: venv ## every check and test whose inputs changed (FRESH=1: all); the last
 	@$(CHECKS)
 
 test-all: export FRESH := 1
+test-all: export DIFFERENTIAL_FILES := 20000
 test-all: export FAULTS := all
 test-all: export KILLS := 25
 test-all: export REALNODE := must

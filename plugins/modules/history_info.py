@@ -76,7 +76,7 @@ revision:
   contains:
     revision: {description: Its number., type: int}
     state: {description: As in RV(revisions)., type: str}
-    mode: {description: The rollout mode., type: str}
+    mode: {description: The value of C(gpu_sharing_rollout_mode)., type: str}
     default_profile: {description: The profile of nodes without one of their own., type: str}
     profiles: {description: Definitions of the profiles as given., type: dict}
     assignments:
@@ -100,7 +100,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client impo
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
     History,
     Revision,
-    choose,
+    find_revision,
 )
 
 if TYPE_CHECKING:
@@ -121,14 +121,14 @@ def row(revision: Revision) -> dict[str, object]:
         "who": revision.who,
         "when": revision.when,
         "what": revision.what,
-        "profiles": sorted(revision.desired.profiles),
-        "nodes": len(revision.desired.assignments),
+        "profiles": sorted(revision.spec.profiles),
+        "nodes": len(revision.spec.assignments),
     }
 
 
 def for_roles(revision: Revision) -> dict[str, object]:
     """A revision as the roles take it."""
-    return {"revision": revision.number, "state": revision.state.value, **vars(revision.desired)}
+    return {"revision": revision.number, "state": revision.state.value, **vars(revision.spec)}
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
@@ -137,7 +137,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     rows = [row(revision) for revision in history]
     result = {"changed": False, "revisions": rows, "table": format_table(COLUMNS, rows)}
     if wanted := module.params["revision"]:
-        result["revision"] = for_roles(choose(history, wanted))
+        result["revision"] = for_roles(find_revision(history, wanted))
     return result
 
 

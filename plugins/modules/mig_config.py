@@ -128,14 +128,14 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendere
     take_profiles,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import Drainer
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import (
-    DRAINS,
-    REFUSE,
-)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.mig_change import (
     MigRun,
     configurations,
     plan_change,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import (
+    DRAINS,
+    REFUSE,
 )
 
 if TYPE_CHECKING:

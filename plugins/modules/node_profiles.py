@@ -138,9 +138,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client impo
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.admission import (
     check_nodes,
-    check_there,
+    check_present,
     notices_removal,
-    uncut,
+    waiting_for_mig,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import undo_patch
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
@@ -155,7 +155,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin 
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
     Drainer,
-    leftover,
+    left_cordoned,
 )
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     }
     plan = make_plan(module, cluster, desired, gpu_nodes, nodes.known)
     if module.params["unavailable_nodes"] == "fail" and not remove:
-        check_there(plan.missing, cluster.server)
+        check_present(plan.missing, cluster.server)
     meant = {
         node: profiles[profile or default]
         for node, profile in desired.items()
@@ -201,7 +201,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
         check_nodes(gpu_nodes, {}, changing, planning=False)
     else:
         check_nodes(gpu_nodes, meant, changing, planning=module.check_mode)
-    held = set() if remove or module.check_mode else uncut(gpu_nodes, meant)
+    held = set() if remove or module.check_mode else waiting_for_mig(gpu_nodes, meant)
     if held:
         warn(
             module,
@@ -210,7 +210,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
         )
         plan = replace(plan, changes=tuple(c for c in plan.changes if c.node not in held))
     patches: Patches = {c.node: {"labels": {PROFILE_LABEL: c.after}} for c in plan.changes}
-    cordoned = leftover(states) if remove and not nodes.limited else []
+    cordoned = left_cordoned(states) if remove and not nodes.limited else []
     if remove:
         forget(patches, [gpu_nodes[name] for name in desired if name in gpu_nodes])
         forget_hashes(patches, [] if nodes.limited else states)

@@ -234,7 +234,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values im
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import NODES_OPTION
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import gpu_pods
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import gpu_pods
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import PodSettings
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.namespace import (
     ProbeNamespace,

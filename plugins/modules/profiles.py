@@ -221,7 +221,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.content 
     Wanted,
     plan_content,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import baseline
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import spec_as_found
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.observed import Observed
 
 if TYPE_CHECKING:
@@ -320,9 +320,9 @@ def note_found(module: AnsibleModule, observed: Observed, before: ConfigMap) -> 
     default = next(iter(observed.defaults()), "")
     states = observed.nodes.values()
     labels = {state.name: state.labels.get(PROFILE_LABEL) for state in states if state.has_gpus}
-    found = baseline(before.data, labels, default)
+    found = spec_as_found(before.data, labels, default)
     if found is not None:
-        observed.history.found(found, module.params["run"])
+        observed.history.record_found(found, module.params["run"])
 
 
 def write(module: AnsibleModule, observed: Observed, plan: ContentPlan) -> bool:

@@ -117,7 +117,7 @@ options:
   explain:
     description: >-
       Whether to explain rather than to refuse. In check mode what O(drain) would refuse is only
-      told (RV(hurt)), and GPU pods of the nodes that change are counted.
+      told (RV(disruptions)), and GPU pods of the nodes that change are counted.
     type: bool
     default: false
   run:
@@ -202,8 +202,8 @@ batches:
   type: list
   elements: list
   returned: always
-hurt:
-  description: The running pods that the change hurts, or would if they were not evicted.
+disruptions:
+  description: The running pods that the change would disrupt.
   type: list
   elements: dict
   returned: always
@@ -214,7 +214,7 @@ hurt:
     owner: {description: What would make it again; empty for nothing., type: str}
     hazard: {description: What kind of harm., type: str}
     text: {description: What would happen., type: str}
-hurt_table:
+disruption_table:
   description: The same for people, a line each.
   type: list
   elements: str
@@ -254,7 +254,7 @@ nodes:
     step: {description: "V(flip), V(restart), V(wait) or V(record).", type: str}
     batch: {description: The number of its batch; null where it needs none., type: int}
     pods: {description: "Its GPU pods, with O(explain).", type: int}
-    hurt: {description: How many of them would be hurt., type: int}
+    disrupted: {description: How many of them would be disrupted., type: int}
 table:
   description: The same for people, nodes that change alike in one line.
   type: list
@@ -299,7 +299,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.request 
     read_desired,
     read_settings,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.run import Request, Run
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.run import (
+    Request,
+    RolloutRun,
+)
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -337,11 +340,11 @@ def read_request(module: AnsibleModule) -> Request:
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
-    with Progress(module.params["progress"]) as said:
+    with Progress(module.params["progress"]) as report:
         request = read_request(module)
-        found = Run(connect(module), request, said)
+        found = RolloutRun(connect(module), request, report)
         if not module.check_mode:
-            found.carry_out()
+            found.execute()
         for text in found.warnings:
             warn(module, text)
         return found.result()

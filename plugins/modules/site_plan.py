@@ -303,7 +303,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.content 
     plan_content,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import Drainer
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import REFUSE
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.mig_change import (
     MigPlan,
     MigRun,
@@ -322,7 +321,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.request 
     read_desired,
     read_settings,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.run import Request, Run
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.run import (
+    Request,
+    RolloutRun,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import REFUSE
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -533,7 +536,9 @@ class Planner:
         )
 
     def _plan_rollout(self) -> dict[str, object]:
-        return Run(self._seen.cluster, self._request(), lambda _line: None, self._seen).result()
+        return RolloutRun(
+            self._seen.cluster, self._request(), lambda _line: None, self._seen
+        ).result()
 
 
 def run(module: AnsibleModule) -> dict[str, object]:

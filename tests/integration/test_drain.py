@@ -16,13 +16,12 @@ import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
-    GpuPod,
-    Hurt,
-    gpu_pods,
-    hurt_pods,
-    hurt_table,
+    Disruption,
+    disruption_table,
+    find_disruptions,
     pods_of,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import GpuPod, gpu_pods
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import node_state
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     parse_profile,
@@ -30,8 +29,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validat
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
     Drainer,
     DrainError,
-    leftover,
-    lost,
+    left_cordoned,
+    without_controller,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.answers import naming
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
@@ -51,7 +50,7 @@ MARK = "gpufleet.sharing/cordoned"
 SIX = parse_profile("six", {"replicas": 6})
 KILLED = """
 import sys
-from ansible_collections.gpufleet.sharing.plugins.module_utils import _drain
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import drain as _drain
 from ansible_collections.gpufleet.sharing.tests.integration import test_drain
 cluster = test_drain.connect(sys.argv[1])
 _drain.Drainer(cluster, 60, print).drain([sys.argv[2]], list)
@@ -155,31 +154,31 @@ def drainer(lab: Lab, timeout: float = 30) -> Drainer:
     return Drainer(connect(lab.environ["KUBECONFIG"]), timeout, print)
 
 
-def hurt_by_six(lab: Lab, node: str) -> list[Hurt]:
+def disrupted_by_six(lab: Lab, node: str) -> list[Disruption]:
     state = node_state(lab.json("node", node))
     pods = gpu_pods(lab.json("pods", "-A")["items"])
-    return hurt_pods(state, None, SIX, {GPU: 1}, pods)
+    return find_disruptions(state, None, SIX, {GPU: 1}, pods)
 
 
-def test_evicts_only_gpu_pods_and_only_when_hurt(workload: Lab) -> None:
+def test_evicts_only_gpu_pods_and_only_when_disrupted(workload: Lab) -> None:
     node = "dev-gpu-01"
     start(workload, 1, controlled("Deployment", "cpu", [node], gpus=0))
     start(workload, 6, controlled("Deployment", "web", [node], replicas=6))
-    assert hurt_by_six(workload, node) == []
+    assert disrupted_by_six(workload, node) == []
     start(workload, 8, controlled("Deployment", "web", [node], replicas=8))
-    hurts = hurt_by_six(workload, node)
-    assert {hurt.pod.owner for hurt in hurts} == {"Deployment/web"}
-    assert hurt_table(hurts)[2].split()[:4] == [node, SPACE, "Deployment/web", "8"]
+    found = disrupted_by_six(workload, node)
+    assert {each.pod.owner for each in found} == {"Deployment/web"}
+    assert disruption_table(found)[2].split()[:4] == [node, SPACE, "Deployment/web", "8"]
 
     before = running(workload, "cpu")
     state = node_state(workload.json("node", node))
 
-    def hurt(pods: list[GpuPod]) -> list[GpuPod]:
-        return pods_of(hurt_pods(state, None, SIX, {GPU: 1}, pods))
+    def disrupted(pods: list[GpuPod]) -> list[GpuPod]:
+        return pods_of(find_disruptions(state, None, SIX, {GPU: 1}, pods))
 
-    evicted = drainer(workload).drain([node], hurt)
-    assert {pod.uid for pod in evicted} == {hurt.pod.uid for hurt in hurts}
-    assert lost(evicted) == []
+    evicted = drainer(workload).drain([node], disrupted)
+    assert {pod.uid for pod in evicted} == {each.pod.uid for each in found}
+    assert without_controller(evicted) == []
     assert cordons(workload) == {node: True}
     assert running(workload, "web") == {}
     assert running(workload, "cpu") == before
@@ -254,7 +253,7 @@ def test_pod_without_owner_is_named_as_lost(workload: Lab) -> None:
     pod["metadata"] |= {"name": "lone", "namespace": SPACE}
     start(workload, 1, pod)
     evicted = drainer(workload).drain(["dev-gpu-01"], list)
-    assert [each.name for each in lost(evicted)] == ["lone"]
+    assert [each.name for each in without_controller(evicted)] == ["lone"]
     assert workload.json("pods", "-n", SPACE)["items"] == []
 
 
@@ -275,7 +274,7 @@ def test_mark_of_a_run_that_was_killed_is_found(workload: Lab) -> None:
         killed.kill()
         killed.wait()
     states = [node_state(item) for item in workload.json("nodes")["items"]]
-    assert leftover(states) == [node]
-    drainer(workload).uncordon(leftover(states))
+    assert left_cordoned(states) == [node]
+    drainer(workload).uncordon(left_cordoned(states))
     assert cordons(workload) == {}
     assert len(running(workload, "web")) == 1

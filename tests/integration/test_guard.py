@@ -190,7 +190,9 @@ def test_renamed_resource_is_a_hazard_and_quotas_on_the_old_name_are_named(lab: 
     answer = call(lab, "rollout", explained, check=True)
     assert naming(answer["table"], "prod-gpu-01", 8, "nvidia.com/gpu.shared")
     for node in PROD:
-        assert naming(answer["hurt_table"], node, "work", "Deployment/pair", 1, "nvidia.com/gpu")
+        assert naming(
+            answer["disruption_table"], node, "work", "Deployment/pair", 1, "nvidia.com/gpu"
+        )
     (quota_of_old_name,) = answer["quotas"]
     names = ("nvidia.com/gpu", "requests.nvidia.com/gpu.shared")
     assert mentions(quota_of_old_name, "gpus", "work", *names)

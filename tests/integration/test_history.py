@@ -16,9 +16,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects imp
     object_path,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
-    Desired,
+    FleetSpec,
     History,
-    State,
+    RevisionState,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
@@ -31,7 +31,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.modules import call
 NAMESPACE = "gpu-operator"
 CONFIG_MAP = "device-plugin-config"
 WHO = "root@awx job 42"
-DESIRED = Desired(
+DESIRED = FleetSpec(
     "in_place", "default", PROFILES, {"dev-gpu-01": "dev", "dev-gpu-02": "dev", "prod-gpu-01": None}
 )
 FEWER = replace(DESIRED, profiles=PROFILES | {"dev": {"replicas": 6}})
@@ -63,16 +63,16 @@ def listed(lab: Lab, **arguments: object) -> dict[str, Any]:
 
 def three(history: History) -> None:
     """Revision 1 and 2 are good, 3 has failed."""
-    history.close(history.open(DESIRED, WHO), State.GOOD)
-    history.close(history.open(FEWER, WHO), State.GOOD)
-    history.close(history.open(WITHOUT, WHO), State.FAILED)
+    history.finish(history.begin(DESIRED, WHO), RevisionState.GOOD)
+    history.finish(history.begin(FEWER, WHO), RevisionState.GOOD)
+    history.finish(history.begin(WITHOUT, WHO), RevisionState.FAILED)
 
 
 def test_revision_is_written_listed_and_closed(lab: Lab, history: History) -> None:
     lab.forget_requests()
-    revision = history.open(DESIRED, WHO)
+    revision = history.begin(DESIRED, WHO)
     assert history.load() == [revision]
-    ended = history.close(revision, State.GOOD)
+    ended = history.finish(revision, RevisionState.GOOD)
     assert history.load() == [ended]
     list_ = f"/apis/apps/v1/namespaces/{NAMESPACE}/controllerrevisions"
     manager = "fieldManager=gpufleet.sharing"
@@ -93,10 +93,10 @@ def test_revision_is_written_listed_and_closed(lab: Lab, history: History) -> No
 def test_run_with_the_same_continues_and_writes_nothing_once_it_is_good(
     lab: Lab, history: History
 ) -> None:
-    history.open(DESIRED, "killed")
-    good = history.close(history.open(DESIRED, WHO), State.GOOD)
+    history.begin(DESIRED, "killed")
+    good = history.finish(history.begin(DESIRED, WHO), RevisionState.GOOD)
     lab.forget_requests()
-    assert history.open(DESIRED, "third") == good
+    assert history.begin(DESIRED, "third") == good
     history.prune()
     assert lab.writes() == []
     assert list(objects(lab)) == [f"{CONFIG_MAP}-1"]
@@ -106,14 +106,14 @@ def test_notes_change_beside_texts_of_every_kind(lab: Lab, history: History) -> 
     """The API server compares the data with what its own encoder makes of it."""
     text = "# é \u2028 \U0001f600 <&> \t \b \x7f \\ \" '\nversion: v1\n"
     odd = replace(DESIRED, profiles={"default": text, "z": {"replicas": 2}, "a": {"x": 1.50}})
-    good = history.close(history.open(odd, WHO), State.GOOD)
+    good = history.finish(history.begin(odd, WHO), RevisionState.GOOD)
     assert history.load() == [good]
-    assert good.desired.profiles["default"] == text
+    assert good.spec.profiles["default"] == text
     lab.kubectl("annotate", "controllerrevision", f"{CONFIG_MAP}-1", "-n", NAMESPACE, "theirs=1")
 
 
 def test_data_cannot_be_changed(cluster: Cluster, history: History) -> None:
-    history.open(DESIRED, WHO)
+    history.begin(DESIRED, WHO)
     list_ = namespaced("controllerrevisions", NAMESPACE, "apis/apps/v1")
     path = object_path(list_, f"{CONFIG_MAP}-1")
     with pytest.raises(ClusterError) as caught:
@@ -124,15 +124,16 @@ def test_data_cannot_be_changed(cluster: Cluster, history: History) -> None:
 def test_old_ones_are_pruned_and_good_ones_stay(lab: Lab, history: History) -> None:
     for replicas in range(2, 9):
         desired = replace(DESIRED, profiles=PROFILES | {"dev": {"replicas": replicas}})
-        state = State.GOOD if replicas < 5 else State.FAILED
-        history.close(history.open(desired, WHO), state)
+        state = RevisionState.GOOD if replicas < 5 else RevisionState.FAILED
+        history.finish(history.begin(desired, WHO), state)
     assert history.prune(3) == [4, 1]
     assert sorted(objects(lab)) == [f"{CONFIG_MAP}-{number}" for number in (2, 3, 5, 6, 7)]
 
 
 def test_what_was_found_can_be_gone_back_to(lab: Lab, history: History) -> None:
     found = replace(DESIRED, profiles={"default": "version: v1\n"})
-    history.open(DESIRED, WHO, found)
+    history.record_found(found, WHO)
+    history.begin(DESIRED, WHO)
     result = listed(lab, revision="previous_good")
     assert result["revision"]["revision"] == 1
     assert result["revision"]["profiles"] == {"default": "version: v1\n"}
@@ -185,8 +186,8 @@ def test_module_without_history_or_namespace(lab: Lab, history: History) -> None
 
 def test_5000_nodes_with_long_names_fit(lab: Lab, history: History) -> None:
     nodes = {f"gpu-{number:04}.{'x' * 40}.example.com": "dev" for number in range(5000)}
-    history.open(replace(DESIRED, assignments=nodes), WHO)
-    assert history.load()[0].desired.assignments == nodes
+    history.begin(replace(DESIRED, assignments=nodes), WHO)
+    assert history.load()[0].spec.assignments == nodes
     raw = lab.kubectl(
         "get", "--raw", f"/apis/apps/v1/namespaces/{NAMESPACE}/controllerrevisions/{CONFIG_MAP}-1"
     )

@@ -55,9 +55,9 @@ def on_lab(step: Step, minutes: int, *inputs: str) -> Step:
     return replace(step, after="lab-build", minutes=minutes, inputs=(*LAB_FILES, *inputs))
 
 
-# Seconds of processor time of steps on labs, and of waiting where there is much of it, as last
-# measured on a machine with a lot to do. What takes longest starts first, so that nothing long is
-# left at the end; a step that is not in here yet is taken for a long one.
+# How long steps take, in seconds: processor time, and waiting where there is much of it, as last
+# measured on a busy machine. The longest starts first, so that nothing long is left at the end; a
+# step that is not in here counts as a long one.
 SECONDS: Mapping[str, int] = {
     "realnode": 560,
     "integration-measured": 340,
@@ -87,6 +87,18 @@ SECONDS: Mapping[str, int] = {
     "integration-lease": 25,
     "integration-bulk": 20,
     "integration-history": 15,
+    "unit": 75,
+    "ansible-lint": 70,
+    "sanity": 70,
+    "benchmark": 60,
+    "importer": 25,
+    "docs": 20,
+    "mypy": 11,
+    "changelog": 9,
+    "tools": 7,
+    **dict.fromkeys(("benchmark-parts", "browser", "cost-parts", "go", "prose", "reuse"), 4),
+    **dict.fromkeys(("mypy-lab", "mypy-realnode", "mypy-tools"), 2),
+    **dict.fromkeys(("ruff", "ruff-format", "yamllint"), 1),
 }
 
 
@@ -123,7 +135,7 @@ TWO = ("-n", "2", "--dist", "loadfile")  # processes; fixtures of a file are mad
 MOLECULE = ("-p", "pytest-ansible", "--ansible-unit-inject-only")
 
 STEPS = (
-    # The lab takes longest, once, and little memory: it is built while the lint steps run.
+    # Minutes, once; meanwhile the steps that need no lab run
     Step(
         "lab-build",
         "lab-build",
@@ -132,90 +144,92 @@ STEPS = (
         minutes=40,
         recorded=False,
     ),
-    replace(pytest("unit", "unit", "tests/unit", *TWO), inputs=(*COLLECTION, *TEXTS), quick=True),
-    Step("ruff", "lint", ("ruff", "check", "."), quick=True),
-    Step("ruff-format", "lint", ("ruff", "format", "--check", "."), quick=True),
-    Step(
-        "mypy",
-        "lint",
-        (
-            *MYPY,
-            f"{NAMED}/plugins",
-            f"{NAMED}/tests/unit",
-            f"{NAMED}/tests/integration",
-            f"{NAMED}/tests/differential",
-            f"{NAMED}/tests/browser",
-            f"{NAMED}/tests/benchmark",
-            f"{NAMED}/tests/realnode/cost",
-            *(f"{NAMED}/tests/realnode/{name}.py" for name in REALNODE),
-        ),
-        needs=("plugins", "tests/unit", "tests/integration"),
-        cwd=".build/collections",
-        inputs=("*.py",),
-        quick=True,
-    ),
-    Step("mypy-tools", "lint", (*MYPY, "."), cwd="tests/tools", inputs=("*.py",), quick=True),
-    Step(
-        "mypy-lab",
-        "lint",
-        (*MYPY, "gpulab"),
-        needs=("tests/lab/gpulab",),
-        cwd="tests/lab",
-        inputs=("tests/lab",),
-        quick=True,
-    ),
-    Step(
-        "mypy-realnode",
-        "lint",
-        ("env", "MYPYPATH=../lab", *MYPY, "gpunode"),
-        needs=("tests/realnode/gpunode",),
-        cwd="tests/realnode",
-        inputs=("tests/lab", "tests/realnode"),
-        quick=True,
-    ),
-    Step("yamllint", "lint", ("yamllint", "--strict", "."), quick=True),
-    Step("prose", "lint", tool("prose.py"), quick=True),
-    Step("reuse", "lint", ("reuse", "--root", ".", "lint"), in_copy=True, quick=True),
-    Step("changelog", "lint", ("antsibull-changelog", "lint"), quick=True),
-    Step(
-        "docs",
-        "lint",
-        # It takes what git lists; the copy is ignored by the git of the repository around it.
-        (
-            "env",
-            f"GIT_CEILING_DIRECTORIES={ROOT}",
-            "antsibull-docs",
-            "lint-collection-docs",
-            "--plugin-docs",
-            ".",
-        ),
-        in_copy=True,
-    ),
-    Step("ansible-lint", "lint", ("ansible-lint", "--offline"), in_copy=True),
-    Step("importer", "lint", tool("importer.py"), in_copy=True),
-    Step(
-        "go",
-        "lab",
-        (LAB, "go-check"),
-        needs=("tests/lab/go",),
-        after="lab-build",
-        inputs=LAB_FILES,
-    ),
-    replace(pytest("tools", "unit", "tests/tools"), quick=True),
-    # Skips, with a line, where there is no Chromium; -rP shows how fast it was
-    replace(pytest("browser", "browser", "tests/browser", "-rP"), inputs=COLLECTION),
-    replace(
-        pytest("benchmark-parts", "unit", "tests/benchmark"),
-        inputs=(*COLLECTION, *LAB_FILES),
-        quick=True,
-    ),
-    replace(
-        pytest("cost-parts", "unit", "tests/realnode/cost"),
-        inputs=(*COLLECTION, "docs"),
-        quick=True,
-    ),
-    Step("sanity", "sanity", tool("sanity.py"), in_copy=True, minutes=20),
     *longest_first(
+        replace(
+            pytest("unit", "unit", "tests/unit", *TWO), inputs=(*COLLECTION, *TEXTS), quick=True
+        ),
+        Step("ruff", "lint", ("ruff", "check", "."), quick=True),
+        Step("ruff-format", "lint", ("ruff", "format", "--check", "."), quick=True),
+        Step(
+            "mypy",
+            "lint",
+            (
+                *MYPY,
+                f"{NAMED}/plugins",
+                f"{NAMED}/tests/unit",
+                f"{NAMED}/tests/integration",
+                f"{NAMED}/tests/differential",
+                f"{NAMED}/tests/browser",
+                f"{NAMED}/tests/benchmark",
+                f"{NAMED}/tests/realnode/cost",
+                *(f"{NAMED}/tests/realnode/{name}.py" for name in REALNODE),
+            ),
+            needs=("plugins", "tests/unit", "tests/integration"),
+            cwd=".build/collections",
+            inputs=("*.py",),
+            quick=True,
+        ),
+        Step("mypy-tools", "lint", (*MYPY, "."), cwd="tests/tools", inputs=("*.py",), quick=True),
+        Step(
+            "mypy-lab",
+            "lint",
+            (*MYPY, "gpulab"),
+            needs=("tests/lab/gpulab",),
+            cwd="tests/lab",
+            inputs=("tests/lab",),
+            quick=True,
+        ),
+        Step(
+            "mypy-realnode",
+            "lint",
+            ("env", "MYPYPATH=../lab", *MYPY, "gpunode"),
+            needs=("tests/realnode/gpunode",),
+            cwd="tests/realnode",
+            inputs=("tests/lab", "tests/realnode"),
+            quick=True,
+        ),
+        Step("yamllint", "lint", ("yamllint", "--strict", "."), quick=True),
+        Step("prose", "lint", tool("prose.py"), quick=True),
+        Step("reuse", "lint", ("reuse", "--root", ".", "lint"), in_copy=True, quick=True),
+        Step("changelog", "lint", ("antsibull-changelog", "lint"), quick=True),
+        Step(
+            "docs",
+            "lint",
+            # It takes what git lists; the copy is ignored by the git of the repository around it.
+            (
+                "env",
+                f"GIT_CEILING_DIRECTORIES={ROOT}",
+                "antsibull-docs",
+                "lint-collection-docs",
+                "--plugin-docs",
+                ".",
+            ),
+            in_copy=True,
+        ),
+        Step("ansible-lint", "lint", ("ansible-lint", "--offline"), in_copy=True),
+        Step("importer", "lint", tool("importer.py"), in_copy=True),
+        Step(
+            "go",
+            "lab",
+            (LAB, "go-check"),
+            needs=("tests/lab/go",),
+            after="lab-build",
+            inputs=LAB_FILES,
+        ),
+        replace(pytest("tools", "unit", "tests/tools"), quick=True),
+        # Skips, with a line, where there is no Chromium; -rP shows how fast it was
+        replace(pytest("browser", "browser", "tests/browser", "-rP"), inputs=COLLECTION),
+        replace(
+            pytest("benchmark-parts", "unit", "tests/benchmark"),
+            inputs=(*COLLECTION, *LAB_FILES),
+            quick=True,
+        ),
+        replace(
+            pytest("cost-parts", "unit", "tests/realnode/cost"),
+            inputs=(*COLLECTION, "docs"),
+            quick=True,
+        ),
+        Step("sanity", "sanity", tool("sanity.py"), in_copy=True, minutes=20),
         on_lab(pytest("differential", "differential", "tests/differential"), 15, "plugins"),
         on_lab(pytest("lab", "lab", "tests/lab/tests"), 15),
         # Its programs are built in it, once; it skips, with a line, where the node cannot be

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
-from checks import STEPS
+from checks import PYTHON, STEPS
 from collection_tree import ROOT
 from inputs import Tree, machine
 
@@ -113,3 +115,28 @@ def test_machine_has_versions_variables_and_programs(tmp_path: Path) -> None:
     assert set(told(FAULTS="all")) - set(first) == {"FAULTS=all"}
     program.write_text("another")
     assert told() != first
+
+
+@pytest.mark.parametrize("processes", ["0", "2"])
+def test_files_that_tests_read_are_noted(tmp_path: Path, processes: str) -> None:
+    """The source of a module that was loaded in its compiled form, too."""
+    noted = tmp_path / "reads"
+    test = "tests/tools/test_collection_tree.py"
+    subprocess.run(
+        [
+            PYTHON,
+            "-m",
+            "pytest",
+            "-q",
+            "-n",
+            processes,
+            f"{test}::test_link_dependency_is_repeatable",
+        ],
+        cwd=ROOT,
+        env={**os.environ, "GPUFLEET_READS": str(noted)},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    found = set(noted.read_text().splitlines())
+    assert {test, "tests/tools/collection_tree.py"} <= found
+    assert not [name for name in found if name.startswith("/") or "__pycache__" in name]

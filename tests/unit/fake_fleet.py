@@ -18,7 +18,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands i
     GFD_APP,
     PLUGIN_APP,
     OperandPod,
-    operand_pods,
+    operand_pod,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
     NodeState,
@@ -36,9 +36,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validat
     parse_profile,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Observation
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import Settings
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.live import LiveFleet
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import Patience
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import Settings
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import WaitTimes
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
 
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -68,7 +68,7 @@ class FakeFleet:
     on_wait: list[Callable[[], object]] = field(default_factory=list)  # told once, at a wait
     trouble: str = ""
     touched: list[set[str]] = field(default_factory=list)  # nodes that are off, at each wait
-    looked_at_pods: bool = True
+    pods_are_read: bool = True
     _loaded: dict[str, str] = field(default_factory=dict)  # what its plugin serves, by node
     _label: dict[str, str | None] = field(default_factory=dict)  # that its plugin follows
     _due: dict[str, float] = field(default_factory=dict)  # when a node shows it
@@ -82,18 +82,18 @@ class FakeFleet:
         return self.seconds
 
     def start(self) -> None:
-        self.look_at_pods()
+        self.read_pods()
 
     def stop(self) -> None:
         pass
 
-    def look_at_pods(self) -> None:
-        self.looked_at_pods = True
+    def read_pods(self) -> None:
+        self.pods_are_read = True
 
     def observe(self) -> Observation:
         nodes = [node_state(item) for item in self._below(NODES)]
         pods: dict[str, list[OperandPod]] = {}
-        for pod in operand_pods(self._below(PODS) if self.looked_at_pods else []):
+        for pod in map(operand_pod, self._below(PODS) if self.pods_are_read else []):
             pods.setdefault(pod.node, []).append(pod)
         return Observation({node.name: node for node in nodes}, pods, self._config_map)
 
@@ -275,7 +275,7 @@ class FakeFleet:
                 self.api.patch(path, {"status": {"conditions": conditions}})
 
 
-SETTINGS = Settings("gpu-operator", "device-plugin-config", ["1", "50%"], Patience(60, 5))
+SETTINGS = Settings("gpu-operator", "device-plugin-config", ["1", "50%"], WaitTimes(60, 5))
 
 
 def live(fleet: FakeFleet) -> LiveFleet:

@@ -13,7 +13,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.admission import (
     check_nodes,
     notices_removal,
-    uncut,
+    waiting_for_mig,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import Plugin
@@ -99,10 +99,10 @@ def test_check_nodes_while_mig_is_at_work(
 def test_uncut(labels: dict[str, str], waits: bool) -> None:
     found = states(n1=labels, n2=AT_WORK)
     meant = {"n1": CUT, "n2": PLAIN}
-    assert uncut(found, meant) == ({"n1"} if waits else set())
+    assert waiting_for_mig(found, meant) == ({"n1"} if waits else set())
 
 
 def test_uncut_of_a_node_that_has_no_mig_and_needs_none() -> None:
     off = parse_profile("off", {"replicas": 4, "mig": "all-disabled"})
     found = states(n1={"nvidia.com/mig.capable": "false"})
-    assert uncut(found, {"n1": off}) == set()
+    assert waiting_for_mig(found, {"n1": off}) == set()

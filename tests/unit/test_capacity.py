@@ -123,7 +123,7 @@ def test_expected_allocatable(
             3,
             GPU,
             12,
-            ("the inventory states", 3, 2),
+            ("gpus", 3, 2),
         ),
     ],
 )

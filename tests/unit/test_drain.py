@@ -16,17 +16,17 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.throttle import Throttle
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import GpuPod
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import GpuPod
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import drain as _drain
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
     Drainer,
     DrainError,
     cordon_patch,
-    leftover,
-    lost,
+    left_cordoned,
     uncordon_patch,
     unmovable,
+    without_controller,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
@@ -83,18 +83,18 @@ def test_patches(found: dict[str, Any], cordons: bool, uncordons: bool) -> None:
     assert uncordon_patch(found) == (uncordon if uncordons else {})
 
 
-def test_leftover_names_marked_nodes() -> None:
+def test_left_cordoned_lists_annotated_nodes() -> None:
     states = [
         NodeState("b", annotations=MARK),
         NodeState("a", annotations=MARK),
         NodeState("c", annotations={"other": "true"}),
     ]
-    assert leftover(states) == ["a", "b"]
+    assert left_cordoned(states) == ["a", "b"]
 
 
-def test_lost_are_pods_without_owner() -> None:
+def test_without_controller() -> None:
     lone = replace(POD, owner="")
-    assert lost([POD, lone]) == [lone]
+    assert without_controller([POD, lone]) == [lone]
 
 
 def test_unmovable() -> None:
@@ -106,9 +106,9 @@ def test_unmovable() -> None:
     assert mentions(reasons["t"], "node.kubernetes.io/unschedulable")
 
 
-def test_blocked_is_a_table_that_is_cut() -> None:
+def test_drain_error_is_a_table_that_is_cut() -> None:
     pods = [replace(POD, name=f"p{number:02}", uid=str(number)) for number in range(22)]
-    error = _drain.blocked("22 pods:", pods[::-1], {each.uid: "why" for each in pods}, "Go on.")
+    error = _drain.drain_error("22 pods:", pods[::-1], {each.uid: "why" for each in pods}, "Go on.")
     lines = str(error).splitlines()
     assert (lines[0], lines[-1]) == ("22 pods:", "Go on.")
     assert lines[3].split() == ["n", "ns", "p00", "why"]
@@ -196,8 +196,8 @@ class Scene:
         cluster = cast("Cluster", self.cluster)
         return Drainer(cluster, 60, self.lines.append, clock)
 
-    def drain(self, hurt: Callable[[Any], Any] = list) -> list[str]:
-        return [each.name for each in self.drainer.drain(list(self.cluster.nodes), hurt)]
+    def drain(self, disrupted: Callable[[Any], Any] = list) -> list[str]:
+        return [each.name for each in self.drainer.drain(list(self.cluster.nodes), disrupted)]
 
 
 def scene(*pods: dict[str, Any], nodes: tuple[dict[str, Any], ...] = (), **more: Any) -> Scene:
@@ -209,7 +209,7 @@ def refusal(status: int, said: str = "", retry_after: float = 0) -> ClusterError
     return ClusterError(f"failed ({status}): {said}", status, said, retry_after)
 
 
-def test_drain_evicts_what_is_hurt_and_leaves_nodes_cordoned() -> None:
+def test_drain_evicts_disrupted_pods_and_leaves_nodes_cordoned() -> None:
     nodes = node("n"), node("m"), node("k", cordoned=True)
     found = scene(pod("a"), pod("b", "m"), pod("c", "m"), pod("d", "k"), nodes=nodes)
     evicted = found.drain(lambda pods: [each for each in pods if each.name != "c"])
@@ -223,14 +223,14 @@ def test_drain_evicts_what_is_hurt_and_leaves_nodes_cordoned() -> None:
     assert found.cluster.cordoned() == {"k": False}
 
 
-def test_drain_stops_when_what_is_left_is_not_hurt() -> None:
+def test_drain_stops_when_what_is_left_is_not_disrupted() -> None:
     """The budget lets one of two go, and then the other one fits."""
     found = scene(pod("a"), pod("b"), refusals={"b": [refusal(429, BUDGET)]})
     assert found.drain(lambda pods: pods if len(pods) > 1 else []) == ["a"]
     assert list(found.cluster.pods) == ["b"]
 
 
-def test_drain_with_nothing_hurt_cordons_and_evicts_nothing() -> None:
+def test_drain_with_nothing_disrupted_cordons_and_evicts_nothing() -> None:
     found = scene(pod("a"))
     assert found.drain(lambda _pods: []) == []
     assert found.cluster.cordoned() == {"n": True}

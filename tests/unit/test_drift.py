@@ -156,7 +156,7 @@ def test_a_clean_fleet_does_not_differ() -> None:
 def test_find_drift(found: Planned, expected: list[tuple[str, str, tuple[str, ...]]]) -> None:
     told = find_drift(found)
     assert [(each.kind, each.where) for each in told] == [
-        (kind, where) for kind, where, _ in expected
+        (kind, where) for kind, where, _facts in expected
     ]
     for finding, (_kind, _where, facts) in zip(told, expected, strict=True):
         assert finding.what

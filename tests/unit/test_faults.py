@@ -14,9 +14,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease impor
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import if_unchanged
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import read_date
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
-    Desired,
+    FleetSpec,
     History,
-    State,
+    RevisionState,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
 
@@ -122,14 +122,14 @@ def test_let_go_without_a_lease(api: FakeApi) -> None:
 
 
 def test_revision_of_a_killed_run_ends_as_failed_when_another_begins(api: FakeApi) -> None:
-    def asked(replicas: int) -> Desired:
+    def asked(replicas: int) -> FleetSpec:
         profiles: dict[str, Any] = {"default": {"replicas": replicas}}
-        return Desired("in_place", "default", profiles, {"n1": None})
+        return FleetSpec("in_place", "default", profiles, {"n1": None})
 
     history = History(api.cluster, "gpu-operator", "profiles")
-    history.close(history.open(asked(2), "one"), State.GOOD)
-    history.open(asked(3), "killed")
-    history.open(asked(4), "two")
+    history.finish(history.begin(asked(2), "one"), RevisionState.GOOD)
+    history.begin(asked(3), "killed")
+    history.begin(asked(4), "two")
     states = {each.number: each.state.value for each in history.load()}
     assert states == {1: "good", 2: "failed", 3: "started"}
     assert next(each for each in history.load() if each.number == 2).who == "killed"

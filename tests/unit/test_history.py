@@ -18,21 +18,21 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
     KEEP_GOOD,
-    Desired,
+    FleetSpec,
     History,
     Revision,
-    State,
-    baseline,
-    choose,
-    label_of,
+    RevisionState,
+    find_revision,
+    history_label,
     last_good,
     merge_assignments,
     next_revision,
+    prunable,
     read_revision,
-    same_desired,
+    same_spec,
+    spec_as_found,
     summary,
     to_document,
-    too_old,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import SERVER, FakeApi
@@ -41,17 +41,17 @@ CONFIG_MAP = "device-plugin-config"
 LIST = "/apis/apps/v1/namespaces/gpu-operator/controllerrevisions"
 WHEN = "2026-01-02T03:04:05Z"
 PROFILES = {"default": {"replicas": 4}, "dev": {"replicas": 8}}
-DESIRED = Desired("in_place", "default", PROFILES, {"n1": "dev", "n2": None})
+DESIRED = FleetSpec("in_place", "default", PROFILES, {"n1": "dev", "n2": None})
 FEWER = replace(DESIRED, profiles=PROFILES | {"dev": {"replicas": 6}})
 FILE = "version: v1\n"
-GOOD, FAILED, STARTED = State.GOOD, State.FAILED, State.STARTED
+GOOD, FAILED, STARTED = RevisionState.GOOD, RevisionState.FAILED, RevisionState.STARTED
 NODES = st.dictionaries(
     st.from_regex(r"[a-z0-9-]{1,9}", fullmatch=True), st.sampled_from([None, "default", "dev"])
 )
-STATES = st.lists(st.sampled_from(State), max_size=20)
+STATES = st.lists(st.sampled_from(RevisionState), max_size=20)
 
 
-def revisions(*states: State, desired: Desired = DESIRED) -> list[Revision]:
+def revisions(*states: RevisionState, desired: FleetSpec = DESIRED) -> list[Revision]:
     """Revisions 1, 2, ... of these states, newest first."""
     return [Revision(number, desired, state) for number, state in enumerate(states, 1)][::-1]
 
@@ -74,7 +74,7 @@ def history(api: FakeApi) -> History:
     ("name", "expected"), [(CONFIG_MAP, CONFIG_MAP), ("x" * 63, "x" * 63), ("x" * 64, "7ce100971f")]
 )
 def test_label_of(name: str, expected: str) -> None:
-    label = label_of(name)
+    label = history_label(name)
     assert label.startswith(expected)
     assert len(label) <= 63
 
@@ -105,9 +105,9 @@ def test_document_of_a_revision() -> None:
     }
 
 
-@given(nodes=NODES, state=st.sampled_from(State), text=st.text(max_size=9))
+@given(nodes=NODES, state=st.sampled_from(RevisionState), text=st.text(max_size=9))
 def test_read_revision_is_the_inverse(
-    nodes: dict[str, str | None], state: State, text: str
+    nodes: dict[str, str | None], state: RevisionState, text: str
 ) -> None:
     revision = Revision(3, replace(DESIRED, assignments=nodes), state, text, WHEN, text)
     sent = json.loads(json.dumps(to_document(revision, CONFIG_MAP)))
@@ -133,7 +133,7 @@ def test_read_revision_of_somebody_else(document: object) -> None:
 
 def test_read_revision_with_the_least() -> None:
     read = read_revision({"revision": 1, "data": {"profiles": {}, "assignments": {}}})
-    assert read == Revision(1, Desired("in_place", "", {}, {}), STARTED)
+    assert read == Revision(1, FleetSpec("in_place", "", {}, {}), STARTED)
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_read_revision_with_the_least() -> None:
 )
 def test_same_desired(changes: dict[str, Any], same: bool) -> None:
     other = replace(DESIRED, **changes)
-    assert same_desired(DESIRED, other) is same
-    assert same_desired(other, DESIRED) is same
+    assert same_spec(DESIRED, other) is same
+    assert same_spec(other, DESIRED) is same
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_same_desired(changes: dict[str, Any], same: bool) -> None:
         ([GOOD], 1, None),
     ],
 )
-def test_last_good(states: list[State], before: int | None, expected: int | None) -> None:
+def test_last_good(states: list[RevisionState], before: int | None, expected: int | None) -> None:
     found = last_good(revisions(*states), before)
     assert (found.number if found else None) == expected
 
@@ -184,11 +184,11 @@ def test_last_good(states: list[State], before: int | None, expected: int | None
     ],
 )
 def test_next_revision(
-    states: list[State], desired: Desired, number: int, state: State, who: str
+    states: list[RevisionState], desired: FleetSpec, number: int, state: RevisionState, who: str
 ) -> None:
     found = next_revision(revisions(*states), desired, who="me", when=WHEN)
     assert (found.number, found.state, found.who) == (number, state, who)
-    assert found.desired == desired
+    assert found.spec == desired
 
 
 @pytest.mark.parametrize(
@@ -201,14 +201,14 @@ def test_next_revision(
         pytest.param([FAILED, STARTED], 0, [1], id="the newest stays"),
     ],
 )
-def test_too_old(states: list[State], keep: int, gone: list[int]) -> None:
-    assert numbers(too_old(revisions(*states), keep)) == gone
+def test_too_old(states: list[RevisionState], keep: int, gone: list[int]) -> None:
+    assert numbers(prunable(revisions(*states), keep)) == gone
 
 
 @given(states=STATES, keep=st.integers(0, 12))
-def test_pruning_loses_nothing_to_go_back_to(states: list[State], keep: int) -> None:
+def test_pruning_loses_nothing_to_go_back_to(states: list[RevisionState], keep: int) -> None:
     history = revisions(*states)
-    gone = numbers(too_old(history, keep))
+    gone = numbers(prunable(history, keep))
     left = [each for each in history if each.number not in gone]
     assert len(left) <= max(1, keep) + KEEP_GOOD
     assert left[:1] == history[:1]
@@ -216,14 +216,14 @@ def test_pruning_loses_nothing_to_go_back_to(states: list[State], keep: int) -> 
     if history:
         newest = history[0].number
         assert last_good(left, newest) == last_good(history, newest)
-    assert too_old(left, keep) == []
+    assert prunable(left, keep) == []
 
 
 @pytest.mark.parametrize(
     ("previous", "expected"),
     [(None, {"n1": None}), (DESIRED, {"n1": None, "n2": None})],
 )
-def test_merge_assignments(previous: Desired | None, expected: dict[str, str | None]) -> None:
+def test_merge_assignments(previous: FleetSpec | None, expected: dict[str, str | None]) -> None:
     assert merge_assignments(previous, {"n1": None}) == expected
 
 
@@ -234,14 +234,14 @@ def test_merge_assignments(previous: Desired | None, expected: dict[str, str | N
         pytest.param("gone", None, id="pointer to nothing"),
         pytest.param(
             "a",
-            Desired("in_place", "a", {"a": FILE, "b": "{"}, {"n1": "b", "n2": None, "n3": None}),
+            FleetSpec("in_place", "a", {"a": FILE, "b": "{"}, {"n1": "b", "n2": None, "n3": None}),
             id="found",
         ),
     ],
 )
-def test_baseline(default: str, expected: Desired | None) -> None:
+def test_baseline(default: str, expected: FleetSpec | None) -> None:
     labels = {"n1": "b", "n2": None, "n3": "", "n4": "gone"}
-    assert baseline({"a": FILE, "b": "{"}, labels, default) == expected
+    assert spec_as_found({"a": FILE, "b": "{"}, labels, default) == expected
 
 
 @pytest.mark.parametrize(
@@ -252,8 +252,8 @@ def test_baseline(default: str, expected: Desired | None) -> None:
         ([GOOD, GOOD, GOOD], "previous_good", 2),
     ],
 )
-def test_choose(states: list[State], wanted: str, number: int) -> None:
-    assert choose(revisions(*states), wanted).number == number
+def test_choose(states: list[RevisionState], wanted: str, number: int) -> None:
+    assert find_revision(revisions(*states), wanted).number == number
 
 
 @pytest.mark.parametrize(
@@ -265,9 +265,11 @@ def test_choose(states: list[State], wanted: str, number: int) -> None:
         ([], "previous_good", ()),
     ],
 )
-def test_choose_what_is_not_there(states: list[State], wanted: str, facts: tuple[str, ...]) -> None:
+def test_choose_what_is_not_there(
+    states: list[RevisionState], wanted: str, facts: tuple[str, ...]
+) -> None:
     with pytest.raises(HistoryError) as caught:
-        choose(revisions(*states), wanted)
+        find_revision(revisions(*states), wanted)
     assert mentions(caught.value, *facts)
 
 
@@ -316,45 +318,46 @@ def test_size_for_5000_nodes() -> None:
     assert len(json.dumps(document)) < 350_000
 
 
-def test_open_writes_the_first_revision(api: FakeApi, history: History) -> None:
-    revision = history.open(DESIRED, "root@host\npid 1")
+def test_begin_writes_the_first_revision(api: FakeApi, history: History) -> None:
+    revision = history.begin(DESIRED, "root@host\npid 1")
     first = summary([], DESIRED)
     assert revision == Revision(1, DESIRED, STARTED, "root@host pid 1", WHEN, first)
     assert history.load() == [revision]
     assert history.load()[0].name == "device-plugin-config-1"
 
 
-def test_open_writes_what_was_found_first(api: FakeApi, history: History) -> None:
-    revision = history.open(FEWER, "me", found=DESIRED)
+def test_begin_writes_what_was_found_first(api: FakeApi, history: History) -> None:
+    assert history.load() == []
+    history.record_found(DESIRED, "me")
+    revision = history.begin(FEWER, "me")
     assert mentions(revision.what, "dev", "8", "6")
     newest, found = history.load()
     assert newest == revision
     assert found == Revision(1, DESIRED, GOOD, "me", WHEN, found.what)
-    history.open(FEWER, "me", found=replace(DESIRED, mode="versioned"))  # there is one now
-    assert numbers(history.load()) == [2, 1]
 
 
-def test_open_writes_no_find_that_is_what_is_asked_for(history: History) -> None:
-    assert history.open(DESIRED, "me", found=DESIRED).number == 1
+def test_begin_continues_what_was_found(history: History) -> None:
+    history.record_found(DESIRED, "me")
+    assert history.begin(DESIRED, "me").number == 1
 
 
-def test_open_continues_and_leaves_a_good_one(api: FakeApi, history: History) -> None:
-    first = history.open(DESIRED, "me")
-    history.close(first, FAILED)
-    again = history.open(DESIRED, "another")
+def test_begin_continues_and_leaves_a_good_one(api: FakeApi, history: History) -> None:
+    first = history.begin(DESIRED, "me")
+    history.finish(first, FAILED)
+    again = history.begin(DESIRED, "another")
     assert (again.number, again.state, again.who) == (1, STARTED, "another")
     assert history.load() == [again]
-    good = history.close(again, GOOD)
+    good = history.finish(again, GOOD)
     before = len(api.writes())
-    assert history.open(DESIRED, "third") == good
-    assert history.close(good, FAILED) == good  # the state was right once
-    assert history.close(good, GOOD) == good
+    assert history.begin(DESIRED, "third") == good
+    assert history.finish(good, FAILED) == good  # the state was right once
+    assert history.finish(good, GOOD) == good
     assert len(api.writes()) == before
     assert history.load() == [good]
 
 
 @pytest.mark.parametrize("found", [None, FEWER])
-def test_open_beside_another_run(api: FakeApi, history: History, found: Desired | None) -> None:
+def test_begin_beside_another_run(api: FakeApi, history: History, found: FleetSpec | None) -> None:
     """Where there is no namespace there is no lease; the number then decides."""
 
     def faster(method: str, _path: str) -> int:
@@ -365,42 +368,44 @@ def test_open_beside_another_run(api: FakeApi, history: History, found: Desired 
         return 0
 
     api.fault = faster
-    assert history.open(DESIRED, "me", found).number == 2
+    if found:
+        history.record_found(found, "me")
+    assert history.begin(DESIRED, "me").number == 2
     assert numbers(history.load()) == [2, 1]
 
 
-def test_open_beside_something_else_of_that_name(api: FakeApi, history: History) -> None:
+def test_begin_beside_something_else_of_that_name(api: FakeApi, history: History) -> None:
     api.put(f"{LIST}/device-plugin-config-1", {"metadata": {"labels": {}}, "revision": 1})
     with pytest.raises(ClusterError) as caught:
-        history.open(DESIRED, "me")
+        history.begin(DESIRED, "me")
     assert mentions(caught.value, "gpu-operator", SERVER, "ControllerRevision")
 
 
-def test_open_by_the_next_module_of_the_run_writes_nothing(api: FakeApi, history: History) -> None:
-    first = history.open(DESIRED, "job\n42")
-    assert history.open(DESIRED, "job\n42") == first
+def test_begin_by_the_next_module_of_the_run_writes_nothing(api: FakeApi, history: History) -> None:
+    first = history.begin(DESIRED, "job\n42")
+    assert history.begin(DESIRED, "job\n42") == first
     assert len(api.writes()) == 1
 
 
-def test_open_that_is_forbidden(api: FakeApi, history: History) -> None:
+def test_begin_that_is_forbidden(api: FakeApi, history: History) -> None:
     api.fault = lambda method, _path: 403 if method == "POST" else 0
     with pytest.raises(ClusterError, match=SERVER) as caught:
-        history.open(DESIRED, "me")
+        history.begin(DESIRED, "me")
     assert caught.value.status == 403
 
 
 def test_data_is_written_once_and_notes_alone_change(api: FakeApi, history: History) -> None:
-    history.close(history.open(DESIRED, "me"), FAILED)
-    history.open(DESIRED, "me")
+    history.finish(history.begin(DESIRED, "me"), FAILED)
+    history.begin(DESIRED, "me")
     assert [request.split()[0] for request in api.writes()] == ["POST", "PATCH", "PATCH"]
 
 
 def test_prune_and_remove(api: FakeApi, history: History) -> None:
     for replicas in range(2, 7):
         desired = replace(DESIRED, profiles=PROFILES | {"dev": {"replicas": replicas}})
-        history.close(history.open(desired, "me"), GOOD if replicas < 4 else FAILED)
+        history.finish(history.begin(desired, "me"), GOOD if replicas < 4 else FAILED)
     other = History(api.cluster, "gpu-operator", "device-plugin-config-2")
-    other.open(DESIRED, "me")
+    other.begin(DESIRED, "me")
     assert history.prune(2) == [3]
     assert history.prune(2) == []
     assert numbers(history.load()) == [5, 4, 2, 1]

@@ -18,11 +18,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import
     STATE_LABEL,
     MigChange,
     has_failed,
-    incapable,
     is_busy,
     plan_mig,
     undo_patch,
-    unfinished,
+    why_not_capable,
+    why_not_partitioned,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
@@ -72,7 +72,7 @@ def test_plan_mig_sets_a_failed_configuration_anew() -> None:
 def test_plan_mig_asks_nothing_of_a_card_without_mig() -> None:
     old = NodeState("n", {CAPABLE_LABEL: "false"})
     assert plan_mig({"n": "all-disabled"}, {"n": old}) == ([], [])
-    assert incapable(old, "all-disabled") == ""
+    assert why_not_capable(old, "all-disabled") == ""
 
 
 @pytest.mark.parametrize(
@@ -87,8 +87,8 @@ def test_plan_mig_asks_nothing_of_a_card_without_mig() -> None:
         (None, ()),  # it has left the cluster
     ],
 )
-def test_unfinished(state: NodeState | None, facts: tuple[str, ...] | None) -> None:
-    reason = unfinished(state, "a")
+def test_why_not_partitioned(state: NodeState | None, facts: tuple[str, ...] | None) -> None:
+    reason = why_not_partitioned(state, "a")
     assert bool(reason) is (facts is not None)
     assert mentions(reason, *(facts or ()))
 
@@ -139,5 +139,5 @@ def test_undo_patch(state: NodeState, patch: dict[str, object]) -> None:
 @pytest.mark.parametrize(("capable", "known"), [("false", True), ("true", False), (None, False)])
 def test_incapable(capable: str | None, known: bool) -> None:
     labels = {CAPABLE_LABEL: capable} if capable else {}
-    reason = incapable(NodeState("n", labels), "all-1g.5gb")
+    reason = why_not_capable(NodeState("n", labels), "all-1g.5gb")
     assert bool(reason) is known

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import GpuPod
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import GpuPod
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.taints import Taint, tolerates
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
     Candidate,
     ProbeNode,
     ProbeOutcome,
     ProbeResult,
     ProbeTarget,
-    Taint,
     TwoSlots,
     choose,
     obstacle,
@@ -28,7 +28,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan impor
     requested,
     row,
     targets,
-    tolerates,
     two_slots_by_profile,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile

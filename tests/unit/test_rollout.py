@@ -39,7 +39,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validat
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import (
     batch_sizes,
-    cut,
+    split_into_batches,
     spread,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
@@ -53,9 +53,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan imp
     plan_rollout,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import (
-    Lack,
-    Patience,
-    unsettled,
+    NotSettled,
+    WaitTimes,
+    not_settled,
     wait_until_settled,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
@@ -378,7 +378,7 @@ def test_desired_target_of_an_undefined_profile() -> None:
         (TARGET, GOOD, PODS, None, ()),
         (TARGET, None, PODS, "node", ()),
         (TARGET, replace(GOOD, ready=False), PODS, "node", ("NotReady",)),
-        (TARGET, labelled("q"), PODS, "node", (" q", "none")),
+        (TARGET, labelled("q"), PODS, "node", (" q", "no label")),
         (LABELLED, labelled("q"), PODS, "node", (" q", " p")),
         (LABELLED, labelled("p"), PODS, None, ()),
         (TARGET, GOOD, [GFD], "pods", (PLUGIN_APP,)),
@@ -417,17 +417,17 @@ def test_desired_target_of_an_undefined_profile() -> None:
         (TARGET, replace(GOOD, labels=OLD_LABELS), PODS, "labels", ()),
     ],
 )
-def test_unsettled(
+def test_not_settled(
     target: Target,
     node: NodeState | None,
     pods: Sequence[OperandPod],
     stage: str | None,
     facts: tuple[str, ...],
 ) -> None:
-    lack = unsettled(target, node, pods)
-    assert (lack and lack.stage) == stage
-    assert lack is None or not lack.hopeless
-    assert mentions(lack and lack.reason, *facts)
+    state = not_settled(target, node, pods)
+    assert (state and state.stage) == stage
+    assert state is None or not state.final
+    assert mentions(state and state.reason, *facts)
 
 
 @pytest.mark.parametrize(
@@ -457,7 +457,7 @@ def test_spread_keeps_all_nodes_and_proportions(sizes: list[int], spec: list[str
     }
     order = spread(groups, groups)
     assert sorted(order) == sorted(groups)
-    batches = cut(order, spec)
+    batches = split_into_batches(order, spec)
     assert [node for batch in batches for node in batch] == order
     assert all(batches)
     for length in range(1, len(order) + 1):
@@ -491,12 +491,12 @@ def test_batch_sizes_refuses(entry: object) -> None:
     assert mentions(caught.value, "batches", f"'{entry}'", "1%", "100%")
 
 
-def test_cut_keeps_order() -> None:
-    assert cut(["a", "b", "c", "d"], [1, "50%"]) == [["a"], ["b", "c"], ["d"]]
+def test_split_into_batches_keeps_order() -> None:
+    assert split_into_batches(["a", "b", "c", "d"], [1, "50%"]) == [["a"], ["b", "c"], ["d"]]
 
 
 @dataclass
-class FakeWatch:
+class FakeWatchedFleet:
     """A fleet in which seconds pass only while somebody waits; events are the seconds at which
     something changes, that people waiting are woken for.
     """
@@ -529,28 +529,28 @@ def watch(
     timeout: float = 20,
     stable: float = 3,
     old_pods: Sequence[str] = (),
-) -> tuple[Mapping[str, Lack], float]:
+) -> tuple[Mapping[str, NotSettled], float]:
     """What wait_until_settled says, and when."""
-    fleet = FakeWatch(see, events)
-    patience = Patience(timeout, stable)
-    return wait_until_settled([TARGET], fleet, patience, old_pods), fleet.seconds
+    fleet = FakeWatchedFleet(see, events)
+    wait = WaitTimes(timeout, stable)
+    return wait_until_settled([TARGET], fleet, wait, old_pods), fleet.seconds
 
 
 @pytest.mark.parametrize(("stable", "until"), [(0, 0), (3, 3)])
 def test_wait_until_settled_good_from_the_start(stable: float, until: float) -> None:
-    lacks, seconds = watch(lambda _: observation(), stable=stable)
-    assert not lacks
+    unsettled, seconds = watch(lambda _: observation(), stable=stable)
+    assert not unsettled
     assert seconds == pytest.approx(until)
 
 
 def test_wait_until_settled_looks_when_something_changes() -> None:
     """And every 10 seconds, to say how far it is; not again and again."""
-    fleet = FakeWatch(lambda _: observation(UNSHARED), [1, 2, 15])
-    said: list[int] = []
-    lacks = wait_until_settled([TARGET], fleet, Patience(20, 3), said=said.append)
-    assert lacks
+    fleet = FakeWatchedFleet(lambda _: observation(UNSHARED), [1, 2, 15])
+    reported: list[int] = []
+    unsettled = wait_until_settled([TARGET], fleet, WaitTimes(20, 3), report=reported.append)
+    assert unsettled
     assert fleet.waits == [10, 10, 10, 8, 5]
-    assert said == [0] * 6
+    assert reported == [0] * 6
 
 
 def test_wait_until_settled_does_not_believe_flapping() -> None:
@@ -559,15 +559,15 @@ def test_wait_until_settled_does_not_believe_flapping() -> None:
     def see(seconds: float) -> Observation:
         return observation(UNSHARED if 2 <= seconds < 6 else GOOD)
 
-    lacks, until = watch(see, [2, 6])
-    assert not lacks
+    unsettled, until = watch(see, [2, 6])
+    assert not unsettled
     assert until == pytest.approx(6 + 3)
 
 
 def test_wait_until_settled_counts_again_where_a_blink_was_missed_between_two_looks() -> None:
     """Watches bring both changes at once: what is seen is as before, and stays believed."""
-    lacks, until = watch(lambda _: observation(), [1])
-    assert not lacks
+    unsettled, until = watch(lambda _: observation(), [1])
+    assert not unsettled
     assert until == pytest.approx(3)
 
 
@@ -578,14 +578,14 @@ def test_wait_until_settled_for_labels_beside_the_slots(labels: float, until: fl
     def see(seconds: float) -> Observation:
         return observation(GOOD if seconds >= labels else replace(GOOD, labels=OLD_LABELS))
 
-    lacks, seconds = watch(see, [labels])
-    assert not lacks
+    unsettled, seconds = watch(see, [labels])
+    assert not unsettled
     assert seconds == pytest.approx(until)
 
 
 def test_wait_until_settled_tells_of_labels_that_do_not_come() -> None:
-    lacks, seconds = watch(lambda _: observation(replace(GOOD, labels=OLD_LABELS)), [1, 2])
-    assert lacks["n1"].stage == "labels"
+    unsettled, seconds = watch(lambda _: observation(replace(GOOD, labels=OLD_LABELS)), [1, 2])
+    assert unsettled["n1"].stage == "labels"
     assert seconds == pytest.approx(20)
 
 
@@ -594,8 +594,8 @@ def test_wait_until_settled_counts_again_where_slots_went_before_labels_came() -
         now = GOOD if seconds >= 10 else replace(GOOD, labels=OLD_LABELS)
         return observation(UNSHARED if 8 <= seconds < 9 else now)
 
-    lacks, seconds = watch(see, [8, 9, 10])
-    assert not lacks
+    unsettled, seconds = watch(see, [8, 9, 10])
+    assert not unsettled
     assert seconds == pytest.approx(9 + 3)
 
 
@@ -603,17 +603,17 @@ def test_wait_until_settled_flapping_for_ever() -> None:
     def see(seconds: float) -> Observation:
         return observation(UNSHARED if seconds % 3 < 1 else GOOD)
 
-    lacks, until = watch(see, range(1, 21))
-    assert {node: lack.stage for node, lack in lacks.items()} == {"n1": "stable"}
-    assert numbers(lacks["n1"].reason) == [3]
+    unsettled, until = watch(see, range(1, 21))
+    assert {node: state.stage for node, state in unsettled.items()} == {"n1": "stable"}
+    assert numbers(unsettled["n1"].reason) == [3]
     assert until == pytest.approx(20)
 
 
 def test_wait_until_settled_gives_up_with_reason() -> None:
-    lacks, until = watch(lambda _: observation(UNSHARED))
-    assert {node: lack.stage for node, lack in lacks.items()} == {"n1": "allocatable"}
-    assert mentions(lacks["n1"].reason, GPU)
-    assert numbers(lacks["n1"].reason) == [2, 8]
+    unsettled, until = watch(lambda _: observation(UNSHARED))
+    assert {node: state.stage for node, state in unsettled.items()} == {"n1": "allocatable"}
+    assert mentions(unsettled["n1"].reason, GPU)
+    assert numbers(unsettled["n1"].reason) == [2, 8]
     assert until == pytest.approx(20)
 
 
@@ -639,8 +639,8 @@ def test_wait_until_settled_does_not_wait_for_a_plugin_that_crashes_and_crashes(
         waiting = replace(pod, waits_for="CrashLoopBackOff", crashes=crashes, crashing="main")
         return observation(pods=[waiting, GFD])
 
-    lacks, seconds = watch(see, [4])
-    assert lacks["n1"].hopeless is (until == 4)
+    unsettled, seconds = watch(see, [4])
+    assert unsettled["n1"].final is (until == 4)
     assert seconds == pytest.approx(until)
 
 
@@ -653,9 +653,9 @@ def test_wait_until_settled_waits_for_the_others_beside_a_hopeless_one() -> None
         nodes = {"n1": GOOD, "n2": replace(GOOD if seconds >= 5 else UNSHARED, name="n2")}
         return Observation(nodes, {"n1": [crashing, GFD], "n2": PODS}, MAP)
 
-    fleet = FakeWatch(see, [5], changed=["n1", "n2"])
-    lacks = wait_until_settled([TARGET, second], fleet, Patience(20, 3))
-    assert list(lacks) == ["n1"]
+    fleet = FakeWatchedFleet(see, [5], changed=["n1", "n2"])
+    unsettled = wait_until_settled([TARGET, second], fleet, WaitTimes(20, 3))
+    assert list(unsettled) == ["n1"]
     assert fleet.seconds == pytest.approx(8)
 
 
@@ -663,8 +663,8 @@ def test_wait_until_settled_node_leaves_and_comes_back() -> None:
     def see(seconds: float) -> Observation:
         return observation(None if seconds < 5 else GOOD)
 
-    lacks, until = watch(see, [5])
-    assert not lacks
+    unsettled, until = watch(see, [5])
+    assert not unsettled
     assert until == pytest.approx(8)
 
 
@@ -676,33 +676,35 @@ def test_wait_until_settled_node_that_breaks_after_it_was_believed_counts_as_bro
         nodes = {"n1": GOOD if seconds < 6 else UNSHARED, "n2": replace(UNSHARED, name="n2")}
         return Observation(nodes, dict.fromkeys(nodes, PODS), MAP)
 
-    fleet = FakeWatch(see, [6])
-    said: list[int] = []
-    lacks = wait_until_settled([TARGET, second], fleet, Patience(20, 3), said=said.append)
-    assert {node: lack.stage for node, lack in lacks.items()} == dict.fromkeys(
+    fleet = FakeWatchedFleet(see, [6])
+    reported: list[int] = []
+    unsettled = wait_until_settled(
+        [TARGET, second], fleet, WaitTimes(20, 3), report=reported.append
+    )
+    assert {node: state.stage for node, state in unsettled.items()} == dict.fromkeys(
         ["n1", "n2"], "allocatable"
     )
-    assert max(said) == 1
-    assert said[-1] == 0
+    assert max(reported) == 1
+    assert reported[-1] == 0
 
 
 def test_wait_until_settled_old_pods_go() -> None:
     old = replace(PLUGIN, uid="u0", leaving=True)
-    lacks, until = watch(
+    unsettled, until = watch(
         lambda seconds: observation(pods=[*PODS, old] if seconds < 4 else PODS),
         [4],
         old_pods=["u0"],
     )
-    assert not lacks
+    assert not unsettled
     assert until == pytest.approx(4 + 3)
 
 
 def test_wait_until_settled_old_pods_stay() -> None:
-    lacks, _until = watch(lambda _: observation(), old_pods=["u1"])
-    assert {node: lack.stage for node, lack in lacks.items()} == {"n1": "pods"}
+    unsettled, _until = watch(lambda _: observation(), old_pods=["u1"])
+    assert {node: state.stage for node, state in unsettled.items()} == {"n1": "pods"}
 
 
 def test_wait_until_settled_without_targets() -> None:
-    fleet = FakeWatch(lambda _: observation())
-    assert wait_until_settled([], fleet, Patience(0, 0)) == {}
+    fleet = FakeWatchedFleet(lambda _: observation())
+    assert wait_until_settled([], fleet, WaitTimes(0, 0)) == {}
     assert fleet.waits == []

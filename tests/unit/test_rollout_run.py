@@ -25,18 +25,18 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.renderi
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     checked_profiles,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import drain as _drain
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import run as _rollout_run
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import drain, run
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import (
-    STOPPED,
-    Settings,
-)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
     History,
     latest,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.run import Request, Run
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.outcome import STOPPED
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.run import (
+    Request,
+    RolloutRun,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import Settings
 from ansible_collections.gpufleet.sharing.plugins.modules import rollout
 from ansible_collections.gpufleet.sharing.tests.unit import fake_fleet
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
@@ -80,8 +80,8 @@ class Scene:
         given = Request(desired, definitions, list(wanted), False, False, SETTINGS, run="me")
         return replace(given, **changed)
 
-    def look(self, request: Request) -> Run:
-        return Run(fake_fleet.cluster(self.fleet), request, self.lines.append)
+    def look(self, request: Request) -> RolloutRun:
+        return RolloutRun(fake_fleet.cluster(self.fleet), request, self.lines.append)
 
     def run(self, request: Request) -> dict[str, object]:
         """Keys, then nodes. What the module returns."""
@@ -91,7 +91,7 @@ class Scene:
         self.fleet.write(request.desired.profiles, versioned=versioned)
         self.fleet.settle(600)
         found = self.look(request)
-        found.carry_out()
+        found.execute()
         return found.result()
 
     def fails(self, request: Request) -> str:
@@ -120,10 +120,10 @@ def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
 
     def live(*_arguments: object) -> FakeFleet:
         found.fleet.refresh_config_map()
-        found.fleet.looked_at_pods = False
+        found.fleet.pods_are_read = False
         return found.fleet
 
-    monkeypatch.setattr(_rollout_run, "LiveFleet", live)
+    monkeypatch.setattr(run, "LiveFleet", live)
     found.fleet.write({"default": checked_profiles(OLD)["default"]})
     found.fleet.settle(10)
     found.fleet.add(*NAMES)
@@ -291,7 +291,7 @@ def test_limit_keeps_what_others_were_asked_to_be(done: Scene) -> None:
     done.run(request)
     newest = latest(done.history_of.load())
     assert newest
-    assert newest.desired.assignments == {"n1": "default", "n2": "dev", "n3": "dev"}
+    assert newest.spec.assignments == {"n1": "default", "n2": "dev", "n3": "dev"}
     assert done.fleet.slots(*NAMES) == [4, 16, 16]
 
 
@@ -399,7 +399,7 @@ def test_name_that_leaves_no_room_for_its_version_is_refused(name: str) -> None:
     assert mentions(caught.value, name, 54, 55)
 
 
-# ---- pods that would be hurt
+# ---- pods that would be disrupted
 
 
 def busy(scene: Scene, *, owned: bool = True) -> None:
@@ -413,7 +413,7 @@ def drains(how: str) -> Settings:
     return replace(SETTINGS, drain=how)
 
 
-def test_hurt_is_refused_before_any_write(done: Scene) -> None:
+def test_disruption_is_refused_before_any_write(done: Scene) -> None:
     busy(done)
     done.fleet.write(checked_profiles(NEW))
     done.fleet.api.requests.clear()
@@ -432,28 +432,28 @@ def test_plan_of_many_nodes_does_not_ask_for_pods_node_by_node(
     done: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     busy(done)
-    monkeypatch.setattr(_drain, "ONE_BY_ONE", 1)
+    monkeypatch.setattr(drain, "ONE_BY_ONE", 1)
     done.fleet.api.requests.clear()
     result = done.look(done.request(NEW, planning=True, explain=True)).result()
     assert len(cast("list[object]", result["nodes"])) > 2
     assert done.fleet.api.requests.count("GET /api/v1/pods") == 2
 
 
-def test_hurt_is_explained_in_a_plan(done: Scene) -> None:
+def test_disruption_is_explained_in_a_plan(done: Scene) -> None:
     busy(done)
     done.fleet.workload("calm", "n3", 2)
     result = done.look(done.request(NEW, planning=True, explain=True)).result()
-    hurt = result["hurt"]
-    assert isinstance(hurt, list)
-    assert [(pod["node"], pod["pod"], pod["owner"]) for pod in hurt] == [
+    disruptions = result["disruptions"]
+    assert isinstance(disruptions, list)
+    assert [(pod["node"], pod["pod"], pod["owner"]) for pod in disruptions] == [
         ("n2", "busy", "Job/train")
     ]
-    table = result["hurt_table"]
+    table = result["disruption_table"]
     assert isinstance(table, list)
     assert len(table) == 3
     nodes = result["nodes"]
     assert isinstance(nodes, list)
-    assert [(row["pods"], row["hurt"]) for row in nodes] == [(0, 0), (1, 1), (1, 0)]
+    assert [(row["pods"], row["disrupted"]) for row in nodes] == [(0, 0), (1, 1), (1, 0)]
 
 
 @pytest.mark.parametrize(
@@ -464,7 +464,9 @@ def test_hurt_is_explained_in_a_plan(done: Scene) -> None:
         ("ignore", True, ("O(drain)", "ignore", "n2", "work")),
     ],
 )
-def test_hurt_is_warned_of(done: Scene, how: str, owned: bool, warned: tuple[str, ...]) -> None:
+def test_disruption_is_warned_of(
+    done: Scene, how: str, owned: bool, warned: tuple[str, ...]
+) -> None:
     busy(done, owned=owned)
     found = done.look(done.request(NEW, settings=drains(how), planning=True))
     assert len(found.warnings) == bool(warned)

@@ -21,17 +21,18 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
     Quota,
     Workload,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
-    requested_slots,
-)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     OPERAND_APPS,
     operand_pod,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import (
+    requested_slots,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
     node_state,
     read_quantity,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.taints import taints_of
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
     RESOURCE_PREFIX,
 )
@@ -71,18 +72,12 @@ def node_view(document: object) -> NodeView:
         capacity={name: read_quantity(quantity) for name, quantity in capacity.items()},
         cordoned=dig(document, "spec", "unschedulable") is True,
         taints=tuple(
-            _taint(entry)
-            for entry in list_at(document, "spec", "taints")
-            if text_at(entry, "effect") in ("NoSchedule", "NoExecute")
-            and not text_at(entry, "key").startswith(_OWN_TAINTS)
+            str(taint)
+            for taint in taints_of(document)
+            if taint.repels and not taint.key.startswith(_OWN_TAINTS)
         ),
         hami=isinstance(annotations, dict) and _HAMI_REGISTER in annotations,
     )
-
-
-def _taint(entry: object) -> str:
-    value = text_at(entry, "value")
-    return text_at(entry, "key") + (f"={value}" if value else "") + f":{text_at(entry, 'effect')}"
 
 
 def read_pod(document: object, namespace: str) -> Operand | Workload | ForeignPod | None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: which nodes a profile may be brought to, and when."""
+"""Internal: which nodes can get a profile, and when."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity i
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import (
     STATE_LABEL,
     is_busy,
-    needless,
-    unfinished,
+    stays_without_mig,
+    why_not_partitioned,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
@@ -29,59 +29,57 @@ NOTICES_REMOVAL = (0, 18, 2)  # the first device plugin that notices a label's r
 
 
 def notices_removal(plugin: Plugin) -> bool:
-    """Whether the plugin acts on a label that is removed; one of unknown version counts as new."""
+    """Whether the plugin acts on the removal of a label; an unknown version counts as new."""
     return plugin.version is None or plugin.version >= NOTICES_REMOVAL
 
 
-def check_there(missing: Sequence[str], server: str) -> None:
-    """Raise where the cluster does not have nodes of the inventory."""
+def check_present(missing: Sequence[str], server: str) -> None:
+    """Raise FleetError when nodes of the inventory are not in the cluster."""
     if missing:
         raise FleetError(
             f"Nodes of the inventory ({len(missing)}) are not in the cluster {server}:"
-            f" {some(missing)}."
-            " Correct the inventory, or set O(unavailable_nodes) to report."
+            f" {some(missing)}. Correct the inventory, or set O(unavailable_nodes) to report."
         )
 
 
 def check_nodes(
     states: Mapping[str, NodeState],
-    meant: Mapping[str, Profile],
+    wanted: Mapping[str, Profile],
     changing: Sequence[str],
     *,
     planning: bool,
 ) -> None:
-    """Raise where GPUs cannot be shared as a profile says, or where NVIDIA's MIG manager is at work
-    on a node whose label would change.
+    """Raise FleetError when a node cannot be shared as its profile says, and RefusedError when
+    NVIDIA's MIG manager is partitioning a node whose label would change.
 
-    planning: what a run would do before this, it has not done; so it may be at work for us.
+    With planning, nodes with a MIG configuration of ours are skipped: earlier tasks of a real run
+    would have waited for them.
     """
     problems = [
-        f"{node}: profile '{profile.name}' cannot be used there: {reason}."
-        for node, profile in sorted(meant.items())
+        f"{node}: profile '{profile.name}' cannot be used on it: {reason}."
+        for node, profile in sorted(wanted.items())
         if (reason := mps_problem(states[node], profile))
     ]
     if problems:
         raise joined(FleetError, problems)
-    busy = [node for node in changing if is_busy(states[node])]
-    if planning:
-        ours = {node for node in busy if node in meant and meant[node].mig is not None}
-        busy = [node for node in busy if node not in ours]
+    ours = {node for node, profile in wanted.items() if planning and profile.mig is not None}
+    busy = [node for node in changing if is_busy(states[node]) and node not in ours]
     if busy:
         raise RefusedError(
-            f"NVIDIA's MIG manager is at work on {some(busy)} ({STATE_LABEL} is pending or"
-            " rebooting), so the profile of these nodes must not change now. Run again when it has"
+            f"NVIDIA's MIG manager is partitioning the GPUs of {some(busy)} ({STATE_LABEL} is"
+            " pending or rebooting), so their profiles cannot change now. Run again when it has"
             " finished."
         )
 
 
-def uncut(states: Mapping[str, NodeState], meant: Mapping[str, Profile]) -> set[str]:
-    """Nodes that their profile's MIG configuration has not reached, since they are NotReady: their
-    label waits for the run that finds them ready.
+def waiting_for_mig(states: Mapping[str, NodeState], wanted: Mapping[str, Profile]) -> set[str]:
+    """Nodes that do not have their profile's MIG configuration yet, since they are NotReady. Their
+    labels have to wait for a run that finds them ready.
     """
     return {
         node
-        for node, profile in meant.items()
+        for node, profile in wanted.items()
         if profile.mig is not None
-        and not needless(states[node], profile.mig)
-        and unfinished(states[node], profile.mig)
+        and not stays_without_mig(states[node], profile.mig)
+        and why_not_partitioned(states[node], profile.mig)
     }

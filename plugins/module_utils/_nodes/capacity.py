@@ -6,11 +6,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what a node should advertise with a profile, and what it does
-advertise.
+"""Internal: the slots that a node should advertise with a profile, and those that it advertises.
 
-Units are slots: what one pod that asks for 1 gets. Always allocatable, never capacity, which keeps
-old numbers.
+A slot is what a pod with a request of 1 gets. Slots come from allocatable, never from capacity,
+which keeps old numbers.
 """
 
 from __future__ import annotations
@@ -71,14 +70,14 @@ def mig_resources(labels: Mapping[str, str]) -> dict[str, int]:
 def physical_devices(node: NodeState, stated: int | None) -> dict[str, int]:
     """Devices by resource name: GPUs (as stated, else as discovered), and MIG devices.
 
-    With MIG strategy single the MIG devices stand in the place of the GPUs. With mixed, GPUs that
-    are in MIG mode are no devices, and where only some are, labels do not tell how many: then
+    With MIG strategy single, MIG devices take the place of the GPUs. With mixed, GPUs in MIG mode
+    do not count as devices. When only some GPUs are in MIG mode, labels do not show how many, and
     nvidia.com/gpu is left out.
     """
     labels = node.labels
     if is_invalid(node):
         return {GPU_RESOURCE: 0}
-    gpus = node.physical if stated is None or _is_cut(node) else stated
+    gpus = node.physical if stated is None or _is_partitioned(node) else stated
     if labels.get(MIG_STRATEGY_LABEL) != "mixed":
         return {} if gpus is None else {GPU_RESOURCE: gpus}
     devices = mig_resources(labels)
@@ -87,40 +86,40 @@ def physical_devices(node: NodeState, stated: int | None) -> dict[str, int]:
     return devices if devices or gpus is None else {GPU_RESOURCE: gpus}
 
 
-def _is_cut(node: NodeState) -> bool:
-    """Whether what GPU feature discovery counts as GPUs are MIG devices (MIG strategy single)."""
+def _is_partitioned(node: NodeState) -> bool:
+    """Whether GPU feature discovery counts MIG devices as GPUs (MIG strategy single)."""
     return "-MIG-" in node.labels.get(PRODUCT_LABEL, "")
 
 
 def is_invalid(node: NodeState) -> bool:
-    """Whether GPUs are cut in a way that MIG strategy single does not advertise."""
+    """Whether the MIG layout is inconsistent, so that MIG strategy single advertises no GPUs."""
     return node.labels.get(PRODUCT_LABEL, "").endswith("-MIG-INVALID")
 
 
 def mps_problem(node: NodeState, profile: Profile) -> str:
-    """Why a node cannot be shared by MPS with a profile, in words; empty when nothing is known.
+    """Why MPS cannot share a node with a profile; empty when no reason is known.
 
-    A profile that turns MIG off has to do with MIG devices no longer.
+    A profile that turns MIG off removes the MIG devices first.
     """
     if profile.strategy != "mps":
         return ""
-    if profile.mig != NO_MIG and (_is_cut(node) or mig_resources(node.labels)):
-        return "its GPUs are cut into MIG devices, which MPS does not take"
+    if profile.mig != NO_MIG and (_is_partitioned(node) or mig_resources(node.labels)):
+        return "its GPUs are partitioned into MIG devices, which MPS does not support"
     if node.labels.get(GFD_LABEL) == "false":
-        return f"MPS needs GPU feature discovery, which {GFD_LABEL} switches off there"
+        return f"MPS needs GPU feature discovery, which the label {GFD_LABEL} disables there"
     most = mps_clients(node.labels)
     if most is not None and profile.replicas > most:
         capability = ".".join(node.labels.get(label, "") for label in CAPABILITY_LABELS)
         return (
-            f"it has {profile.replicas} replicas, and MPS takes {most} clients at most on a GPU of"
-            f" compute capability {capability}"
+            f"it has {profile.replicas} replicas, and MPS supports at most {most} clients on a GPU"
+            f" of compute capability {capability}"
         )
     return ""
 
 
 def mps_clients(labels: Mapping[str, str]) -> int | None:
-    """How many clients MPS takes on a node's GPUs; None where GPU feature discovery has not told
-    the compute capability.
+    """The most clients that MPS supports on a node's GPUs; None without labels of the compute
+    capability.
     """
     numbers = [labels.get(label, "") for label in CAPABILITY_LABELS]
     if not all(number.isdecimal() for number in numbers):
@@ -129,7 +128,7 @@ def mps_clients(labels: Mapping[str, str]) -> int | None:
 
 
 def expected_allocatable(profile: Profile, devices: Mapping[str, int]) -> dict[str, int]:
-    """Slots by advertised resource name. A renamed resource leaves its old name with 0 slots."""
+    """Slots by advertised resource name. The old name of a renamed resource has 0 slots."""
     slots: dict[str, int] = {}
     for resource, count in devices.items():
         slots |= {resource: 0, resource + SHARED_SUFFIX: 0}
@@ -138,15 +137,15 @@ def expected_allocatable(profile: Profile, devices: Mapping[str, int]) -> dict[s
 
 
 def judge(node: NodeState, profile: Profile, stated: int | None) -> Verdict:
-    """Compare a node's allocatable with its profile. stated is the inventory's number of physical
-    GPUs, if it has one. With several resources (MIG strategy mixed) the numbers are their sums.
+    """Compare a node's allocatable with its profile. stated is the number of physical GPUs in the
+    inventory, if any. With several resources (MIG strategy mixed), the numbers are sums.
     """
     devices = physical_devices(node, stated)
     counted = [resource for resource, count in devices.items() if count] or [GPU_RESOURCE]
     names = [profile.advertised(resource) for resource in counted]
     actual = sum(node.allocatable.get(name, 0) for name in names)
     if not devices:
-        problem = f"physical GPUs unknown: no label {COUNT_LABEL}"
+        problem = f"physical GPUs unknown: the label {COUNT_LABEL} is missing"
         return Verdict(node.name, None, names[0], None, actual, problem)
     expected = expected_allocatable(profile, devices)
     return Verdict(
@@ -159,15 +158,17 @@ def judge(node: NodeState, profile: Profile, stated: int | None) -> Verdict:
     )
 
 
+def is_miscounted(node: NodeState, stated: int | None) -> bool:
+    """Whether GPU feature discovery counts other physical GPUs than stated."""
+    return stated is not None and not _is_partitioned(node) and node.physical not in (None, stated)
+
+
 def _difference(node: NodeState, expected: Mapping[str, int], stated: int | None) -> str:
-    """The first thing that is wrong, in words; empty when nothing is."""
+    """The first difference, in words; empty when there is none."""
     if is_invalid(node):
-        return "MIG strategy single needs all GPUs of the node cut alike, and they are not"
-    if stated is not None and not _is_cut(node) and node.physical not in (None, stated):
-        return (
-            f"the inventory states {stated} GPUs, but GPU feature discovery counts"
-            f" {node.physical} physical GPUs"
-        )
+        return "inconsistent MIG layout: MIG strategy single needs the same on all GPUs of the node"
+    if is_miscounted(node, stated):
+        return f"gpus is {stated}, but GPU feature discovery counts {node.physical} physical GPUs"
     for resource, slots in sorted(expected.items(), key=lambda entry: -entry[1]):
         actual = node.allocatable.get(resource, 0)
         if actual != slots:
@@ -176,21 +177,20 @@ def _difference(node: NodeState, expected: Mapping[str, int], stated: int | None
 
 
 def labels_fit(node: NodeState, profile: Profile) -> bool:
-    """Whether GPU feature discovery has seen the profile too: its labels lag behind allocatable."""
-    cut = mig_resources(node.labels)
-    # 0 tells that all GPUs are in MIG mode: then it tells nothing of sharing
-    told = node.labels.get(REPLICAS_LABEL) != "0" or _is_cut(node)
-    resources = [*cut, *([GPU_RESOURCE] if told else [])]
+    """Whether the labels of GPU feature discovery show the profile; they lag behind allocatable."""
+    # With 0 replicas all GPUs are in MIG mode, and the label says nothing about sharing
+    relevant = node.labels.get(REPLICAS_LABEL) != "0" or _is_partitioned(node)
+    resources = [*mig_resources(node.labels), *([GPU_RESOURCE] if relevant else [])]
     fit = all(_label_fits(node.labels, profile, resource) for resource in resources)
     return fit and _mig_fits(node, profile.mig)
 
 
 def _mig_fits(node: NodeState, mig: str | None) -> bool:
-    """Whether the labels show the MIG devices of a configuration, as far as its name tells."""
+    """Whether the labels show the MIG devices that the name of a configuration implies."""
     if mig is None or MIG_STRATEGY_LABEL not in node.labels:
         return True
     if mig == NO_MIG:
-        return not _is_cut(node) and not mig_resources(node.labels)
+        return not _is_partitioned(node) and not mig_resources(node.labels)
     name = _MIG_DEVICE.fullmatch(mig)
     if name is None:
         return True
@@ -201,5 +201,5 @@ def _mig_fits(node: NodeState, mig: str | None) -> bool:
 def _label_fits(labels: Mapping[str, str], profile: Profile, resource: str) -> bool:
     replicas = profile.replicas_of(resource)
     strategy = profile.strategy if replicas > 1 else "none"
-    told = labels.get(f"{resource}.replicas"), labels.get(f"{resource}.sharing-strategy", strategy)
-    return told == (str(replicas), strategy)
+    shown = labels.get(f"{resource}.replicas"), labels.get(f"{resource}.sharing-strategy", strategy)
+    return shown == (str(replicas), strategy)

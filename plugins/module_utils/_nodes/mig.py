@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: how GPUs are cut by MIG, where a profile says so.
+"""Internal: MIG configurations of nodes, as their profiles specify them.
 
-NVIDIA's MIG manager acts on the label nvidia.com/mig.config and tells how far it is in
-nvidia.com/mig.config.state. While it works, the node has no GPUs to give and its sharing profile
-must not change.
+NVIDIA's MIG manager follows the label nvidia.com/mig.config and shows its progress in
+nvidia.com/mig.config.state. While it partitions GPUs, the node advertises none, and its sharing
+profile must not change.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ BUSY = ("pending", "rebooting")
 
 @dataclass(frozen=True)
 class MigChange:
-    """One node's MIG configuration, None meaning no label."""
+    """The change of one node's MIG configuration; None means no label."""
 
     node: str
     before: str | None
     after: str
 
     def patch(self, state: NodeState) -> dict[str, dict[str, str | None]]:
-        """The metadata to merge. What was there before our first change is remembered for undo.
+        """The metadata to merge. It keeps the configuration before our first change for undo.
 
-        The state goes, since it is that of the configuration before; and so does the note that the
-        profile is loaded, since the node has to settle anew.
+        It removes the state, which belongs to the configuration before, and the config hash, since
+        the node has to settle again.
         """
-        noted = read_note(state)
-        before = self.before if noted is None else noted.before
+        previous = read_previous(state)
+        before = self.before if previous is None else previous.before
         note = json.dumps({"before": before, "ours": self.after})
         return {
             "labels": {MIG_LABEL: self.after, STATE_LABEL: None},
@@ -52,17 +52,17 @@ class MigChange:
 
 
 @dataclass(frozen=True)
-class Note:
-    """What the label said before us, and what we set."""
+class PreviousConfig:
+    """The label before our first change, and the one that we set."""
 
     before: str | None
     ours: str
 
 
-def read_note(state: NodeState) -> Note | None:
+def read_previous(state: NodeState) -> PreviousConfig | None:
     try:
         noted = json.loads(state.annotations[PREVIOUS_ANNOTATION])
-        return Note(noted["before"] or None, str(noted["ours"]))
+        return PreviousConfig(noted["before"] or None, str(noted["ours"]))
     except (KeyError, ValueError, TypeError):
         return None
 
@@ -72,65 +72,64 @@ def plan_mig(
 ) -> tuple[list[MigChange], list[str]]:
     """Compare MIG configurations by node with labels.
 
-    Returns the changes, and the nodes that have the right label but have not got there yet. Nodes
-    that are not in the cluster, or NotReady, are left out; so are those without MIG that are to
-    have none. A configuration that has failed is set anew.
+    Returns the changes, and the nodes that have the right label but are still being partitioned.
+    Omits nodes that are NotReady or not in the cluster, and nodes without MIG that should have
+    none. A configuration that has failed is set again.
     """
     changes = []
     waiting = []
     for node, config in sorted(wanted.items()):
-        if node not in states or not states[node].ready or needless(states[node], config):
+        if node not in states or not states[node].ready or stays_without_mig(states[node], config):
             continue
         before = states[node].labels.get(MIG_LABEL) or None
         if before != config or has_failed(states[node]):
             changes.append(MigChange(node, before, config))
-        elif unfinished(states[node], config):
+        elif why_not_partitioned(states[node], config):
             waiting.append(node)
     return changes, waiting
 
 
-def unfinished(state: NodeState | None, config: str) -> str:
-    """Why a node is not cut as configured yet, in words; empty when it is."""
+def why_not_partitioned(state: NodeState | None, config: str) -> str:
+    """Why a node does not have its MIG configuration yet; empty when it has."""
     if state is None:
         return "the node has left the cluster"
     label = state.labels.get(MIG_LABEL)
     if label != config:
-        return f"{MIG_LABEL} is {label or 'none'}, not {config}: somebody changed it"
-    told = state.labels.get(STATE_LABEL)
-    return "" if told == "success" else f"{STATE_LABEL} is {told or 'not there'}"
+        return f"the label {MIG_LABEL} was changed to {label or 'none'}, expected {config}"
+    progress = state.labels.get(STATE_LABEL)
+    return "" if progress == "success" else f"{STATE_LABEL} is {progress or 'missing'}"
 
 
 def has_failed(state: NodeState | None) -> bool:
-    """Whether waiting longer is in vain."""
+    """Whether waiting longer does not help."""
     return state is not None and state.labels.get(STATE_LABEL) == "failed"
 
 
-def incapable(state: NodeState, config: str) -> str:
-    """Why a node can never be cut so, in words; empty when nothing is known."""
+def why_not_capable(state: NodeState, config: str) -> str:
+    """Why a node cannot have a MIG configuration; empty when no reason is known."""
     if state.labels.get(CAPABLE_LABEL) == "false" and config != NO_MIG:
-        return f"it is to be cut by MIG ({config}), and its GPUs know no MIG ({CAPABLE_LABEL})"
+        return f"its GPUs do not support MIG ({CAPABLE_LABEL}), so it cannot have {config}"
     return ""
 
 
-def needless(state: NodeState, config: str) -> bool:
-    """Whether a node has no MIG anyway, and is to have none."""
+def stays_without_mig(state: NodeState, config: str) -> bool:
+    """Whether a node does not support MIG, and should have none."""
     return config == NO_MIG and state.labels.get(CAPABLE_LABEL) == "false"
 
 
 def is_busy(state: NodeState) -> bool:
-    """Whether NVIDIA's MIG manager is at work on a node."""
+    """Whether NVIDIA's MIG manager is partitioning a node's GPUs."""
     return state.labels.get(STATE_LABEL) in BUSY
 
 
 def undo_patch(state: NodeState) -> dict[str, dict[str, str | None]]:
-    """The metadata to merge that brings back what was there before us; empty where we set nothing.
-
-    A label that somebody has changed since stays.
+    """The metadata to merge to restore the configuration before our first change; empty when there
+    was none. A label that others have changed since stays.
     """
-    note = read_note(state)
-    if note is None:
+    previous = read_previous(state)
+    if previous is None:
         return {}
     forget: dict[str, dict[str, str | None]] = {"annotations": {PREVIOUS_ANNOTATION: None}}
-    if state.labels.get(MIG_LABEL) != note.ours:
+    if state.labels.get(MIG_LABEL) != previous.ours:
         return forget
-    return {**forget, "labels": {MIG_LABEL: note.before}}
+    return {**forget, "labels": {MIG_LABEL: previous.before}}

@@ -6,13 +6,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: objects of the Kubernetes API -> our values. Pure; a missing field is
-an empty one.
-"""
+"""Internal: the pods that read profiles: device plugin, GPU feature discovery, MPS daemon."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypedDict
@@ -29,14 +27,14 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents
 PLUGIN_APP = "nvidia-device-plugin-daemonset"
 GFD_APP = "gpu-feature-discovery"
 MPS_APP = "nvidia-device-plugin-mps-control-daemon"
-OPERAND_APPS = (PLUGIN_APP, GFD_APP, MPS_APP)  # whose pods read profiles
-OPERAND_SELECTOR = f"app in ({','.join(OPERAND_APPS)})"  # for labels of a list of pods
+OPERAND_APPS = (PLUGIN_APP, GFD_APP, MPS_APP)
+OPERAND_SELECTOR = f"app in ({','.join(OPERAND_APPS)})"  # a label selector of their pods
 CONFIG_MANAGER = "config-manager"
 
 
 @dataclass(frozen=True)
 class OperandPod:
-    """A pod of the device plugin, of GPU feature discovery or of the MPS daemon, on one node."""
+    """A pod that reads the profile of its node."""
 
     name: str
     namespace: str
@@ -45,23 +43,17 @@ class OperandPod:
     app: str
     ready: bool
     leaving: bool  # being deleted
-    started: (
-        datetime | None
-    )  # when its longest-running container started; None while one is not running
+    started: datetime | None  # the first of its containers; None until all are running
     has_config_manager: bool
-    crashes: int = 0  # of the container that waits to be started again; 0 where none does
-    crashing: str = ""  # its name
-    waits_for: str = ""  # why it is not started, in Kubernetes' words
-    restarts: Mapping[str, int] = field(default_factory=dict)  # of all containers, by name
+    crashes: int = 0  # of the container that waits for a restart; 0 when none does
+    crashing: str = ""  # the name of that container
+    waits_for: str = ""  # Kubernetes' reason why it is waiting
+    restarts: Mapping[str, int] = field(default_factory=dict)  # by container
 
     @property
     def unavailable(self) -> bool:
-        """As its DaemonSet sees it."""
+        """Whether its DaemonSet counts it as unavailable."""
         return self.leaving or not self.ready
-
-
-def operand_pods(documents: Iterable[object]) -> list[OperandPod]:
-    return [operand_pod(document) for document in documents]
 
 
 def operand_pod(document: object) -> OperandPod:
@@ -91,7 +83,7 @@ class _Waiting(TypedDict):
 
 
 def _waiting(document: object) -> _Waiting:
-    """Of the container, an init container too, that has crashed most and waits to be started."""
+    """The waiting container, or init container, with the most restarts."""
     statuses = [
         status
         for kind in ("initContainerStatuses", "containerStatuses")

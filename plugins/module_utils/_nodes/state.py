@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: one node as the API server describes it."""
+"""Internal: the state of a node as the API server reports it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PRESENT_LABEL = "nvidia.com/gpu.present"
 
 @dataclass(frozen=True)
 class NodeState:
-    """One node as the API server has it."""
+    """The state of one node."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class NodeState:
 
     @property
     def has_gpus(self) -> bool:
-        """Whether the operator, or a device plugin without it, has found GPUs here."""
+        """Whether the operator, or a device plugin without it, has found GPUs."""
         labelled = self.labels.get(PRESENT_LABEL) == "true" or COUNT_LABEL in self.labels
         return labelled or any(count > 0 for count in self.allocatable.values())
 
@@ -48,9 +48,9 @@ class NodeState:
 
 
 def node_state(document: object) -> NodeState:
-    """A node: its nvidia.com/ labels and resources, our annotations, and its readiness.
+    """The node's nvidia.com/ labels and resources, our annotations, and its readiness.
 
-    Whatever else a node carries is many times that, so it is not kept.
+    The rest of the object is much larger, so it is not kept.
     """
     allocatable = entries_with_prefix(document, RESOURCE_PREFIX, "status", "allocatable")
     return NodeState(
@@ -63,6 +63,6 @@ def node_state(document: object) -> NodeState:
 
 
 def read_quantity(text: object) -> int:
-    """A count of devices as Kubernetes writes it ("8", also "8k"); 0 where it is no number."""
+    """A number of devices as Kubernetes writes it ("8", also "8k"); 0 for anything else."""
     match = re.fullmatch(r"([0-9]+)(k?)", str(text))
     return int(match[1]) * (1000 if match[2] else 1) if match else 0

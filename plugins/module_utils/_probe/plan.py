@@ -18,8 +18,6 @@ from enum import Enum
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
     dig,
-    list_at,
-    text_at,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import format_table
@@ -28,11 +26,16 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity i
     expected_allocatable,
     physical_devices,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import GpuPod
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import GpuPod
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
     COUNT_LABEL,
     NodeState,
     node_state,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.taints import (
+    Taint,
+    taints_of,
+    tolerates,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
     GPU_RESOURCE,
@@ -51,7 +54,6 @@ COLUMNS = (
     "GPUs seen",
     "result",
 )
-_REPELLING = ("NoSchedule", "NoExecute")
 
 
 class TwoSlots(Enum):
@@ -80,20 +82,6 @@ class Candidate:
     profile: Profile
     group: str = ""
     gpus: int | None = None
-
-
-@dataclass(frozen=True)
-class Taint:
-    """A taint of a node."""
-
-    key: str
-    value: str
-    effect: str
-
-    def __str__(self) -> str:
-        return (
-            f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
-        )
 
 
 @dataclass(frozen=True)
@@ -173,22 +161,8 @@ class ProbeResult:
 
 
 def read_node(document: object) -> ProbeNode:
-    taints = (
-        Taint(text_at(t, "key"), text_at(t, "value"), text_at(t, "effect"))
-        for t in list_at(document, "spec", "taints")
-    )
     cordoned = dig(document, "spec", "unschedulable") is True
-    return ProbeNode(node_state(document), cordoned, tuple(taints))
-
-
-def tolerates(toleration: Mapping[str, object], taint: Taint) -> bool:
-    """As the scheduler judges it."""
-    key, operator = text_at(toleration, "key"), text_at(toleration, "operator") or "Equal"
-    if text_at(toleration, "effect") not in ("", taint.effect):
-        return False
-    if operator == "Exists":
-        return key in ("", taint.key)
-    return key == taint.key and text_at(toleration, "value") == taint.value
+    return ProbeNode(node_state(document), cordoned, tuple(taints_of(document)))
 
 
 def obstacle(node: ProbeNode | None, tolerations: Sequence[Mapping[str, object]]) -> str:
@@ -200,7 +174,7 @@ def obstacle(node: ProbeNode | None, tolerations: Sequence[Mapping[str, object]]
     if node.cordoned:
         return "cordoned"
     for taint in node.taints:
-        if taint.effect in _REPELLING and not any(tolerates(t, taint) for t in tolerations):
+        if taint.repels and not any(tolerates(t, taint) for t in tolerations):
             return f"taint {taint} is not among the tolerations"
     return ""
 

@@ -51,10 +51,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.resourc
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Problem, Rule
 
-try:
-    import yaml
-except ImportError:  # the modules and filters report it; kubernetes itself depends on PyYAML
-    yaml = None  # type: ignore[assignment]
 SHORT_FIELDS = (
     "strategy",
     "replicas",

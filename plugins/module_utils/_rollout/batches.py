@@ -2,22 +2,33 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the order of nodes and the sizes of batches."""
+"""Internal: the order of nodes and the sizes of batches."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    SharingError,
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Target
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
+    RolloutPlan,
+    Step,
 )
+
+_PERCENT = re.compile(r"([0-9]{1,3})%")
+
+
+def ordered_nodes(plan: RolloutPlan, targets: Mapping[str, Target]) -> list[str]:
+    """The nodes that change, in the order of the rollout."""
+    groups = {node: target.group for node, target in targets.items()}
+    return spread(plan.nodes(Step.FLIP, Step.RESTART), groups)
 
 
 def spread(nodes: Iterable[str], groups: Mapping[str, str]) -> list[str]:
-    """The nodes in an order in which each stretch holds the groups in proportion: a batch, and the
-    canary first of all, stands for the fleet.
+    """The nodes in an order in which every stretch has the groups in proportion, so that a batch,
+    and first of all the canary, represents the fleet.
     """
     members: dict[str, list[str]] = defaultdict(list)
     for node in sorted(nodes):
@@ -30,12 +41,9 @@ def spread(nodes: Iterable[str], groups: Mapping[str, str]) -> list[str]:
     return [node for _fraction, _name, node in sorted(placed)]
 
 
-_PERCENT = re.compile(r"([0-9]{1,3})%")
-
-
 def batch_sizes(spec: Sequence[object], total: int) -> list[int]:
-    """Cut total nodes into batches, as Ansible's serial does: numbers or percentages, the last one
-    repeated.
+    """The sizes of batches of total nodes, like Ansible's serial: numbers or percentages, the last
+    one repeated.
 
     Raises SharingError for anything else. ["1", "25%"] of 10 nodes gives 1, 3, 3, 3.
     """
@@ -54,16 +62,11 @@ def _batch_size(entry: object, total: int) -> int:
     elif text.isdecimal() and int(text) >= 1:
         return int(text)
     raise SharingError(
-        f"O(batches) has the entry '{entry}'; allowed: a number of nodes from 1"
-        " on, or a percentage"
-        " from 1% to 100%, for example [1, '25%']."
+        f"O(batches) has the entry '{entry}'; allowed: a number of nodes, 1 or more, or a"
+        " percentage from 1% to 100%, for example [1, '25%']."
     )
 
 
-def cut(nodes: Sequence[str], spec: Sequence[object]) -> list[list[str]]:
-    """The nodes in batches."""
-    batches, start = [], 0
-    for size in batch_sizes(spec, len(nodes)):
-        batches.append(list(nodes[start : start + size]))
-        start += size
-    return batches
+def split_into_batches(nodes: Sequence[str], spec: Sequence[object]) -> list[list[str]]:
+    remaining: Iterator[str] = iter(nodes)
+    return [[next(remaining) for _ in range(size)] for size in batch_sizes(spec, len(nodes))]

@@ -157,9 +157,9 @@ def _keys_of_last_good(revisions: list[Revision], mode: str) -> set[str]:
     """The keys to go back to from or to versioned ones, so that going back is moving labels."""
     newest = latest(revisions)
     good = last_good(revisions, newest.number) if newest else None
-    if good is None or VERSIONED not in (good.desired.mode, mode):
+    if good is None or VERSIONED not in (good.spec.mode, mode):
         return set()
-    if good.desired.mode != VERSIONED:
-        return set(good.desired.profiles)
-    profiles = checked_profiles(good.desired.profiles).values()
+    if good.spec.mode != VERSIONED:
+        return set(good.spec.profiles)
+    profiles = checked_profiles(good.spec.profiles).values()
     return {config_key(profile, versioned=True) for profile in profiles}

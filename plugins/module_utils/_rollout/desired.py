@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what nodes should have, and what is observed."""
+"""Internal: what each node should have, and what is observed."""
 
 from __future__ import annotations
 
@@ -13,20 +13,14 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     FleetError,
     joined,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
-    PROFILE_LABEL,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import PROFILE_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import (
     undefined_profiles,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    OperandPod,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import OperandPod
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import ConfigMap
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import (
-    config_hash,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import config_key
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
@@ -36,9 +30,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.renderi
 
 @dataclass(frozen=True)
 class Target:
-    """What one node should have: its profile, the ConfigMap's key with it, the label that names it
-    (None where the node is to have none, and gets the default), its GPUs if stated; and its group,
-    over which batches are spread.
+    """What one node should have: its profile; the label, None for no label and so the default; the
+    ConfigMap's key with the profile; its GPUs, if stated; the group over which batches are spread.
     """
 
     node: str
@@ -55,8 +48,8 @@ class Target:
 
 @dataclass(frozen=True)
 class Desired:
-    """What a fleet should have: the profiles, and by node which (None for the default), its GPUs
-    where stated, and its group.
+    """What a fleet should have: its profiles, and by node the profile (None for the default), the
+    GPUs where stated, and the group.
     """
 
     profiles: Mapping[str, Profile]
@@ -67,7 +60,7 @@ class Desired:
     groups: Mapping[str, str] = field(default_factory=dict)
 
     def target(self, node: str) -> Target:
-        """Raises FleetError where the node's profile is not defined."""
+        """Raises FleetError when the node's profile is not defined."""
         assigned = self.assignments.get(node)
         profile = self.profiles.get(assigned or self.default_profile)
         if profile is None:
@@ -86,7 +79,7 @@ class Desired:
 
     @property
     def files(self) -> dict[str, str]:
-        """The ConfigMap's keys and their content, the fixed key of the default included."""
+        """The ConfigMap's keys with their content, including the default's fixed key."""
         files = {
             config_key(profile, versioned=self.versioned): to_plugin_config(profile)
             for profile in self.profiles.values()
@@ -101,10 +94,12 @@ class Desired:
 
 @dataclass(frozen=True)
 class Observation:
+    """A cluster at one moment."""
+
     nodes: Mapping[str, NodeState]
     pods: Mapping[str, Sequence[OperandPod]]  # by node
     config_map: ConfigMap | None
 
 
-def label_of(node: NodeState) -> str | None:
+def profile_label(node: NodeState) -> str | None:
     return node.labels.get(PROFILE_LABEL) or None

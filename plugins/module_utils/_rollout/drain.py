@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: freeing nodes of the pods that a change would hurt, and of no others.
+"""Internal: draining nodes of the pods that a change would disrupt, and of no others.
 
-Pods leave through the eviction API, so PodDisruptionBudgets hold. A node that is cordoned for it
-carries a mark, and only what carries it is uncordoned: somebody else's cordon stays.
+Pods are evicted through the eviction API, which respects PodDisruptionBudgets. Nodes that we cordon
+get an annotation, and only nodes with it are uncordoned: other people's cordons stay.
 """
 
 from __future__ import annotations
@@ -38,75 +38,84 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects imp
     if_unchanged,
     object_path,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
-    UNSCHEDULABLE_TAINT,
-    GpuPod,
-    gpu_pods,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import GpuPod, gpu_pods
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.taints import CORDON
 
 PODS = "/api/v1/pods"
-ONE_BY_ONE = 200  # nodes whose pods are asked for node by node; of more, all pods are listed
+ONE_BY_ONE = 200  # up to so many nodes, pods are listed node by node; else all pods at once
 COLUMNS = ("node", "namespace", "pod", "why")
 MOST_LINES = 20
-TRIES = 6  # writes to a node; kubelet and controllers write to it too
-ASK_AGAIN = 2.0  # seconds until an eviction that was refused is asked for again
+ATTEMPTS = 6  # to write to a node, which the kubelet and controllers write to as well
+RETRY_EVICTION = 2.0  # seconds until a rejected eviction is requested again
 NOT_ALLOWED = (401, 403)
-CHANGED = (404, 409)  # the pod has gone, or another has its name: the next look tells
+GONE = (404, 409)  # the pod is gone, or another pod has its name: the next check shows which
 
 
 class DrainError(SharingError):
     """Pods that could not be evicted; problems holds a line for each."""
 
 
-def lost(pods: Iterable[GpuPod]) -> list[GpuPod]:
-    """The pods that nothing makes again once they are evicted."""
+def without_controller(pods: Iterable[GpuPod]) -> list[GpuPod]:
+    """The pods that nothing recreates after their eviction."""
     return [pod for pod in pods if not pod.owner]
 
 
-def leftover(states: Iterable[NodeState]) -> list[str]:
-    """Nodes that a run which was killed has left cordoned."""
+def left_cordoned(states: Iterable[NodeState]) -> list[str]:
+    """Nodes that a killed run left cordoned."""
     return sorted(state.name for state in states if CORDONED_ANNOTATION in state.annotations)
 
 
 def cordon_patch(node: object) -> dict[str, object]:
-    """The patch that cordons a node and marks it; empty where it is cordoned, by whomever."""
+    """The patch that cordons a node and annotates it; empty when it is cordoned already."""
     if dig(node, "spec", "unschedulable") is True:
         return {}
-    return _patch(node, unschedulable=True, mark="true")
+    return _patch(node, unschedulable=True, annotation="true")
 
 
 def uncordon_patch(node: object) -> dict[str, object]:
-    """The patch that takes our cordon and its mark away; empty where there is no mark."""
-    marked = CORDONED_ANNOTATION in mapping_at(node, "metadata", "annotations")
-    return _patch(node, unschedulable=None, mark=None) if marked else {}
+    """The patch that removes our cordon and its annotation; empty without the annotation."""
+    ours = CORDONED_ANNOTATION in mapping_at(node, "metadata", "annotations")
+    return _patch(node, unschedulable=None, annotation=None) if ours else {}
 
 
-def _patch(node: object, *, unschedulable: bool | None, mark: str | None) -> dict[str, object]:
+def _patch(
+    node: object, *, unschedulable: bool | None, annotation: str | None
+) -> dict[str, object]:
     patch = {
-        "metadata": {"annotations": {CORDONED_ANNOTATION: mark}},
+        "metadata": {"annotations": {CORDONED_ANNOTATION: annotation}},
         "spec": {"unschedulable": unschedulable},
     }
     return if_unchanged(patch, node)
 
 
 def unmovable(pods: Iterable[GpuPod]) -> dict[str, str]:
-    """Pods that evicting would not move, by uid, and why."""
+    """Pods that an eviction would not move, by uid, and why."""
     reasons = {}
     for pod in pods:
         if pod.daemon:
-            reasons[pod.uid] = f"its owner {pod.owner} runs it on this very node"
+            reasons[pod.uid] = f"its owner {pod.owner} runs it on this node only"
         elif pod.tolerant:
-            reasons[pod.uid] = (
-                f"it tolerates the taint {UNSCHEDULABLE_TAINT}, so it could come back at once"
-            )
+            reasons[pod.uid] = f"it tolerates the taint {CORDON.key}, so it could come back at once"
     return reasons
 
 
-def blocked(
-    said: str, pods: Sequence[GpuPod], reasons: Mapping[str, str], advice: str
+def check_movable(pods: Sequence[GpuPod]) -> None:
+    """Raise DrainError with the pods that an eviction would not move."""
+    if reasons := unmovable(pods):
+        stuck = [pod for pod in pods if pod.uid in reasons]
+        raise drain_error(
+            f"Evictions would not free the nodes of these pods ({len(stuck)}):",
+            stuck,
+            reasons,
+            "Delete or move them, then run again.",
+        )
+
+
+def drain_error(
+    message: str, pods: Sequence[GpuPod], reasons: Mapping[str, str], advice: str
 ) -> DrainError:
-    """The error that names pods and what holds each, by uid."""
+    """The error that lists pods and why they are still there (reasons, by uid)."""
     ordered = sorted(pods, key=lambda pod: (pod.node, pod.namespace, pod.name))
     rows = [
         dict(zip(COLUMNS, (pod.node, pod.namespace, pod.name, reasons[pod.uid]), strict=True))
@@ -114,16 +123,39 @@ def blocked(
     ]
     lines = format_first_rows(COLUMNS, rows, MOST_LINES, "pods")
     problems = [f"{pod.node}: {pod.namespace}/{pod.name}: {reasons[pod.uid]}" for pod in ordered]
-    return DrainError("\n".join([said, *lines, advice]), problems)
+    return DrainError("\n".join([message, *lines, advice]), problems)
+
+
+def gpu_pods_on(cluster: Cluster, nodes: Sequence[str]) -> list[GpuPod]:
+    """The GPU pods of nodes."""
+    if len(nodes) > ONE_BY_ONE:
+        running = "status.phase!=Succeeded,status.phase!=Failed,spec.nodeName!="
+        wanted = set(nodes)
+        return [pod for pod in gpu_pods(cluster.items(PODS, fields=running)) if pod.node in wanted]
+    found: dict[str, list[GpuPod]] = {}
+
+    def read(node: str) -> None:
+        found[node] = gpu_pods(cluster.items(PODS, fields=f"spec.nodeName={node}"))
+
+    _for_each(cluster, nodes, read, "The pods of {nodes} could not be listed")
+    return [pod for node in nodes for pod in found[node]]
+
+
+def _for_each(
+    cluster: Cluster, nodes: Sequence[str], action: Callable[[str], None], failure: str
+) -> None:
+    if failures := cluster.for_each(list(nodes), action):
+        message = failure.format(nodes=some(sorted(failures)))
+        raise ClusterError(f"{message}: {min(failures.values())}")
 
 
 @dataclass
-class Progress:
-    """What has been asked for while nodes are drained; all by uid of the pod."""
+class Evictions:
+    """What has been requested during one drain; all by uid of the pod."""
 
     evicted: dict[str, GpuPod] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)  # the API server's last word
-    not_before: dict[str, float] = field(default_factory=dict)  # when to ask again
+    rejected: dict[str, str] = field(default_factory=dict)  # the API server's last reason
+    not_before: dict[str, float] = field(default_factory=dict)  # when to request again
 
     def due(self, pods: Iterable[GpuPod], now: float) -> Iterator[GpuPod]:
         for pod in pods:
@@ -132,164 +164,136 @@ class Progress:
 
     def reason(self, pod: GpuPod) -> str:
         if pod.leaving:
-            return "it is being deleted, and its containers have not ended yet"
-        return self.refused.get(pod.uid, "it was seen only just before the time was over")
+            return "it is being deleted, and its containers are still running"
+        return self.rejected.get(pod.uid, "it appeared just before the timeout")
 
 
 @dataclass(frozen=True)
 class Drainer:
-    """Drains nodes of one cluster. timeout, in seconds, is for all nodes that are drained at once;
-    said takes lines that tell people how far it is.
+    """Drains nodes of one cluster. timeout, in seconds, is for all nodes of one drain together;
+    report takes lines of progress.
     """
 
     cluster: Cluster
     timeout: float
-    said: Callable[[str], None]
+    report: Callable[[str], None]
     clock: Clock = CLOCK
 
     def drain(
-        self, nodes: Sequence[str], hurt: Callable[[list[GpuPod]], list[GpuPod]]
+        self, nodes: Sequence[str], disrupted: Callable[[list[GpuPod]], list[GpuPod]]
     ) -> list[GpuPod]:
-        """Cordon nodes and evict pods until none of those that are left there is hurt.
+        """Cordon nodes and evict pods until none of those left on them is disrupted.
 
-        hurt tells which of the GPU pods of these nodes would be. Returns the pods that were
-        evicted; the nodes stay cordoned. Raises DrainError or ClusterError: then what was cordoned
-        here is uncordoned again.
+        disrupted returns which of the nodes' GPU pods are. Returns the evicted pods; the nodes stay
+        cordoned. Raises DrainError or ClusterError, after uncordoning what it cordoned.
         """
-        refuse_unmovable(hurt(self.look(nodes)))
+        check_movable(disrupted(gpu_pods_on(self.cluster, nodes)))
         try:
             self.cordon(nodes)
-            return self.evict(nodes, hurt)
+            return self.evict(nodes, disrupted)
         except LeaseError:
-            raise  # the run that has taken over sees to the nodes
+            raise  # the run that has taken over handles the nodes
         except SharingError as error:
             self._undo(nodes, error)
             raise
 
-    def look(self, nodes: Sequence[str]) -> list[GpuPod]:
-        """The GPU pods of nodes."""
-        if len(nodes) > ONE_BY_ONE:
-            running = "status.phase!=Succeeded,status.phase!=Failed,spec.nodeName!="
-            wanted = set(nodes)
-            pods = gpu_pods(self.cluster.items(PODS, fields=running))
-            return [pod for pod in pods if pod.node in wanted]
-        found: dict[str, list[GpuPod]] = {}
-
-        def read(node: str) -> None:
-            found[node] = gpu_pods(self.cluster.items(PODS, fields=f"spec.nodeName={node}"))
-
-        self._each(nodes, read, "could not be looked at")
-        return [pod for node in nodes for pod in found[node]]
-
     def cordon(self, nodes: Sequence[str]) -> None:
-        """Cordon and mark the nodes that are not cordoned."""
-        self._each(nodes, lambda node: self._write(node, cordon_patch), "could not be cordoned")
+        """Cordon and annotate the nodes that are not cordoned."""
+        self._write(nodes, cordon_patch, "{nodes} could not be cordoned")
 
     def uncordon(self, nodes: Sequence[str]) -> None:
-        """Uncordon the nodes that carry our mark."""
-        self._each(nodes, lambda node: self._write(node, uncordon_patch), "could not be uncordoned")
+        """Uncordon the nodes that have our annotation."""
+        self._write(nodes, uncordon_patch, "{nodes} could not be uncordoned")
 
     def evict(
-        self, nodes: Sequence[str], hurt: Callable[[list[GpuPod]], list[GpuPod]]
+        self, nodes: Sequence[str], disrupted: Callable[[list[GpuPod]], list[GpuPod]]
     ) -> list[GpuPod]:
-        """Evict the pods that are hurt, and wait until they have gone. Nodes have to be cordoned.
+        """Evict the disrupted pods of cordoned nodes, and wait until they are gone.
 
-        A pod that was bound while its node was being cordoned is found too, since every look asks
-        anew.
+        Every round lists the pods again, so it also finds pods that were bound during the cordon.
         """
-        progress = Progress()
+        evictions = Evictions()
         deadline = self.clock.now() + self.timeout
         pause = pauses()
-        while pods := hurt(self.look(nodes)):
-            refuse_unmovable(pods)
+        while pods := disrupted(gpu_pods_on(self.cluster, nodes)):
+            check_movable(pods)
             now = self.clock.now()
             if now >= deadline:
-                raise self._too_late(pods, progress)
-            self._ask(list(progress.due(pods, now)), progress)
+                raise self._timeout_error(pods, evictions)
+            self._request(list(evictions.due(pods, now)), evictions)
             self.clock.pause(min(next(pause), deadline - now))
-        return list(progress.evicted.values())
+        return list(evictions.evicted.values())
 
-    def _ask(self, pods: list[GpuPod], progress: Progress) -> None:
-        """Ask for evictions, and note what the API server says to each."""
+    def _request(self, pods: list[GpuPod], evictions: Evictions) -> None:
+        """Request evictions, and record the API server's answer to each."""
         by_uid = {pod.uid: pod for pod in pods}
-        answers: dict[str, ClusterError] = {}
+        errors: dict[str, ClusterError] = {}
 
-        def ask(uid: str) -> None:
+        def request(uid: str) -> None:
             pod = by_uid[uid]
             try:
                 self.cluster.evict(pod.namespace, pod.name, uid=uid)
             except ClusterError as error:
-                answers[uid] = error
+                errors[uid] = error
 
-        self.cluster.for_each(list(by_uid), ask)
+        self.cluster.for_each(list(by_uid), request)
         for uid, pod in by_uid.items():
-            error = answers.get(uid)
+            error = errors.get(uid)
             if error is None:
-                progress.evicted[uid] = pod
-                self.said(f"{pod.node}: evicted {pod.namespace}/{pod.name}")
+                evictions.evicted[uid] = pod
+                self.report(f"{pod.node}: evicted {pod.namespace}/{pod.name}")
             elif error.status == 401:
                 raise error
             else:
-                self._note(pod, error, progress)
+                self._record_rejection(pod, error, evictions)
 
-    def _note(self, pod: GpuPod, error: ClusterError, progress: Progress) -> None:
-        """Remember why a pod was not evicted, and when to ask again.
+    def _record_rejection(self, pod: GpuPod, error: ClusterError, evictions: Evictions) -> None:
+        """Record why a pod was not evicted, and when to request it again.
 
-        So too with 403: webhooks and namespaces that are being deleted refuse evictions with it.
+        Also after status 403: webhooks, and namespaces that are being deleted, return it.
         """
-        wait = max(error.retry_after, ASK_AGAIN)
-        progress.not_before[pod.uid] = self.clock.now() + wait
+        wait = max(error.retry_after, RETRY_EVICTION)
+        evictions.not_before[pod.uid] = self.clock.now() + wait
         reason = error.detail or str(error)
-        if error.status not in CHANGED and progress.refused.get(pod.uid) != reason:
-            self.said(f"{pod.node}: {pod.namespace}/{pod.name} is not evicted yet: {reason}")
-        progress.refused[pod.uid] = reason
+        if error.status not in GONE and evictions.rejected.get(pod.uid) != reason:
+            self.report(f"{pod.node}: {pod.namespace}/{pod.name} is not evicted yet: {reason}")
+        evictions.rejected[pod.uid] = reason
 
-    def _too_late(self, pods: list[GpuPod], progress: Progress) -> DrainError:
-        many = len({pod.node for pod in pods})
-        return blocked(
-            f"Not evicted within {self.timeout:g} s (pods: {len(pods)}, nodes: {many}):",
+    def _timeout_error(self, pods: list[GpuPod], evictions: Evictions) -> DrainError:
+        nodes = len({pod.node for pod in pods})
+        return drain_error(
+            f"Not evicted within {self.timeout:g} s (pods: {len(pods)}, nodes: {nodes}):",
             pods,
-            {pod.uid: progress.reason(pod) for pod in pods},
-            "Run again when what holds them has given way, or with more time.",
+            {pod.uid: evictions.reason(pod) for pod in pods},
+            "Remove what blocks the evictions or increase drain_timeout, and run again.",
         )
 
     def _undo(self, nodes: Sequence[str], error: SharingError) -> None:
-        """Uncordon after an error, and say both where that fails too."""
+        """Uncordon after an error; when that fails too, raise both."""
         try:
             self.uncordon(nodes)
         except ClusterError as another:
             message = f"{error}\n{another} Run again to uncordon them."
             raise DrainError(message, [*error.problems, str(another)]) from error
 
-    def _write(self, node: str, patch: Callable[[object], dict[str, object]]) -> None:
-        """Patch a node, again after a conflict or a fault."""
-        for pause in islice(pauses(), TRIES - 1):
+    def _write(
+        self, nodes: Sequence[str], patch: Callable[[object], dict[str, object]], failure: str
+    ) -> None:
+        _for_each(self.cluster, nodes, lambda node: self._write_node(node, patch), failure)
+
+    def _write_node(self, node: str, patch: Callable[[object], dict[str, object]]) -> None:
+        """Patch a node, with retries after conflicts and other errors."""
+        for pause in islice(pauses(), ATTEMPTS - 1):
             try:
-                return self._write_once(node, patch)
+                return self._patch_once(node, patch)
             except ClusterError as error:
                 if error.status in NOT_ALLOWED:
                     raise
             self.clock.pause(pause)
-        return self._write_once(node, patch)
+        return self._patch_once(node, patch)
 
-    def _write_once(self, node: str, patch: Callable[[object], dict[str, object]]) -> None:
-        """Patch a node as it is now. One that has left the cluster needs nothing."""
+    def _patch_once(self, node: str, patch: Callable[[object], dict[str, object]]) -> None:
+        """Patch a node in its current state. A node that has left the cluster needs no patch."""
         for document in self.cluster.items(NODES, fields=f"metadata.name={node}"):
             if body := patch(document):
                 self.cluster.patch(object_path(NODES, node), body)
-
-    def _each(self, nodes: Sequence[str], action: Callable[[str], None], failed: str) -> None:
-        if failures := self.cluster.for_each(list(nodes), action):
-            raise ClusterError(f"{some(sorted(failures))} {failed}: {min(failures.values())}")
-
-
-def refuse_unmovable(pods: Sequence[GpuPod]) -> None:
-    """Raise DrainError naming pods that evicting would not move."""
-    if reasons := unmovable(pods):
-        stuck = [pod for pod in pods if pod.uid in reasons]
-        raise blocked(
-            f"Evicting would not free the nodes of these pods ({len(stuck)}):",
-            stuck,
-            reasons,
-            "Delete or move them, then run again.",
-        )

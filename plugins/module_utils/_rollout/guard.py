@@ -2,64 +2,59 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: running pods that a rollout would disrupt."""
+"""Internal: the guard against disruptions: finds the running pods that a rollout would disrupt."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    RefusedError,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import RefusedError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
     physical_devices,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
-    GpuPod,
-    Hurt,
-    hurt_pods,
-    hurt_table,
+    Disruption,
+    disruption_table,
+    find_disruptions,
     pods_of,
     shrinks,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import GpuPod
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
     Observation,
     Target,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
-    Drainer,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import gpu_pods_on
 
 
-class Guard:
-    """Finds the running pods that changes would hurt."""
+class DisruptionGuard:
+    """Finds the running pods that changes to targets would disrupt."""
 
     def __init__(self, cluster: Cluster, targets: Mapping[str, Target]) -> None:
         self._cluster, self._targets = cluster, targets
 
-    def hurts(self, nodes: Iterable[str], observed: Observation) -> list[Hurt]:
-        """The pods that the targets of some nodes would hurt."""
+    def find(self, nodes: Iterable[str], observed: Observation) -> list[Disruption]:
+        """The disruptions on some nodes. Pods are listed only for nodes that lose slots."""
         states = [observed.nodes[node] for node in nodes if node in observed.nodes]
-        suspects = [state for state in states if self._shrinks(state)]
-        if not suspects:
-            return []
-        drainer = Drainer(self._cluster, 0, lambda _line: None)
-        return self.of(suspects, drainer.look([state.name for state in suspects]))
+        if suspects := [state for state in states if self._shrinks(state)]:
+            pods = gpu_pods_on(self._cluster, [state.name for state in suspects])
+            return self.find_among(suspects, pods)
+        return []
 
-    def of(self, states: Iterable[NodeState], pods: Iterable[GpuPod]) -> list[Hurt]:
+    def find_among(self, states: Iterable[NodeState], pods: Iterable[GpuPod]) -> list[Disruption]:
         by_node: dict[str, list[GpuPod]] = defaultdict(list)
         for pod in pods:
             by_node[pod.node].append(pod)
-        found: list[Hurt] = []
+        found: list[Disruption] = []
         for state in states:
             target = self._targets[state.name]
             devices = physical_devices(state, target.gpus)
             here = by_node.get(state.name, ())
-            found += hurt_pods(state, None, target.profile, devices, here)
+            found += find_disruptions(state, None, target.profile, devices, here)
         return found
 
     def _shrinks(self, state: NodeState) -> bool:
@@ -67,18 +62,19 @@ class Guard:
         return shrinks(state, target.profile, physical_devices(state, target.gpus))
 
 
-def refusal(hurts: Sequence[Hurt]) -> RefusedError:
-    """What is said where running work would be hurt."""
-    pods = pods_of(hurts)
+def disruption_error(found: Sequence[Disruption]) -> RefusedError:
+    """The error for a change that would disrupt running pods."""
+    pods = pods_of(found)
     nodes = {pod.node for pod in pods}
     lines = [
-        f"This change would hurt {len(pods)} running pods on {plural(len(nodes), 'node')}:",
-        *hurt_table(hurts),
-        "Nothing more is changed. Move these pods, or set O(drain) to evict (they are"
-        " evicted batch by batch, as their PodDisruptionBudgets allow) or to ignore (they stay, at"
-        " their own risk).",
+        f"This change would disrupt {plural(len(pods), 'running pod')} on"
+        f" {plural(len(nodes), 'node')}:",
+        *disruption_table(found),
+        "Nothing else was changed. Move these pods, or set O(drain) to evict (they are evicted"
+        " batch by batch, as their PodDisruptionBudgets allow) or to ignore (they keep running,"
+        " with the effect that the table shows).",
     ]
     problems = [
-        f"{hurt.pod.node}: {hurt.pod.namespace}/{hurt.pod.name}: {hurt.text}" for hurt in hurts
+        f"{each.pod.node}: {each.pod.namespace}/{each.pod.name}: {each.text}" for each in found
     ]
     return RefusedError("\n".join(lines), problems)

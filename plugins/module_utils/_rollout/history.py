@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what the fleet was asked to be, revision by revision.
+"""Internal: the history of rollouts, as revisions.
 
-A revision is a ControllerRevision beside the ConfigMap. Its data, which Kubernetes does not let
-anybody change, is what the inventory said; annotations say who, when, what changed, and how it
-ended. Credentials are no part of it.
+A revision is a ControllerRevision in the namespace of the ConfigMap. Its data, which is immutable
+in Kubernetes, is the inventory's specification without credentials. Annotations hold the author,
+the time, a summary of the changes, and the state.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names imp
     MANAGED_BY,
     MANAGED_BY_LABEL,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural, some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
     namespaced,
@@ -48,7 +48,7 @@ GROUP = "apis/apps/v1"
 HISTORY_LABEL = "gpufleet.sharing/history"
 STATE, WHO, WHEN, WHAT = (f"gpufleet.sharing/{key}" for key in ("state", "who", "when", "what"))
 KEEP = 10
-KEEP_GOOD = 2  # the one in force, and one to go back to
+KEEP_GOOD = 2  # the current one, and one to roll back to
 IN_PLACE = "in_place"
 AS_FOUND = "as found"
 PREVIOUS_GOOD = "previous_good"
@@ -56,17 +56,17 @@ _LONGEST = 250
 _ATTEMPTS = 5
 
 
-class State(Enum):
-    """How a revision ended."""
+class RevisionState(Enum):
+    """How the rollout of a revision ended."""
 
-    STARTED = "started"  # it has not ended, or its run was killed
+    STARTED = "started"  # it is running, or was killed
     GOOD = "good"
     FAILED = "failed"
 
 
 @dataclass(frozen=True)
-class Desired:
-    """What the inventory says of one cluster."""
+class FleetSpec:
+    """What the inventory specifies for one cluster."""
 
     mode: str
     default_profile: str
@@ -77,44 +77,44 @@ class Desired:
 @dataclass(frozen=True)
 class Revision:
     number: int
-    desired: Desired
-    state: State = State.STARTED
+    spec: FleetSpec
+    state: RevisionState = RevisionState.STARTED
     who: str = ""
     when: str = ""  # RFC 3339, UTC
     what: str = ""  # one line: what changed against the revision before
     name: str = field(default="", compare=False)  # of the object
 
 
-def label_of(config_map: str) -> str:
+def history_label(config_map: str) -> str:
     """The value of the history label: the ConfigMap's name, or its hash where it is too long."""
     digest = hashlib.sha256(config_map.encode()).hexdigest()
     return config_map if len(config_map) <= 63 else digest[:63]
 
 
 def to_document(revision: Revision, config_map: str) -> dict[str, object]:
-    """The ControllerRevision of a revision. Nodes are grouped by profile: there are thousands."""
+    """The ControllerRevision of a revision. Nodes are grouped by profile to keep it small."""
     groups = defaultdict(list)
-    for node, profile in sorted(revision.desired.assignments.items()):
+    for node, profile in sorted(revision.spec.assignments.items()):
         groups[profile or ""].append(node)
-    labels = {MANAGED_BY_LABEL: MANAGED_BY, HISTORY_LABEL: label_of(config_map)}
+    labels = {MANAGED_BY_LABEL: MANAGED_BY, HISTORY_LABEL: history_label(config_map)}
     return {
         "metadata": {
             "name": f"{config_map}-{revision.number}",
             "labels": labels,
-            "annotations": _notes(revision),
+            "annotations": _annotations(revision),
         },
         "revision": revision.number,
         "data": {
-            "mode": revision.desired.mode,
-            "default_profile": revision.desired.default_profile,
-            "profiles": dict(revision.desired.profiles),
+            "mode": revision.spec.mode,
+            "default_profile": revision.spec.default_profile,
+            "profiles": dict(revision.spec.profiles),
             "assignments": groups,
         },
     }
 
 
 def read_revision(document: object) -> Revision | None:
-    """A ControllerRevision -> the revision; None for one that is not written as ours are."""
+    """The revision of a ControllerRevision; None when its data has another form."""
     data = dig(document, "data")
     number = dig(document, "revision")
     profiles, groups = dig(data, "profiles"), dig(data, "assignments")
@@ -123,10 +123,10 @@ def read_revision(document: object) -> Revision | None:
     ):
         return None
     notes = mapping_at(document, "metadata", "annotations")
-    states = {state.value: state for state in State}
+    states = {state.value: state for state in RevisionState}
     return Revision(
         number=number,
-        desired=Desired(
+        spec=FleetSpec(
             mode=text_at(data, "mode") or IN_PLACE,
             default_profile=text_at(data, "default_profile"),
             profiles={str(name): definition for name, definition in profiles.items()},
@@ -136,7 +136,7 @@ def read_revision(document: object) -> Revision | None:
                 for node in list_at(groups, profile)
             },
         ),
-        state=states.get(notes.get(STATE, ""), State.STARTED),
+        state=states.get(notes.get(STATE, ""), RevisionState.STARTED),
         who=notes.get(WHO, ""),
         when=notes.get(WHEN, ""),
         what=notes.get(WHAT, ""),
@@ -144,10 +144,10 @@ def read_revision(document: object) -> Revision | None:
     )
 
 
-def same_desired(one: Desired, other: Desired) -> bool:
-    """Whether two revisions ask for the same; profiles may be said in different words."""
-    settled = ("mode", "default_profile", "assignments")
-    return all(getattr(one, name) == getattr(other, name) for name in settled) and not any(
+def same_spec(one: FleetSpec, other: FleetSpec) -> bool:
+    """Whether two specifications mean the same, even when profiles are written differently."""
+    compared = ("mode", "default_profile", "assignments")
+    return all(getattr(one, name) == getattr(other, name) for name in compared) and not any(
         _changed_profiles(one.profiles, other.profiles)
     )
 
@@ -157,90 +157,90 @@ def latest(history: Sequence[Revision]) -> Revision | None:
 
 
 def last_good(history: Sequence[Revision], before: int | None = None) -> Revision | None:
-    """The newest good revision, with before the newest that is older than that number."""
-    good = (each for each in history if each.state is State.GOOD)
+    """The newest good revision, or with before, the newest one with a lower number."""
+    good = (each for each in history if each.state is RevisionState.GOOD)
     return latest([each for each in good if before is None or each.number < before])
 
 
-def next_revision(
-    history: Sequence[Revision], desired: Desired, *, who: str, when: str
-) -> Revision:
+def next_revision(history: Sequence[Revision], spec: FleetSpec, *, who: str, when: str) -> Revision:
     """The revision of a run that is about to write.
 
-    It is the newest one where that asks for the same, so that a run which was interrupted is
-    continued, and a good one is repaired and stays good. Otherwise it is a new one.
+    It is the newest one when that has the same specification: an interrupted run is continued, and
+    a good one is repaired and stays good. Otherwise it is a new one.
     """
     newest = latest(history)
-    if newest and same_desired(newest.desired, desired):
-        own = newest.state is State.STARTED and newest.who == _line(who)  # by an earlier module
-        if own or newest.state is State.GOOD:
+    if newest and same_spec(newest.spec, spec):
+        own = newest.state is RevisionState.STARTED and newest.who == _line(
+            who
+        )  # by an earlier task
+        if own or newest.state is RevisionState.GOOD:
             return newest
-        return replace(newest, state=State.STARTED, who=_line(who), when=when)
+        return replace(newest, state=RevisionState.STARTED, who=_line(who), when=when)
     return Revision(
         number=newest.number + 1 if newest else 1,
-        desired=desired,
+        spec=spec,
         who=_line(who),
         when=when,
-        what=summary(history, desired),
+        what=summary(history, spec),
     )
 
 
-def too_old(history: Sequence[Revision], keep: int = KEEP) -> list[Revision]:
-    """Revisions that may go: all but the newest ones, and never the newest good ones."""
+def prunable(history: Sequence[Revision], keep: int = KEEP) -> list[Revision]:
+    """Revisions to remove: all but the newest ones and the newest good ones."""
     newest = sorted(history, key=lambda revision: revision.number, reverse=True)
-    good = [each for each in newest if each.state is State.GOOD][:KEEP_GOOD]
+    good = [each for each in newest if each.state is RevisionState.GOOD][:KEEP_GOOD]
     kept = {each.number for each in (*newest[: max(1, keep)], *good)}
     return [each for each in newest if each.number not in kept]
 
 
 def merge_assignments(
-    previous: Desired | None, selected: Mapping[str, str | None]
+    previous: FleetSpec | None, selected: Mapping[str, str | None]
 ) -> dict[str, str | None]:
-    """The assignments of a run with --limit: nodes outside it stay as they were asked for."""
+    """The assignments of a run with --limit: nodes outside it keep their previous assignment."""
     return {**(previous.assignments if previous else {}), **selected}
 
 
-def baseline(
+def spec_as_found(
     data: Mapping[str, str], labels: Mapping[str, str | None], default: str
-) -> Desired | None:
-    """The fleet as it is found: the ConfigMap's files, each GPU node's label, the operator's
-    default.
+) -> FleetSpec | None:
+    """The specification of a fleet as it is found, from the ConfigMap's data, the labels of GPU
+    nodes, and the operator's default key.
 
-    None where the operator has no default of that ConfigMap, so that nothing is in force. Nodes
-    whose label names no key are left out: that is nothing to go back to.
+    None when the ConfigMap does not have the default key, so that no profile is in use. Nodes whose
+    label names a missing key are left out, since a rollback could not restore them.
     """
     if default not in data:
         return None
     found = {node: key or None for node, key in labels.items() if not key or key in data}
-    return Desired(IN_PLACE, default, dict(data), found)
+    return FleetSpec(IN_PLACE, default, dict(data), found)
 
 
-def choose(history: Sequence[Revision], wanted: str) -> Revision:
+def find_revision(history: Sequence[Revision], wanted: str) -> Revision:
     """The revision of a number, or the last good one before the newest. Raises HistoryError."""
     newest = latest(history)
     if wanted == PREVIOUS_GOOD:
         found = last_good(history, newest.number) if newest else None
-        said = "There is no good revision before the newest one"
+        problem = "There is no good revision before the newest one"
     else:
         found = next((each for each in history if str(each.number) == wanted), None)
-        said = f"There is no revision '{wanted}'"
+        problem = f"There is no revision '{wanted}'"
     if found is None:
-        there = [f"{each.number} ({each.state.value})" for each in history]
-        raise HistoryError(f"{said}; there are: {some(there)}." if there else f"{said}, nor any.")
+        existing = [f"{each.number} ({each.state.value})" for each in history]
+        raise HistoryError(f"{problem}. Revisions are: {some(existing) or 'none'}.")
     return found
 
 
-def summary(history: Sequence[Revision], desired: Desired) -> str:
-    """What a new revision changes against the newest one, in one line."""
+def summary(history: Sequence[Revision], spec: FleetSpec) -> str:
+    """What a new revision changes, in one line."""
     newest = latest(history)
     if newest is None:
         return "first revision"
-    again = latest([each for each in history if same_desired(each.desired, desired)])
+    again = latest([each for each in history if same_spec(each.spec, spec)])
     back = [f"back to revision {again.number}"] if again else []
-    return _line("; ".join([*back, *_changes(newest.desired, desired)]))
+    return _line("; ".join([*back, *_changes(newest.spec, spec)]))
 
 
-def _changes(before: Desired, after: Desired) -> Iterator[str]:
+def _changes(before: FleetSpec, after: FleetSpec) -> Iterator[str]:
     if before.mode != after.mode:
         yield f"mode {before.mode} -> {after.mode}"
     if before.default_profile != after.default_profile:
@@ -249,13 +249,13 @@ def _changes(before: Desired, after: Desired) -> Iterator[str]:
     had, has = before.assignments, after.assignments
     moved = Counter(has[node] for node in has if had.get(node, "") != has[node])
     for profile, count in sorted(moved.items(), key=lambda entry: entry[0] or ""):
-        yield f"{_nodes(count)} to {profile or 'the default profile'}"
+        yield f"{plural(count, 'node')} to {profile or 'the default profile'}"
     if gone := len(had.keys() - has.keys()):
-        yield f"{_nodes(gone)} no longer in it"
+        yield f"{plural(gone, 'node')} no longer in it"
 
 
 def _changed_profiles(before: Mapping[str, object], after: Mapping[str, object]) -> Iterator[str]:
-    """What differs between the definitions of two revisions, a text for each profile."""
+    """The differences between two sets of definitions, one text for each profile."""
     for name in sorted(before.keys() | after.keys()):
         if name not in before:
             yield f"profile {name} added"
@@ -272,24 +272,20 @@ def _changed_profiles(before: Mapping[str, object], after: Mapping[str, object])
 
 
 def _profile(name: str, definition: object) -> Profile | None:
-    """A definition's meaning; None for one that is refused today, such as a file that was found."""
+    """The profile of a definition; None for an invalid one, such as a file that was found."""
     try:
         return checked_profiles({name: definition})[name]
     except ProfileError:
         return None
 
 
-def _nodes(count: int) -> str:
-    return "1 node" if count == 1 else f"{count} nodes"
-
-
 def _line(text: str) -> str:
-    """A text in one line of bearable length."""
+    """A text as one line of limited length."""
     flat = " ".join(text.split())
     return flat if len(flat) <= _LONGEST else f"{flat[: _LONGEST - 3]}..."
 
 
-def _notes(revision: Revision) -> dict[str, str]:
+def _annotations(revision: Revision) -> dict[str, str]:
     return {
         STATE: revision.state.value,
         WHO: revision.who,
@@ -308,61 +304,51 @@ class History:
 
     def load(self) -> list[Revision]:
         """All revisions, newest first."""
-        selector = f"{HISTORY_LABEL}={label_of(self.config_map)}"
+        selector = f"{HISTORY_LABEL}={history_label(self.config_map)}"
         read = map(read_revision, self.cluster.items(self._list, labels=selector))
         found = [each for each in read if each]
         return sorted(found, key=lambda revision: revision.number, reverse=True)
 
-    def open(self, desired: Desired, who: str, found: Desired | None = None) -> Revision:
-        """The revision of a run that is about to write, written down before anything else is.
-
-        found is the fleet as it is; where there is no history yet and it is not what is asked for,
-        it becomes the first revision, so that there is something to go back to.
-        """
+    def begin(self, spec: FleetSpec, who: str) -> Revision:
+        """Record the revision of a run that is about to write."""
         for _attempt in range(_ATTEMPTS):
             history = self.load()
-            when = self.cluster.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-            if not history and found and not same_desired(found, desired):
-                first = Revision(1, found, State.GOOD, _line(who), when, AS_FOUND)
-                if not self._create(first):
-                    continue
-                history = [first]
-            revision = next_revision(history, desired, who=who, when=when)
+            revision = next_revision(history, spec, who=who, when=self._now())
             known = next((each for each in history if each.number == revision.number), None)
             if known is None:
                 if not self._create(revision):
                     continue
             elif known != revision:
-                self._note(revision)
+                self._annotate(revision)
             for each in history:
-                if each.state is State.STARTED and each.number < revision.number:
-                    self._note(replace(each, state=State.FAILED))  # its run was killed
+                if each.state is RevisionState.STARTED and each.number < revision.number:
+                    self._annotate(replace(each, state=RevisionState.FAILED))  # it was killed
             return revision
         raise ClusterError(
             f"A revision of ConfigMap {self.config_map} could not be added in namespace"
-            f" {self.namespace} on {self.cluster.server}: a ControllerRevision of that number is"
-            " there already. Run again; if that does not help, remove those that history_info"
+            f" {self.namespace} on {self.cluster.server}: a ControllerRevision with its number"
+            " already exists. Run again; if that does not help, remove those that history_info"
             " does not list."
         )
 
-    def found(self, found: Desired, who: str) -> None:
-        """Note the fleet as it is found, where there is no history yet."""
-        when = self.cluster.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-        self._create(Revision(1, found, State.GOOD, _line(who), when, AS_FOUND))
+    def record_found(self, found: FleetSpec, who: str) -> None:
+        """Record the fleet as it is found as the first revision, so that a run can roll back."""
+        self._create(Revision(1, found, RevisionState.GOOD, _line(who), self._now(), AS_FOUND))
 
-    def close(self, revision: Revision, state: State) -> Revision:
-        """Write down how a run ended. A revision that has been good stays so: what fails later is
-        not its fault.
-        """
-        if revision.state in (state, State.GOOD):
+    def _now(self) -> str:
+        return self.cluster.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def finish(self, revision: Revision, state: RevisionState) -> Revision:
+        """Record how a run ended. A good revision stays good, whatever fails later."""
+        if revision.state in (state, RevisionState.GOOD):
             return revision
         ended = replace(revision, state=state)
-        self._note(ended)
+        self._annotate(ended)
         return ended
 
     def prune(self, keep: int = KEEP) -> list[int]:
         """Remove the oldest revisions. Returns their numbers."""
-        old = too_old(self.load(), keep)
+        old = prunable(self.load(), keep)
         self._remove(old)
         return [each.number for each in old]
 
@@ -381,7 +367,7 @@ class History:
         return object_path(self._list, name)
 
     def _create(self, revision: Revision) -> bool:
-        """False when there is one of that number already."""
+        """False when a revision with the number already exists."""
         try:
             self.cluster.create(self._list, to_document(revision, self.config_map))
         except ClusterError as error:
@@ -390,9 +376,9 @@ class History:
             raise
         return True
 
-    def _note(self, revision: Revision) -> None:
-        notes = {"metadata": {"annotations": _notes(revision)}}
-        self.cluster.patch(self._path(revision), notes)
+    def _annotate(self, revision: Revision) -> None:
+        patch = {"metadata": {"annotations": _annotations(revision)}}
+        self.cluster.patch(self._path(revision), patch)
 
     def _remove(self, revisions: Sequence[Revision]) -> None:
         for revision in revisions:

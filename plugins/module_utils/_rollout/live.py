@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: nodes and the plugin's pods of a cluster, as they change."""
+"""Internal: the current state of a cluster's nodes and device plugin pods."""
 
 from __future__ import annotations
 
@@ -33,13 +33,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Observation
 
-BURST = 0.05  # seconds in which changes that come together are gathered
+BURST = 0.05  # seconds in which changes are collected before they are returned together
 
 
 class LiveFleet:
-    """What a rollout looks at. It is read at once, pods only when they are asked for; followed from
-    start to stop.
-    """
+    """The cluster as a rollout sees it: listed once, pods on demand; watched from start to stop."""
 
     def __init__(self, cluster: Cluster, namespace: str, config_map: str) -> None:
         self._cluster = cluster
@@ -49,34 +47,34 @@ class LiveFleet:
         self._nodes: dict[str, NodeState] = {}
         self._pods: dict[str, dict[str, OperandPod]] = {}
         self._pods_path = namespaced("pods", namespace)
-        self._of_nodes = Reflector(cluster, NODES, node_state, self._on_node)
-        self._of_pods: Reflector[OperandPod] | None = None
+        self._node_reflector = Reflector(cluster, NODES, node_state, self._on_node)
+        self._pod_reflector: Reflector[OperandPod] | None = None
         self._config_map = self._read_config_map()
 
-    def look_at_pods(self) -> None:
-        """Read the plugin's pods, if they have not been read yet: two or three for each node."""
-        if self._of_pods is None:
-            self._of_pods = Reflector(
+    def read_pods(self) -> None:
+        """List the plugin's pods, two or three for each node, unless that has been done."""
+        if self._pod_reflector is None:
+            self._pod_reflector = Reflector(
                 self._cluster, self._pods_path, operand_pod, self._on_pod, labels=OPERAND_SELECTOR
             )
 
     @property
-    def _mirrors(self) -> list[Reflector[NodeState] | Reflector[OperandPod]]:
-        return [self._of_nodes, *([self._of_pods] if self._of_pods else [])]
+    def _reflectors(self) -> list[Reflector[NodeState] | Reflector[OperandPod]]:
+        return [self._node_reflector, *([self._pod_reflector] if self._pod_reflector else [])]
 
     def start(self) -> None:
-        self.look_at_pods()
-        for mirror in self._mirrors:
-            mirror.start()
+        self.read_pods()
+        for reflector in self._reflectors:
+            reflector.start()
 
     def stop(self) -> None:
-        for mirror in self._mirrors:
-            mirror.stop()
+        for reflector in self._reflectors:
+            reflector.stop()
 
     @property
     def trouble(self) -> str:
-        """Why what is seen may be out of date, in words; empty when it is not."""
-        return next((mirror.trouble for mirror in self._mirrors if mirror.trouble), "")
+        """Why the state may be out of date, in words; empty when it is current."""
+        return next((reflector.trouble for reflector in self._reflectors if reflector.trouble), "")
 
     def now(self) -> float:
         return time.monotonic()
@@ -87,12 +85,12 @@ class LiveFleet:
             return Observation(dict(self._nodes), pods, self._config_map)
 
     def wait(self, seconds: float) -> Collection[str]:
-        """Nodes that changed; waits until there are some, at most so long. Raises ClusterError
-        where the API server does not let us watch.
+        """Wait for a change, at most some seconds. Returns the nodes that changed. Raises
+        ClusterError when the API server rejects a watch.
         """
-        for mirror in self._mirrors:
-            if mirror.refused:
-                raise ClusterError(mirror.trouble)
+        for reflector in self._reflectors:
+            if reflector.refused:
+                raise ClusterError(reflector.trouble)
         with self._changes:
             self._changes.wait_for(lambda: self._changed, max(0.0, seconds))
             until = self.now() + BURST if self._changed else 0
@@ -102,7 +100,7 @@ class LiveFleet:
         return changed
 
     def refresh_config_map(self) -> None:
-        """Read the ConfigMap again, after a write of our own."""
+        """Read the ConfigMap again, as after a write of our own."""
         self._config_map = self._read_config_map()
 
     def _read_config_map(self) -> ConfigMap | None:
@@ -117,7 +115,7 @@ class LiveFleet:
             if after is not None:
                 self._nodes[after.name] = after
             elif before is not None and self._nodes.get(before.name) == before:
-                del self._nodes[before.name]  # unless another node has come under its name
+                del self._nodes[before.name]  # unless a new node has the name
             self._changes.notify_all()
 
     def _on_pod(self, before: OperandPod | None, after: OperandPod | None) -> None:

@@ -20,28 +20,37 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import mig_hurt
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
+    mig_disruptions,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import (
     MIG_LABEL,
     MigChange,
     has_failed,
-    incapable,
     is_busy,
     plan_mig,
-    unfinished,
+    why_not_capable,
+    why_not_partitioned,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
     NodeState,
     node_state,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import cut
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import Drainer
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import (
+    split_into_batches,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
+    Drainer,
+    gpu_pods_on,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.guard import (
+    disruption_error,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import (
     IGNORE,
     REFUSE,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.guard import refusal
 
 HINT = (
     "The log of the pod nvidia-mig-manager on the node gives the cause; it cannot change GPUs that"
@@ -96,12 +105,12 @@ def plan_change(
     its configuration, or where NVIDIA's MIG manager is busy with another one.
     """
     states = {name: state for name, state in nodes.items() if name in wanted}
-    reasons = {node: incapable(state, wanted[node]) for node, state in states.items()}
+    reasons = {node: why_not_capable(state, wanted[node]) for node, state in states.items()}
     if problems := [f"{node}: {reason}." for node, reason in sorted(reasons.items()) if reason]:
         raise joined(FleetError, problems)
     changes, waiting = plan_mig(wanted, states)
     busy = [change.node for change in changes if is_busy(states[change.node])]
-    found = cut([change.node for change in changes], batches)
+    found = split_into_batches([change.node for change in changes], batches)
     if busy:
         raise RefusedError(
             f"NVIDIA's MIG manager is changing {some(busy)} to another configuration. Run again"
@@ -128,10 +137,10 @@ class MigRun:
 
     def free(self, nodes: Sequence[str], drain: str) -> bool:
         """Deal with the pods that use GPUs which are to change. Whether nodes were cordoned."""
-        if drain == IGNORE or not (hurts := mig_hurt(self.drainer.look(list(nodes)))):
+        if drain == IGNORE or not (found := mig_disruptions(gpu_pods_on(self.cluster, nodes))):
             return False
         if drain == REFUSE:
-            raise refusal(hurts)
+            raise disruption_error(found)
         self.drainer.drain(list(nodes), lambda pods: pods)
         return True
 
@@ -162,7 +171,9 @@ class MigRun:
         deadline = time.monotonic() + self.timeout
         for pause in pauses():
             states = self.states()
-            reasons = {node: unfinished(states.get(node), self.wanted[node]) for node in nodes}
+            reasons = {
+                node: why_not_partitioned(states.get(node), self.wanted[node]) for node in nodes
+            }
             wrong = {node: reason for node, reason in reasons.items() if reason}
             hopeless = all(has_failed(states.get(node)) for node in wrong)
             if not wrong:

@@ -127,7 +127,7 @@ class Observed:
         labelled = self.cluster.items(NODES, labels=PROFILE_LABEL, metadata_only=True)
         return {mapping_at(node, "metadata", "labels").get(PROFILE_LABEL, "") for node in labelled}
 
-    def look_at_pods(self) -> None:
+    def read_pods(self) -> None:
         """Read the plugin's pods, if they have not been read yet: two or three for each node."""
         if self._pods:
             return

@@ -17,12 +17,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys im
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import (
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import (
     DRAINS,
     ON_FAILURE,
     Settings,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import Patience
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import WaitTimes
 
 #: Options of a rollout, in every module that plans one.
 OPTIONS: Mapping[str, Mapping[str, object]] = {
@@ -47,7 +47,7 @@ def read_settings(given: Mapping[str, Any], namespace: str, config_map: str) -> 
         namespace=namespace,
         config_map=config_map,
         batches=given["batches"],
-        patience=Patience(given["timeout"], given["stable_seconds"]),
+        wait=WaitTimes(given["timeout"], given["stable_seconds"]),
         pause=given["pause"],
         max_failures=given["max_failures"],
         on_failure=given["on_failure"],

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the plan of a rollout for people."""
+"""Internal: the plan of a rollout as a table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import PROFILE_LABEL
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import (
     format_first_rows,
 )
@@ -20,32 +19,26 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity i
     physical_devices,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Target
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import RolloutPlan
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
+    Target,
+    profile_label,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Step
 
-COLUMNS = ("group", "profile", "nodes", "now", "then", "how", "GPU pods", "of them hurt", "first")
+COLUMNS = ("group", "profile", "nodes", "now", "then", "how", "GPU pods", "disrupted", "first")
 MOST_LINES = 40
 MOST_NOTES = 20  # of a kind
 HOW = {
-    "flip": "label moves",
+    "flip": "label changes",
     "restart": "plugin restarts",
-    "wait": "is on its way",
-    "record": "is noted only",
+    "wait": "in progress",
+    "record": "annotation only",
 }
 
 
 @dataclass(frozen=True)
-class Load:
-    """What a node carries: the batch it is changed in, its GPU pods, and those that are hurt."""
-
-    batch: int | None
-    pods: int
-    hurt: int
-
-
-@dataclass(frozen=True)
-class Row:
-    """What changes on one node. before and after are its label and slots."""
+class NodeChange:
+    """What changes on one node: its label and slots, now and then."""
 
     node: str
     group: str
@@ -55,44 +48,47 @@ class Row:
     now: str
     then: str
     step: str
-    batch: int | None
-    pods: int
-    hurt: int
+    batch: int | None  # the number of its batch
+    pods: int  # its GPU pods, where counted
+    disrupted: int  # how many of them would be disrupted
 
     @property
     def before(self) -> str:
-        return _said(self.label_before, self.now)
+        return _text(self.label_before, self.now)
 
     @property
     def after(self) -> str:
-        return _said(self.label_after, self.then)
+        return _text(self.label_after, self.then)
 
 
-def make_row(target: Target, state: NodeState, plan: RolloutPlan, load: Load) -> Row:
+def node_change(
+    target: Target, state: NodeState, step: Step, *, batch: int | None, pods: int, disrupted: int
+) -> NodeChange:
     devices = physical_devices(state, target.gpus)
-    return Row(
+    return NodeChange(
         node=target.node,
         group=target.group,
         profile=target.profile.name,
-        label_before=state.labels.get(PROFILE_LABEL) or None,
+        label_before=profile_label(state),
         label_after=target.label,
         now=_slots(state.allocatable),
         then=_slots(expected_allocatable(target.profile, devices)),
-        step=plan.steps[target.node].value,
-        batch=load.batch,
-        pods=load.pods,
-        hurt=load.hurt,
+        step=step.value,
+        batch=batch,
+        pods=pods,
+        disrupted=disrupted,
     )
 
 
-def plan_table(rows: Sequence[Row], batches: Sequence[int]) -> list[str]:
-    """Lines for people: nodes that change alike are one line. batches are their sizes."""
-    if not rows:
+def plan_table(changes: Sequence[NodeChange], batches: Sequence[int]) -> list[str]:
+    """Lines of a table, one for all nodes with the same change. batches are their sizes."""
+    if not changes:
         return ["No node changes."]
-    alike: dict[tuple[str, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        alike[row.group, row.profile, row.before, row.after, HOW[row.step]].append(row)
-    table = [
+    groups: dict[tuple[str, ...], list[NodeChange]] = defaultdict(list)
+    for change in changes:
+        key = change.group, change.profile, change.before, change.after, HOW[change.step]
+        groups[key].append(change)
+    rows = [
         {
             "group": group,
             "profile": profile,
@@ -100,19 +96,19 @@ def plan_table(rows: Sequence[Row], batches: Sequence[int]) -> list[str]:
             "now": before,
             "then": after,
             "how": how,
-            "GPU pods": sum(row.pods for row in same),
-            "of them hurt": sum(row.hurt for row in same),
+            "GPU pods": sum(change.pods for change in same),
+            "disrupted": sum(change.disrupted for change in same),
             "first": same[0].node,
         }
-        for (group, profile, before, after, how), same in sorted(alike.items())
+        for (group, profile, before, after, how), same in sorted(groups.items())
     ]
-    lines = format_first_rows(COLUMNS, table, MOST_LINES, "lines")
-    sizes = ", ".join(map(str, batches))
-    told = "1 node changes" if len(rows) == 1 else f"{len(rows)} nodes change"
-    return [f"{told}, in batches of {sizes}:" if batches else f"{told}:", *lines]
+    lines = format_first_rows(COLUMNS, rows, MOST_LINES, "lines")
+    count = "1 node changes" if len(changes) == 1 else f"{len(changes)} nodes change"
+    sizes = f", in batches of {', '.join(map(str, batches))}" if batches else ""
+    return [f"{count}{sizes}:", *lines]
 
 
-def _said(label: str | None, slots: str) -> str:
+def _text(label: str | None, slots: str) -> str:
     return f"{label or 'no label'}: {slots}" if slots else label or "no label"
 
 

@@ -28,6 +28,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
     expected_allocatable,
+    is_miscounted,
     labels_fit,
     mps_problem,
     physical_devices,
@@ -160,7 +161,7 @@ def _gfd_problem(trace: NodeTrace, view: NodeView, *, installed: bool) -> str:
 def _differs(trace: NodeTrace, view: NodeView) -> dict[str, str] | None:
     """Everything that no other finding tells better follows from that."""
     verdict = trace.verdict
-    counted = verdict.problem.startswith("the inventory states")
+    counted = is_miscounted(view.state, trace.target.gpus)
     if verdict.ok or counted or not view.state.ready or verdict.expected is None:
         return None
     return {"problem": verdict.problem, "profile": trace.target.profile.name}

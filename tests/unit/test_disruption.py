@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guard: which pods hold slots, which of them a profile would hurt, which quotas it leaves."""
+"""Which pods hold slots, which of them a profile disrupts, and which quotas it bypasses."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
-    GpuPod,
+    Disruption,
     Hazard,
-    Hurt,
-    QuotaFinding,
-    gpu_pods,
-    hurt_pods,
-    hurt_table,
-    mig_hurt,
+    disruption_table,
+    find_disruptions,
+    mig_disruptions,
     pods_of,
-    quota_findings,
-    renames,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import GpuPod, gpu_pods
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.quotas import (
+    BypassedQuota,
+    bypassed_quotas,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
@@ -245,7 +245,7 @@ GONE, ABOVE, NOT_EXCLUSIVE = (
         pytest.param({GPU: 1}, {GPU: 8}, EIGHT, SIX, [], [], id="no pods"),
     ],
 )
-def test_hurt_pods(
+def test_find_disruptions(
     devices: dict[str, int],
     now: dict[str, int],
     before: Profile | None,
@@ -255,16 +255,16 @@ def test_hurt_pods(
 ) -> None:
     node = NodeState("n", {}, {}, now)
     elsewhere = [replace(pod, node="other") for pod in pods(9)]
-    hurts = hurt_pods(node, before, after, devices, [*reversed(running), *elsewhere])
-    assert [hurt.hazard for hurt in hurts] == hazards
-    assert [hurt.pod for hurt in hurts] == (running if hazards else [])
-    assert len({hurt.text for hurt in hurts}) <= 1
+    found = find_disruptions(node, before, after, devices, [*reversed(running), *elsewhere])
+    assert [each.hazard for each in found] == hazards
+    assert [each.pod for each in found] == (running if hazards else [])
+    assert len({each.text for each in found}) <= 1
 
 
-def test_hurt_pods_text() -> None:
+def test_find_disruptions_text() -> None:
     def text(now: dict[str, int], after: Profile, running: list[GpuPod]) -> str:
         node = NodeState("n", {}, {}, now)
-        return hurt_pods(node, None, after, {GPU: 2}, running)[0].text
+        return find_disruptions(node, None, after, {GPU: 2}, running)[0].text
 
     fewer = text({GPU: 16}, SIX, pods(13))
     assert mentions(fewer, GPU)
@@ -273,56 +273,37 @@ def test_hurt_pods_text() -> None:
     assert mentions(text({GPU: 16}, NONE, pods(1)), GPU)
 
 
-def test_mig_hurt_names_every_pod_by_node() -> None:
+def test_mig_disruptions_names_every_pod_by_node() -> None:
     running = [replace(pod, node=node) for node in ("n2", "n1") for pod in pods(2)]
-    hurts = mig_hurt(running)
-    assert [(hurt.pod.node, hurt.pod.name) for hurt in hurts] == [
+    found = mig_disruptions(running)
+    assert [(each.pod.node, each.pod.name) for each in found] == [
         ("n1", "p0"),
         ("n1", "p1"),
         ("n2", "p0"),
         ("n2", "p1"),
     ]
-    assert {hurt.hazard for hurt in hurts} == {Hazard.MIG}
+    assert {each.hazard for each in found} == {Hazard.MIG}
 
 
 def test_pods_of_names_each_once() -> None:
-    both = Hurt(POD, ABOVE, "a"), Hurt(POD, GONE, "b")
+    both = Disruption(POD, ABOVE, "a"), Disruption(POD, GONE, "b")
     assert pods_of(both) == [POD]
 
 
-def test_hurt_table_groups_by_node_and_owner() -> None:
+def test_disruption_table_groups_by_node_and_owner() -> None:
     web = [replace(pod, owner="Deployment/web") for pod in pods(3)]
-    hurts = [Hurt(pod, ABOVE, "bad") for pod in [*web, replace(POD, node="m", name="lone")]]
-    assert [line.split() for line in hurt_table(hurts)[2:]] == [
+    found = [Disruption(pod, ABOVE, "bad") for pod in [*web, replace(POD, node="m", name="lone")]]
+    assert [line.split() for line in disruption_table(found)[2:]] == [
         ["m", "ns", "Pod/lone", "1", "bad"],
         ["n", "ns", "Deployment/web", "3", "bad"],
     ]
 
 
 @pytest.mark.parametrize(("count", "lines", "last"), [(20, 22, "bad"), (23, 23, " 3 ")])
-def test_hurt_table_is_cut(count: int, lines: int, last: str) -> None:
-    table = hurt_table([Hurt(pod, ABOVE, "bad") for pod in pods(count)])
+def test_disruption_table_is_cut(count: int, lines: int, last: str) -> None:
+    table = disruption_table([Disruption(pod, ABOVE, "bad") for pod in pods(count)])
     assert len(table) == lines
     assert mentions(table[-1], last)
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "expected"),
-    [
-        (EIGHT, SIX, {}),
-        (EIGHT, RENAMED, {GPU: SHARED}),
-        (RENAMED, NONE, {SHARED: GPU}),
-        (
-            parse_profile(
-                "m", {"resources": [{"name": MIG, "replicas": 2}], "rename_by_default": True}
-            ),
-            NONE,
-            {MIG + ".shared": MIG},
-        ),
-    ],
-)
-def test_renames(before: Profile, after: Profile, expected: dict[str, str]) -> None:
-    assert renames(before, after) == expected
 
 
 @pytest.mark.parametrize(
@@ -337,13 +318,13 @@ def test_renames(before: Profile, after: Profile, expected: dict[str, str]) -> N
         ({}, False),
     ],
 )
-def test_quota_findings(hard: dict[str, str], found: bool) -> None:
+def test_bypassed_quotas(hard: dict[str, str], found: bool) -> None:
     quota = {"metadata": {"namespace": "ns", "name": "q"}, "spec": {"hard": hard}}
-    expected = [QuotaFinding("ns", "q", GPU, SHARED)] if found else []
-    assert quota_findings([quota], {GPU: SHARED}) == expected
-    assert quota_findings([quota], {}) == []
+    expected = [BypassedQuota("ns", "q", GPU, SHARED)] if found else []
+    assert bypassed_quotas([quota], {GPU: SHARED}) == expected
+    assert bypassed_quotas([quota], {}) == []
 
 
-def test_quota_finding_text() -> None:
-    text = QuotaFinding("ns", "q", GPU, SHARED).text
+def test_bypassed_quota_text() -> None:
+    text = BypassedQuota("ns", "q", GPU, SHARED).text
     assert mentions(text, "ResourceQuota q ", " ns ", GPU, f"requests.{SHARED}")

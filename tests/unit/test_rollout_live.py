@@ -45,7 +45,7 @@ def scene() -> Iterator[Scene]:
     put_pod(api, "p1", "n1")
     put_pod(api, "other", "n1", "dcgm-exporter")
     live = LiveFleet(api.cluster, "gpu-operator", "device-plugin-config")
-    live.look_at_pods()
+    live.read_pods()
     yield api, live
     live.stop()
     api.hang_up()
@@ -122,7 +122,7 @@ def test_live_node_made_again_while_nobody_watched(scene: Scene, slots: int) -> 
     api, live = scene
     api.drop(f"{NODES}/n1")
     put_node(api, "n1", "u2", slots)
-    live._mirrors[0]._list()
+    live._reflectors[0]._list()
     assert live.observe().nodes["n1"].allocatable == {"nvidia.com/gpu": slots}
 
 
@@ -166,7 +166,7 @@ def test_live_tells_trouble_of_either_watch(scene: Scene, path: str) -> None:
     api.fault = lambda method, at: 403 if (method, at) == ("WATCH", path) else 0
     live.start()
     until = time.monotonic() + 5
-    while not any(mirror.refused for mirror in live._mirrors) and time.monotonic() < until:
+    while not any(mirror.refused for mirror in live._reflectors) and time.monotonic() < until:
         time.sleep(0.01)
     assert mentions(live.trouble, SERVER, "injected 403")
     with pytest.raises(ClusterError) as caught:

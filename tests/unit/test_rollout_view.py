@@ -15,28 +15,25 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validat
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Target
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
-    RolloutPlan,
     Step,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.view import (
-    Load,
-    Row,
-    make_row,
+    NodeChange,
+    node_change,
     plan_table,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import numbers
 
 GPU = "nvidia.com/gpu"
 COUNT = {"nvidia.com/gpu.count": "2"}
-ROW = Row("n1", "g", "dev", "dev", "dev", f"4 {GPU}", f"8 {GPU}", "restart", 1, 3, 2)
+CHANGE = NodeChange("n1", "g", "dev", "dev", "dev", f"4 {GPU}", f"8 {GPU}", "restart", 1, 3, 2)
 
 
-def row(
+def change(
     definition: dict[str, object], state: NodeState, label: str | None, step: Step = Step.FLIP
-) -> Row:
+) -> NodeChange:
     target = Target("n1", parse_profile("dev", definition), None, label, "dev", "g")
-    plan = RolloutPlan({"n1": step}, {}, {}, {})
-    return make_row(target, state, plan, Load(2, 3, 1))
+    return node_change(target, state, step, batch=2, pods=3, disrupted=1)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +63,7 @@ def row(
         pytest.param({"replicas": 4}, {}, {}, "dev", "", "dev", id="not discovered yet"),
     ],
 )
-def test_make_row(
+def test_node_change(
     definition: dict[str, object],
     labels: dict[str, str],
     allocatable: dict[str, int],
@@ -74,13 +71,13 @@ def test_make_row(
     before: str,
     after: str,
 ) -> None:
-    found = row(definition, NodeState("n1", labels, {}, allocatable), label)
+    found = change(definition, NodeState("n1", labels, {}, allocatable), label)
     # Without a profile's name there is no label.
     for text, expected in ((found.before, before), (found.after, after)):
         assert text.endswith(expected)
         assert text.startswith("dev") is expected.startswith("dev")
     assert (found.group, found.profile, found.step) == ("g", "dev", "flip")
-    assert (found.batch, found.pods, found.hurt) == (2, 3, 1)
+    assert (found.batch, found.pods, found.disrupted) == (2, 3, 1)
 
 
 def test_plan_table_of_nothing() -> None:
@@ -95,7 +92,11 @@ def test_plan_table_of_nothing() -> None:
     ],
 )
 def test_plan_table_puts_alike_in_one_line(batches: list[int], head: list[float]) -> None:
-    rows = [ROW, replace(ROW, node="n2"), replace(ROW, node="n3", step="wait", batch=None, pods=0)]
+    rows = [
+        CHANGE,
+        replace(CHANGE, node="n2"),
+        replace(CHANGE, node="n3", step="wait", batch=None, pods=0),
+    ]
     lines = plan_table(rows, batches)
     assert numbers(lines[0]) == head
     cells = sorted(re.split(r" {2,}", line.strip()) for line in lines[3:])
@@ -107,11 +108,11 @@ def test_plan_table_puts_alike_in_one_line(batches: list[int], head: list[float]
 
 
 def test_plan_table_of_one_node() -> None:
-    assert numbers(plan_table([ROW], [1])[0]) == [1, 1]
+    assert numbers(plan_table([CHANGE], [1])[0]) == [1, 1]
 
 
 def test_plan_table_is_cut() -> None:
-    rows = [replace(ROW, group=f"g{number:02}") for number in range(42)]
+    rows = [replace(CHANGE, group=f"g{number:02}") for number in range(42)]
     lines = plan_table(rows, [])
     assert numbers(lines[-1]) == [2]
     assert lines[-2].startswith("g39 ")
@@ -119,5 +120,5 @@ def test_plan_table_is_cut() -> None:
 
 @pytest.mark.parametrize("step", [step for step in Step if step not in (Step.NOTHING, Step.SKIP)])
 def test_plan_table_says_how_for_each_step_that_changes(step: Step) -> None:
-    found = row({"replicas": 4}, NodeState("n1", COUNT), "dev", step)
+    found = change({"replicas": 4}, NodeState("n1", COUNT), "dev", step)
     assert len(plan_table([found], [])) == 4

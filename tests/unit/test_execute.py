@@ -23,26 +23,41 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     RefusedError,
     SharingError,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes import disruption as _guard
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import Disruption
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import drain as _drain
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import execute as _rolling
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import guard as guard_module
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import cut
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
+    drain,
+    execute,
+    guard,
+    write,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import (
+    ordered_nodes,
+    split_into_batches,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
     Desired,
     Target,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.guard import Guard
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import Executor
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.guard import DisruptionGuard
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.outcome import (
+    STOPPED,
+    Outcome,
+    RolloutError,
+    format_duration,
+    unsettled_table,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
     RolloutPlan,
     Step,
     plan_rollout,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import Lack
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import Settings
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import NotSettled
 from ansible_collections.gpufleet.sharing.tests.unit import fake_fleet
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 from ansible_collections.gpufleet.sharing.tests.unit.fake_fleet import (
@@ -68,7 +83,7 @@ class Scene:
     fleet: FakeFleet
     old: Desired
     new: Desired
-    settings: _rolling.Settings = SETTINGS
+    settings: Settings = SETTINGS
     lines: list[str] = field(default_factory=list)
     checks: list[int] = field(default_factory=list)  # how much was written before each check
     check: Callable[[], None] = lambda: None
@@ -81,29 +96,29 @@ class Scene:
         wanted = desired or self.new
         return plan_rollout(wanted.targets().values(), self.fleet.observe())
 
-    def rolling(self, *, back: bool = True, **changed: Any) -> _rolling.Rolling:
+    def executor(self, *, back: bool = True, **changed: Any) -> Executor:
         def check() -> None:
             self.checks.append(len(self.fleet.api.writes()))
             self.check()
 
-        return _rolling.Rolling(
+        return Executor(
             cluster=fake_fleet.cluster(self.fleet),
             live=fake_fleet.live(self.fleet),
             targets=self.targets,
             settings=replace(self.settings, **changed),
             check=check,
-            said=self.lines.append,
+            report=self.lines.append,
             previous=self.old if back else None,
         )
 
-    def run(self, *, back: bool = True, **changed: Any) -> _rolling.Outcome:
-        rolling = self.rolling(back=back, **changed)
-        rolling.carry_out(self.plan())
-        return rolling.done
+    def run(self, *, back: bool = True, **changed: Any) -> Outcome:
+        executor = self.executor(back=back, **changed)
+        executor.execute(self.plan())
+        return executor.outcome
 
     def fails(self, **changed: Any) -> list[str]:
         """What a rollout says that fails, in lines."""
-        with pytest.raises(_rolling.RolloutError) as caught:
+        with pytest.raises(RolloutError) as caught:
             self.run(**changed)
         return str(caught.value).splitlines()
 
@@ -128,7 +143,7 @@ class Scene:
 @pytest.fixture(autouse=True)
 def prompt_kubelets(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are read anew at once, so that the first wait is the canary's."""
-    monkeypatch.setattr(_rolling, "REFRESH", 0)
+    monkeypatch.setattr(write, "REFRESH", 0)
 
 
 def scene(
@@ -264,7 +279,7 @@ def test_failing_batch_stays_where_it_is_not_to_be_taken_back() -> None:
     found = scene()
     refuse_dev(found, "n2")
     told = found.fails(on_failure="stop")
-    assert told[-1] == _rolling.STOPPED
+    assert told[-1] == STOPPED
     assert found.fleet.slots(*FOUR) == [12, 0, 12, 16]
     # The cause is mended: a plain run goes on where this one stopped.
     found.fleet.refuses = lambda _node, _text: False
@@ -277,7 +292,7 @@ def test_failing_batch_stays_where_it_is_not_to_be_taken_back() -> None:
 def test_failing_batch_without_a_revision_to_go_back_to() -> None:
     found = scene()
     refuse_dev(found)
-    assert found.fails(back=False)[-1].endswith(_rolling.STOPPED)
+    assert found.fails(back=False)[-1].endswith(STOPPED)
     assert found.fleet.slots(*FOUR) == [0, 16, 16, 16]
 
 
@@ -333,8 +348,8 @@ def test_going_back_of_nodes_that_moved_to_a_profile_that_changed_too() -> None:
 
 def test_going_back_reaches_nodes_that_a_killed_run_has_moved() -> None:
     found = scene()
-    rolling = found.rolling()
-    rolling._batch(["n1", "n2"], "killed after it")
+    executor = found.executor()
+    executor._run_batch(["n1", "n2"], "killed after it")
     refuse_dev(found, "n3")
     told = found.fails()
     assert 3 in numbers(told[-2])  # nodes that are back
@@ -437,7 +452,7 @@ def test_nodes_that_do_not_get_there_for_another_reason_take_nothing_back(
         told = found.fails(max_failures=most)
         assert numbers(told[0]) == [1, 1, 60]
         assert told[3].split()[:2] == ["n4", "pods"]
-        assert told[-1] == _rolling.STOPPED
+        assert told[-1] == STOPPED
     else:
         assert list(found.run(max_failures=most).failed) == ["n4"]
     assert found.fleet.slots(*FOUR) == [12, 12, 12, 0]
@@ -499,21 +514,21 @@ def test_trouble_of_the_watches_is_told() -> None:
 def test_canary_is_a_node_that_is_there() -> None:
     found = scene()
     refuse_dev(found)
-    rolling, plan = found.rolling(), found.plan()
+    executor, plan = found.executor(), found.plan()
     found.fleet.set_ready("n1", ready=False)
-    with pytest.raises(_rolling.RolloutError) as caught:
-        rolling.carry_out(plan)
+    with pytest.raises(RolloutError) as caught:
+        executor.execute(plan)
     assert set(numbers(str(caught.value).splitlines()[0])) == {1, 3, 60}
-    assert rolling.done.touched == ["n2"]
+    assert executor.outcome.touched == ["n2"]
     assert found.fleet.slots(*FOUR) == [16] * 4
 
 
 def test_nobody_is_left() -> None:
     found = scene()
-    rolling, plan = found.rolling(), found.plan()
+    executor, plan = found.executor(), found.plan()
     for node in FOUR:
         found.fleet.remove(node)
-    rolling.carry_out(plan)
+    executor.execute(plan)
     assert len(found.lines) == 1
     assert mentions(found.lines[0], *FOUR)
     assert found.fleet.api.writes() == []
@@ -598,7 +613,7 @@ def test_content_is_edited_in_mid_run(modes: tuple[bool, bool]) -> None:
 
 def test_content_is_edited_while_kubelets_read_their_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not even the canary is to load it."""
-    monkeypatch.setattr(_rolling, "REFRESH", 2)
+    monkeypatch.setattr(write, "REFRESH", 2)
     found = scene(modes=(True, True))
     key = found.new.target("n1").key
     text = to_plugin_config(profiles(dev=3)["dev"])
@@ -609,7 +624,7 @@ def test_content_is_edited_while_kubelets_read_their_files(monkeypatch: pytest.M
 
 
 def test_labels_wait_for_kubelets_that_read_a_new_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_rolling, "REFRESH", 2)
+    monkeypatch.setattr(write, "REFRESH", 2)
     found = scene(modes=(True, True))
     written: list[list[str]] = []
 
@@ -686,11 +701,11 @@ def test_no_more_than_one_batch_is_off_and_it_ends_old_or_new(
     new = profiles(default=default, dev=6)
     found = scene(OLD, new, before=before, after=after, modes=modes)
     refuse_dev(found, *[f"n{number}" for number in bad] or ["none"])
-    work = _rolling.work_of(found.plan(), found.targets)
-    most = max(map(len, cut(work, spec)), default=0)
+    work = ordered_nodes(found.plan(), found.targets)
+    most = max(map(len, split_into_batches(work, spec)), default=0)
     try:
         found.run(batches=spec)
-    except _rolling.RolloutError:
+    except RolloutError:
         assert found.is_at(found.old)
     else:
         assert found.is_at(found.new)
@@ -737,21 +752,21 @@ def test_killed_run_converges(
     assert found.is_at(found.new)
 
 
-# ---- pods that would be hurt
+# ---- pods that would be disrupted
 
 
 @pytest.mark.parametrize("on_failure", ["rollback", "stop"])
 @pytest.mark.parametrize("budget", [True, False])
-def test_work_that_has_come_since_is_not_hurt(on_failure: str, budget: bool) -> None:
+def test_work_that_has_come_since_is_not_disrupted(on_failure: str, budget: bool) -> None:
     """Nor evicted against its budget: what was done until then is taken back, where asked for."""
     found = scene()
     during(found, lambda: found.fleet.workload("busy", "n2", 14))
     found.fleet.api.fault = lambda _method, path: 429 if path.endswith("/eviction") else 0
-    drain = "evict" if budget else "refuse"
-    with pytest.raises(_rolling.RolloutError) as caught:
-        found.run(on_failure=on_failure, drain=drain, drain_timeout=0.1)
+    how = "evict" if budget else "refuse"
+    with pytest.raises(RolloutError) as caught:
+        found.run(on_failure=on_failure, drain=how, drain_timeout=0.1)
     cause = caught.value.__cause__
-    assert isinstance(cause, _drain.DrainError if budget else RefusedError)
+    assert isinstance(cause, drain.DrainError if budget else RefusedError)
     assert numbers(str(cause).splitlines()[0]) == ([0.1, 1, 1] if budget else [1, 1])
     assert len(caught.value.problems) == 1
     assert caught.value.problems[0].startswith("n2: work/busy: ")
@@ -760,7 +775,7 @@ def test_work_that_has_come_since_is_not_hurt(on_failure: str, budget: bool) -> 
     assert "unschedulable" not in found.fleet.api.objects[f"{NODES}/n2"]["spec"]
 
 
-def test_work_that_would_be_hurt_is_evicted_and_its_node_uncordoned() -> None:
+def test_work_that_would_be_disrupted_is_evicted_and_its_node_uncordoned() -> None:
     found = scene()
     found.fleet.workload("busy", "n2", 14)
     found.fleet.workload("calm", "n3", 2)
@@ -800,29 +815,29 @@ def test_work_is_left_at_its_own_risk() -> None:
 
 
 def test_guard_lists_all_pods_where_there_are_many_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_drain, "ONE_BY_ONE", 2)
+    monkeypatch.setattr(drain, "ONE_BY_ONE", 2)
     found = scene()
     found.fleet.workload("busy", "n2", 14)
     found.fleet.workload("elsewhere", "n9", 14)
-    guard = Guard(fake_fleet.cluster(found.fleet), found.targets)
-    hurts = guard.hurts([*FOUR, "gone"], found.fleet.observe())
-    assert [hurt.pod.name for hurt in hurts] == ["busy"]
-    assert guard.hurts(["gone"], found.fleet.observe()) == []
+    disruption_guard = DisruptionGuard(fake_fleet.cluster(found.fleet), found.targets)
+    disruptions = disruption_guard.find([*FOUR, "gone"], found.fleet.observe())
+    assert [each.pod.name for each in disruptions] == ["busy"]
+    assert disruption_guard.find(["gone"], found.fleet.observe()) == []
 
 
 def test_guard_looks_at_each_pod_once_however_many_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
 
-    def hurt_pods(*arguments: Any) -> list[_guard.Hurt]:
+    def find_disruptions(*arguments: Any) -> list[Disruption]:
         looked.extend(pod.name for pod in arguments[-1])
         return []
 
-    monkeypatch.setattr(guard_module, "hurt_pods", hurt_pods)
+    monkeypatch.setattr(guard, "find_disruptions", find_disruptions)
     found = scene()
     for node in FOUR:
         found.fleet.workload(f"on-{node}", node, 14)
-    guard = Guard(fake_fleet.cluster(found.fleet), found.targets)
-    guard.hurts(FOUR, found.fleet.observe())
+    disruption_guard = DisruptionGuard(fake_fleet.cluster(found.fleet), found.targets)
+    disruption_guard.find(FOUR, found.fleet.observe())
     assert sorted(looked) == [f"on-{node}" for node in FOUR]
 
 
@@ -833,20 +848,20 @@ def test_guard_looks_at_each_pod_once_however_many_nodes(monkeypatch: pytest.Mon
     ("seconds", "text"),
     [(0, "0 s"), (99.4, "99 s"), (100, "2 min"), (5999, "100 min"), (6000, "1.7 h")],
 )
-def test_duration(seconds: float, text: str) -> None:
-    assert _rolling.duration(seconds) == text
+def test_format_duration(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
 
 
-def test_lack_table_is_cut() -> None:
-    lacks = {f"n{number:02}": Lack("pods", "why") for number in range(22)}
-    lines = _rolling.lack_table(lacks)
+def test_unsettled_table_is_cut() -> None:
+    unsettled = {f"n{number:02}": NotSettled("pods", "why") for number in range(22)}
+    lines = unsettled_table(unsettled)
     assert lines[0].split() == ["node", "stage", "reason"]
     assert lines[-2].split() == ["n19", "pods", "why"]
     assert numbers(lines[-1]) == [2]
-    assert len(_rolling.lack_table({"n": Lack("node", "why")})) == 3
+    assert len(unsettled_table({"n": NotSettled("node", "why")})) == 3
 
 
-def test_silence() -> None:
+def test_interval() -> None:
     times = iter([0.0, 9.9, 10.0, 10.0, 15.0])
-    silence = _rolling.Silence(lambda: next(times))
-    assert [silence.is_over(), silence.is_over(), silence.is_over()] == [False, True, False]
+    interval = execute.Interval(lambda: next(times))
+    assert [interval.is_over(), interval.is_over(), interval.is_over()] == [False, True, False]
