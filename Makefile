@@ -13,6 +13,8 @@ CHECKS := .venv/bin/python tests/tools/run_checks.py
 
 export PATH := $(ROOT)/.venv/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(ROOT)/.build/collections
+# With it all packages of .venv would be compiled at each start of a program
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo quick test test-all lint sanity unit coverage lab integration molecule realnode \

@@ -205,8 +205,15 @@ STEPS = (
                 ".",
             ),
             in_copy=True,
+            inputs=(*COLLECTION, "docs"),
         ),
-        Step("ansible-lint", "lint", ("ansible-lint", "--offline"), in_copy=True),
+        Step(
+            "ansible-lint",
+            "lint",
+            ("ansible-lint", "--offline"),
+            in_copy=True,
+            inputs=(*COLLECTION, "*.yml", "*.yaml", ".ansible-lint", ".gitignore", ".yamllint"),
+        ),
         Step("importer", "lint", tool("importer.py"), in_copy=True),
         Step(
             "go",

@@ -93,15 +93,21 @@ class Record:
             return "not recorded: files changed while it ran"
         if strays := sorted((set(read) & set(self.tree.names)) - self.files(step)):
             return f"not recorded: reads {strays[0]}, which is not among its inputs"
-        file = self._file(step, key)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        for old in file.parent.glob("*.json"):
+        try:
+            self._write(self._file(step, key), Passed(tests, time.time()))
+        except OSError as error:
+            return f"not recorded: {error}"
+        return ""
+
+    def _write(self, file: Path, found: Passed) -> None:
+        """Write a pass, and remove those that are too old."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for old in self.folder.glob("*.json"):
             if time.time() - old.stat().st_mtime > LIFETIME:
                 old.unlink(missing_ok=True)
         temporary = file.with_suffix(f".{os.getpid()}")
-        temporary.write_text(json.dumps(asdict(Passed(tests, time.time()))), encoding="utf-8")
+        temporary.write_text(json.dumps(asdict(found)), encoding="utf-8")
         temporary.replace(file)
-        return ""
 
     def _file(self, step: Step, key: str) -> Path:
         return self.folder / f"{step.name}-{key[:24]}.json"

@@ -107,6 +107,13 @@ def test_pass_is_not_kept_when_a_test_read_something_else(record: Record) -> Non
     assert not record.find(step)
 
 
+def test_folder_that_cannot_be_written_is_no_failure(record: Record) -> None:
+    (file,) = record.folder.glob("*.json")
+    elsewhere = replace(record, folder=file / "below-a-file")
+    assert elsewhere.keep(STEP, record.key(STEP), 5, ()).startswith("not recorded")
+    assert not elsewhere.find(STEP)
+
+
 def test_old_and_broken_passes_are_none(record: Record) -> None:
     (file,) = record.folder.glob("*.json")
     text = file.read_text()
