@@ -130,8 +130,8 @@ def test_a_failed_boot_tells_the_program_and_leaves_nothing(lab_command: LabComm
     name = lab_command.unique("failing")
     failed = lab_command.attempt("up", "--name", name, "--set", "publish=9999999999h")
     assert failed.returncode == 1
-    assert "gpusim" in failed.stderr
-    assert "9999999999h" in failed.stderr
+    assert "gpusim ended" in failed.stderr
+    assert "-publish" in failed.stderr  # in the end of its log, which lists its options
     assert not (lab_command.state / "gpufleet-sharing" / "labs" / name).exists()
 
 
