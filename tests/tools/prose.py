@@ -23,6 +23,8 @@ from collection_tree import ROOT, listed_files
 PLACES = (
     *("README.md", "CONTRIBUTING.md", "docs", "examples", "galaxy.yml"),
     *("tests/lab/README.md", "tests/realnode/README.md", "tests/realnode/cost/README.md"),
+    *("plugins/module_utils/_nodes", "plugins/module_utils/_rollout", "plugins/doc_fragments"),
+    *("extensions", "meta"),
 )
 #: Made from texts of plugins/ and roles/, or quote them, so they follow when these do.
 EXEMPT = ("docs/api.md", "docs/findings.md", "docs/troubleshooting.md")
