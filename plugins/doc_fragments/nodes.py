@@ -14,15 +14,15 @@ class ModuleDocFragment:
 options:
   nodes:
     description: >-
-      All nodes of the cluster that the inventory has, those outside of a limit included.
+      All nodes of the cluster in the inventory, including those outside the limit.
     type: list
     elements: dict
     required: true
     suboptions:
       name: {description: Name of the node in Kubernetes., type: str, required: true}
-      profile: {description: Its profile; null for the default one., type: str}
-      group: {description: A group of it, over which batches are spread., type: str, default: ""}
-      gpus: {description: Its number of physical GPUs where the inventory states it., type: int}
-      host: {description: Its name in the inventory. Not used., type: str}
-      selected: {description: Whether it is inside the limit., type: bool, default: true}
+      profile: {description: Profile of the node; omit it for the default profile., type: str}
+      group: {description: Its group; batches are spread over groups., type: str, default: ""}
+      gpus: {description: Number of physical GPUs if the inventory states it., type: int}
+      host: {description: Name of the node in the inventory. Not used., type: str}
+      selected: {description: Whether the node is inside the limit., type: bool, default: true}
 """

@@ -8,121 +8,122 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: probe
-short_description: Prove on nodes that GPUs are shared as their profiles say
+short_description: Prove with pods that nodes share GPUs as their profiles say
 version_added: 0.1.0
 description:
-  - On each node it runs as many pods of one slot at the same time as the profile promises and
-    others leave free, shows that one pod more waits for want of the resource, and that a pod which
-    asks for two slots is turned down or admitted as the profile says.
-  - The pods go through the scheduler, pinned by node affinity, and meet the restricted Pod
-    Security Standard. Their containers have to start, and tell the UUIDs of the GPUs that they see.
-  - It takes only what is free. Its pods have a PriorityClass of their own that evicts nobody and
-    gives way to all work. Where somebody else takes a slot meanwhile, the result is V(busy), which
-    is no failure.
-  - It never fails for what it finds out about a node; RV(failing) tells.
-  - All that it makes is in one namespace, but for a PriorityClass of the same name. It is removed
-    when the module ends, however it ends. Pods of a run that was killed are removed by Kubernetes
-    within some 90 seconds, or by the next run, which removes the namespace too. So nothing is
-    reported as changed. Runs beside each other do not disturb each other.
+  - On each node, the module runs pods of one slot at the same time, as many as the profile promises
+    and as are free. It shows that an extra pod waits because the resource is insufficient, and that
+    a pod which requests two slots is refused or admitted as the profile says.
+  - The scheduler places the pods, with node affinity. They meet the restricted Pod Security
+    Standard. Their containers must start and report the UUIDs of the GPUs that they see.
+  - The probe uses only free slots. Its pods have their own PriorityClass, which evicts no pods and
+    yields to all workloads. If others take a slot meanwhile, the result is V(busy), which is not a
+    failure.
+  - The module does not fail because of a node; see RV(failing).
+  - Everything that it creates is in one namespace, except for a PriorityClass of the same name. The
+    module always removes both when it ends. If a run is killed, Kubernetes removes its pods within
+    about 90 seconds, and the next run removes the namespace. So a probe never reports
+    C(changed). Several runs can probe at the same time.
 options:
   nodes:
     required: false
     default: []
   profiles:
-    description: The profiles, as of M(gpufleet.sharing.profiles).
+    description: The profiles, as for M(gpufleet.sharing.profiles).
     type: dict
     default: {}
   default_profile:
-    description: The profile of nodes without one of their own.
+    description: Profile of nodes that have no profile of their own.
     type: str
     default: default
   names:
-    description: Names of the nodes to probe. Without any, O(per_profile) decides.
+    description: Names of the nodes to probe. If empty, O(per_profile) applies.
     type: list
     elements: str
     default: []
   per_profile:
     description:
-      - How many nodes of each profile are probed, those with most free slots first. V(0) means all.
-      - Of a profile whose nodes can all not be probed, one is returned, with the reason.
+      - Number of nodes to probe for each profile, those with the most free slots first. V(0) means
+        all.
+      - If no node of a profile can be probed, one is returned with the reason.
     type: int
     default: 1
   most:
     description:
-      - Most pods of one slot on a node at the same time, for each resource, from 1 to 400. Where
-        more slots are free, the one pod more asks for all the others and one.
+      - Maximum number of pods of one slot at the same time, for each node and resource, from 1 to
+        400. If more slots are free, the extra pod requests all remaining slots and one more.
     type: int
     default: 16
   timeout:
-    description: How long pods may take until they run, in seconds. The image may have to be pulled.
+    description: Maximum time for pods to start, in seconds. It can include pulling the image.
     type: int
     default: 300
   namespace:
     description: >-
-      The namespace that is made, used and removed, and the name of the PriorityClass. One of that
-      name that is somebody else's is refused.
+      Namespace that the module creates, uses and removes, and name of the PriorityClass. Existing
+      ones that the probe did not create are rejected.
     type: str
     default: gpufleet-sharing-probe
   prepared:
     description:
-      - Whether the namespace, and a PriorityClass of the same name with C(preemptionPolicy=Never),
-        have been made by an administrator. Then they stay, and no permission to create namespaces
-        is needed.
+      - Whether an administrator has created the namespace, and a PriorityClass of the same name
+        with C(preemptionPolicy=Never). They are then kept, and the module needs no permission to
+        create namespaces.
     type: bool
     default: false
   image:
     description:
-      - The image of all containers. It may be pinned by its digest.
+      - Image of all containers. You can pin it by digest.
       - For an image without a shell, such as C(registry.k8s.io/pause:3.10), set O(command) and
         O(look) to V([]).
     type: str
     default: nvcr.io/nvidia/cuda:12.4.1-base-ubuntu22.04
   command:
-    description: What holds a slot until the pod is deleted. V([]) means the image's own command.
+    description: Command that runs until the pod is deleted. V([]) means the image's own command.
     type: list
     elements: str
     default: [sleep, "86400"]
   look:
     description:
-      - What tells the GPUs that a pod sees, by writing their UUIDs into C(/dev/termination-log). It
-        is the command of an init container, so no log has to be read.
-      - V([]) means not to look.
+      - Command of an init container that writes the UUIDs of the GPUs to C(/dev/termination-log).
+        The module then needs no permission to read logs.
+      - V([]) skips this.
     type: list
     elements: str
     default: [sh, -c, "nvidia-smi -L > /dev/termination-log"]
   require_uuids:
-    description: Whether a node fails where a pod tells no GPU.
+    description: Whether a node fails if a pod reports no GPU.
     type: bool
     default: false
   labels:
-    description: Labels of the pods besides its own, such as a policy of the cluster may want.
+    description: Additional labels of the pods, for example for policies of the cluster.
     type: dict
     default: {}
   tolerations:
-    description: Tolerations of the pods, as in a pod. A node with another taint is skipped.
+    description: Tolerations of the pods. The module skips nodes with other taints.
     type: list
     elements: dict
     default: [{key: nvidia.com/gpu, operator: Exists}]
   runtime_class:
-    description: RuntimeClass of the pods, such as V(nvidia) where it is not the default runtime.
+    description: RuntimeClass of the pods, such as V(nvidia) if it is not the default runtime.
     type: str
     default: ""
   pull_secrets:
     description: >-
-      Names of Secrets in O(namespace) to pull the image with. They need O(prepared=true).
+      Names of Secrets in O(namespace) for pulling the image. They require O(prepared=true).
     type: list
     elements: str
     default: []
   run_as_user:
     description: >-
-      User id of the containers, which may not be root. V(0) leaves it to the cluster, as OpenShift
-      wants, or to the image.
+      User id of the containers, which must not be root. V(0) lets the cluster choose, as OpenShift
+      requires, or the image.
     type: int
     default: 65534
   clean:
     description: >-
-      Whether nothing is probed, and the namespace is removed, with all that runs which were killed,
-      or are at work, have in it. Not with O(prepared=true).
+      Removes the namespace, including everything of killed and of active runs, instead of probing.
+      Has no effect on the namespace with O(prepared=true).
     type: bool
     default: false
 extends_documentation_fragment:
@@ -132,16 +133,16 @@ extends_documentation_fragment:
 attributes:
   check_mode:
     description: >-
-      Probes nothing and writes nothing; returns what would be probed, with the result V(planned).
+      Writes nothing; returns what the module would probe, with the result V(planned).
   diff_mode:
     support: none
-    description: Leaves nothing behind, so there is no difference to show.
+    description: The module leaves nothing behind, so there is no difference.
 seealso:
   - module: gpufleet.sharing.sharing_info
 """
 
 EXAMPLES = r"""
-- name: Prove one node of each profile
+- name: Probe one node of each profile
   gpufleet.sharing.probe:
     nodes:
       - {name: dev-gpu-01, profile: dev}
@@ -153,7 +154,7 @@ EXAMPLES = r"""
     default_profile: default
   register: proof
 
-- name: Prove the slots of one node only, with an image that holds nothing but a program that waits
+- name: Probe the slots of one node with an image that has no shell
   gpufleet.sharing.probe:
     nodes: [{name: dev-gpu-01, profile: dev}]
     profiles:
@@ -167,7 +168,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 nodes:
-  description: One entry for each resource of each chosen node.
+  description: One entry for each resource of each probed node.
   type: list
   elements: dict
   returned: always
@@ -178,25 +179,25 @@ nodes:
     resource: {description: Name of the resource., type: str}
     physical: {description: Physical devices of the resource., type: int}
     expected: {description: Slots that the profile promises., type: int}
-    allocatable: {description: Slots that the node advertised before., type: int}
-    used: {description: Slots that pods of others requested before., type: int}
-    pods: {description: Pods of one slot that were to run at the same time., type: int}
-    ran: {description: Most of them that did; null where it was not tried., type: int}
+    allocatable: {description: Slots that the node advertised before the probe., type: int}
+    used: {description: Slots that other pods requested before the probe., type: int}
+    pods: {description: Number of pods of one slot to run at the same time., type: int}
+    ran: {description: Most of them that ran at the same time; null if not tried., type: int}
     more:
-      description: V(waits) or V(got a slot), of one pod more. Empty where it was not tried.
+      description: What the extra pod did, V(waits) or V(got a slot). Empty if not tried.
       type: str
     two:
-      description: V(refused) or V(admitted), of a pod of two slots. Empty where it was not tried.
+      description: Answer to a request of two slots, V(refused) or V(admitted). Empty if not tried.
       type: str
     gpus:
-      description: Pods by the UUID of the GPU that they saw. Empty where none was seen.
+      description: Number of pods by the UUID of the GPU that they saw. Empty if they saw none.
       type: dict
     result:
       description:
-        - V(passed), V(failed), V(busy) where somebody else took a slot meanwhile, V(skipped) where
-          nothing was tried, V(planned) in check mode.
+        - V(passed), V(failed), V(busy) if others took a slot meanwhile, V(skipped) if nothing was
+          tried, V(planned) in check mode.
       type: str
-    reason: {description: Why it is not V(passed)., type: str}
+    reason: {description: Why the result is not V(passed)., type: str}
 failing:
   description: Nodes that failed, each with the reasons.
   type: dict
@@ -207,12 +208,12 @@ unproved:
   returned: always
 cleaned:
   description: >-
-    Runs that had been killed, and whose remains were removed; the namespace with O(clean).
+    Killed runs whose objects were removed; with O(clean) the namespace.
   type: list
   elements: str
   returned: always
 table:
-  description: The nodes for people, a line each.
+  description: The nodes for people, one line each.
   type: list
   elements: str
   returned: always
@@ -306,11 +307,11 @@ def check_options(module: AnsibleModule) -> None:
         raise FleetError(f"per_profile is {params['per_profile']}; allowed: 0 (all) and more.")
     if params["pull_secrets"] and not params["prepared"]:
         raise FleetError(
-            "pull_secrets name Secrets of the probe's namespace, which the probe makes anew. Have"
-            " an administrator make the namespace and the Secrets, and say prepared."
+            "pull_secrets lists Secrets in the probe's namespace, which each probe creates. Have an"
+            " administrator create the namespace and the Secrets, and set prepared."
         )
     if params["require_uuids"] and not params["look"]:
-        raise FleetError("require_uuids without look: set the command that tells the GPUs.")
+        raise FleetError("require_uuids needs look: set the command that reports the GPUs.")
 
 
 def candidates(module: AnsibleModule) -> list[Candidate]:
@@ -319,7 +320,7 @@ def candidates(module: AnsibleModule) -> list[Candidate]:
     nodes = [node for node in module.params["nodes"] if node["selected"]]
     if unknown := sorted({node["profile"] or default for node in nodes} - profiles.keys()):
         raise FleetError(
-            f"Profiles not defined: {some(unknown)}; defined are: {some(list(profiles))}."
+            f"Undefined profiles: {some(unknown)}. Defined profiles: {some(list(profiles))}."
         )
     return [
         Candidate(node["name"], profiles[node["profile"] or default], node["group"], node["gpus"])
@@ -328,7 +329,7 @@ def candidates(module: AnsibleModule) -> list[Candidate]:
 
 
 def choose_targets(module: AnsibleModule, cluster: Cluster, found: Sequence[Candidate]) -> Chosen:
-    """What to probe, as the cluster is now."""
+    """The targets, from the current state of the cluster."""
     params = module.params
     names = {candidate.name for candidate in found}
     views = {
@@ -346,7 +347,7 @@ def choose_targets(module: AnsibleModule, cluster: Cluster, found: Sequence[Cand
 
 
 def recounter(namespace: ProbeNamespace) -> Callable[[ProbeTarget], SlotCount]:
-    """How the slots of a target are counted anew, without the pods of this run."""
+    """A function that counts the slots of a target again, without the pods of this run."""
 
     def recount(target: ProbeTarget) -> SlotCount:
         cluster, prefix = namespace.cluster, f"{namespace.run}-"
@@ -367,7 +368,7 @@ def recounter(namespace: ProbeNamespace) -> Callable[[ProbeTarget], SlotCount]:
 
 
 def settings(module: AnsibleModule) -> PodSettings:
-    """How pods are made."""
+    """Settings of the probe's pods."""
     params = module.params
     return PodSettings(
         image=params["image"],
@@ -385,7 +386,7 @@ def settings(module: AnsibleModule) -> PodSettings:
 def probe_targets(
     module: AnsibleModule, namespace: ProbeNamespace, chosen: Chosen
 ) -> list[ProbeResult]:
-    """Probe the targets, and leave nothing behind."""
+    """Probe the targets and leave nothing behind."""
     params = module.params
     options = ProbeOptions(
         settings(module), params["timeout"], recounter(namespace), params["require_uuids"]
@@ -403,8 +404,8 @@ def probe_targets(
     finally:
         if left := namespace.close():
             module.warn(
-                f"Pods of the probe in namespace {namespace.name} are still on their way out:"
-                f" {some(left)}. Is the kubelet of their node at work?"
+                f"Pods of the probe in namespace {namespace.name} are still terminating:"
+                f" {some(left)}. Check that the kubelet of their node runs."
             )
     return [
         probers[target].result if target in probers else ProbeResult(target) for target in chosen
@@ -431,12 +432,12 @@ def module_result(results: Sequence[ProbeResult]) -> dict[str, object]:
     rows = [row(result) for result in results]
 
     def reasons(*outcomes: ProbeOutcome) -> dict[str, str]:
-        """By node; of several resources all."""
-        told: dict[str, list[str]] = {}
+        """The reasons of all resources of each node."""
+        texts: dict[str, list[str]] = {}
         for result in results:
             if result.outcome in outcomes:
-                told.setdefault(result.target.node, []).append(result.reason)
-        return {node: "; ".join(texts) for node, texts in told.items()}
+                texts.setdefault(result.target.node, []).append(result.reason)
+        return {node: "; ".join(parts) for node, parts in texts.items()}
 
     return {
         "changed": False,

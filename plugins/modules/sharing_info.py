@@ -8,51 +8,50 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: sharing_info
-short_description: Tell what GPU nodes should advertise, what they do, and why not
+short_description: Compare the GPU slots of nodes with their profiles, and explain differences
 version_added: 0.1.0
 description:
-  - For each node, the expected number of slots (physical GPUs times replicas) against the actual
-    one, from allocatable.
-  - Physical GPUs are those that the inventory states, else those that GPU feature discovery
-    counted.
-  - With O(findings=true) everything between the inventory and the slots is looked at too, and what
-    is wrong is told with a stable code, its cause and what to do. C(docs/findings.md) describes
-    each code. What the identity may not read is left out, and told.
-  - Reads only.
+  - Compares, for each node, the expected number of slots (physical GPUs times replicas) with the
+    actual number (allocatable).
+  - The number of physical GPUs comes from the inventory, or else from GPU feature discovery.
+  - With O(findings=true) it also checks everything between the inventory and the slots. Each
+    problem has a stable code, a cause and advice; C(docs/findings.md) describes all codes. What
+    the identity may not read is skipped and reported.
+  - This module only reads.
 options:
   profiles:
-    description: The profiles, as of M(gpufleet.sharing.profiles).
+    description: The profiles, as for M(gpufleet.sharing.profiles).
     type: dict
     required: true
   default_profile:
-    description: The profile of nodes without one of their own.
+    description: Profile of nodes that have no profile of their own.
     type: str
     required: true
   unavailable_nodes:
     description:
-      - What becomes of nodes that the cluster does not have or that are NotReady. With V(fail) they
-        are in RV(differing), with V(report) in RV(unavailable).
+      - How to treat nodes that are not in the cluster or are NotReady. V(fail) lists them in
+        RV(differing), V(report) in RV(unavailable).
     type: str
     choices: [fail, report]
     default: fail
   findings:
     description:
-      - Whether the doctor looks. It lists pods and quotas of all namespaces, and DaemonSets,
-        ClusterPolicies and the ConfigMap; without it, nodes alone are listed.
+      - Whether to run the doctor, which also reads pods and quotas of all namespaces, DaemonSets,
+        ClusterPolicies and the ConfigMap. Without it, the module reads only nodes.
     type: bool
     default: false
   accept:
     description:
-      - Codes of findings that somebody knows of and accepts. These, and what only follows from
-        them, come in RV(accepted), not in RV(findings), and count for nothing.
+      - Codes of findings to accept. These findings, and those that only follow from them, are in
+        RV(accepted) instead of RV(findings) and are not counted.
     type: list
     elements: str
     default: []
   node:
-    description: The one node to look at, of O(nodes). What concerns the whole cluster is told too.
+    description: Checks only this one of O(nodes), and what concerns the whole cluster.
     type: str
   mode:
-    description: How profiles are rolled out, which decides about labels and keys.
+    description: Rollout mode, which determines labels and keys.
     type: str
     choices: [in_place, versioned]
     default: in_place
@@ -75,7 +74,7 @@ extends_documentation_fragment:
 """
 
 EXAMPLES = r"""
-- name: Read the state of two nodes
+- name: Compare the slots of two nodes with their profiles
   gpufleet.sharing.sharing_info:
     nodes:
       - {name: dev-gpu-01, profile: dev, group: dev_gpus}
@@ -86,7 +85,7 @@ EXAMPLES = r"""
     default_profile: default
   register: sharing
 
-- name: Find out why one of them has the wrong number of slots
+- name: Find out why one node has the wrong number of slots
   gpufleet.sharing.sharing_info:
     nodes:
       - {name: dev-gpu-01, profile: dev, group: dev_gpus}
@@ -115,78 +114,78 @@ nodes:
     resource: {description: Name of the advertised resource., type: str}
     expected: {description: Slots that the node should have., type: int}
     actual: {description: Slots that the node has (allocatable)., type: int}
-    problem: {description: What is wrong; empty when nothing is., type: str}
-    product: {description: Model of its GPUs as GPU feature discovery names it., type: str}
+    problem: {description: Why the slots differ; empty if they do not., type: str}
+    product: {description: GPU model from GPU feature discovery., type: str}
     ready: {description: Whether the node is Ready., type: bool}
     used:
-      description: Slots that its pods ask for; null without O(findings).
+      description: Slots that its pods request; null without O(findings).
       type: int
     free:
-      description: Slots that are left; null without O(findings).
+      description: Slots that are free; null without O(findings).
       type: int
     trace:
-      description: The links between inventory and slots; null without O(findings).
+      description: Every link between inventory and slots; null without O(findings).
       type: dict
       contains:
-        label: {description: The profile label; empty for none., type: str}
-        key: {description: "What its plugin goes by: the label, else the default.", type: str}
-        key_exists: {description: Whether the ConfigMap has it., type: bool}
-        hash: {description: Of the key's content; empty where there is none., type: str}
-        loaded_hash: {description: "Of the content that was noted as loaded, if any.", type: str}
-        plugin_pod: {description: State of the plugin's pod; empty where there is none., type: str}
-        config_manager: {description: Whether that pod has the side-car., type: bool}
-        capacity: {description: Slots by capacity., type: int}
-        gfd: {description: GPUs and replicas as GPU feature discovery tells them., type: str}
+        label: {description: Profile label; empty if not set., type: str}
+        key: {description: "Key that its plugin uses: the label, else the default.", type: str}
+        key_exists: {description: Whether the ConfigMap has the key., type: bool}
+        hash: {description: Hash of the key's content; empty if the key is missing., type: str}
+        loaded_hash: {description: "Hash of the content recorded as loaded, if any.", type: str}
+        plugin_pod: {description: State of the plugin's pod; empty if there is none., type: str}
+        config_manager: {description: Whether that pod has the config-manager sidecar., type: bool}
+        capacity: {description: Slots in capacity., type: int}
+        gfd: {description: GPUs and replicas from GPU feature discovery., type: str}
 differing:
-  description: Nodes that do not have what they should have, each with the reason.
+  description: Nodes whose slots differ, each with the reason.
   type: dict
   returned: always
 unavailable:
   description:
-    - Nodes that O(unavailable_nodes=report) lets pass, each with the reason. Empty with V(fail).
+    - Nodes that O(unavailable_nodes=report) tolerates, each with the reason. Empty with V(fail).
   type: dict
   returned: always
 totals:
-  description: Physical GPUs, expected and actual slots of all nodes but those in RV(unavailable).
+  description: Physical GPUs, expected and actual slots of all nodes except RV(unavailable).
   type: dict
   returned: always
 table:
-  description: The same for people, a line each; of many nodes, sums and the first that differ.
+  description: The nodes for people, one line each; for many nodes, sums and the first that differ.
   type: list
   elements: str
   returned: always
 findings:
   description:
-    - What is wrong, one entry for all nodes with the same cause. What only follows from another
-      finding comes after it and names its code.
+    - Findings of the doctor, one for all nodes with the same cause. A finding that only follows
+      from another one comes after it and names its code.
   type: list
   elements: dict
   returned: with O(findings=true)
   contains:
     code: {description: Stable code., type: str, sample: GS024}
     severity: {description: "V(error), V(warning) or V(info).", type: str}
-    title: {description: What it is., type: str}
-    cause: {description: What all nodes of the entry have in common., type: str}
-    nodes: {description: The nodes., type: list, elements: str}
-    count: {description: "How many nodes, or other objects where it is not about nodes.", type: int}
+    title: {description: What the finding is., type: str}
+    cause: {description: The cause that all its nodes share., type: str}
+    nodes: {description: Nodes of the finding., type: list, elements: str}
+    count: {description: "Number of nodes, or of other objects if there are none.", type: int}
     seen: {description: What was seen., type: str}
     why: {description: Why it matters., type: str}
-    fix: {description: "What to do: a command or a variable.", type: str}
+    fix: {description: "Advice: a command or a variable.", type: str}
     follows: {description: Code of the finding that it follows from; empty for a root., type: str}
 accepted:
-  description: The same of those whose codes are accepted, and of what follows from them.
+  description: Findings with accepted codes, and those that follow from them, as in RV(findings).
   type: list
   elements: dict
   returned: with O(findings=true)
 verdict:
-  description: The findings in one line, and the codes of what was accepted.
+  description: The findings in one line, with the accepted codes.
   type: str
   returned: with O(findings=true)
-  sample: 1 error; 200 nodes looked at, 3 of them with errors or warnings
+  sample: 1 error; 200 nodes checked, 3 of them with errors or warnings
 counts:
   description:
-    - How many findings of at least a severity there are, those that follow from others left out.
-      C(counts.warning) counts errors too, and C(counts.info) all.
+    - Number of findings of at least a severity, without those that follow from others.
+      C(counts.warning) includes errors, and C(counts.info) all.
   type: dict
   returned: with O(findings=true)
 findings_table:
@@ -207,12 +206,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_en
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import (
     check_codes,
-    counts,
     find_all,
-    findings_table,
-    split,
-    trace_row,
-    verdict,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import collect
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.comparison import (
@@ -224,6 +218,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
     Location,
     NodeTrace,
     Snapshot,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.summary import (
+    counts,
+    findings_table,
+    split_accepted,
+    verdict,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import (
     NODES_OPTION,
@@ -260,8 +260,8 @@ SPEC: Spec = {
 }
 
 
-def wanted(module: AnsibleModule) -> Desired:
-    """What the nodes to look at should have. Raises FleetError where that is not known."""
+def read_desired(module: AnsibleModule) -> Desired:
+    """What the nodes to check should have. Raises FleetError for undefined nodes or profiles."""
     profiles = take_profiles(module.params["profiles"])
     default = module.params["default_profile"]
     node = module.params["node"]
@@ -270,13 +270,13 @@ def wanted(module: AnsibleModule) -> Desired:
     )
     if node and not nodes.assignments:
         raise FleetError(
-            f"Node {node} is not among the nodes of this cluster in the inventory, or is outside"
-            " the limit. Name it as kubectl get nodes shows it."
+            f"Node {node} is not in the inventory of this cluster, or is outside the limit. Use the"
+            " name that kubectl get nodes shows."
         )
     named = {profile or default for profile in nodes.assignments.values()} | {default}
     if unknown := sorted(named - profiles.keys()):
         raise FleetError(
-            f"Profiles not defined: {some(unknown)}; defined are: {some(list(profiles))}."
+            f"Undefined profiles: {some(unknown)}. Defined profiles: {some(list(profiles))}."
         )
     return Desired(
         profiles=profiles,
@@ -289,25 +289,24 @@ def wanted(module: AnsibleModule) -> Desired:
 
 
 def compare_slots(cluster: Cluster, desired: Desired, node: str) -> list[dict[str, object]]:
-    """A row for each node, of the slots alone, out of one list of nodes."""
+    """A row for each node with its slots only, from one list of nodes."""
     items = cluster.items(NODES, fields=f"metadata.name={node}" if node else "")
     states = {state.name: state for item in items if (state := node_state(item)).name}
     return compare(desired, states)
 
 
 def full_row(snapshot: Snapshot, trace: NodeTrace) -> dict[str, object]:
-    state = trace.view.state if trace.view else None
     return {
-        **compared(snapshot.desired, trace.target, state, trace.verdict),
+        **compared(snapshot.desired, trace.target, trace.state, trace.verdict),
         "used": trace.used,
         "free": trace.free,
-        "trace": trace_row(trace),
+        "trace": trace.row(),
     }
 
 
 def explain(snapshot: Snapshot, accept: Collection[str]) -> dict[str, object]:
-    """What the doctor finds."""
-    found, accepted = split(find_all(snapshot), accept)
+    """The findings of the doctor."""
+    found, accepted = split_accepted(find_all(snapshot), accept)
     return {
         "findings": [finding.row() for finding in found],
         "accepted": [finding.row() for finding in accepted],
@@ -319,7 +318,7 @@ def explain(snapshot: Snapshot, accept: Collection[str]) -> dict[str, object]:
 
 def run(module: AnsibleModule) -> dict[str, object]:
     params = module.params
-    desired = wanted(module)
+    desired = read_desired(module)
     accept = [code for code in params["accept"] if code]  # an empty survey answer is ['']
     check_codes(accept)
     cluster = connect(module)
@@ -328,8 +327,8 @@ def run(module: AnsibleModule) -> dict[str, object]:
         rows = compare_slots(cluster, desired, params["node"] or "")
         return comparison(rows, all_needed=all_needed)
     location = Location(params["namespace"], params["config_map"], params["cluster_policy"])
-    known = frozenset(entry["name"] for entry in params["nodes"])
-    snapshot = collect(cluster, location, desired, known, params["node"] or "")
+    inventory_nodes = frozenset(entry["name"] for entry in params["nodes"])
+    snapshot = collect(cluster, location, desired, inventory_nodes, params["node"] or "")
     rows = [full_row(snapshot, trace) for trace in snapshot.traces.values()]
     return comparison(rows, all_needed=all_needed) | explain(snapshot, accept)
 

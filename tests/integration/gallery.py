@@ -15,13 +15,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import (
-    find_all,
-    split,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import find_all
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import collect
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import Finding
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Location
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.summary import (
+    split_accepted,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     parse_profiles,
@@ -72,7 +72,7 @@ class Gallery:
         desired = self.desired
         known = frozenset(desired.assignments)
         found = find_all(collect(self.cluster, self.location, desired, known))
-        return split(found, self.accepted)[0]
+        return split_accepted(found, self.accepted)[0]
 
     def _until(self, roots: set[str], allowed: set[str]) -> list[Finding]:
         """Wait until exactly these are found, and stay so."""

@@ -95,7 +95,7 @@ def test_gs049_old_name(gallery: Gallery) -> None:
     """As after rename_by_default was taken out of a profile."""
     gallery.pod("waits", "", resource="nvidia.com/gpu.shared")
     found = gallery.fires("GS049")
-    assert "Have the pods ask for nvidia.com/gpu," in found.fix
+    assert "request nvidia.com/gpu," in found.fix
     delete(gallery, "waits")
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes docs/findings.md from the texts of the doctor's findings. A test compares them.
+"""Writes docs/findings.md from the texts of the findings. A test compares them.
 
 .venv/bin/python tests/tools/findings_page.py
 """
@@ -14,24 +14,25 @@ from typing import Protocol
 
 from collection_tree import ROOT
 
-DOCTOR = "ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog"
+DOCTOR = "ansible_collections.gpufleet.sharing.plugins.module_utils._doctor"
 
 PAGE = ROOT / "docs" / "findings.md"
-HEAD = """<!--
+CHECKS = "plugins/module_utils/_doctor/checks"
+HEAD = f"""<!--
 SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 SPDX-License-Identifier: GPL-3.0-or-later
 
-Written by tests/tools/findings_page.py; change the texts in plugins/module_utils/_doctor/checks/.
+Written by tests/tools/findings_page.py; change the texts in {CHECKS}/.
 -->
 
 # Findings
 
-What the [doctor](doctor.md) can find, by code. A code never changes its meaning. `<words>` stand
-for values. A finding that only follows from another one on the same node is listed below it and not
-counted.
+All findings of the [doctor](doctor.md), by code. A code never changes its meaning. `<words>` stand
+for values. A finding that only follows from another one on the same node is listed below that one
+and not counted. `file` defines the finding, in `{CHECKS}/`.
 
-| code | severity | what |
-|---|---|---|
+| code | severity | what | file |
+|---|---|---|---|
 """
 
 
@@ -81,13 +82,23 @@ def _section(check: Check) -> str:
     return "\n\n".join(parts)
 
 
+def _checks(module: str) -> Sequence[Check]:
+    checks: Sequence[Check] = import_module(f"{DOCTOR}.{module}").CHECKS
+    return checks
+
+
+def _row(check: Check, file: str) -> str:
+    code = f"[{check.code}](#{check.code.lower()})"
+    link = f"[{file}](../{CHECKS}/{file})"
+    return f"| {code} | {check.severity.value} | {check.title} | {link} |"
+
+
 def page() -> str:
-    checks: Sequence[Check] = import_module(DOCTOR).CHECKS
-    rows = [
-        f"| [{check.code}](#{check.code.lower()}) | {check.severity.value} | {check.title} |"
-        for check in checks
-    ]
-    return HEAD + "\n".join(rows) + "\n\n" + "\n\n".join(map(_section, checks)) + "\n"
+    paths = (ROOT / CHECKS).glob("*.py")
+    files = {check.code: path.name for path in paths for check in _checks(f"checks.{path.stem}")}
+    checks = _checks("catalog")
+    rows = "\n".join(_row(check, files[check.code]) for check in checks)
+    return HEAD + rows + "\n\n" + "\n\n".join(map(_section, checks)) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A small fleet that is well, as objects of the API, to be broken; and what the doctor sees."""
+"""A small healthy fleet as objects of the API, for tests to break, and its snapshot."""
 
 from __future__ import annotations
 
@@ -229,15 +229,15 @@ class Fleet:
     def _fault(self, _method: str, path: str) -> int:
         return 403 if any(path.endswith(end) for end in self.forbidden) else 0
 
-    def look(self, node: str = "") -> Snapshot:
+    def snapshot(self, node: str = "") -> Snapshot:
         chosen = {name: value for name, value in self.assignments.items() if node in ("", name)}
         groups = {name: name.partition("-")[0] for name in chosen}
         desired = Desired(PROFILES, self.default, chosen, gpus=self.gpus, groups=groups)
-        known = frozenset(self.assignments) | self.outside
-        return collect(self.api().cluster, self.location, desired, known, node)
+        inventory_nodes = frozenset(self.assignments) | self.outside
+        return collect(self.api().cluster, self.location, desired, inventory_nodes, node)
 
     def find(self) -> list[Finding]:
-        return find_all(self.look())
+        return find_all(self.snapshot())
 
 
 def healthy() -> Fleet:

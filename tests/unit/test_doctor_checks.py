@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Each finding fires where its thing is broken, alone as a root, and nowhere else."""
+"""Each finding appears for its own fault, as the only root."""
 
 from __future__ import annotations
 
@@ -621,7 +621,7 @@ def test_finding_fires_alone_and_names_what_follows(name: str) -> None:
 
 
 def test_every_finding_has_a_case() -> None:
-    assert {code for code, _break, _follows in CASES.values()} == {kind.code for kind in CHECKS}
+    assert {code for code, _break, _follows in CASES.values()} == {check.code for check in CHECKS}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -650,5 +650,5 @@ def test_rollout_that_a_lost_node_holds_up_is_told_with_its_pod() -> None:
 
 
 def test_hash_is_that_of_the_profile() -> None:
-    trace = healthy().look().traces["dev-1"]
+    trace = healthy().snapshot().traces["dev-1"]
     assert trace.hash == trace.loaded_hash == hash_of(PROFILES["dev"])

@@ -115,7 +115,7 @@ def test_a_clean_fleet_does_not_differ() -> None:
                 ("label", "n1", (" a", " b")),
                 ("plugin", "n2", ()),
             ],
-            id="older content, told once of a node",
+            id="older content, once for each node",
         ),
         pytest.param(
             planned(rollout={"unfinished": True}),
@@ -128,7 +128,7 @@ def test_a_clean_fleet_does_not_differ() -> None:
                 ("plugin", "n1", ()),
                 ("plugin", "n2", ()),
             ],
-            id="not noted, not there yet",
+            id="not recorded, not settled",
         ),
         pytest.param(
             planned(rollout={"missing": ["n1"], "unavailable": ["n1", "n2"]}),
@@ -154,16 +154,16 @@ def test_a_clean_fleet_does_not_differ() -> None:
     ],
 )
 def test_find_drift(found: Planned, expected: list[tuple[str, str, tuple[str, ...]]]) -> None:
-    told = find_drift(found)
-    assert [(each.kind, each.where) for each in told] == [
+    differences = find_drift(found)
+    assert [(each.kind, each.where) for each in differences] == [
         (kind, where) for kind, where, _facts in expected
     ]
-    for finding, (_kind, _where, facts) in zip(told, expected, strict=True):
-        assert finding.what
-        assert mentions(finding.what, *facts)
+    for difference, (_kind, _where, facts) in zip(differences, expected, strict=True):
+        assert difference.what
+        assert mentions(difference.what, *facts)
 
 
-def test_nodes_that_need_not_be_there_are_no_drift() -> None:
+def test_tolerated_nodes_are_no_drift() -> None:
     found = Planned(
         CLEAN_PROFILES,
         False,
@@ -174,7 +174,7 @@ def test_nodes_that_need_not_be_there_are_no_drift() -> None:
     assert [(each.kind, each.where) for each in find_drift(found)] == [("plugin", "n2")]
 
 
-def test_drift_tells_causes_first() -> None:
+def test_causes_come_first() -> None:
     found = planned(
         {"differs": True, "written": ["dev"]},
         {"differs": True},

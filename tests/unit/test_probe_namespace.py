@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The probe's namespace: made, shared between runs, and left without a trace."""
+"""The probe's namespace: created, shared between runs, and removed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common import signals as _interrupt
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common import signals
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     ClusterError,
     RefusedError,
@@ -23,9 +23,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.signals i
     InterruptedRunError,
     interruptible,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import (
-    manifests as _probe_objects,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import manifests
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import PodSettings
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.namespace import (
     ProbeNamespace,
@@ -34,24 +32,24 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.namespace 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import Stage
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
 
-NAME = "room"
+NAME = "probe-space"
 NAMESPACE = f"/api/v1/namespaces/{NAME}"
 JOBS = f"/apis/batch/v1/namespaces/{NAME}/jobs"
 PODS = f"{NAMESPACE}/pods"
 PRIORITY = f"/apis/scheduling.k8s.io/v1/priorityclasses/{NAME}"
 MANAGED = {"app.kubernetes.io/managed-by": "gpufleet.sharing"}
 OURS = {**MANAGED, "app.kubernetes.io/component": "probe"}
-QUICK = Timing(beat=0.02, silence=0.3, removal=0.5)
-PATIENT = Timing(beat=0.02, silence=10, removal=10)  # where what is waited for comes
+QUICK = Timing(heartbeat=0.02, silence=0.3, removal=0.5)
+PATIENT = Timing(heartbeat=0.02, silence=10, removal=10)  # if the awaited state comes
 BORN = "2026-01-02T03:04:05Z"
 SETTINGS = PodSettings("image", look=("look",))
 
 
 @dataclass
 class Api(FakeApi):
-    """With objects of the whole cluster, uids, and owners that take what they own with them."""
+    """With cluster-scoped objects, uids, and the removal of what a removed object owns."""
 
-    momentary: list[str] = field(default_factory=list)  # refusals of the next pods
+    momentary: list[str] = field(default_factory=list)  # errors for the next pods
 
     def put(self, path: str, document: dict[str, Any]) -> None:
         metadata = document.setdefault("metadata", {})
@@ -92,13 +90,13 @@ def api() -> Iterator[Api]:
 
 
 def namespace(
-    api: Api, run: str = "probe-a", *, prepared: bool = False, times: Timing = QUICK
+    api: Api, run: str = "probe-a", *, prepared: bool = False, timing: Timing = QUICK
 ) -> ProbeNamespace:
-    return ProbeNamespace(api.cluster, NAME, prepared=prepared, times=times, run=run)
+    return ProbeNamespace(api.cluster, NAME, prepared=prepared, timing=timing, run=run)
 
 
 def pod(name: str, run: str = "probe-a") -> dict[str, Any]:
-    return _probe_objects.pod(name, run, "n", {"nvidia.com/gpu": 1}, SETTINGS)
+    return manifests.pod(name, run, "n", {"nvidia.com/gpu": 1}, SETTINGS)
 
 
 def left(api: Api) -> list[str]:
@@ -160,7 +158,7 @@ def test_changes_of_pods_are_told(api: Api) -> None:
 def test_server_that_is_not_ready_for_pods_yet_is_asked_again(api: Api) -> None:
     one = namespace(api)
     one.open()
-    api.momentary += ["status unknown for quota: probe-a", "no PriorityClass with name room"]
+    api.momentary += ["status unknown for quota: probe-a", "no PriorityClass with name probe-space"]
     assert one.create([pod("probe-a-1")]) == {}
     api.momentary += ["denied by policy"]
     assert "denied by policy" in one.create([pod("probe-a-2")])["probe-a-2"]
@@ -217,7 +215,7 @@ def test_what_a_killed_run_left_is_removed(api: Api) -> None:
     dead = namespace(api, "probe-dead")
     dead.open()
     dead.create([pod("probe-dead-1", "probe-dead")])
-    dead._left.set()  # it says no more that it is there
+    dead._closed.set()  # it says no more that it is there
     one = namespace(api)
     assert one.sweep() == ["probe-dead"]
     assert left(api) == [NAMESPACE, PRIORITY]
@@ -237,7 +235,7 @@ def test_run_at_work_is_not_taken_for_dead(api: Api) -> None:
     api.fault = fault
     other = namespace(api, "probe-b")
     other.open()
-    assert namespace(api, times=PATIENT).sweep() == []
+    assert namespace(api, timing=PATIENT).sweep() == []
     assert f"{JOBS}/probe-b" in left(api)
     other.close()
 
@@ -255,7 +253,7 @@ def test_leftover_namespace_is_used_and_its_priority_class_taken_over(api: Api) 
 def test_namespace_on_its_way_out_is_waited_for(api: Api) -> None:
     api.put(NAMESPACE, {"metadata": {"labels": OURS, "deletionTimestamp": BORN}})
     threading.Timer(0.1, api.drop, [NAMESPACE]).start()
-    one = namespace(api, times=PATIENT)
+    one = namespace(api, timing=PATIENT)
     one.open()
     assert "deletionTimestamp" not in api.objects[NAMESPACE]["metadata"]
     one.close()
@@ -340,7 +338,7 @@ def test_pods_are_made_as_asked_for() -> None:
         pull_secrets=("registry",),
         run_as_user=0,
     )
-    made: Any = _probe_objects.pod("p", "run", "n", {"nvidia.com/gpu": 2}, settings)
+    made: Any = manifests.pod("p", "run", "n", {"nvidia.com/gpu": 2}, settings)
     assert made["metadata"]["labels"] == {**MANAGED, "team": "gpu", "gpufleet.sharing/probe": "run"}
     spec = made["spec"]
     assert "initContainers" not in spec
@@ -358,7 +356,7 @@ def test_pods_are_made_as_asked_for() -> None:
 
 
 def test_signals_interrupt_once() -> None:
-    before = {one: signal.getsignal(one) for one in _interrupt._SIGNALS}
+    before = {one: signal.getsignal(one) for one in signals._SIGNALS}
     try:
         with (
             pytest.raises(InterruptedRunError, match="SIGTERM"),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is probed: nodes, free slots, and the answer to a request of two."""
+"""What to probe: nodes, free slots, and the expected answer to a request of two."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import GpuPod
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.taints import Taint, tolerates
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.taints import Taint
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
     Candidate,
     ProbeNode,
@@ -66,7 +66,7 @@ def test_free_slots_are_those_that_the_profile_promises_less_those_in_use(
     target = of(used=used, most=most)
     assert (target.pods, target.free, target.rest) == (pods, free, rest)
     assert (target.expected, target.allocatable, target.physical) == (8, 8, 2)
-    assert target.promises_two is (free >= 2)
+    assert target.can_try_two is (free >= 2)
 
 
 def test_what_a_node_advertises_decides_nothing() -> None:
@@ -87,7 +87,7 @@ def test_what_a_node_advertises_decides_nothing() -> None:
 )
 def test_node_that_is_not_probed_says_why(target: ProbeTarget, facts: tuple[str, ...]) -> None:
     assert mentions(target.skipped, *facts)
-    assert (target.pods, target.promises_two) == (0, False)
+    assert (target.pods, target.can_try_two) == (0, False)
     assert ProbeResult(target).outcome is ProbeOutcome.SKIPPED
 
 
@@ -131,25 +131,11 @@ def test_request_of_two(settings: dict[str, Any], two: TwoSlots) -> None:
     assert two_slots_by_profile(profile(**settings), GPU) is two
 
 
-@pytest.mark.parametrize(
-    ("toleration", "fits"),
-    [
-        ({"key": "nvidia.com/gpu", "operator": "Exists"}, True),
-        ({"operator": "Exists"}, True),
-        ({"key": "nvidia.com/gpu", "value": "present"}, True),
-        ({"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}, True),
-        ({"key": "nvidia.com/gpu", "operator": "Equal", "value": "absent"}, False),
-        ({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoExecute"}, False),
-        ({"key": "other", "operator": "Exists"}, False),
-    ],
-)
-def test_tolerations_are_judged_as_by_the_scheduler(
-    toleration: dict[str, object], fits: bool
-) -> None:
-    assert tolerates(toleration, TAINT) is fits
-    reason = obstacle(ProbeNode(NODE, taints=(TAINT,)), [toleration])
-    assert bool(reason) is not fits
-    assert fits or mentions(reason, "nvidia.com/gpu=present:NoSchedule")
+def test_toleration_removes_the_obstacle() -> None:
+    node = ProbeNode(NODE, taints=(TAINT,))
+    toleration = {"key": "nvidia.com/gpu", "operator": "Exists"}
+    assert mentions(obstacle(node, [{"key": "other"}]), "nvidia.com/gpu=present:NoSchedule")
+    assert obstacle(node, [toleration]) == ""
 
 
 @pytest.mark.parametrize(

@@ -160,8 +160,8 @@ def test_gpus_that_a_pod_tells(said: str, gpus: tuple[str, ...]) -> None:
 def test_pod_that_is_gone_keeps_what_it_ended_with() -> None:
     refused = ProbePod("p", "u", Stage.REFUSED, "why")
     assert gone(refused) is refused
-    running = ProbePod("p", "u", Stage.RUNNING, said=UUID)
-    assert gone(running) == ProbePod("p", "u", Stage.GONE, said=UUID)
+    running = ProbePod("p", "u", Stage.RUNNING, gpu_list=UUID)
+    assert gone(running) == ProbePod("p", "u", Stage.GONE, gpu_list=UUID)
 
 
 @pytest.mark.parametrize(
@@ -293,13 +293,16 @@ def test_answer_to_a_request_of_two(wanted: TwoSlots, answer: TwoSlots, wrong: b
         assert mentions(found.text, answer.value, wanted.value, "profile p", "failRequestsGreater")
 
 
-def test_sight() -> None:
-    sees, blind = ProbePod("a", "a", Stage.RUNNING, said=UUID), ProbePod("b", "b", Stage.RUNNING)
+def test_seen_gpus() -> None:
+    sees, blind = (
+        ProbePod("a", "a", Stage.RUNNING, gpu_list=UUID),
+        ProbePod("b", "b", Stage.RUNNING),
+    )
     assert failure_of_seen_gpus([sees, blind], required=False) is None
     found = failure_of_seen_gpus([sees, blind], required=True)
     assert found
     assert numbers(found.text) == [1, 2]
-    both = ProbePod("c", "c", Stage.RUNNING, said=f"{UUID} {UUID[:-1]}6")
+    both = ProbePod("c", "c", Stage.RUNNING, gpu_list=f"{UUID} {UUID[:-1]}6")
     found = failure_of_seen_gpus([both], required=True)
     assert found
     assert numbers(found.text) == [2]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The course of a probe: what is made when, what is waited for, and what is said of it."""
+"""The steps of a probe: what it creates, what it waits for, and what it reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import runner as _probe_run
+from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import runner
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import PodSettings
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
     ProbeOutcome,
@@ -78,7 +78,7 @@ class Script:
         fates = {**usual, **self.fates}
         fate = next((f for end, f in fates.items() if name.endswith(end)), at_once(Stage.RUNNING))
         stage, why = fate(self.time - self.made[name])
-        return ProbePod(name, name, stage, why, said="" if self.blind else UUID)
+        return ProbePod(name, name, stage, why, gpu_list="" if self.blind else UUID)
 
     def delete(self, names: Sequence[str]) -> None:
         self.gone |= set(names) & self.made.keys()
@@ -238,7 +238,7 @@ def test_uuids_may_be_required() -> None:
 
 @pytest.mark.parametrize(("most", "targets"), [(1, 16), (16, 16), (49, 10), (400, 1)])
 def test_how_many_at_once(most: int, targets: int) -> None:
-    assert _probe_run.at_once(most) == targets
+    assert runner.at_once(most) == targets
 
 
 def test_targets_run_beside_each_other_but_not_all() -> None:

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: asking a cluster for what the doctor looks at. Reads only, page by
-page, and cuts every object when it arrives. What may not be read is noted, not failed for.
+"""Internal: collects a snapshot from a cluster. It only reads, page by page, and keeps only what
+findings need. What the identity may not read is noted; that is no error.
 """
 
 from __future__ import annotations
@@ -68,23 +68,23 @@ class _Pods:
     workloads: dict[str, list[Workload]] = field(default_factory=lambda: defaultdict(list))
     foreign_pods: list[ForeignPod] = field(default_factory=list)
 
-    def add(self, found: Operand | Workload | ForeignPod | None) -> None:
-        if isinstance(found, Operand):
-            self.operands[found.pod.node].append(found)
-        elif isinstance(found, Workload):
-            self.workloads[found.node].append(found)
-        elif found is not None:
-            self.foreign_pods.append(found)
+    def add(self, pod: Operand | Workload | ForeignPod | None) -> None:
+        if isinstance(pod, Operand):
+            self.operands[pod.pod.node].append(pod)
+        elif isinstance(pod, Workload):
+            self.workloads[pod.node].append(pod)
+        elif pod is not None:
+            self.foreign_pods.append(pod)
 
 
 @dataclass
 class _Collector:
-    """One look at a cluster. unreadable gathers what it does not let us see."""
+    """Reads each part of one snapshot. unreadable gathers what the identity may not read."""
 
     cluster: Cluster
     location: Location
-    node: str = ""  # of one node only
-    operator: str = ""  # its namespace, as it tells; the pods and DaemonSets are there
+    node: str = ""  # the only node to read; empty for all
+    operator_namespace: str = ""  # of its pods and DaemonSets
     unreadable: dict[str, str] = field(default_factory=dict)
 
     def attempt(self, what: str, read: Callable[[], T], otherwise: T) -> T:
@@ -97,9 +97,9 @@ class _Collector:
             return otherwise
 
     def nodes(self, desired: Desired) -> dict[str, NodeView]:
-        """The GPU nodes, and those of the inventory. Nothing works without them."""
-        only = f"metadata.name={self.node}" if self.node else ""
-        views = (node_view(item) for item in self.cluster.items(NODES, fields=only))
+        """The GPU nodes, and those of the inventory. The doctor cannot run without them."""
+        fields = f"metadata.name={self.node}" if self.node else ""
+        views = (node_view(item) for item in self.cluster.items(NODES, fields=fields))
         return {
             view.state.name: view
             for view in views
@@ -108,18 +108,18 @@ class _Collector:
 
     def pods(self) -> _Pods:
         fields = f"spec.nodeName={self.node}" if self.node else "status.phase!=Succeeded"
-        found = _Pods()
+        pods = _Pods()
         for item in self.cluster.items(_PODS, fields=fields):
-            found.add(read_pod(item, self.operator))
-        return found
+            pods.add(read_pod(item, self.operator_namespace))
+        return pods
 
     def config_map(self) -> ConfigMap | None:
         path = namespaced("configmaps", self.location.namespace)
         document = self.cluster.find(object_path(path, self.location.config_map))
         return read_config_map(document) if document else None
 
-    def elsewhere(self) -> tuple[str, ...]:
-        """Other namespaces with a ConfigMap of the name; none where we may not look."""
+    def other_namespaces(self) -> tuple[str, ...]:
+        """Other namespaces with a ConfigMap of the same name; none if that may not be read."""
         fields = f"metadata.name={self.location.config_map}"
         try:
             found = list(self.cluster.items(_CONFIG_MAPS, fields=fields, metadata_only=True))
@@ -130,16 +130,15 @@ class _Collector:
         return tuple(sorted(text_at(item, "metadata", "namespace") for item in found))
 
     def policies(self) -> dict[str, object]:
-        found = self.cluster.items(CLUSTER_POLICIES)
-        return {name_of(item): item for item in oldest_first(found)}
+        return {name_of(item): item for item in oldest_first(self.cluster.items(CLUSTER_POLICIES))}
 
     def daemon_sets(self) -> tuple[object, ...]:
-        path = namespaced("daemonsets", self.operator, "apis/apps/v1")
+        path = namespaced("daemonsets", self.operator_namespace, "apis/apps/v1")
         return tuple(self.cluster.items(path))
 
     def quotas(self) -> tuple[Quota, ...]:
-        read = (read_quota(item) for item in self.cluster.items(_QUOTAS))
-        return tuple(quota for quota in read if quota.limits)
+        quotas = (read_quota(item) for item in self.cluster.items(_QUOTAS))
+        return tuple(quota for quota in quotas if quota.limits)
 
     def gpu_clusters(self) -> tuple[str, ...]:
         return tuple(name_of(item) for item in self.cluster.items(_GPU_CLUSTERS))
@@ -149,37 +148,37 @@ def collect(
     cluster: Cluster,
     location: Location,
     desired: Desired,
-    known: frozenset[str],
+    inventory_nodes: frozenset[str],
     node: str = "",
 ) -> Snapshot:
-    """The snapshot of the nodes of desired; of one node only where it is named, which is cheaper.
+    """A snapshot of the nodes of desired, or only of node, which is cheaper.
 
-    Raises ClusterError where the cluster cannot be reached, or does not let us list nodes.
+    Raises ClusterError if the cluster cannot be reached or nodes may not be listed.
     """
-    here = _Collector(cluster, location, node)
-    nodes = here.nodes(desired)
-    policies = here.attempt(POLICY, here.policies, dict[str, object]())
+    collector = _Collector(cluster, location, node)
+    nodes = collector.nodes(desired)
+    policies = collector.attempt(POLICY, collector.policies, dict[str, object]())
     policy = policies.get(location.cluster_policy)
-    here.operator = text_at(policy, "status", "namespace") or location.namespace
-    pods = here.attempt(PODS, here.pods, _Pods())
-    config_map = here.attempt(CONFIG_MAP, here.config_map, None)
-    missing = config_map is None and CONFIG_MAP not in here.unreadable
+    collector.operator_namespace = text_at(policy, "status", "namespace") or location.namespace
+    pods = collector.attempt(PODS, collector.pods, _Pods())
+    config_map = collector.attempt(CONFIG_MAP, collector.config_map, None)
+    missing = config_map is None and CONFIG_MAP not in collector.unreadable
     return Snapshot(
         desired=desired,
         location=location,
-        known=known,
+        inventory_nodes=inventory_nodes,
         nodes=nodes,
-        operator=here.operator,
+        operator_namespace=collector.operator_namespace,
         operands=pods.operands,
         workloads=pods.workloads,
         foreign_pods=tuple(pods.foreign_pods),
         config_map=config_map,
-        elsewhere=here.elsewhere() if missing else (),
+        other_namespaces=collector.other_namespaces() if missing else (),
         policy=policy,
         policies=tuple(policies),
-        gpu_clusters=here.attempt(GPU_CLUSTERS, here.gpu_clusters, ()),
-        daemon_sets=here.attempt(DAEMON_SETS, here.daemon_sets, ()),
-        quotas=here.attempt(QUOTAS, here.quotas, ()),
-        unreadable=here.unreadable,
-        whole=not node,
+        gpu_clusters=collector.attempt(GPU_CLUSTERS, collector.gpu_clusters, ()),
+        daemon_sets=collector.attempt(DAEMON_SETS, collector.daemon_sets, ()),
+        quotas=collector.attempt(QUOTAS, collector.quotas, ()),
+        unreadable=collector.unreadable,
+        complete=not node,
     )

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the slots that nodes have, beside those that they should have."""
+"""Internal: compares the slots of nodes with those that their profiles promise."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Row = dict[str, object]
 
 
 def compare(desired: Desired, states: Mapping[str, NodeState]) -> list[Row]:
-    """A row for each node that should have something, by name."""
+    """A row for each node of the inventory, by name."""
     rows = []
     for name in sorted(desired.assignments):
         target, found = desired.target(name), states.get(name)
@@ -55,17 +55,17 @@ def compared(desired: Desired, target: Target, state: NodeState | None, verdict:
 
 
 def comparison(rows: Sequence[Row], *, all_needed: bool) -> dict[str, object]:
-    """What the module sharing_info returns of the rows. all_needed: a node that is not in the
-    cluster, or NotReady, counts as one that differs.
+    """What the module sharing_info returns. all_needed: a node that is not in the cluster, or is
+    NotReady, counts as differing.
     """
     problems = {str(entry["node"]): entry["problem"] for entry in rows if entry["problem"]}
-    let_pass = set() if all_needed else {entry["node"] for entry in rows if not entry["ready"]}
-    judged = [entry for entry in rows if entry["node"] not in let_pass]
+    unavailable = set() if all_needed else {entry["node"] for entry in rows if not entry["ready"]}
+    needed = [entry for entry in rows if entry["node"] not in unavailable]
     return {
         "changed": False,
         "nodes": list(rows),
-        "differing": {node: said for node, said in problems.items() if node not in let_pass},
-        "unavailable": {node: said for node, said in problems.items() if node in let_pass},
-        "totals": {column: total(judged, column) for column in ("physical", "expected", "actual")},
+        "differing": {node: text for node, text in problems.items() if node not in unavailable},
+        "unavailable": {node: text for node, text in problems.items() if node in unavailable},
+        "totals": {column: total(needed, column) for column in ("physical", "expected", "actual")},
         "table": verdict_table(rows),
     }

@@ -25,7 +25,7 @@ MOST_LINES = 50
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that is not as the inventory says: its kind, where it is, and what is wrong."""
+    """One difference from the inventory: its kind, where it is, and what differs."""
 
     kind: str
     where: str
@@ -34,7 +34,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Planned:
-    """The results of the modules in check mode, and of sharing_info; plain JSON."""
+    """The results of the modules in check mode, and of sharing_info, as JSON."""
 
     profiles: Mapping[str, object]
     operator_differs: bool
@@ -44,7 +44,7 @@ class Planned:
 
 
 def find_drift(planned: Planned) -> list[Difference]:
-    """Everything that differs, the causes first."""
+    """All differences, causes first."""
     return [
         *_content(planned.profiles),
         *_operator(planned),
@@ -57,17 +57,17 @@ def find_drift(planned: Planned) -> list[Difference]:
 def drift_report(differences: list[Difference]) -> dict[str, object]:
     """JSON types: {findings: [{kind, where, what}], table: [lines]}."""
     rows = [asdict(difference) for difference in differences]
-    lines = format_first_rows(COLUMNS, rows, MOST_LINES) if rows else ["Nothing differs."]
+    lines = format_first_rows(COLUMNS, rows, MOST_LINES) if rows else ["No drift."]
     return {"findings": rows, "table": lines}
 
 
 def _content(profiles: Mapping[str, object]) -> Iterator[Difference]:
     rewritten = set(map(str, list_at(profiles, "rewritten")))
     for key in map(str, list_at(profiles, "written")):
-        edited = "its content is not that of the profile"
+        edited = "its content differs from the profile"
         yield Difference("content", f"key {key}", edited if key in rewritten else "it is missing")
     if dig(profiles, "differs") and not list_at(profiles, "written"):
-        yield Difference("content", "ConfigMap", "its namespace or its notes differ")
+        yield Difference("content", "ConfigMap", "its namespace or its annotations differ")
 
 
 def _operator(planned: Planned) -> Iterator[Difference]:
@@ -77,9 +77,11 @@ def _operator(planned: Planned) -> Iterator[Difference]:
             f" ({text_at(planned.pointer, side, 'default') or 'no default'})"
             for side in ("before", "after")
         )
-        yield Difference("pointer", "ClusterPolicy", f"it points at {has}, not at {wanted}")
+        yield Difference(
+            "pointer", "ClusterPolicy", f"its device plugin config is {has}, not {wanted}"
+        )
     if planned.operator_differs:
-        yield Difference("operator", "Helm release", "its chart or values are not as asked for")
+        yield Difference("operator", "Helm release", "its chart or values differ")
 
 
 def _labels(rollout: Mapping[str, object]) -> Iterator[Difference]:
@@ -88,25 +90,25 @@ def _labels(rollout: Mapping[str, object]) -> Iterator[Difference]:
         yield Difference("label", text_at(change, "node"), f"its label is {has}, not {wanted}")
 
 
-def _nodes(rollout: Mapping[str, object], let_pass: Container[str]) -> Iterator[Difference]:
-    """let_pass: nodes that need not be there."""
+def _nodes(rollout: Mapping[str, object], tolerated: Container[str]) -> Iterator[Difference]:
+    """tolerated: nodes that may be missing or NotReady."""
     moved = {text_at(change, "node") for change in list_at(rollout, "changes")}
     for node in map(str, list_at(rollout, "restarted")):
         if node not in moved:
-            yield Difference("plugin", node, "its plugin runs on older content")
+            yield Difference("plugin", node, "its plugin runs older content")
     if dig(rollout, "unfinished"):
-        said = "the newest revision is not what the inventory says, or its run has not ended well"
-        yield Difference("revision", "history", said)
+        what = "the newest revision differs from the inventory, or its run did not succeed"
+        yield Difference("revision", "history", what)
     for kind, name, what in (
-        ("plugin", "recorded", "what its plugin has loaded is not noted"),
-        ("plugin", "waited", "its plugin has not got there yet"),
+        ("plugin", "recorded", "what its plugin has loaded is not recorded"),
+        ("plugin", "waited", "its plugin has not settled yet"),
         ("node", "missing", "it is not in the cluster"),
         ("node", "unavailable", "it is NotReady"),
-        ("cordon", "uncordoned", "a run that was killed has left it cordoned"),
+        ("cordon", "uncordoned", "a killed run has left it cordoned"),
     ):
         missing = set(map(str, list_at(rollout, "missing"))) if name == "unavailable" else set()
         for node in map(str, list_at(rollout, name)):
-            if node not in missing and not (kind == "node" and node in let_pass):
+            if node not in missing and not (kind == "node" and node in tolerated):
                 yield Difference(kind, node, what)
 
 

@@ -2,12 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: findings: what the doctor can find, how it is told, and what follows
-from what. Pure.
+"""Internal: the engine of the doctor: what a check is, what a finding is, and which finding follows
+from which. Pure.
 
-A finding has a stable code. Its texts are templates, so that messages and docs/findings.md are made
-of the same words. What only follows from another finding on the same node names it, so that one
-broken thing is one thing to mend.
+A finding has a stable code. Its texts are templates, so that messages and docs/findings.md use the
+same words. A finding that only follows from another one on the same node names that one: one cause
+appears as one finding.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Snapshot
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
+    NodeTrace,
+    Snapshot,
+)
 
 MOST_NAMES = 20
 
 
 class Severity(Enum):
-    """error: work is hurt, or will be at the next restart. warning: look at it. info: good to
-    know.
+    """error: workloads are affected, or will be at the next restart. warning: needs a look.
+    info: good to know.
     """
 
     ERROR = "error"
@@ -34,41 +37,35 @@ class Severity(Enum):
 
 @dataclass(frozen=True)
 class Match:
-    """One occurrence: the nodes that it is about, if any, and the values of the texts."""
+    """One occurrence of what a check looks for: the nodes, if any, and the values for the texts."""
 
     nodes: tuple[str, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
 
 
-def match_on(node: str, **values: str) -> Match:
-    return Match((node,), values)
-
-
 @dataclass(frozen=True)
 class Check:
-    """What can be found. cause, seen, why and fix are templates over the values of a match, over
-    node (the first one), nodes (the first ones) and count; cause, which groups matches, over its
-    values alone. follows holds the codes that explain it on the same node; reads what it needs to
-    see.
+    """What can be found. cause, seen, why and fix are templates of the values of a match, of node
+    (the first one), nodes (the first ones) and count; cause, which groups matches, of the values
+    only. follows holds the codes that explain the finding on the same node. reads lists what the
+    check needs; without it the check does not run.
     """
 
     code: str
-    severity: Severity
     title: str
     cause: str
     seen: str
     why: str
     fix: str
     find: Callable[[Snapshot], Iterable[Match]]
+    severity: Severity = Severity.ERROR
     follows: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Everything that was found with one cause. follows is the code of its root; empty for a
-    root.
-    """
+    """All matches with one cause. follows is the code of the root finding; empty for a root."""
 
     code: str
     severity: Severity
@@ -86,12 +83,25 @@ class Finding:
         return {**vars(self), "severity": self.severity.value, "nodes": list(self.nodes)}
 
 
+def per_node(
+    find: Callable[[NodeTrace, Snapshot], Iterable[Mapping[str, str]]],
+) -> Callable[[Snapshot], Iterator[Match]]:
+    """Matches of one node each. find yields the values of each match on a node of the cluster."""
+
+    def find_on_all(snapshot: Snapshot) -> Iterator[Match]:
+        for trace in snapshot.existing():
+            for values in find(trace, snapshot):
+                yield Match((trace.node,), values)
+
+    return find_on_all
+
+
 def diagnose(snapshot: Snapshot, checks: Sequence[Check]) -> list[Finding]:
-    """Findings in a snapshot: roots in the order of the checks, each with what follows from it."""
-    looked = [check for check in checks if not set(check.reads) & snapshot.unreadable.keys()]
-    matches = {check.code: list(check.find(snapshot)) for check in looked}
-    roots = _Roots({check.code: check.follows for check in looked}, matches)
-    found = [finding for check in looked for finding in _group(check, matches[check.code], roots)]
+    """The findings in a snapshot: roots, worst first, each with what follows from it."""
+    runnable = [check for check in checks if not set(check.reads) & snapshot.unreadable.keys()]
+    matches = {check.code: list(check.find(snapshot)) for check in runnable}
+    roots = _Roots({check.code: check.follows for check in runnable}, matches)
+    found = [finding for check in runnable for finding in _group(check, matches[check.code], roots)]
     return _ordered(found)
 
 
@@ -108,7 +118,7 @@ class _Roots:
         }
 
     def of(self, code: str, node: str) -> str:
-        """The root of a finding on a node; empty where it is one itself."""
+        """The root of a finding on a node; empty if the finding is a root itself."""
         for cause in self._follows[code]:
             if node in self._nodes.get(cause, ()):
                 return self.of(cause, node) or cause
@@ -117,17 +127,17 @@ class _Roots:
 
 def _group(check: Check, matches: Iterable[Match], roots: _Roots) -> Iterator[Finding]:
     """One finding for each cause and root."""
-    alike: dict[tuple[str, str], list[Match]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Match]] = defaultdict(list)
     for match in matches:
         cause = check.cause.format_map(match.values)
-        split: dict[str, list[str]] = defaultdict(list)
+        by_root: dict[str, list[str]] = defaultdict(list)
         for node in match.nodes:
-            split[roots.of(check.code, node)].append(node)
-        for root, nodes in split.items():
-            alike[cause, root].append(Match(tuple(nodes), match.values))
+            by_root[roots.of(check.code, node)].append(node)
+        for root, nodes in by_root.items():
+            groups[cause, root].append(Match(tuple(nodes), match.values))
         if not match.nodes:
-            alike[cause, ""].append(match)
-    for (cause, root), same in alike.items():
+            groups[cause, ""].append(match)
+    for (cause, root), same in groups.items():
         yield _finding(check, cause, root, same)
 
 
@@ -156,7 +166,7 @@ def _finding(check: Check, cause: str, root: str, matches: Sequence[Match]) -> F
 
 
 def _ordered(found: Sequence[Finding]) -> list[Finding]:
-    """Roots, each with what follows from it behind it; the worst first."""
+    """Roots, worst first, each followed by the findings that follow from it."""
     worst = list(Severity)
     roots = [finding for finding in found if not finding.follows]
     roots.sort(key=lambda finding: (worst.index(finding.severity), finding.code, finding.cause))

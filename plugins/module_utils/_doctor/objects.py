@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: objects of the API -> what the doctor keeps of them. Pure."""
+"""Internal: reads objects of the Kubernetes API into the values of a snapshot. Pure."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents
     text_at,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
+    AUTOSCALER,
+    DRIVER,
+    HAMI,
+    OTHER_PLUGIN,
+    TOOLKIT,
     ForeignPod,
     NodeView,
     Operand,
@@ -37,9 +42,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model i
     RESOURCE_PREFIX,
 )
 
-DRIVER, TOOLKIT = "driver", "toolkit"
-HAMI, OTHER_PLUGIN, AUTOSCALER = "HAMi", "device plugin", "autoscaler"
-# How the operator names what it needs before the plugin can start. A driver of an NVIDIADriver has
+# Prefixes of the label app of what has to run before the plugin. The driver of an NVIDIADriver has
 # the component label instead.
 _BEFORE_PLUGIN = (
     ("nvidia-driver-daemonset", DRIVER),
@@ -48,12 +51,13 @@ _BEFORE_PLUGIN = (
 _COMPONENT = "app.kubernetes.io/component"
 # HAMi's device plugin registers GPUs in this annotation of the node (Project-HAMi/HAMi).
 _HAMI_REGISTER = "hami.io/node-nvidia-register"
-# KAI: a pod asks by one of these annotations, and a pod in these namespaces holds the GPU for it
-# (kai-scheduler/KAI-Scheduler, docs/gpu-sharing; the second name is that before v0.6).
+# KAI: a pod requests a fraction by one of these annotations, and a pod in one of these namespaces
+# reserves the GPU for it (kai-scheduler/KAI-Scheduler, docs/gpu-sharing; the second name was used
+# before v0.6).
 _KAI_FRACTIONS = ("gpu-fraction", "gpu-memory")
 _KAI_NAMESPACES = ("kai-resource-reservation", "runai-reservation")
-# Last parts of images. k8s-device-plugin is NVIDIA's own, from its manifests or chart;
-# nvidia-gpu-device-plugin is that of GKE.
+# Last parts of image names. k8s-device-plugin is NVIDIA's, from its manifests or chart;
+# nvidia-gpu-device-plugin is GKE's.
 _IMAGES = {
     "hami": HAMI,
     "k8s-device-plugin": OTHER_PLUGIN,
@@ -61,7 +65,7 @@ _IMAGES = {
     "cluster-autoscaler": AUTOSCALER,
     "karpenter": AUTOSCALER,
 }
-_OWN_TAINTS = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
+_KUBERNETES_TAINTS = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
 
 
 def node_view(document: object) -> NodeView:
@@ -72,16 +76,16 @@ def node_view(document: object) -> NodeView:
         capacity={name: read_quantity(quantity) for name, quantity in capacity.items()},
         cordoned=dig(document, "spec", "unschedulable") is True,
         taints=tuple(
-            str(taint)
+            taint
             for taint in taints_of(document)
-            if taint.repels and not taint.key.startswith(_OWN_TAINTS)
+            if taint.repels and not taint.key.startswith(_KUBERNETES_TAINTS)
         ),
         hami=isinstance(annotations, dict) and _HAMI_REGISTER in annotations,
     )
 
 
 def read_pod(document: object, namespace: str) -> Operand | Workload | ForeignPod | None:
-    """What a pod is to the doctor; None where it is nothing. namespace is the operator's."""
+    """A pod that matters to the doctor, else None. namespace is the operator's."""
     if text_at(document, "metadata", "namespace") == namespace and (kind := _kind(document)):
         return Operand(operand_pod(document), kind, _blocked(document))
     if foreign_pod := _foreign_pod(document):
@@ -101,7 +105,7 @@ def _kind(document: object) -> str:
 
 
 def _blocked(document: object) -> str:
-    """The init container that has not ended yet."""
+    """The init container that is running."""
     statuses = list_at(document, "status", "initContainerStatuses")
     running = (status for status in statuses if dig(status, "state", "running") is not None)
     return text_at(next(running, None), "name")
@@ -123,7 +127,7 @@ def _foreign_pod(document: object) -> ForeignPod | None:
 def _workload(document: object) -> Workload:
     state = operand_pod(document)
     annotations = mapping_at(document, "metadata", "annotations")
-    asks = any(name in annotations for name in _KAI_FRACTIONS)
+    by_kai = any(name in annotations for name in _KAI_FRACTIONS)
     return Workload(
         namespace=state.namespace,
         name=state.name,
@@ -134,7 +138,7 @@ def _workload(document: object) -> Workload:
         message=text_at(document, "status", "message"),
         waits_for=state.waits_for,
         crashes=state.crashes,
-        kai=asks or state.namespace in _KAI_NAMESPACES,
+        kai=by_kai or state.namespace in _KAI_NAMESPACES,
     )
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: how the slots of ten nodes are shown, or of thousands."""
+"""Internal: tables of the slots of nodes: one line each, or sums for many nodes."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ Row = Mapping[str, object]
 
 
 def verdict_table(rows: Sequence[Row]) -> list[str]:
-    """Lines for people: a line each for few nodes; for many, one for those of a group that have the
-    same profile, and then the first nodes that differ.
+    """Lines for people: one for each node; for many nodes, one for each group and profile, and then
+    the first nodes that differ.
     """
     if len(rows) <= MOST_NODES:
         return format_table(COLUMNS, rows)
-    alike: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        alike[str(row["group"]), str(row["profile"])].append(row)
-    lines = format_table(GROUP_COLUMNS, [_group(same) for _key, same in sorted(alike.items())])
+        groups[str(row["group"]), str(row["profile"])].append(row)
+    lines = format_table(GROUP_COLUMNS, [_group(same) for _key, same in sorted(groups.items())])
     differing = [row for row in rows if row["problem"]]
     if differing:
-        rest = "that differ; all are in the result"
+        rest = "that differ; the result has all"
         lines += ["", *format_first_rows(COLUMNS, differing, MOST_NODES, rest)]
     return lines
 
 
 def total(rows: Sequence[Row], column: str) -> int:
-    """The sum of a column, where it is known."""
+    """The sum of the known values of a column."""
     return sum(int(str(row[column])) for row in rows if row[column] is not None)
 
 

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what the doctor looks at: a cluster at one moment, cut to what
-findings need, beside what the inventory wants. Pure.
+"""Internal: the snapshot that the doctor checks: a cluster at one moment, reduced to what findings
+need, next to what the inventory asks for. Pure.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names imp
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
     PRODUCT_LABEL,
+    REPLICAS_LABEL,
     Verdict,
     judge,
 )
@@ -27,7 +28,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands i
     PLUGIN_APP,
     OperandPod,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
+    COUNT_LABEL,
+    NodeState,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.taints import Taint
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import ConfigMap
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
@@ -39,20 +44,26 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster
     DevicePluginConfig,
     read_plugin_config,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import app_of
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import read_plugin
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
     Desired,
     Target,
 )
 
-NODES, PODS, POLICY, CONFIG_MAP = "nodes", "pods", "ClusterPolicy", "ConfigMap"
-DAEMON_SETS, QUOTAS, GPU_CLUSTERS = "DaemonSets", "ResourceQuotas", "GPUClusters"
+# What can be unreadable.
+PODS, POLICY, CONFIG_MAP, DAEMON_SETS = "pods", "ClusterPolicy", "ConfigMap", "DaemonSets"
+QUOTAS, GPU_CLUSTERS = "ResourceQuotas", "GPUClusters"
+# Kinds of operands besides those that read profiles.
+DRIVER, TOOLKIT = "driver", "toolkit"
+# Kinds of foreign pods.
+HAMI, OTHER_PLUGIN, AUTOSCALER = "HAMi", "device plugin", "autoscaler"
 TERMINAL = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where the operator and the profiles are to be."""
+    """Where the inventory expects the operator and the profiles."""
 
     namespace: str = "gpu-operator"
     config_map: str = "device-plugin-config"
@@ -61,18 +72,18 @@ class Location:
 
 @dataclass(frozen=True)
 class NodeView:
-    """A node, with what only the doctor needs of it."""
+    """A node, with what only the doctor needs."""
 
     state: NodeState
     capacity: Mapping[str, int] = field(default_factory=dict)  # only nvidia.com/ resources
     cordoned: bool = False
-    taints: tuple[str, ...] = ()  # that keep pods away, as key=value:effect; not Kubernetes' own
+    taints: tuple[Taint, ...] = ()  # that keep pods away, except those that Kubernetes sets itself
     hami: bool = False  # HAMi has registered its GPUs
 
 
 @dataclass(frozen=True)
 class Operand:
-    """A pod of the operator on a node. kind is its label app, or driver or toolkit."""
+    """A pod of the operator on a node. kind is its label app, or DRIVER or TOOLKIT."""
 
     pod: OperandPod
     kind: str
@@ -80,7 +91,7 @@ class Operand:
 
     @property
     def state(self) -> str:
-        """How it is, in a word or two."""
+        """Its state in one or two words."""
         if self.pod.leaving:
             return "Terminating"
         if self.pod.ready:
@@ -91,18 +102,18 @@ class Operand:
 
 @dataclass(frozen=True)
 class Workload:
-    """A pod that asks for GPUs in one way or another, finished well or not at all left out."""
+    """A pod that requests GPUs in any way. Pods that ended successfully are left out."""
 
     namespace: str
     name: str
-    node: str  # empty while it waits for one
+    node: str  # empty while it is not scheduled
     phase: str
     requests: Mapping[str, int] = field(default_factory=dict)
-    reason: str = ""  # of its end
+    reason: str = ""  # why it ended
     message: str = ""
     waits_for: str = ""  # why a container is not started
     crashes: int = 0
-    kai: bool = False  # uses, or holds, a fraction of a GPU by KAI
+    kai: bool = False  # uses or reserves a fraction of a GPU through KAI
 
     @property
     def active(self) -> bool:
@@ -115,7 +126,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class ForeignPod:
-    """A pod of another system that has to do with GPUs: device plugin, HAMi or autoscaler."""
+    """A pod of another system that affects GPUs: device plugin, HAMi or autoscaler."""
 
     kind: str
     namespace: str
@@ -135,22 +146,30 @@ class Quota:
 
 @dataclass(frozen=True)
 class NodeTrace:
-    """One node: everything between the inventory and its slots. key is what its plugin goes by."""
+    """One node: everything between the inventory and its slots."""
 
     node: str
     group: str
     target: Target
-    view: NodeView | None  # None: it is not in the cluster
-    label: str
-    key: str
+    view: NodeView  # empty if the node is not in the cluster
+    exists: bool
+    key: str  # of the ConfigMap, that its plugin uses: the label, else the default
     content: str | None  # of the key
     operands: Mapping[str, Operand]  # by kind
     workloads: Sequence[Workload]
     verdict: Verdict
 
     @property
+    def state(self) -> NodeState:
+        return self.view.state
+
+    @property
+    def label(self) -> str:
+        return self.state.labels.get(PROFILE_LABEL, "")
+
+    @property
     def product(self) -> str:
-        return self.view.state.labels.get(PRODUCT_LABEL, "") if self.view else ""
+        return self.state.labels.get(PRODUCT_LABEL, "")
 
     @property
     def hash(self) -> str:
@@ -158,7 +177,7 @@ class NodeTrace:
 
     @property
     def loaded_hash(self) -> str:
-        return self.view.state.annotations.get(CONFIG_HASH_ANNOTATION, "") if self.view else ""
+        return self.state.annotations.get(CONFIG_HASH_ANNOTATION, "")
 
     @property
     def plugin(self) -> Operand | None:
@@ -174,46 +193,62 @@ class NodeTrace:
 
     @property
     def plugin_ready(self) -> bool:
-        """Whether the plugin's pod is there and well."""
         return self.plugin is not None and self.plugin.pod.ready
 
     @property
     def used(self) -> int:
-        """Slots that its pods ask for, of the resource that its profile advertises."""
+        """Slots that its pods request, of the resource that its profile advertises."""
         names = self.verdict.resource.split(", ")
-        return sum(
-            pod.requests.get(name, 0) for pod in self.workloads for name in names if pod.active
-        )
+        active = [pod.requests for pod in self.workloads if pod.active]
+        return sum(requests.get(name, 0) for requests in active for name in names)
 
     @property
     def free(self) -> int:
         return max(self.verdict.actual - self.used, 0)
 
+    def row(self) -> dict[str, object]:
+        """Its links as JSON."""
+        names = self.verdict.resource.split(", ")
+        counted = self.state.labels.get(COUNT_LABEL)
+        replicas = self.state.labels.get(REPLICAS_LABEL, "?")
+        return {
+            "label": self.label,
+            "key": self.key,
+            "key_exists": self.content is not None,
+            "hash": self.hash,
+            "loaded_hash": self.loaded_hash,
+            "plugin_pod": self.plugin.state if self.plugin else "",
+            "config_manager": self.plugin.pod.has_config_manager if self.plugin else None,
+            "capacity": sum(self.view.capacity.get(name, 0) for name in names),
+            "gfd": f"{counted} x {replicas}" if counted else "",
+        }
+
 
 @dataclass(frozen=True)
 class Snapshot:
-    """unreadable holds what could not be looked at, and why. whole: all nodes were looked at."""
+    """A cluster, and what the inventory asks for."""
 
     desired: Desired
     location: Location = Location()
-    operator: str = "gpu-operator"  # the namespace where the operator is
-    known: frozenset[str] = frozenset()  # nodes of the inventory, also outside the limit
+    operator_namespace: str = "gpu-operator"  # where the operator really is
+    inventory_nodes: frozenset[str] = frozenset()  # also those outside the limit
     nodes: Mapping[str, NodeView] = field(default_factory=dict)
     operands: Mapping[str, Sequence[Operand]] = field(default_factory=dict)  # by node
     workloads: Mapping[str, Sequence[Workload]] = field(default_factory=dict)  # by node
     foreign_pods: tuple[ForeignPod, ...] = ()
     config_map: ConfigMap | None = None
-    elsewhere: tuple[str, ...] = ()  # namespaces that have a ConfigMap of the same name
+    other_namespaces: tuple[str, ...] = ()  # that have a ConfigMap of the expected name
     policy: object | None = None
-    policies: tuple[str, ...] = ()  # the operator goes by the first
+    policies: tuple[str, ...] = ()  # the operator uses the first
     gpu_clusters: tuple[str, ...] = ()
     daemon_sets: tuple[object, ...] = ()
     quotas: tuple[Quota, ...] = ()
-    unreadable: Mapping[str, str] = field(default_factory=dict)
-    whole: bool = True
+    unreadable: Mapping[str, str] = field(default_factory=dict)  # what could not be read, and why
+    complete: bool = True  # whether it covers all nodes
 
-    @property
-    def pointer(self) -> DevicePluginConfig:
+    @cached_property
+    def plugin_config(self) -> DevicePluginConfig:
+        """What the ClusterPolicy sets as devicePlugin.config."""
         return read_plugin_config(self.policy)
 
     @cached_property
@@ -221,19 +256,27 @@ class Snapshot:
         return read_plugin(self.daemon_sets)
 
     @cached_property
+    def apps(self) -> frozenset[str]:
+        """The label app of each DaemonSet of the operator."""
+        return frozenset(map(app_of, self.daemon_sets))
+
+    @cached_property
+    def active_data(self) -> Mapping[str, str] | None:
+        """The data of the ConfigMap; None if it is missing or the plugins read another one."""
+        ours = self.plugin_config.name in ("", self.location.config_map)
+        return self.config_map.data if self.config_map and ours else None
+
+    @cached_property
     def traces(self) -> Mapping[str, NodeTrace]:
         return {node: self._trace(node) for node in sorted(self.desired.assignments)}
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The nodes that are looked at, and are there."""
-        return tuple(node for node in self.traces if node in self.nodes)
+    def existing(self) -> Iterator[NodeTrace]:
+        """The nodes to check that are in the cluster."""
+        return (trace for trace in self.traces.values() if trace.exists)
 
-    def present(self) -> Iterator[tuple[NodeTrace, NodeView]]:
-        """The nodes that are there."""
-        for trace in self.traces.values():
-            if trace.view is not None:
-                yield trace, trace.view
+    @cached_property
+    def node_names(self) -> tuple[str, ...]:
+        return tuple(trace.node for trace in self.existing())
 
     @cached_property
     def advertised(self) -> frozenset[str]:
@@ -255,21 +298,20 @@ class Snapshot:
         return other if gone and other in self.advertised else ""
 
     def _trace(self, node: str) -> NodeTrace:
-        target = self.desired.target(node)
-        view = self.nodes.get(node)
+        target, view = self.desired.target(node), self.nodes.get(node)
         label = view.state.labels.get(PROFILE_LABEL, "") if view else ""
-        key = label or self.pointer.default
+        key = label or self.plugin_config.default
         data = self.config_map.data if self.config_map else {}
         operands: dict[str, Operand] = {}
-        for found in self.operands.get(node, ()):
-            if found.kind not in operands or operands[found.kind].pod.leaving:
-                operands[found.kind] = found
+        for operand in self.operands.get(node, ()):
+            if operand.kind not in operands or operands[operand.kind].pod.leaving:
+                operands[operand.kind] = operand
         return NodeTrace(
             node=node,
             group=self.desired.groups.get(node, ""),
             target=target,
-            view=view,
-            label=label,
+            view=view or NodeView(NodeState(node, ready=False)),
+            exists=view is not None,
             key=key,
             content=data.get(key) if key else None,
             operands=operands,
@@ -279,7 +321,7 @@ class Snapshot:
 
 
 def verdict_of(target: Target, state: NodeState | None) -> Verdict:
-    """A node's expected and actual slots, also of one that the cluster does not have."""
+    """Expected and actual slots of a node. state is None if it is not in the cluster."""
     if state is None:
         resource = target.profile.advertised(GPU_RESOURCE)
         return Verdict(target.node, target.gpus, resource, None, 0, "not in the cluster")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the objects that the probe makes. Pure."""
+"""Internal: manifests of the objects that the probe creates. Pure."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names imp
 
 Json = dict[str, object]
 
-# Of namespace and PriorityClass: other namespaces of the collection are not the probe's to remove.
+# Of namespace and PriorityClass. The probe must not remove other namespaces of the collection.
 PROBE_LABELS = {MANAGED_BY_LABEL: MANAGED_BY, "app.kubernetes.io/component": "probe"}
-RUN_LABEL = "gpufleet.sharing/probe"  # of pods and their Job: which run made them
-PRIORITY = -1000  # below all work, and below -10, where the cluster autoscaler makes no nodes
-LIFETIME = 60  # seconds that pods outlive a run that no longer says that it is there
+RUN_LABEL = "gpufleet.sharing/probe"  # of pods and their Job: the run that created them
+PRIORITY = -1000  # below all workloads, and below -10, where the cluster autoscaler adds no nodes
+LIFETIME = 60  # seconds that pods outlive a run that no longer extends its deadline
 MOST_PODS = 1000  # in the namespace, of all runs together
 
 
 @dataclass(frozen=True)
 class PodSettings:
-    """How pods of the probe are made.
+    """Settings of the probe's pods.
 
-    command holds the slot; empty for the image's own. look tells the GPUs that the pod sees, in
-    /dev/termination-log; empty for not to look. A user id of 0 leaves it to the cluster.
+    command holds the slot; empty for the image's own. look writes the GPUs that the pod sees to
+    /dev/termination-log; empty to skip this. User id 0 lets the cluster choose.
     """
 
     image: str
@@ -44,7 +44,7 @@ class PodSettings:
     runtime_class: str = ""
     pull_secrets: tuple[str, ...] = ()
     run_as_user: int = 65534
-    seconds: int = 600  # after which the kubelet ends them
+    seconds: int = 600  # after which the kubelet stops them
 
 
 def namespace(name: str) -> Json:
@@ -53,7 +53,7 @@ def namespace(name: str) -> Json:
 
 
 def priority_class(name: str, uid: str) -> Json:
-    """Pods of it never evict anybody, and any other pod may evict them. It goes with the
+    """Its pods never evict others, and any other pod may evict them. It is removed with the
     namespace, which has the same name.
     """
     owner = {"apiVersion": "v1", "kind": "Namespace", "name": name, "uid": uid}
@@ -67,13 +67,13 @@ def priority_class(name: str, uid: str) -> Json:
         },
         "value": PRIORITY,
         "preemptionPolicy": "Never",
-        "description": "Pods of gpufleet.sharing.probe: they evict nobody, and give way.",
+        "description": "Pods of gpufleet.sharing.probe: they evict no pods and yield to all.",
     }
 
 
 def run_job(run: str) -> Json:
-    """A Job without pods of its own. Its deadline is moved on while the run is there; then
-    Kubernetes ends and removes it, and with it all that it owns.
+    """A Job without pods of its own. The run extends its deadline while it runs. After the deadline
+    Kubernetes removes the Job, and with it everything that it owns.
     """
     template = {
         "metadata": {"labels": _labels(run)},
@@ -105,7 +105,7 @@ def quota(run: str, owner: Json) -> Json:
 
 
 def owner_of(job: Json) -> Json:
-    """A reference to the guard. It is no controller: a Job would count such pods as its own."""
+    """A reference to the run's Job, but not as controller: a Job counts such pods as its own."""
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -115,10 +115,10 @@ def owner_of(job: Json) -> Json:
 
 
 def pod(name: str, run: str, node: str, slots: Mapping[str, int], settings: PodSettings) -> Json:
-    """A pod for one node, through the scheduler. Its owner and priority are the room's."""
+    """A pod for one node, through the scheduler. ProbeNamespace adds its owner and priority."""
     limits = {resource: str(count) for resource, count in slots.items()}
-    here = {"key": "metadata.name", "operator": "In", "values": [node]}
-    required = {"nodeSelectorTerms": [{"matchFields": [here]}]}
+    by_name = {"key": "metadata.name", "operator": "In", "values": [node]}
+    required = {"nodeSelectorTerms": [{"matchFields": [by_name]}]}
     spec: Json = {
         "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}},
         "tolerations": [dict(toleration) for toleration in settings.tolerations],
@@ -131,7 +131,7 @@ def pod(name: str, run: str, node: str, slots: Mapping[str, int], settings: PodS
         "containers": [_container("hold", settings.image, settings.command, limits)],
     }
     if settings.look:
-        # The main container gets the devices of the one before it.
+        # The main container gets the devices of the init container.
         spec["initContainers"] = [_container("look", settings.image, settings.look, limits)]
     if settings.runtime_class:
         spec["runtimeClassName"] = settings.runtime_class
@@ -146,7 +146,7 @@ def _labels(run: str) -> dict[str, str]:
 
 
 def _container(name: str, image: str, command: Sequence[str], limits: Mapping[str, str]) -> Json:
-    """One that the restricted Pod Security Standard takes."""
+    """A container that meets the restricted Pod Security Standard."""
     container: Json = {
         "name": name,
         "image": image,
@@ -160,7 +160,7 @@ def _container(name: str, image: str, command: Sequence[str], limits: Mapping[st
     if command:
         container["command"] = list(command)
     if limits:
-        # Slots are proved, not CUDA: an old driver or an image that asks for less is fine.
+        # The probe proves slots, not CUDA, so an old driver or another image is fine.
         environment = {"NVIDIA_DRIVER_CAPABILITIES": "utility", "NVIDIA_DISABLE_REQUIRE": "1"}
         container["env"] = [{"name": key, "value": value} for key, value in environment.items()]
         container["resources"] = {"limits": dict(limits)}

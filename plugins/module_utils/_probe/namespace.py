@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the namespace that the probe works in, and its pods as they change.
+"""Internal: the namespace of the probe, and the state of its pods.
 
-A run has a Job there that owns all else and that Kubernetes removes within a minute when nobody
-moves its deadline on: so pods vanish also where the controller was killed. The last run that leaves
-takes the namespace with it.
+A run has a Job in it that owns everything else. Kubernetes removes the Job within a minute if the
+run stops extending its deadline, so pods go away even if the controller was killed. The last run
+that ends removes the namespace.
 """
 
 from __future__ import annotations
@@ -60,25 +60,25 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods impor
 )
 
 PRIORITY_CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
-# What the API server says of a pod while its namespace is being made ready.
-_MOMENTARY = ("status unknown for quota", "serviceaccount", "no PriorityClass")
+# Errors for a pod while Kubernetes still prepares the namespace.
+_TRANSIENT = ("status unknown for quota", "serviceaccount", "no PriorityClass")
 _TRIES = 12
 
 
 @dataclass(frozen=True)
 class Timing:
-    """In seconds: how often a run tells that it is there; how long another one may be silent; how
-    long removals are waited for.
+    """In seconds: how often a run extends its deadline; how long to watch whether another run does;
+    how long to wait for removals.
     """
 
-    beat: float = 3.0
+    heartbeat: float = 3.0
     silence: float = 10.0
     removal: float = 60.0
 
 
 @dataclass(frozen=True)
 class RunJob:
-    """The Job of a run, which moves its deadline on."""
+    """The Job of a run, whose deadline the run extends."""
 
     run: str
     uid: str
@@ -97,7 +97,7 @@ def run_name() -> str:
 class ProbeNamespace:
     """The namespace of the probe, for one run.
 
-    prepared: namespace and PriorityClass are an administrator's, and stay.
+    prepared: an administrator created namespace and PriorityClass, and they stay.
     """
 
     def __init__(
@@ -106,11 +106,11 @@ class ProbeNamespace:
         name: str,
         *,
         prepared: bool = False,
-        times: Timing = Timing(),
+        timing: Timing = Timing(),
         run: str = "",
     ) -> None:
         self.cluster, self.name, self.run = cluster, name, run or run_name()
-        self._prepared, self._times = prepared, times
+        self._prepared, self._timing = prepared, timing
         self._path = object_path(NAMESPACES, name)
         self._jobs = namespaced("jobs", name, "apis/batch/v1")
         self._pods_path = namespaced("pods", name)
@@ -120,49 +120,49 @@ class ProbeNamespace:
         self._vanished: set[str] = set()
         self._changes = Condition()
         self._changed = False
-        self._mirror: Reflector[ProbePod] | None = None
-        self._left = Event()
+        self._reflector: Reflector[ProbePod] | None = None
+        self._closed = Event()
 
     def now(self) -> float:
         return time.monotonic()
 
-    # Coming and going
+    # Opening and closing
 
     def sweep(self) -> list[str]:
-        """Remove what runs that were killed have left, and return their names. A run that is at
-        work is seen to move its deadline on. Raises RefusedError where the namespace is not ours.
+        """Remove what killed runs have left, and return their names. An active run extends its
+        deadline. Raises RefusedError if the namespace is not ours.
         """
         if not self._prepared and self._find() is None:
             return []
         jobs = [read_run_job(job) for job in self.cluster.items(self._jobs, labels=RUN_LABEL)]
         dead = self._silent(jobs) if jobs else []
-        for one in dead:
-            labels = f"{RUN_LABEL}={one.run}"
+        for job in dead:
+            labels = f"{RUN_LABEL}={job.run}"
             pods = self.cluster.items(self._pods_path, labels=labels, metadata_only=True)
             self.delete([name_of(pod) for pod in pods])
-            self._delete_job(one)
+            self._delete_job(job)
             self._wait_until_gone(self._pods_path, labels=labels)
-        return [one.run for one in dead]
+        return [job.run for job in dead]
 
     def clean(self, *, check: bool) -> dict[str, object]:
-        """Remove the namespace with all that is in it, whoever is at work there; one that is
-        prepared stays. Returns whether there was something, and what.
+        """Remove the namespace and everything in it, active runs included; a prepared one stays.
+        Returns whether it existed, and its name.
         """
         document = None if self._prepared else self.cluster.find(self._path)
-        if document is None or not _is_ours(document) or _is_leaving(document):
+        if document is None or not _is_ours(document) or _is_terminating(document):
             return {"changed": False, "cleaned": []}
         if not check:
             self.cluster.delete(self._path, uid=text_at(document, "metadata", "uid"))
         return {"changed": True, "cleaned": [self.name]}
 
     def open(self) -> None:
-        """Make the namespace, if need be, and what a run needs in it."""
-        until = self.now() + self._times.removal
-        while not self._enter():
+        """Create the namespace if needed, and what a run needs in it."""
+        until = self.now() + self._timing.removal
+        while not self._create_all():
             if self.now() >= until:
                 raise ClusterError(
-                    f"The namespace {self.name} on {self.cluster.server} has been on its way"
-                    f" out for {self._times.removal:g} s. Look at its status for what holds it."
+                    f"Namespace {self.name} on {self.cluster.server} is still terminating after"
+                    f" {self._timing.removal:g} s. Its status shows what blocks the deletion."
                 )
             fields = f"metadata.name={self.name}"
             self._wait_until_gone(NAMESPACES, fields=fields)
@@ -170,35 +170,37 @@ class ProbeNamespace:
         quotas = namespaced("resourcequotas", self.name)
         self._once(quotas, quota(self.run, owner))
         labels = f"{RUN_LABEL}={self.run}"
-        self._mirror = Reflector(self.cluster, self._pods_path, read_pod, self._note, labels=labels)
-        self._mirror.start()
-        Thread(target=self._beat, daemon=True, name="probe").start()
+        self._reflector = Reflector(
+            self.cluster, self._pods_path, read_pod, self._note, labels=labels
+        )
+        self._reflector.start()
+        Thread(target=self._send_heartbeats, daemon=True, name="probe").start()
 
     def close(self) -> list[str]:
-        """Remove all of it; the namespace too, unless another run is at work there. Returns pods
-        that are still on their way out.
+        """Remove everything of this run, and the namespace unless another run is active. Returns
+        pods that are still terminating.
         """
-        self._left.set()
+        self._closed.set()
         if not self._job:
-            self._leave()
+            self._remove_namespace()
             return []
-        if self._mirror:
-            self._mirror.stop()
+        if self._reflector:
+            self._reflector.stop()
         self.delete([name for name in self._pods if name not in self._vanished])
         self._delete_job(read_run_job(self._job))
         left = self._wait_until_gone(self._pods_path, labels=f"{RUN_LABEL}={self.run}")
-        self._leave()
+        self._remove_namespace()
         return left
 
-    def _enter(self) -> bool:
-        """Create namespace, PriorityClass and Job. False when the namespace is on its way out.
+    def _create_all(self) -> bool:
+        """Create namespace, PriorityClass and Job. False if the namespace is terminating.
 
-        The Job is there before the namespace is touched, and who removes the namespace has read it
-        before listing Jobs: so nobody removes it under a run.
+        A run creates its Job before it updates the namespace, and a run that removes the namespace
+        reads it before it lists Jobs. So no run removes the namespace of another one.
         """
         if not self._prepared:
-            document = self._find() or self._made()
-            if document is None or _is_leaving(document):
+            document = self._find() or self._create_namespace()
+            if document is None or _is_terminating(document):
                 self._uid = text_at(document, "metadata", "uid")
                 return False
             self._uid = text_at(document, "metadata", "uid")
@@ -207,9 +209,9 @@ class ProbeNamespace:
             self._job = self._once(self._jobs, run_job(self.run))
             if self._prepared:
                 return True
-            # so that another run sees that somebody has come
+            # so that another run detects this one
             mark = {"metadata": {"annotations": {RUN_LABEL: self.run}}}
-            return not _is_leaving(self.cluster.patch(self._path, mark))
+            return not _is_terminating(self.cluster.patch(self._path, mark))
         except ClusterError as error:
             if self._prepared or not (error.status == 404 or "being terminated" in error.detail):
                 raise
@@ -219,13 +221,13 @@ class ProbeNamespace:
         document = self.cluster.find(self._path)
         if document is not None and not _is_ours(document):
             raise RefusedError(
-                f"The namespace {self.name} on {self.cluster.server} is somebody else's: it"
-                " was not made by a probe. Name another one, or say that it is prepared for it."
+                f"Namespace {self.name} on {self.cluster.server} was not created by a probe. Set"
+                " another namespace, or set prepared if it is meant for the probe."
             )
         return document
 
-    def _made(self) -> Json | None:
-        """A new namespace; None when somebody else has just made it."""
+    def _create_namespace(self) -> Json | None:
+        """Create the namespace, or return the one that another run has just created."""
         try:
             return self.cluster.create(NAMESPACES, manifests.namespace(self.name))
         except ClusterError as error:
@@ -233,20 +235,22 @@ class ProbeNamespace:
                 raise
             return self._find()
 
-    def _leave(self) -> None:
-        """Remove the namespace, unless it is an administrator's or another run is there."""
+    def _remove_namespace(self) -> None:
+        """Remove the namespace, unless it is prepared or another run uses it."""
         while not self._prepared:
             document = self._find()
-            if document is None or _is_leaving(document):
+            if document is None or _is_terminating(document):
                 return
             others = self.cluster.items(self._jobs, labels=RUN_LABEL, metadata_only=True)
-            if any(name_of(job) != self.run and not _is_leaving(job) for job in others):
+            if any(name_of(job) != self.run and not _is_terminating(job) for job in others):
                 return
             uid, version = text_at(document, "metadata", "uid"), version_of(document)
             try:
                 self.cluster.delete(self._path, uid=uid, resource_version=version)
             except ClusterError as error:
-                if error.status != 409:  # a run has just come, or it was written to
+                if (
+                    error.status != 409
+                ):  # another run has just started, or the namespace was changed
                     raise
             else:
                 return
@@ -259,7 +263,7 @@ class ProbeNamespace:
                 raise RefusedError(
                     f"The probe needs a PriorityClass {self.name} with preemptionPolicy: Never"
                     f" on {self.cluster.server}, so that its pods evict nobody. Create it with a"
-                    " value below that of all work, or let the probe make its own."
+                    " value below that of all workloads, or let the probe create its own."
                 )
             return
         body = priority_class(self.name, self._uid)
@@ -271,12 +275,12 @@ class ProbeNamespace:
             self._take_over(path, body)
 
     def _take_over(self, path: str, body: Json) -> None:
-        """The PriorityClass of a namespace that is there no more becomes that of this one."""
+        """Make this namespace the owner of a PriorityClass whose namespace is gone."""
         found = self.cluster.find(path)
         if found is not None and not _is_ours(found):
             raise RefusedError(
-                f"The PriorityClass {self.name} on {self.cluster.server} is somebody else's."
-                " Name another namespace for the probe, after which its PriorityClass is named too."
+                f"PriorityClass {self.name} on {self.cluster.server} was not created by a probe."
+                " Set another namespace for the probe; its PriorityClass has the same name."
             )
         owners = list_at(found, "metadata", "ownerReferences")
         if self._uid in [text_at(owner, "uid") for owner in owners]:
@@ -285,7 +289,7 @@ class ProbeNamespace:
         self.cluster.patch_if_exists(path, change)
 
     def _once(self, path: str, body: Mapping[str, object]) -> Json:
-        """Create an object with a name of this run's own: one that is there, we have made."""
+        """Create an object whose name belongs to this run; if it exists, this run created it."""
         try:
             return self.cluster.create(path, body)
         except ClusterError as error:
@@ -293,47 +297,47 @@ class ProbeNamespace:
                 raise
             return self.cluster.get(object_path(path, name_of(body)))
 
-    # Telling that the run is there, and seeing who is
+    # Heartbeats of this run and of others
 
-    def _beat(self) -> None:
-        """Move the deadline of the Job on, until the run leaves."""
+    def _send_heartbeats(self) -> None:
+        """Extend the deadline of the Job until the run ends."""
         path = object_path(self._jobs, self.run)
         born = read_time(text_at(self._job, "metadata", "creationTimestamp"))
-        while not self._left.wait(self._times.beat):
+        while not self._closed.wait(self._timing.heartbeat):
             seconds = _age(born, self.cluster.now()) + LIFETIME
             try:
                 self.cluster.patch_if_exists(path, {"spec": {"activeDeadlineSeconds": seconds}})
             except ClusterError:
-                continue  # without it, pods go, and that is told
+                continue  # if this goes on, the pods are removed, which the probe reports
 
     def _silent(self, jobs: Sequence[RunJob]) -> list[RunJob]:
-        """Those of other runs whose deadline nobody moves on."""
-        known = {one.uid: one for one in jobs}
-        heard: set[str] = set()
+        """Jobs of other runs whose deadline no run extends."""
+        known = {job.uid: job for job in jobs}
+        active: set[str] = set()
         changes = Condition()
 
         def note(before: RunJob | None, after: RunJob | None) -> None:
-            one = after or before
+            job = after or before
             with changes:
-                if one and (after is None or one.uid not in known or one != known[one.uid]):
-                    heard.add(one.uid)
+                if job and (after is None or job.uid not in known or job != known[job.uid]):
+                    active.add(job.uid)
                 changes.notify_all()
 
-        mirror = Reflector(self.cluster, self._jobs, read_run_job, note, labels=RUN_LABEL)
-        mirror.start()
+        reflector = Reflector(self.cluster, self._jobs, read_run_job, note, labels=RUN_LABEL)
+        reflector.start()
         with changes:
-            changes.wait_for(lambda: known.keys() <= heard, self._times.silence)
-        mirror.stop()
-        return [one for uid, one in known.items() if uid not in heard]
+            changes.wait_for(lambda: known.keys() <= active, self._timing.silence)
+        reflector.stop()
+        return [job for uid, job in known.items() if uid not in active]
 
     # Pods
 
     def create(self, pods: Iterable[Mapping[str, object]]) -> dict[str, str]:
-        """Create pods, some at a time. Returns the failures: {name: message}."""
-        bodies = {name_of(pod): self._filled(pod) for pod in pods}
+        """Create pods in parallel. Returns the failures: {name: message}."""
+        bodies = {name_of(pod): self._completed(pod) for pod in pods}
         return self.cluster.for_each(list(bodies), lambda name: self._create_pod(bodies[name]))
 
-    def _filled(self, pod: Mapping[str, object]) -> Json:
+    def _completed(self, pod: Mapping[str, object]) -> Json:
         metadata, spec = (cast("Json", pod[part]) for part in ("metadata", "spec"))
         owners = [owner_of(self._job)]
         return {
@@ -347,7 +351,7 @@ class ProbeNamespace:
             try:
                 made = self._once(self._pods_path, body)
             except ClusterError as error:
-                if error.status != 403 or not any(text in error.detail for text in _MOMENTARY):
+                if error.status != 403 or not any(text in error.detail for text in _TRANSIENT):
                     raise
                 if "PriorityClass" in error.detail:
                     self._set_priority_class()
@@ -360,12 +364,12 @@ class ProbeNamespace:
             self._pods.setdefault(name_of(body), read_pod(made))
 
     def pod(self, name: str) -> ProbePod:
-        """A pod that has been created."""
+        """The state of a created pod."""
         with self._changes:
             return self._pods[name]
 
     def delete(self, names: Sequence[str]) -> None:
-        """Ask for pods to be deleted. Raises ClusterError when that is refused."""
+        """Request the deletion of pods. Raises ClusterError if that is rejected."""
         path = self._pods_path
         failures = self.cluster.for_each(
             list(names), lambda name: self.cluster.delete(object_path(path, name))
@@ -378,16 +382,16 @@ class ProbeNamespace:
             )
 
     def vanished(self, names: Iterable[str]) -> bool:
-        """Whether pods are there no more; those that could not be created never were."""
+        """Whether pods are gone, or could not be created."""
         with self._changes:
             return all(name in self._vanished or name not in self._pods for name in names)
 
     def wait(self, seconds: float) -> None:
-        """Wait until a pod of this run changes, at most so long. Raises ClusterError where the API
-        server does not let us watch.
+        """Wait until a pod of this run changes, at most so long. Raises ClusterError if the
+        identity may not watch pods.
         """
-        if self._mirror and self._mirror.refused:
-            raise ClusterError(self._mirror.trouble)
+        if self._reflector and self._reflector.refused:
+            raise ClusterError(self._reflector.trouble)
         with self._changes:
             self._changes.wait_for(lambda: self._changed, seconds)
             self._changed = False
@@ -413,7 +417,7 @@ class ProbeNamespace:
         self.cluster.delete(path, uid=job.uid, propagation="Background")
 
     def _wait_until_gone(self, path: str, *, labels: str = "", fields: str = "") -> list[str]:
-        """Wait until a list is empty. Returns the names of what is still there after all."""
+        """Wait until a list is empty. Returns the names of the objects that remain."""
         there: dict[str, str] = {}
         changes = Condition()
 
@@ -425,11 +429,11 @@ class ProbeNamespace:
                     there[after[0]] = after[1]
                 changes.notify_all()
 
-        mirror = Reflector(self.cluster, path, _identity, note, labels=labels, fields=fields)
-        mirror.start()
+        reflector = Reflector(self.cluster, path, _identity, note, labels=labels, fields=fields)
+        reflector.start()
         with changes:
-            changes.wait_for(lambda: not there, self._times.removal)
-        mirror.stop()
+            changes.wait_for(lambda: not there, self._timing.removal)
+        reflector.stop()
         return sorted(there.values())
 
 
@@ -441,7 +445,7 @@ def _is_ours(document: object) -> bool:
     return PROBE_LABELS.items() <= mapping_at(document, "metadata", "labels").items()
 
 
-def _is_leaving(document: object) -> bool:
+def _is_terminating(document: object) -> bool:
     return bool(text_at(document, "metadata", "deletionTimestamp"))
 
 

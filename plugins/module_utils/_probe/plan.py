@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what is probed: which nodes, how many slots of them are free, and what
-the profile says of a pod that asks for two. Pure.
+"""Internal: what to probe: nodes, their free slots, and what should happen to a request of two.
+Pure.
 
-Slots are counted by what the profile promises, not by what the node advertises: so a node that
-advertises fewer or more is found out.
+The expected slots come from the profile, not from what the node advertises, so that the probe
+detects a node that advertises fewer or more.
 """
 
 from __future__ import annotations
@@ -57,11 +57,11 @@ COLUMNS = (
 
 
 class TwoSlots(Enum):
-    """What becomes of a pod that asks for two slots."""
+    """What happens to a pod that requests two slots."""
 
-    REFUSED = "refused"  # scheduled, then turned down on the node
+    REFUSED = "refused"  # scheduled, then rejected by the node
     ADMITTED = "admitted"
-    EITHER = "either"  # the version of the plugin decides
+    EITHER = "either"  # depends on the version of the plugin
 
 
 class ProbeOutcome(Enum):
@@ -69,14 +69,14 @@ class ProbeOutcome(Enum):
 
     PASSED = "passed"
     FAILED = "failed"
-    BUSY = "busy"  # somebody else took a slot meanwhile: nothing is proved, nothing is wrong
-    SKIPPED = "skipped"  # not tried
+    BUSY = "busy"  # others took a slot meanwhile: the probe proves nothing, and nothing is wrong
+    SKIPPED = "skipped"  # not probed
     PLANNED = "planned"  # in check mode
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A node that may be probed, as the inventory has it."""
+    """A node that may be probed, from the inventory."""
 
     name: str
     profile: Profile
@@ -95,10 +95,10 @@ class ProbeNode:
 
 @dataclass(frozen=True)
 class ProbeTarget:
-    """One resource of one node, and how it is probed. Units are slots.
+    """One resource of one node, and how to probe it, in slots.
 
-    used is what pods of others request; pods are those of the probe, each of one slot. skipped says
-    why it is not probed.
+    used is what other pods request. pods is the number of pods of one slot that the probe creates.
+    skipped is the reason not to probe it.
     """
 
     node: str
@@ -119,23 +119,23 @@ class ProbeTarget:
 
     @property
     def rest(self) -> int:
-        """What one pod more asks for, so that it must wait: one slot more than are left."""
+        """What the extra pod requests, so that it must wait: one slot more than is left."""
         return self.free - self.pods + 1
 
     @property
-    def promises_two(self) -> bool:
-        """Whether a pod of two can be tried: two slots are free."""
+    def can_try_two(self) -> bool:
+        """Whether a request of two slots can be tried."""
         return not self.skipped and self.free >= 2
 
 
 @dataclass
 class ProbeResult:
-    """What the probe of a target has seen so far."""
+    """What the probe of a target has observed so far."""
 
     target: ProbeTarget
     ran: int | None = None  # most pods of one slot that ran at the same time
-    more: str = ""  # what the one pod more did
-    two: str = ""  # what the pod of two did
+    more: str = ""  # what happened to the extra pod
+    two: str = ""  # what happened to the pod of two slots
     seen: dict[str, tuple[str, ...]] = field(default_factory=dict)  # GPUs by pod
     failed: list[str] = field(default_factory=list)
     busy: list[str] = field(default_factory=list)
@@ -166,7 +166,7 @@ def read_node(document: object) -> ProbeNode:
 
 
 def obstacle(node: ProbeNode | None, tolerations: Sequence[Mapping[str, object]]) -> str:
-    """Why no pod can be put on a node, in words; empty when one can."""
+    """Why no pod of the probe can run on a node; empty if one can."""
     if node is None:
         return "not in the cluster"
     if not node.state.ready:
@@ -181,17 +181,17 @@ def obstacle(node: ProbeNode | None, tolerations: Sequence[Mapping[str, object]]
 
 def requested(pods: Iterable[GpuPod]) -> dict[str, Counter[str]]:
     """Slots that pods request, by node and resource."""
-    found: dict[str, Counter[str]] = {}
+    requests: dict[str, Counter[str]] = {}
     for pod in pods:
-        found.setdefault(pod.node, Counter()).update(pod.requests)
-    return found
+        requests.setdefault(pod.node, Counter()).update(pod.requests)
+    return requests
 
 
 def two_slots_by_profile(profile: Profile, device: str) -> TwoSlots:
-    """What the device plugin does with a request of two slots, by the profile.
+    """What the device plugin should do with a request of two slots.
 
-    Devices that are not shared are given as they are asked for. MPS refused it before v0.20.0
-    whatever the file says.
+    It allocates devices that are not shared as requested. With MPS, plugins before v0.20.0 always
+    reject the request.
     """
     if profile.replicas_of(device) == 1:
         return TwoSlots.ADMITTED
@@ -207,8 +207,8 @@ def targets(
     most: int,
     hindrance: str,
 ) -> list[ProbeTarget]:
-    """What there is to probe on a node, most pods on each resource; at least one entry, which says
-    why not where there is nothing. hindrance is what keeps all pods from it.
+    """The targets of a node, at most so many pods for each; if there are none, one that is skipped
+    with the reason. hindrance is the obstacle for all pods.
     """
 
     def skipped(reason: str) -> list[ProbeTarget]:
@@ -226,7 +226,7 @@ def targets(
         for device, count in devices.items()
         if count
     ]
-    return found or skipped("it has no GPUs")
+    return found or skipped("the node has no GPUs")
 
 
 def _target(
@@ -258,14 +258,14 @@ def _target(
 def choose(
     found: Mapping[str, Sequence[ProbeTarget]], names: Sequence[str], per_profile: int
 ) -> list[ProbeTarget]:
-    """The targets of the nodes that are named; where none are, of so many nodes of each profile,
-    those with most free slots first. Of a profile whose nodes can all not be probed, one says why.
-    per_profile 0 means all nodes. Raises FleetError for names that are not there.
+    """The targets of the nodes in names; without names, of so many nodes of each profile, those
+    with the most free slots first. per_profile 0 means all nodes. If no node of a profile can be
+    probed, one skipped target gives the reason. Raises FleetError for unknown names.
     """
     if missing := sorted(set(names) - found.keys()):
         raise FleetError(
-            f"Nodes to probe that are not among the nodes to verify: {some(missing)}. Name nodes of"
-            " this cluster, inside the limit."
+            f"names lists nodes that are not among the selected nodes: {some(missing)}. List nodes"
+            " of this cluster, inside the limit."
         )
     if names or not per_profile:
         return [target for node in sorted(set(names) or found) for target in found[node]]
@@ -306,7 +306,7 @@ def row(result: ProbeResult) -> dict[str, object]:
 
 
 def probe_table(rows: Sequence[Mapping[str, object]]) -> list[str]:
-    """Lines of a table for people."""
+    """The lines of a table for people."""
     return format_table(
         COLUMNS,
         [
@@ -328,7 +328,7 @@ def probe_table(rows: Sequence[Mapping[str, object]]) -> list[str]:
 
 
 def _gpus(row: Mapping[str, object]) -> str | None:
-    """How pods are spread over GPUs: "2 (4+4 pods)"."""
+    """The distribution of pods over GPUs: "2 (4+4 pods)"."""
     gpus = row["gpus"]
     if not isinstance(gpus, Mapping) or not gpus:
         return None

@@ -2,15 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what a pod of the probe is doing, and what that tells of the node.
-Pure.
-"""
+"""Internal: the state of the probe's pods, and what it shows about the node. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
@@ -43,42 +41,44 @@ _LONGEST = 400
 
 
 class Stage(IntEnum):
-    """How far a pod has come; the greater, the more it tells when something is wrong."""
+    """The progress of a pod. Of several pods, the one with the highest stage explains a failure
+    best.
+    """
 
     RUNNING = 0
-    PENDING = 1  # the scheduler has not looked at it
+    PENDING = 1  # not handled by the scheduler yet
     STARTING = 2  # on the node, containers not started yet
     UNSCHEDULABLE = 3
-    STUCK = 4  # the kubelet cannot start a container, and says why
+    STUCK = 4  # the kubelet cannot start a container, and reports why
     GONE = 5  # somebody else removed it
     ENDED = 6
-    REFUSED = 7  # turned down by the node's device plugin
+    REFUSED = 7  # rejected by the node's device plugin
 
 
-PASSING = (Stage.UNSCHEDULABLE, Stage.STUCK)  # these may pass by themselves, the later ones not
+TRANSIENT = (Stage.UNSCHEDULABLE, Stage.STUCK)  # can resolve by themselves; later stages cannot
 
 
 @dataclass(frozen=True)
 class ProbePod:
-    """A pod of the probe. said is what the container that looks at the GPUs has written."""
+    """A pod of the probe. gpu_list is the output of the container that lists the GPUs."""
 
     name: str
     uid: str
     stage: Stage
-    why: str = ""  # the scheduler's or kubelet's words
+    why: str = ""  # the message of the scheduler or kubelet
     cause: str = ""  # Kubernetes' reason, such as CreateContainerError
-    said: str = ""
+    gpu_list: str = ""
 
     @property
     def gpus(self) -> tuple[str, ...]:
-        """UUIDs of the GPUs that it sees; of MIG devices, where there are some."""
-        found = sorted(set(_GPU.findall(self.said)))
+        """UUIDs of the GPUs that it sees; of MIG devices, if there are any."""
+        found = sorted(set(_GPU.findall(self.gpu_list)))
         return tuple([uuid for uuid in found if uuid.startswith("MIG")] or found)
 
 
 @dataclass(frozen=True)
 class SlotCount:
-    """A resource of a node, counted anew: slots, and those that pods of others request."""
+    """A new count of a resource of a node: its slots, and those that other pods request."""
 
     allocatable: int
     used: int
@@ -86,7 +86,7 @@ class SlotCount:
 
 @dataclass(frozen=True)
 class Failure:
-    """What is to be said of a pod that did not do as expected. busy: it is nobody's fault."""
+    """Why a pod did not behave as expected. busy: others interfered, so nothing is wrong."""
 
     text: str
     busy: bool = False
@@ -94,36 +94,36 @@ class Failure:
 
 def read_pod(document: object) -> ProbePod:
     stage, cause, why = _stage(document)
-    looks = list_at(document, "status", "initContainerStatuses")
-    said = " ".join(text_at(look, "state", "terminated", "message") for look in looks)
+    statuses = list_at(document, "status", "initContainerStatuses")
+    gpu_list = " ".join(text_at(s, "state", "terminated", "message") for s in statuses)
     return ProbePod(
-        name_of(document), text_at(document, "metadata", "uid"), stage, _line(why), cause, said
+        name_of(document), text_at(document, "metadata", "uid"), stage, _line(why), cause, gpu_list
     )
 
 
 def gone(pod: ProbePod) -> ProbePod:
-    """A pod that has been deleted; what it ended with before is kept."""
+    """The pod after its deletion. A pod that had ended before keeps its stage."""
     if pod.stage > Stage.GONE:
         return pod
-    return ProbePod(pod.name, pod.uid, Stage.GONE, pod.why, pod.cause, pod.said)
+    return replace(pod, stage=Stage.GONE)
 
 
 def _stage(document: object) -> tuple[Stage, str, str]:
-    """Stage, Kubernetes' reason and its words."""
+    """The stage, and Kubernetes' reason and message."""
     return _over(document) or _on_node(document) or _off_node(document)
 
 
 def _over(document: object) -> tuple[Stage, str, str] | None:
-    """Of a pod that has ended, or is being removed."""
-    told = text_at(document, "status", "reason"), text_at(document, "status", "message")
+    """The stage of a pod that has ended or is being deleted."""
+    reason, message = (text_at(document, "status", key) for key in ("reason", "message"))
     if text_at(document, "status", "phase") not in ("Failed", "Succeeded"):
         leaving = text_at(document, "metadata", "deletionTimestamp")
-        return (Stage.GONE, *told) if leaving else None
-    if told[0] == ADMISSION_ERROR:
-        return Stage.REFUSED, *told
+        return (Stage.GONE, reason, message) if leaving else None
+    if reason == ADMISSION_ERROR:
+        return Stage.REFUSED, reason, message
     if _condition(document, "DisruptionTarget"):
-        return Stage.GONE, *told
-    return Stage.ENDED, *_end(document, *told)
+        return Stage.GONE, reason, message
+    return Stage.ENDED, *_end(document, reason, message)
 
 
 def _on_node(document: object) -> tuple[Stage, str, str] | None:
@@ -153,30 +153,29 @@ def _condition(document: object, kind: str, status: str = "True") -> object:
 
 
 def _end(document: object, reason: str, message: str) -> tuple[str, str]:
-    """Reason and words of the container that ended first and badly, else of the pod."""
+    """Reason and message of the first container that failed, else of the pod."""
     for kind in ("initContainerStatuses", "containerStatuses"):
         for status in list_at(document, "status", kind):
             end = dig(status, "state", "terminated")
             if end and (dig(end, "exitCode") or kind == "containerStatuses"):
-                words = f"container {text_at(status, 'name')}, exit code {text_at(end, 'exitCode')}"
-                said = text_at(end, "message")
-                return text_at(end, "reason") or reason, f"{words}: {said}" if said else words
+                what = f"container {text_at(status, 'name')}, exit code {text_at(end, 'exitCode')}"
+                return text_at(end, "reason") or reason, _joined(what, text_at(end, "message"))
     return reason, message
 
 
 def _line(text: str) -> str:
-    """In one line of bearable length."""
+    """The text in one line of limited length."""
     flat = " ".join(text.split())
     return flat if len(flat) <= _LONGEST else flat[:_LONGEST] + " ..."
 
 
 def insufficient(pod: ProbePod) -> list[str]:
-    """The resources that the scheduler says are short."""
+    """The resources that the scheduler reports as insufficient."""
     return _INSUFFICIENT.findall(pod.why) if pod.stage is Stage.UNSCHEDULABLE else []
 
 
 def meanwhile(target: ProbeTarget, now: SlotCount, *, fewer: bool) -> str:
-    """What others have changed since the slots were counted, in words; fewer: slots than then."""
+    """What changed since the slots were counted, if it explains fewer, or else more, free slots."""
     if now.allocatable != target.allocatable:
         return (
             f"allocatable of {target.resource} went from {target.allocatable} to {now.allocatable}"
@@ -185,16 +184,16 @@ def meanwhile(target: ProbeTarget, now: SlotCount, *, fewer: bool) -> str:
     if fewer and now.used > target.used:
         return f"others took {now.used - target.used} slots meanwhile"
     if not fewer and now.used < target.used:
-        return f"others gave {target.used - now.used} slots back meanwhile"
+        return f"others released {target.used - now.used} slots meanwhile"
     return ""
 
 
 def failure_to_run(
-    target: ProbeTarget, pods: Sequence[ProbePod], now: SlotCount, told: str, seconds: int
+    target: ProbeTarget, pods: Sequence[ProbePod], now: SlotCount, event: str, seconds: int
 ) -> Failure:
-    """Why pods that were to run do not, by the one of them that tells most.
+    """Why pods do not run, from the one with the highest stage.
 
-    told is what events say of it; seconds is how long has been waited.
+    event is the text of its events; seconds is how long the probe has waited.
     """
     pod = max(pods, key=lambda pod: pod.stage)
     if pod.stage is Stage.GONE:
@@ -202,19 +201,19 @@ def failure_to_run(
     if pod.stage is Stage.UNSCHEDULABLE:
         return _unschedulable(target, pods, pod, now)
     texts = {
-        Stage.REFUSED: f"the node turned a pod down: {pod.cause}: {pod.why}",
+        Stage.REFUSED: f"the node rejected a pod: {pod.cause}: {pod.why}",
         Stage.ENDED: _joined(f"a container ended ({pod.cause or 'no reason given'})", pod.why),
-        Stage.STUCK: _stuck(pod, told),
-        Stage.STARTING: f"containers were not started within {seconds} s"
-        f" ({told or 'no event says why'}). Where an image is being pulled, have it on the node"
-        " beforehand, or give more time",
+        Stage.STUCK: _stuck(pod, event),
+        Stage.STARTING: f"containers did not start within {seconds} s"
+        f" ({event or 'no event gives a reason'}). If an image is being pulled, load it on the node"
+        " in advance, or increase the timeout",
     }
-    unseen = f"no scheduler has looked at a pod for {seconds} s: is kube-scheduler running?"
+    unseen = f"no scheduler handled a pod within {seconds} s. Check that kube-scheduler runs"
     return Failure(texts.get(pod.stage, unseen))
 
 
 def _removed(pod: ProbePod) -> Failure:
-    return Failure(_joined("a pod of the probe was removed by somebody else", pod.why), busy=True)
+    return Failure(_joined("a pod of the probe was deleted by somebody else", pod.why), busy=True)
 
 
 def _unschedulable(
@@ -224,23 +223,23 @@ def _unschedulable(
         return Failure(f"no room for the probe's pods: {pod.why}", busy=True)
     if changed := meanwhile(target, now, fewer=True):
         return Failure(changed, busy=True)
-    if now.allocatable >= target.expected:  # the scheduler tries anew some seconds later
+    if now.allocatable >= target.expected:  # the scheduler retries some seconds later
         return Failure(
-            f"others held slots of {target.resource} meanwhile, and have given them back", busy=True
+            f"others held slots of {target.resource} meanwhile, and have released them", busy=True
         )
     running = sum(each.stage is Stage.RUNNING for each in pods)
     return Failure(
-        f"only {running} of {len(pods)} pods ran, though {target.free} slots should be free:"
+        f"only {running} of {len(pods)} pods ran, although {target.free} slots should be free:"
         f" {target.resource} is {now.allocatable}, expected {target.expected}"
     )
 
 
-def _stuck(pod: ProbePod, told: str) -> str:
-    said = _joined(pod.cause, pod.why or told)
+def _stuck(pod: ProbePod, event: str) -> str:
+    reason = _joined(pod.cause, pod.why or event)
     if pod.cause in _IMAGE:
-        return f"the image cannot be pulled: {said}. Name one that the node can pull"
+        return f"the image cannot be pulled: {reason}. Set image to one that the node can pull"
     return (
-        f"slots are given, but no container starts: {said}. Look at the driver, the NVIDIA"
+        f"the pod has its slots, but no container starts: {reason}. Check the driver, the NVIDIA"
         " container toolkit and CDI on the node"
     )
 
@@ -248,58 +247,59 @@ def _stuck(pod: ProbePod, told: str) -> str:
 def failure_of_extra_pod(
     target: ProbeTarget, pod: ProbePod, now: SlotCount, seconds: int
 ) -> Failure | None:
-    """Why one pod more, which must wait, does not; None where it waits for the right reason."""
+    """Why the extra pod, which must wait, does not; None if it waits for the right reason."""
     if pod.stage is Stage.UNSCHEDULABLE:
         if target.resource in insufficient(pod):
             return None
-        return Failure(f"one pod more waits, but for another reason: {pod.why}", busy=True)
+        return Failure(f"the extra pod waits, but for another reason: {pod.why}", busy=True)
     if pod.stage is Stage.PENDING:
-        return Failure(f"no scheduler has looked at one pod more for {seconds} s")
+        return Failure(f"no scheduler handled the extra pod within {seconds} s")
     if pod.stage is Stage.GONE:
         return _removed(pod)
     if changed := meanwhile(target, now, fewer=False):
         return Failure(changed, busy=True)
     return Failure(
-        f"one pod more got a slot, though none should be left: {target.resource} is"
+        f"the extra pod got a slot, although none should be left: {target.resource} is"
         f" {now.allocatable}, expected {target.expected}"
     )
 
 
 def answer_of(pod: ProbePod) -> TwoSlots | None:
-    """What became of a pod that asks for two slots; None where that is not to be told."""
+    """What happened to a pod that requests two slots; None if that is not known."""
     return {Stage.RUNNING: TwoSlots.ADMITTED, Stage.REFUSED: TwoSlots.REFUSED}.get(pod.stage)
 
 
 def failure_of_two_slots(target: ProbeTarget, answer: TwoSlots) -> Failure | None:
-    """What is wrong with the answer to a request of two slots; None where it is as it should be."""
+    """What is wrong with the answer to a request of two slots; None if it is as expected."""
     if target.two in (answer, TwoSlots.EITHER):
         return None
     return Failure(
-        f"a request of two slots was {answer.value}, and profile {target.profile} has it"
-        f" {target.two.value} (failRequestsGreaterThanOne): has the plugin loaded this profile?"
+        f"a request of two slots was {answer.value}, but with profile {target.profile} it should be"
+        f" {target.two.value} (failRequestsGreaterThanOne). Check that the plugin has loaded this"
+        " profile"
     )
 
 
 def failure_of_seen_gpus(pods: Iterable[ProbePod], *, required: bool) -> Failure | None:
-    """What is wrong with the GPUs that pods of one slot see; None where nothing is."""
+    """What is wrong with the GPUs that pods of one slot see; None if nothing is."""
     pods = list(pods)
     blind = [pod.name for pod in pods if not pod.gpus]
     if required and blind:
         return Failure(
-            f"{len(blind)} of {len(pods)} pods did not tell a GPU. Use an image with nvidia-smi, or"
-            " ask for no UUIDs"
+            f"{len(blind)} of {len(pods)} pods did not report a GPU. Use an image with nvidia-smi,"
+            " or set require_uuids to false"
         )
     most = max((len(pod.gpus) for pod in pods), default=0)
     if most > 1:
         return Failure(
-            f"a pod that asked for one slot sees {most} GPUs: containers on this node are not kept"
-            " to the devices that the plugin gives them"
+            f"a pod that requested one slot sees {most} GPUs: containers on this node are not"
+            " restricted to the devices that the plugin allocates to them"
         )
     return None
 
 
 def events_text(documents: Iterable[object]) -> str:
-    """What the events of a pod say: the last warning, else that its image is being pulled."""
+    """The last warning among the events of a pod, else that its image is being pulled."""
     ordered = sorted(documents, key=_moment)
     warnings = [event for event in ordered if dig(event, "type") == "Warning"]
     reasons = [text_at(event, "reason") for event in ordered]
@@ -317,5 +317,5 @@ def _moment(event: object) -> str:
     return next((time for time in times if time), "")
 
 
-def _joined(what: str, words: str) -> str:
-    return f"{what}: {words}" if words else what
+def _joined(what: str, detail: str) -> str:
+    return f"{what}: {detail}" if detail else what

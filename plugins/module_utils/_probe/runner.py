@@ -2,10 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the probe of some nodes, several at a time.
+"""Internal: runs the probe of several targets at the same time.
 
-Each target is a generator that stops wherever it waits; all are looked at again whenever a pod
-changes.
+Each target is a generator that yields wherever it waits. All of them continue when a pod changes.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan impor
     ProbeTarget,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import (
-    PASSING,
+    TRANSIENT,
     Failure,
     ProbePod,
     SlotCount,
@@ -38,8 +37,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods impor
 
 AT_ONCE = 16  # targets
 PODS_AT_ONCE = 500
-TICK = 1.0  # seconds between looks at the clock
-PATIENCE = 5.0  # seconds in which the scheduler or the kubelet may think again
+TICK = 1.0  # seconds between checks of the clock
+PATIENCE = 5.0  # seconds that the scheduler or the kubelet has to recover from a transient stage
 REMOVAL = 60.0
 QUOTA = "exceeded quota"
 ON_NODE = (Stage.RUNNING, Stage.STARTING, Stage.STUCK)
@@ -48,7 +47,7 @@ Step = Generator[None, None, None]
 
 
 class PodApi(Protocol):
-    """The pods of this run, as of ProbeNamespace."""
+    """What ProbeNamespace offers for the pods of this run."""
 
     @property
     def run(self) -> str: ...
@@ -63,8 +62,8 @@ class PodApi(Protocol):
 
 @dataclass(frozen=True)
 class ProbeOptions:
-    """How targets are probed. seconds is how long pods may take until they run; recount counts the
-    slots of a target anew.
+    """How to probe targets. seconds is how long pods may take to run; recount counts the slots of a
+    target again.
     """
 
     settings: PodSettings
@@ -74,25 +73,25 @@ class ProbeOptions:
 
 
 class Prober:
-    """Probes one target, and writes down what it sees."""
+    """Probes one target and records what it observes."""
 
     def __init__(
         self, pods: PodApi, target: ProbeTarget, number: int, options: ProbeOptions
     ) -> None:
-        """number tells the pods of this target from those of others."""
+        """number distinguishes the pods of this target from those of others."""
         self.result = ProbeResult(target)
         self._pods, self._target, self._number, self._options = pods, target, number, options
 
     def steps(self) -> Step:
-        """A pod of two, by itself; then the pods of one slot, and one more beside them."""
-        if self._target.promises_two:
+        """Try a pod of two slots alone; then the pods of one slot, and an extra pod beside them."""
+        if self._target.can_try_two:
             yield from self._try_two()
         if self._proceeding:
             yield from self._try_all()
 
     @property
     def _proceeding(self) -> bool:
-        """False once pods were seen that do not start, or somebody else is at work."""
+        """False once pods did not start or others interfered."""
         return not self.result.busy and (not self.result.failed or bool(self.result.two))
 
     def _try_two(self) -> Step:
@@ -114,7 +113,7 @@ class Prober:
         if self._create(dict.fromkeys(names, 1)):
             yield from self._settle(names, lambda pod: pod.stage is Stage.RUNNING)
             if self._all_run(names):
-                self._look(names)
+                self._record_gpus(names)
                 yield from self._try_more(names, more)
         yield from self._remove([*names, more])
 
@@ -127,12 +126,12 @@ class Prober:
         )
         pod = self._pods.pod(more)
         self.result.more = "waits" if pod.stage in OFF_NODE else "got a slot"
-        if self._all_run(names):  # otherwise it may have got the slot of one of them
+        if self._all_run(names):  # otherwise the extra pod may have the slot of one of them
             now = self._options.recount(self._target)
             self._note(failure_of_extra_pod(self._target, pod, now, self._options.seconds))
 
     def _all_run(self, names: Sequence[str]) -> bool:
-        """Whether all pods run at this moment. Where not, why is noted."""
+        """Whether all pods run at this moment. If not, the failure is recorded."""
         pods = [self._pods.pod(name) for name in names]
         running = sum(pod.stage is Stage.RUNNING for pod in pods)
         self.result.ran = max(self.result.ran or 0, running)
@@ -140,21 +139,21 @@ class Prober:
             self._note_failure(pods)
         return running == len(pods)
 
-    def _look(self, names: Sequence[str]) -> None:
+    def _record_gpus(self, names: Sequence[str]) -> None:
         pods = [self._pods.pod(name) for name in names]
         self.result.seen = {pod.name: pod.gpus for pod in pods if pod.gpus}
         self._note(failure_of_seen_gpus(pods, required=self._options.require_uuids))
 
     def _settle(self, names: Sequence[str], good: Callable[[ProbePod], bool]) -> Step:
-        """Wait until all pods are as wished, or one will never be, or the time is over."""
+        """Wait until all pods are good, one cannot become good, or the time is over."""
         began = self._pods.now()
         since: dict[str, float] = {}
         while True:
             pods = [self._pods.pod(name) for name in names]
             now = self._pods.now()
-            bad = {pod.name for pod in pods if not good(pod) and pod.stage in PASSING}
-            since = {name: since.get(name, now) for name in bad}
-            final = any(pod.stage > max(PASSING) and not good(pod) for pod in pods)
+            failing = {pod.name for pod in pods if not good(pod) and pod.stage in TRANSIENT}
+            since = {name: since.get(name, now) for name in failing}
+            final = any(pod.stage > max(TRANSIENT) and not good(pod) for pod in pods)
             lasting = any(now - at >= PATIENCE for at in since.values())
             if final or lasting or now - began >= self._options.seconds or all(map(good, pods)):
                 return
@@ -169,13 +168,13 @@ class Prober:
             ]
         )
         if failures:
-            said = min(failures.values())
-            text = f"the API server does not take the probe's pods: {said}"
-            self._note(Failure(text, busy=QUOTA in said))
+            reason = min(failures.values())
+            text = f"the API server rejects the probe's pods: {reason}"
+            self._note(Failure(text, busy=QUOTA in reason))
         return not failures
 
     def _remove(self, names: Sequence[str]) -> Step:
-        """Delete those that were created, and wait until they are gone."""
+        """Delete the pods that were created, and wait until they are gone."""
         self._pods.delete(names)
         began = self._pods.now()
         while not self._pods.vanished(names) and self._pods.now() - began < REMOVAL:
@@ -183,12 +182,16 @@ class Prober:
 
     def _note_failure(self, pods: Sequence[ProbePod]) -> None:
         worst = max(pods, key=lambda pod: pod.stage)
-        told = ""
+        event = ""
         if worst.stage in (Stage.STARTING, Stage.STUCK):
-            told = events_text(self._pods.events(worst))
+            event = events_text(self._pods.events(worst))
         self._note(
             failure_to_run(
-                self._target, pods, self._options.recount(self._target), told, self._options.seconds
+                self._target,
+                pods,
+                self._options.recount(self._target),
+                event,
+                self._options.seconds,
             )
         )
 
@@ -202,23 +205,23 @@ class Prober:
 
 
 def at_once(most: int) -> int:
-    """How many targets are probed at a time, with so many pods on each and one more."""
+    """How many targets to probe at the same time, with so many pods and an extra pod for each."""
     return max(1, min(AT_ONCE, PODS_AT_ONCE // (most + 1)))
 
 
 def run_all(pods: PodApi, probers: Sequence[Prober], most: int) -> None:
-    """Run all probers, so many at a time."""
+    """Run all probers, at most so many at the same time."""
     waiting = deque(probers)
     active: list[Iterator[None]] = []
     while waiting or active:
         while waiting and len(active) < most:
             active.append(waiting.popleft().steps())
-        active = [steps for steps in active if _goes_on(steps)]
+        active = [steps for steps in active if _continues(steps)]
         if active:
             pods.wait(TICK)
 
 
-def _goes_on(steps: Iterator[None]) -> bool:
+def _continues(steps: Iterator[None]) -> bool:
     try:
         next(steps)
     except StopIteration:

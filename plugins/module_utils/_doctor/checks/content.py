@@ -2,18 +2,19 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: findings about the ConfigMap of profiles and its keys. Pure."""
+"""Internal: findings GS012 to GS018: the ConfigMap of profiles and its keys. Pure."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.causes import SITE
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
     Check,
     Match,
     Severity,
-    match_on,
+    per_node,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
     CONFIG_MAP,
@@ -26,186 +27,162 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Problem, Rule
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import read_text
 
-_SITE = "ansible-playbook gpufleet.sharing.site -i inventory"
-_NO_FILE = (Rule.NAME, Rule.FORM)
+_NOT_ABOUT_FILES = (Rule.NAME, Rule.FORM)
 
 
-def _place(snapshot: Snapshot) -> dict[str, str]:
-    return {"config_map": snapshot.location.config_map, "namespace": snapshot.location.namespace}
+def _values(snapshot: Snapshot, **more: str) -> Mapping[str, str]:
+    location = snapshot.location
+    return {"config_map": location.config_map, "namespace": location.namespace, **more}
 
 
 def _missing(snapshot: Snapshot) -> Iterator[Match]:
-    if snapshot.config_map is None and not snapshot.elsewhere:
-        yield Match(snapshot.names, _place(snapshot))
+    if snapshot.config_map is None and not snapshot.other_namespaces:
+        yield Match(snapshot.node_names, _values(snapshot))
 
 
-def _elsewhere(snapshot: Snapshot) -> Iterator[Match]:
-    if snapshot.config_map is None and snapshot.elsewhere:
-        yield Match(snapshot.names, {**_place(snapshot), "there": ", ".join(snapshot.elsewhere)})
-
-
-def _ours(snapshot: Snapshot) -> bool:
-    """Whether the plugins read the ConfigMap that was looked at."""
-    return snapshot.config_map is not None and snapshot.pointer.name in (
-        "",
-        snapshot.location.config_map,
-    )
+def _in_other_namespace(snapshot: Snapshot) -> Iterator[Match]:
+    if snapshot.config_map is None and snapshot.other_namespaces:
+        others = ", ".join(snapshot.other_namespaces)
+        yield Match(snapshot.node_names, _values(snapshot, others=others))
 
 
 def _no_default_key(snapshot: Snapshot) -> Iterator[Match]:
-    key = snapshot.pointer.default
-    if _ours(snapshot) and snapshot.config_map and key and key not in snapshot.config_map.data:
-        yield Match(snapshot.names, {**_place(snapshot), "key": key})
+    key, data = snapshot.plugin_config.default, snapshot.active_data
+    if data is not None and key and key not in data:
+        yield Match(snapshot.node_names, _values(snapshot, key=key))
 
 
-def _no_key(snapshot: Snapshot) -> Iterator[Match]:
-    if not _ours(snapshot) or snapshot.config_map is None:
-        return
-    for trace, _view in snapshot.present():
-        if trace.label and trace.label not in snapshot.config_map.data:
-            yield match_on(trace.node, key=trace.label, **_place(snapshot))
+def _no_key(trace: NodeTrace, snapshot: Snapshot) -> Iterator[Mapping[str, str]]:
+    data = snapshot.active_data
+    if data is not None and trace.label and trace.label not in data:
+        yield _values(snapshot, key=trace.label)
 
 
-def _users(snapshot: Snapshot) -> dict[str, list[NodeTrace]]:
-    """The nodes that go by each key that is there."""
-    users: dict[str, list[NodeTrace]] = defaultdict(list)
-    for trace, _view in snapshot.present():
-        if trace.content is not None and _ours(snapshot):
-            users[trace.key].append(trace)
-    return users
+def _nodes_by_key(
+    snapshot: Snapshot, key_of: Callable[[NodeTrace], str]
+) -> list[tuple[str, str, tuple[str, ...]]]:
+    """The keys of the ConfigMap that nodes use: key, content and nodes."""
+    data = snapshot.active_data or {}
+    nodes: dict[str, list[str]] = defaultdict(list)
+    for trace in snapshot.existing():
+        nodes[key_of(trace)].append(trace.node)
+    return [(key, data[key], tuple(nodes[key])) for key in sorted(nodes) if key in data]
 
 
 def _problems(snapshot: Snapshot, key: str, text: str) -> list[Problem]:
     reader = ProfileReader(f"key {key}", lenient=False)
     read_text(text, reader, snapshot.plugin)
-    return [problem for problem in reader.problems if problem.rule not in _NO_FILE]
+    return [problem for problem in reader.problems if problem.rule not in _NOT_ABOUT_FILES]
 
 
-def _read(snapshot: Snapshot, *, taken: bool) -> Iterator[Match]:
-    """The keys in use that the plugin refuses, or (taken) of which it ignores something."""
-    for key, traces in sorted(_users(snapshot).items()):
-        problems = _problems(snapshot, key, traces[0].content or "")
-        refused = [problem for problem in problems if not problem.rule.plugin_takes_it]
-        if taken == (not refused) and problems:
-            said = (refused or problems)[0].text
-            nodes = tuple(trace.node for trace in traces)
-            yield Match(nodes, {**_place(snapshot), "key": key, "said": said})
+def _unreadable(*, accepted: bool) -> Callable[[Snapshot], Iterator[Match]]:
+    """Keys in use that the plugin rejects, or accepts but partly ignores."""
 
+    def find(snapshot: Snapshot) -> Iterator[Match]:
+        for key, text, nodes in _nodes_by_key(snapshot, lambda trace: trace.key):
+            problems = _problems(snapshot, key, text)
+            fatal = [problem for problem in problems if not problem.rule.plugin_takes_it]
+            if problems and accepted == (not fatal):
+                problem = (fatal or problems)[0].text
+                yield Match(nodes, _values(snapshot, key=key, problem=problem))
 
-def _refused(snapshot: Snapshot) -> Iterator[Match]:
-    yield from _read(snapshot, taken=False)
-
-
-def _ignored(snapshot: Snapshot) -> Iterator[Match]:
-    yield from _read(snapshot, taken=True)
+    return find
 
 
 def _edited(snapshot: Snapshot) -> Iterator[Match]:
-    """Of the keys that nodes should go by."""
-    if not _ours(snapshot) or snapshot.config_map is None:
-        return
-    data = snapshot.config_map.data
+    """Only keys that nodes should use."""
     files = snapshot.desired.files
-    users: dict[str, list[str]] = defaultdict(list)
-    for trace, _view in snapshot.present():
-        users[trace.target.key].append(trace.node)
-    for key, nodes in sorted(users.items()):
-        if key in data and not same_content(data[key], files[key]):
-            yield Match(tuple(nodes), {**_place(snapshot), "key": key})
+    for key, text, nodes in _nodes_by_key(snapshot, lambda trace: trace.target.key):
+        if not same_content(text, files[key]):
+            yield Match(nodes, _values(snapshot, key=key))
 
 
 CHECKS = (
     Check(
         code="GS012",
-        severity=Severity.ERROR,
         title="The ConfigMap of profiles is missing",
         cause="ConfigMap {config_map} is missing",
-        seen="There is no ConfigMap {config_map} in namespace {namespace}.",
-        why="Plugins that run keep what they have. Each that restarts waits for the ConfigMap to be"
-        " mounted, and its node has no GPUs meanwhile.",
-        fix=_SITE + " writes it.",
+        seen="ConfigMap {config_map} does not exist in namespace {namespace}.",
+        why="Running plugins keep their configuration. A plugin that restarts waits until the"
+        " ConfigMap can be mounted, and its node has no GPUs until then.",
+        fix="Run " + SITE + " to write it.",
         find=_missing,
         follows=("GS001", "GS004"),
         reads=(CONFIG_MAP,),
     ),
     Check(
         code="GS013",
-        severity=Severity.ERROR,
         title="The ConfigMap is in another namespace",
-        cause="ConfigMap {config_map} is in {there}",
-        seen="There is no ConfigMap {config_map} in namespace {namespace}, but in {there}.",
-        why="The device plugin mounts the ConfigMap of its own namespace and of no other.",
-        fix=_SITE + " writes it to {namespace}; then delete the other:"
-        " kubectl delete configmap {config_map} -n {there}",
-        find=_elsewhere,
+        cause="ConfigMap {config_map} is in {others}",
+        seen="ConfigMap {config_map} does not exist in namespace {namespace}, but in {others}.",
+        why="The device plugin mounts only the ConfigMap of its own namespace.",
+        fix="Run " + SITE + " to write it to {namespace}; then delete the other one:"
+        " kubectl delete configmap {config_map} -n {others}",
+        find=_in_other_namespace,
         follows=("GS001", "GS004"),
         reads=(CONFIG_MAP,),
     ),
     Check(
         code="GS014",
-        severity=Severity.ERROR,
         title="The default key is missing",
-        cause="key {key} is missing, which is the default",
-        seen="ConfigMap {config_map} in {namespace} has no key {key}, to which"
-        " devicePlugin.config.default points.",
-        why="A plugin that starts always loads the default first, whatever the label of its node"
-        " says. Without the key it does not start: each node whose plugin restarts loses its GPUs.",
-        fix=_SITE + " writes it.",
+        cause="the default key {key} is missing",
+        seen="ConfigMap {config_map} in {namespace} has no key {key}, but"
+        " devicePlugin.config.default names it.",
+        why="A plugin that starts always loads the default first, regardless of its node's label."
+        " Without the key it does not start: each node whose plugin restarts loses its GPUs.",
+        fix="Run " + SITE + " to write it.",
         find=_no_default_key,
         follows=("GS009",),
         reads=(CONFIG_MAP, POLICY),
     ),
     Check(
         code="GS015",
-        severity=Severity.ERROR,
-        title="The label names a key that is missing",
+        title="The label names a missing key",
         cause="key {key} is missing",
-        seen="{nodes}: the label is {key}, and ConfigMap {config_map} in {namespace} has no such"
+        seen="{nodes}: the label is {key}, but ConfigMap {config_map} in {namespace} has no such"
         " key.",
-        why="config-manager crash-loops. Until the plugin restarts the node keeps what it had; then"
-        " it serves the default profile, silently.",
-        fix=_SITE + " writes the key of every profile, and sets the labels.",
-        find=_no_key,
+        why="config-manager crash-loops. The node keeps its configuration until the plugin"
+        " restarts; then it silently serves the default profile.",
+        fix="Run " + SITE + " to write the keys of all profiles and to set the labels.",
+        find=per_node(_no_key),
         follows=("GS001", "GS004", "GS024"),
         reads=(CONFIG_MAP, POLICY),
     ),
     Check(
         code="GS016",
-        severity=Severity.ERROR,
-        title="The plugin refuses the file of a profile",
-        cause="the plugin refuses key {key}",
-        seen="Key {key} of ConfigMap {config_map}: {said}",
-        why="A plugin that reads this file stops serving and exits: its node loses its GPUs, now or"
-        " at its next restart.",
-        fix=_SITE + " writes a file that the plugin takes; validate tells beforehand whether a"
-        " profile is right.",
-        find=_refused,
+        title="The plugin rejects the file of a profile",
+        cause="the plugin rejects key {key}",
+        seen="Key {key} of ConfigMap {config_map}: {problem}",
+        why="A plugin that reads this file stops serving and exits. Its node loses its GPUs, now or"
+        " at the next restart of the plugin.",
+        fix="Run " + SITE + " to write a file that the plugin accepts. The playbook validate"
+        " shows in advance whether a profile is correct.",
+        find=_unreadable(accepted=False),
         follows=("GS001", "GS024"),
         reads=(CONFIG_MAP, POLICY),
     ),
     Check(
         code="GS017",
         severity=Severity.WARNING,
-        title="The plugin ignores a part of the file",
-        cause="the plugin ignores a part of key {key}",
-        seen="Key {key} of ConfigMap {config_map}: {said}",
-        why="The plugin takes the file and does something else than it seems to say: unknown or"
+        title="The plugin ignores part of the file",
+        cause="the plugin ignores part of key {key}",
+        seen="Key {key} of ConfigMap {config_map}: {problem}",
+        why="The plugin accepts the file but does not do what it appears to say: unknown or"
         " misplaced settings, rename, devices and replicas of single GPUs have no effect.",
-        fix=_SITE + " writes what the profile says; validate tells what is wrong with a profile.",
-        find=_ignored,
+        fix="Run " + SITE + " to write the file of the profile. The playbook validate shows what is"
+        " wrong with a profile.",
+        find=_unreadable(accepted=True),
         follows=("GS001", "GS024"),
         reads=(CONFIG_MAP, POLICY),
     ),
     Check(
         code="GS018",
-        severity=Severity.ERROR,
-        title="A key is not what its profile says",
+        title="A key differs from its profile",
         cause="key {key} was changed",
-        seen="Key {key} of ConfigMap {config_map} says something else than profile {key} of the"
-        " inventory.",
-        why="Plugins do not read a changed file by themselves, but at their next restart, whatever"
-        " the cause: the slots of {count} nodes change unasked then.",
-        fix=_SITE + " writes it back; or change gpu_sharing_profiles, and run it.",
+        seen="Key {key} of ConfigMap {config_map} differs from profile {key} of the inventory.",
+        why="Plugins do not read a changed file until their next restart, for any reason. The slots"
+        " of {count} nodes then change unexpectedly.",
+        fix="Run " + SITE + " to restore it; or change gpu_sharing_profiles, and run it.",
         find=_edited,
         follows=("GS001", "GS016", "GS017"),
         reads=(CONFIG_MAP, POLICY),
