@@ -13,7 +13,11 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions
+from ansible_collections.gpufleet.sharing.tests.integration.answers import (
+    mentions,
+    naming,
+    texts_of,
+)
 from ansible_collections.gpufleet.sharing.tests.integration.fleettools import LABEL
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     PROFILES,
@@ -98,8 +102,9 @@ def test_fleet_tells_causes_and_fails(lab: Lab, broken: Path) -> None:
     run.names("GS024", "error", 40).names("GS043").names("kubectl uncordon prod-gpu-01")
     found = told(run)
     assert mentions(found["verdict"], 1, 200, 41)
-    verdict, first = (run.naming(*values)[0] for values in (("localhost", 200, 41), ("GS024", 40)))
-    assert run.answers.texts.index(verdict) < run.answers.texts.index(first)
+    shown = list(texts_of(run.answers.results))
+    verdict, first = naming(shown, "localhost", 200, 41)[0], naming(shown, "GS024", 40)[0]
+    assert shown.index(verdict) < shown.index(first)
     codes = [(each["code"], each["count"], each["follows"]) for each in found["findings"]]
     assert codes == [("GS024", 40, ""), ("GS043", 40, "GS024"), ("GS022", 1, "")]
 

@@ -14,7 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions
+from ansible_collections.gpufleet.sharing.tests.integration.answers import (
+    mentions,
+    naming,
+    texts_of,
+)
 from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
     HASH,
     REFUSE,
@@ -109,8 +113,8 @@ def test_content_that_only_the_plugin_refuses_stops_at_the_canary(
     assert sampler.most_dark == 1
     assert sampler.disturbed == []
     print(f"in place: back after {seconds_back(output)}; slots away {away(sampler)}")
-    (reason,) = {line for line in timed.run.naming("dev-gpu-01", "pods") if "|" not in line}
-    assert "nvidia-device-plugin-daemonset-" in reason
+    row, *_others = naming(texts_of(timed.run.failure), "dev-gpu-01", "pods")
+    assert "nvidia-device-plugin-daemonset-" in row
     assert states(lab) == ["good", "failed"]
 
 

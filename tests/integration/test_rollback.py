@@ -71,7 +71,7 @@ def test_rollback_brings_the_previous_good_revision_back(lab: Lab, six: Path) ->
     """The inventory still says 6; batches hold for going back too."""
     with Sampler(lab) as sampler:
         run = lab.playbook("rollback", six, variables=ONE_BY_ONE).succeeded()
-    run.names("revision", 1, "good").names("batch", 2).names(5, 10, 36)
+    run.names("revision", 1, "good").names("batch 2").names(5, 10, 36)
     assert sampler.most_dark == 1
     assert dev_slots(lab) == ["8", "8"]
     assert "replicas: 8" in config_map(lab)["dev"]

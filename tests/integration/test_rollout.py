@@ -148,14 +148,14 @@ def test_running_pods_stay(lab: Lab, rolled: Seen) -> None:
 
 def test_progress_is_told_while_it_runs(rolled: Seen) -> None:
     timed = rolled.timed
-    moments = [timed.at("localhost", "batch", number, 6) for number in range(1, 7)]
+    moments = [timed.at("localhost", f"batch {number}", 6) for number in range(1, 7)]
     print("batches begin at", [round(moment, 1) for moment in moments], "of", round(timed.took, 1))
     dark, back = rolled.dark_at(), rolled.back_at()
     for moment, batch in zip(moments, batches_of(rolled), strict=True):
         end = max(back[node] for node in batch)
         assert moment < end, "told only when it was over"
         assert moment < min(dark[node] for node in batch) + 1.5
-    timed.run.names("batch", 3, 6, 50, 11, 200)  # its nodes, and those done of all
+    timed.run.names("batch 3", 6, 50, 11, 200)  # its nodes, and those done of all
 
 
 def test_history_tells_who_when_and_what(lab: Lab, rolled: Seen) -> None:

@@ -106,7 +106,7 @@ def test_switch_to_versioned_is_a_rollout_that_darkens_nobody(lab: Lab, inventor
     pods = lab.plugin_pods()
     with Sampler(lab) as sampler:
         run = lab.playbook("site", inventory, variables=VERSIONED | PRUNE).succeeded()
-    run.names("batch", 5)
+    run.names("batch 5")
     assert lab.labels() == labels_of(dev=8)
     assert config_map(lab).keys() == {*labels_of(dev=8).values(), *PROFILES}
     assert lab.plugin_pods() == pods
@@ -131,7 +131,7 @@ def test_change_is_a_new_key_and_a_label_that_does_not_wait_for_the_kubelet(
         timed = follow(lab, "site", inventory, **replicas(dev=6), **VERSIONED, **PRUNE)
     timed.run.succeeded()
     ended = timed.at("RAN", "gpufleet.sharing.rollout", "ok", "apply")
-    print(f"two nodes, one by one: {ended - timed.at('batch', 1, 2):.1f} s")
+    print(f"two nodes, one by one: {ended - timed.at('batch 1', 2):.1f} s")
     assert timed.took < 180  # less than the kubelet takes by itself for one node
     assert lab.labels() == labels_of(dev=6)
     data = config_map(lab)
