@@ -145,7 +145,7 @@ def test_stopped_run_that_was_taken_over_writes_nothing_more(lab: Lab, cluster: 
 
 
 def test_of_two_that_take_over_one_wins(lab: Lab, cluster: Cluster) -> None:
-    with hold_lease(cluster, NAMESPACE, "dead", keep=True, pace=LeaseTiming(2)):
+    with hold_lease(cluster, NAMESPACE, "dead", keep=True, timing=LeaseTiming(2)):
         pass
     assert spec(lab)["holderIdentity"] == "dead"
     command = [sys.executable, "-c", HOLD, lab.environ["KUBECONFIG"]]
