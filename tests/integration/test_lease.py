@@ -36,10 +36,11 @@ LEASE = ("lease", "gpufleet-sharing", "-n", NAMESPACE)
 SHORT = LeaseTiming(3)
 HOLD = """
 import sys
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import Pace, held
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import lease
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import Lab, connected
 lab = Lab("", {"KUBECONFIG": sys.argv[1]})
-with held(connected(lab), "gpu-operator", sys.argv[2], pace=Pace(3)):
+timing = lease.LeaseTiming(3)
+with lease.hold_lease(connected(lab), "gpu-operator", sys.argv[2], timing=timing):
     print("held", flush=True)
     sys.stdin.read()
 """
