@@ -29,6 +29,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.modules import POINT
 
 HELM_SECRETS = ("-n", "gpu-operator", "-l", "owner=helm")
 PLUGIN = ("-n", "gpu-operator", "nvidia-device-plugin-daemonset")
+LEASE = "leases/gpufleet-sharing"  # goes with the profiles, not with the release
 CHECKED = {"state": "checked", "default_profile": "default"}
 RELEASE = ("-n", "gpu-operator", "gpu-operator")
 
@@ -387,7 +388,7 @@ def test_release_that_was_there_before_survives_with_its_own_pointer(lab: Lab) -
     assert status(lab) == "deployed"
     expected = {"toolkit": {"enabled": False}, "devicePlugin": {"config": {"name": "theirs"}}}
     assert values(lab) == expected
-    assert remains(lab) == []
+    assert remains(lab) == [LEASE]
 
 
 def test_field_that_the_crd_drops_is_an_error_that_names_it(lab: Lab) -> None:
@@ -422,7 +423,7 @@ def test_note_of_a_release_that_has_gone_is_taken_away(lab: Lab) -> None:
     key = "gpufleet.sharing/helm-gpu-operator"
     lab.kubectl("annotate", "namespace", "gpu-operator", f"{key}={note}")
     assert release(lab, state="absent")["changed"]
-    assert remains(lab) == []
+    assert remains(lab) == [LEASE]
 
 
 def test_crds_stay_while_another_operator_needs_them(lab: Lab, inventory: Path) -> None:
