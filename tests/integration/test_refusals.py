@@ -223,7 +223,7 @@ def test_value_that_no_node_can_do_without_stops_before_any_write(
     values = {"devicePlugin": {"enabled": False}}
     run = lab.playbook("site", inventory, variables={"gpu_operator_values": values})
     run.fails_with("devicePlugin.enabled", "false")
-    assert run.broken == ["helm_release"]
+    assert run.broken == ["site_plan"]
     assert lab.writes() == []
 
 
