@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import (
     Fleet,
-    misspelt,
+    misspelled_variables,
     read_fleet,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import NODE_OPTIONS
@@ -50,7 +50,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 inventory,
                 hostvars,
             )
-            for said in misspelt(inventory):
+            for said in misspelled_variables(inventory):
                 self._display.warning(said)
             fleet = read_fleet(inventory, selection)
         except SharingError as error:

@@ -157,7 +157,7 @@ def drainer(lab: Lab, timeout: float = 30) -> Drainer:
 def disrupted_by_six(lab: Lab, node: str) -> list[Disruption]:
     state = node_state(lab.json("node", node))
     pods = gpu_pods(lab.json("pods", "-A")["items"])
-    return find_disruptions(state, None, SIX, {GPU: 1}, pods)
+    return find_disruptions(state, SIX, {GPU: 1}, pods)
 
 
 def test_evicts_only_gpu_pods_and_only_when_disrupted(workload: Lab) -> None:
@@ -174,7 +174,7 @@ def test_evicts_only_gpu_pods_and_only_when_disrupted(workload: Lab) -> None:
     state = node_state(workload.json("node", node))
 
     def disrupted(pods: list[GpuPod]) -> list[GpuPod]:
-        return pods_of(find_disruptions(state, None, SIX, {GPU: 1}, pods))
+        return pods_of(find_disruptions(state, SIX, {GPU: 1}, pods))
 
     evicted = drainer(workload).drain([node], disrupted)
     assert {pod.uid for pod in evicted} == {each.pod.uid for each in found}

@@ -48,8 +48,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.outcome 
     STOPPED,
     Outcome,
     RolloutError,
-    format_duration,
-    unsettled_table,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
     RolloutPlan,
@@ -57,7 +55,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan imp
     plan_rollout,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import Settings
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import NotSettled
 from ansible_collections.gpufleet.sharing.tests.unit import fake_fleet
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 from ansible_collections.gpufleet.sharing.tests.unit.fake_fleet import (
@@ -839,26 +836,6 @@ def test_guard_looks_at_each_pod_once_however_many_nodes(monkeypatch: pytest.Mon
     disruption_guard = DisruptionGuard(fake_fleet.cluster(found.fleet), found.targets)
     disruption_guard.find(FOUR, found.fleet.observe())
     assert sorted(looked) == [f"on-{node}" for node in FOUR]
-
-
-# ---- words
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (99.4, "99 s"), (100, "2 min"), (5999, "100 min"), (6000, "1.7 h")],
-)
-def test_format_duration(seconds: float, text: str) -> None:
-    assert format_duration(seconds) == text
-
-
-def test_unsettled_table_is_cut() -> None:
-    unsettled = {f"n{number:02}": NotSettled("pods", "why") for number in range(22)}
-    lines = unsettled_table(unsettled)
-    assert lines[0].split() == ["node", "stage", "reason"]
-    assert lines[-2].split() == ["n19", "pods", "why"]
-    assert numbers(lines[-1]) == [2]
-    assert len(unsettled_table({"n": NotSettled("node", "why")})) == 3
 
 
 def test_interval() -> None:

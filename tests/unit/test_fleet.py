@@ -20,7 +20,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignment
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import (
     Fleet,
-    misspelt,
+    misspelled_variables,
     read_fleet,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import (
@@ -134,7 +134,7 @@ def test_variables_of_clusters_on_nodes_alone(
 )
 def test_misspelt_variables(name: str, meant: str) -> None:
     read = replace(inventory(ONE_CLUSTER), named={"n1": {f"gpu_sharing_{name}"}, "c1": ()})
-    said = list(misspelt(read))
+    said = list(misspelled_variables(read))
     assert len(said) == bool(meant)
     if meant:
         assert re.search(rf"\bgpu_sharing_{name}\b.*\bn1\b.*\bgpu_sharing_{meant}\b", said[0])
@@ -155,8 +155,7 @@ def test_every_variable_that_is_documented_is_known() -> None:
 def test_read_fleet_without_clusters_group() -> None:
     fleet = read_fleet(inventory({"gpu_nodes": ["n1"]}), ALL)
     assert fleet.clusters == ("localhost",)
-    assert [node.host for node in fleet.of("localhost")] == ["n1"]
-    assert fleet.of("c1") == []
+    assert [(node.host, node.cluster) for node in fleet.nodes] == [("n1", "localhost")]
 
 
 def test_read_fleet_names_the_smallest_group() -> None:
@@ -170,15 +169,6 @@ def test_read_fleet_names_the_smallest_group() -> None:
     }
     fleet = read_fleet(inventory(groups), ALL)
     assert [node.group for node in fleet.nodes] == ["rack", "hall"]
-
-
-def test_as_dict_is_plain() -> None:
-    fleet = read_fleet(inventory({"gpu_nodes": ["n1"]}), ALL)
-    node = {"name": "n1", "host": "n1", "cluster": "localhost", "group": "gpu_nodes"}
-    assert fleet.as_dict() == {
-        "clusters": ["localhost"],
-        "nodes": [node | {"profile": None, "gpus": None, "selected": True}],
-    }
 
 
 @pytest.mark.parametrize(

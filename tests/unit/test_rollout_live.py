@@ -166,7 +166,7 @@ def test_live_tells_trouble_of_either_watch(scene: Scene, path: str) -> None:
     api.fault = lambda method, at: 403 if (method, at) == ("WATCH", path) else 0
     live.start()
     until = time.monotonic() + 5
-    while not any(mirror.refused for mirror in live._reflectors) and time.monotonic() < until:
+    while not any(reflector.refused for reflector in live._reflectors) and time.monotonic() < until:
         time.sleep(0.01)
     assert mentions(live.trouble, SERVER, "injected 403")
     with pytest.raises(ClusterError) as caught:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the profile that each node should use, and the labels to change."""
+"""Internal: the profile of each node, and the labels to change."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text impo
 def undefined_profiles(
     assignments: Mapping[str, str | None], known: Collection[str], default_profile: str | None
 ) -> Iterable[str]:
-    """What is wrong where nodes, or the default, name profiles that are not defined."""
-    defined = f"which O(profiles) does not define; defined are: {some(sorted(known))}."
+    """A message for each undefined profile that nodes use, or that is the default."""
+    defined = f"which O(profiles) does not define. It defines: {some(sorted(known))}."
     if default_profile is not None and default_profile not in known:
         yield f"O(default_profile) is '{default_profile}', {defined}"
-    named = defaultdict(list)
+    users = defaultdict(list)
     for node, profile in assignments.items():
         if profile is not None and profile not in known:
-            named[profile].append(node)
-    for profile, nodes in named.items():
+            users[profile].append(node)
+    for profile, nodes in users.items():
         yield f"O(profile) of {some(nodes)} is '{profile}', {defined}"
 
 
 @dataclass(frozen=True)
 class LabelChange:
-    """One node's label, None meaning no label."""
+    """The change of one node's label; None means no label."""
 
     node: str
     before: str | None
@@ -47,7 +47,7 @@ class LabelPlan:
         return bool(self.changes)
 
     def diff(self) -> dict[str, dict[str, str | None]]:
-        """What --diff shows: only the nodes that change."""
+        """The nodes that change, for --diff."""
         return {
             "before": {change.node: change.before for change in self.changes},
             "after": {change.node: change.after for change in self.changes},
@@ -64,11 +64,10 @@ def plan_labels(
 ) -> LabelPlan:
     """Compare assignments with labels.
 
-    desired (nodes to act on) and observed (GPU nodes of the cluster, and any node of desired that
-    it has) map node names to profile names, None meaning no label. known holds every node of the
-    inventory, inside the limit or not. With exclusive, GPU nodes that are not known lose their
-    label, unless a limit leaves nodes out: those that are not known are outside of any limit. A
-    node that has a label and should have none gets the label instead, if there is one.
+    desired (the nodes to change) and observed (GPU nodes of the cluster, and nodes of desired)
+    map node names to profile names; None means no label. known holds every node of the inventory,
+    inside the limit or not. With exclusive, unknown GPU nodes lose their label, unless a limit
+    leaves nodes out. A node that should lose its label gets the label instead, if given.
     """
     unmanaged = sorted(observed.keys() - set(known) - desired.keys())
     limited = bool(set(known) - desired.keys())

@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the inventory as it is read from Ansible, and the variables that it
-may have.
-"""
+"""Internal: the inventory as read from Ansible, and the variables that it can have."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ GPUS_VARIABLE = "gpu_sharing_gpus"
 NODE_VARIABLES = (PROFILE_VARIABLE, CLUSTER_VARIABLE, NAME_VARIABLE, GPUS_VARIABLE)
 VARIABLE_PREFIX = "gpu_sharing_"
 
-#: What is read of clusters, without the prefix. On nodes alone it would have no effect.
+#: Variables of clusters. They have no effect on nodes.
 CLUSTER_VARIABLES = frozenset(
     VARIABLE_PREFIX + name
     for name in (
@@ -84,18 +82,17 @@ class FleetNode:
     group: str
     profile: str | None  # None: no label, the default profile
     gpus: int | None  # physical GPUs, where the inventory states them
-    selected: bool  # inside the limit
+    selected: bool  # by the limit
 
 
 @dataclass(frozen=True)
 class Inventory:
-    """What is read from Ansible's inventory, once.
+    """The parts of Ansible's inventory that matter here.
 
-    groups maps group names to host names; variables maps GPU node hosts to NODE_VARIABLES;
-    group_profiles lists the groups
-    that set a profile themselves; own_profile holds the hosts that set one in their own variables,
-    above any group; named maps hosts, nodes and clusters, to the names of all their variables that
-    begin with ours.
+    groups maps group names to host names; variables maps hosts of GPU nodes to NODE_VARIABLES;
+    group_profiles lists the groups that set a profile themselves; own_profile holds the hosts that
+    set one in their own variables, which override those of groups; named maps hosts to the names
+    of all their variables with our prefix.
     """
 
     groups: Mapping[str, Sequence[str]]

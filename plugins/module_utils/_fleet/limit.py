@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what --limit selects, and which changes would reach beyond it."""
+"""Internal: the nodes that --limit selects, and changes that would reach other nodes."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -23,10 +22,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes impo
 
 @dataclass(frozen=True)
 class Selection:
-    """The hosts that --limit left, in Ansible's own resolution.
+    """The hosts that --limit selects, as resolved by Ansible.
 
-    hosts is None without a limit. subtracted holds the hosts that terms with ! or & of the limit
-    match.
+    hosts is None without a limit. subtracted holds the hosts that match terms with ! or &.
     """
 
     hosts: Collection[str] | None = None
@@ -37,8 +35,8 @@ class Selection:
 def selected_hosts(
     inventory: Inventory, nodes: Sequence[FleetNode], selection: Selection
 ) -> set[str]:
-    """The hosts of the nodes to act on. Raises FleetError where the limit would do something
-    surprising, or nothing.
+    """The hosts of the nodes to change. Raises FleetError for a limit with no effect, or with one
+    that its user cannot expect.
     """
     everything = {node.host for node in nodes}
     if selection.hosts is None:
@@ -48,31 +46,38 @@ def selected_hosts(
     chosen = everything & hosts
     if not clusters:
         raise FleetError(_no_cluster(inventory, nodes, chosen, selection))
-    if chosen:
-        reached = {node.host for node in nodes if node.host in chosen and node.cluster in clusters}
-        if not reached:
-            raise FleetError(
-                f"--limit {selection.limit}: the selected nodes ({some(sorted(chosen))}) belong"
-                " to none of the selected"
-                f" clusters ({some(clusters)}), so nothing would be done."
-            )
-        return reached
-    if lost := sorted(everything & set(selection.subtracted)):
+    of_clusters = {node.host for node in nodes if node.cluster in clusters}
+    if not chosen:
+        _check_clusters_alone(inventory, clusters, everything, selection)
+        return of_clusters
+    if not chosen & of_clusters:
         raise FleetError(
-            f"--limit {selection.limit} takes away or intersects nodes ({some(lost)}) but names"
-            " none to act on; it would"
-            " act on all nodes. Use --limit"
-            f" '{','.join([*clusters, NODES_GROUP, '!' + lost[0]])}' to leave nodes out, or"
-            f" --limit '{','.join([*clusters, lost[0]])}' to name those to act on."
+            f"--limit {selection.limit}: the selected nodes ({some(sorted(chosen))}) do not belong"
+            f" to the selected clusters ({some(clusters)}), so nothing would be done."
+        )
+    return chosen & of_clusters
+
+
+def _check_clusters_alone(
+    inventory: Inventory, clusters: Sequence[str], nodes: Collection[str], selection: Selection
+) -> None:
+    """Raise FleetError when a limit selects no node, so that it means all nodes of its clusters,
+    although it has terms that suggest something else.
+    """
+    hosts, limit = set(selection.hosts or ()), selection.limit
+    if subtracted := sorted(set(nodes) & set(selection.subtracted)):
+        without = ",".join([*clusters, NODES_GROUP, "!" + subtracted[0]])
+        raise FleetError(
+            f"--limit {limit} excludes or intersects nodes ({some(subtracted)}) but selects none,"
+            f" so it would change all nodes. Use --limit '{without}' to exclude nodes, or --limit"
+            f" '{','.join([*clusters, subtracted[0]])}' to select them."
         )
     if others := sorted(hosts - set(inventory.clusters) - {IMPLICIT_CLUSTER}):
         raise FleetError(
-            f"--limit {selection.limit}: {some(others)}: in neither group gpu_clusters nor"
-            " gpu_nodes, and no node is"
-            " selected beside it; it would act on all nodes. Name nodes or groups of gpu_nodes,"
-            " or clusters alone."
+            f"--limit {limit}: {some(others)}: in neither group gpu_clusters nor gpu_nodes, and the"
+            " limit selects no node, so it would change all nodes. Select nodes, groups of"
+            " gpu_nodes, or clusters alone."
         )
-    return {node.host for node in nodes if node.cluster in clusters}
 
 
 def _no_cluster(
@@ -82,22 +87,22 @@ def _no_cluster(
     if not chosen:
         return (
             f"--limit {limit} selects {some(sorted(selection.hosts or ()))}, in neither group"
-            " gpu_clusters nor gpu_nodes:"
-            f" nothing would be done. Clusters are: {some(inventory.clusters)}."
+            " gpu_clusters nor gpu_nodes, so nothing would be done."
+            f" Clusters are: {some(inventory.clusters)}."
         )
-    owners = Counter(node.cluster for node in nodes if node.host in chosen)
+    owners = sorted({node.cluster for node in nodes if node.host in chosen})
     return (
         f"--limit {limit} selects GPU nodes ({some(sorted(chosen))}) but no cluster, so nothing"
         " would be done."
-        f" Use --limit '{','.join([*sorted(owners), selection.limit or '<nodes>'])}'."
+        f" Use --limit '{','.join([*owners, selection.limit or '<nodes>'])}'."
     )
 
 
 def beyond_limit(
     nodes: ClusterNodes, changed_keys: Collection[str], default_profile: str, *, operator: bool
 ) -> list[str]:
-    """Which changes of content, device plugin config or chart would reach nodes that the limit
-    leaves out. operator: whether the release or the config would change.
+    """Messages for changes that reach nodes outside the limit: of the content of keys, and, with
+    operator, of the operator's release or device plugin config.
     """
     outside = nodes.outside
     reached = [
@@ -107,7 +112,7 @@ def beyond_limit(
         f"This run would change {what}, which nodes outside --limit share: {some(names)}."
         " Run without the limit, or give the limited nodes a profile of their own."
         for what, names in (
-            ("the GPU Operator's release or device plugin config", outside if operator else []),
+            ("the GPU Operator's release or its device plugin config", outside if operator else []),
             (f"the content of {some(sorted(changed_keys))}", reached),
         )
         if names

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what each group of an inventory gets, told without any cluster."""
+"""Internal: a summary of what each group of an inventory gets, without a cluster."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ COLUMNS = ("group", "profile", "nodes", "strategy", "slots per GPU", "resource",
 def summarise(
     nodes: Sequence[Mapping[str, object]], profiles: Mapping[str, Profile], default_profile: str
 ) -> dict[str, object]:
-    """Nodes ({name, group, profile, gpus}) and profiles -> {groups, table, nodes}.
+    """Summarise nodes ({name, group, profile, gpus}): {groups, table, nodes}.
 
-    GPUs and slots are sums, None where the inventory does not state the GPUs of every node. Raises
-    FleetError where nodes, or the default, name profiles that are not defined.
+    GPUs and slots are sums; None unless the inventory states the GPUs of every node. Raises
+    FleetError for undefined profiles.
     """
-    named = {str(node["name"]): _text(node["profile"]) for node in nodes}
-    if problems := list(undefined_profiles(named, list(profiles), default_profile)):
+    assignments = {str(node["name"]): _text(node["profile"]) for node in nodes}
+    if problems := list(undefined_profiles(assignments, list(profiles), default_profile)):
         raise joined(FleetError, problems)
     members: dict[tuple[str, str], list[Mapping[str, object]]] = defaultdict(list)
     for node in nodes:
@@ -67,7 +67,7 @@ def _row(group: str, profile: Profile, nodes: Sequence[Mapping[str, object]]) ->
 
 
 def _total(numbers: Sequence[object]) -> int | None:
-    """The sum, None where one is not known."""
+    """The sum; None when a number is unknown."""
     known = [number for number in numbers if isinstance(number, int)]
     return sum(known) if len(known) == len(numbers) else None
 

@@ -51,22 +51,15 @@ class Disruption:
 
 
 def find_disruptions(
-    node: NodeState,
-    before: Profile | None,
-    after: Profile,
-    devices: Mapping[str, int],
-    pods: Iterable[GpuPod],
+    node: NodeState, after: Profile, devices: Mapping[str, int], pods: Iterable[GpuPod]
 ) -> list[Disruption]:
-    """The pods of a node that a profile would disrupt, by resource and name.
-
-    devices are its physical devices by resource. before is its current profile, if known, which
-    gives the slots of a node whose plugin is down.
+    """The pods of a node that a profile would disrupt, by resource and name. devices are its
+    physical devices by resource.
     """
     here = sorted(
         (pod for pod in pods if pod.node == node.name), key=lambda pod: (pod.namespace, pod.name)
     )
-    now = advertised_slots(node, before, devices)
-    slots = expected_allocatable(after, devices)
+    now, slots = advertised_slots(node, devices), expected_allocatable(after, devices)
     found = []
     for resource in sorted(slots):
         users = [pod for pod in here if pod.requests.get(resource)]
@@ -81,21 +74,14 @@ def find_disruptions(
 
 def shrinks(node: NodeState, after: Profile, devices: Mapping[str, int]) -> bool:
     """Whether a node would lose slots of any resource, so that pods could be disrupted."""
-    now, slots = advertised_slots(node, None, devices), expected_allocatable(after, devices)
+    now, slots = advertised_slots(node, devices), expected_allocatable(after, devices)
     return any(now[resource] > slots[resource] for resource in slots)
 
 
-def advertised_slots(
-    node: NodeState, before: Profile | None, devices: Mapping[str, int]
-) -> dict[str, int]:
-    """Slots by resource as advertised; where nothing is, those of the profile before."""
-    usual = expected_allocatable(before, devices) if before else {}
-    slots: dict[str, int] = {}
-    for device in devices:
-        names = (device, device + SHARED_SUFFIX)
-        shown = {name: node.allocatable.get(name, 0) for name in names}
-        slots |= shown if any(shown.values()) else {name: usual.get(name, 0) for name in names}
-    return slots
+def advertised_slots(node: NodeState, devices: Mapping[str, int]) -> dict[str, int]:
+    """Slots by resource, shared names included."""
+    names = (name for device in devices for name in (device, device + SHARED_SUFFIX))
+    return {name: node.allocatable.get(name, 0) for name in names}
 
 
 def _hazard(requested: int, now: int, slots: int, *, ends_sharing: bool) -> Hazard | None:

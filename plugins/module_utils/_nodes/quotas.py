@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
     mapping_at,
@@ -31,36 +30,22 @@ def renamed_resources(
     node: NodeState, after: Profile, devices: Mapping[str, int]
 ) -> dict[str, str]:
     """Resources that a node loses to another name: {old: new}."""
-    now, slots = advertised_slots(node, None, devices), expected_allocatable(after, devices)
+    now, slots = advertised_slots(node, devices), expected_allocatable(after, devices)
     pairs = [(device, device + SHARED_SUFFIX) for device in devices]
     pairs += [(new, old) for old, new in pairs]
     return {old: new for old, new in pairs if now[old] and not slots[old] and slots[new]}
 
 
-@dataclass(frozen=True, order=True)
-class BypassedQuota:
-    """A ResourceQuota that limits a resource under its old name only."""
-
-    namespace: str
-    quota: str
-    old: str
-    new: str
-
-    @property
-    def text(self) -> str:
-        return (
-            f"ResourceQuota {self.quota} in namespace {self.namespace} limits {self.old}, but not"
-            f" its new name: add requests.{self.new}"
-        )
-
-
-def bypassed_quotas(documents: Iterable[object], renamed: Mapping[str, str]) -> list[BypassedQuota]:
-    """The quotas on old names that do not limit the new name as well."""
+def bypassed_quotas(documents: Iterable[object], renamed: Mapping[str, str]) -> list[str]:
+    """A message for each quota that limits a resource under its old name only."""
     found = set()
     for document in documents:
         limited = {key.removeprefix("requests.") for key in mapping_at(document, "spec", "hard")}
+        namespace = text_at(document, "metadata", "namespace")
         for old, new in renamed.items():
             if old in limited and new not in limited:
-                namespace = text_at(document, "metadata", "namespace")
-                found.add(BypassedQuota(namespace, name_of(document), old, new))
+                found.add(
+                    f"ResourceQuota {name_of(document)} in namespace {namespace} limits {old}, but"
+                    f" not its new name: add requests.{new}"
+                )
     return sorted(found)

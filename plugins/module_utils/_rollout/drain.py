@@ -265,7 +265,7 @@ class Drainer:
             f"Not evicted within {self.timeout:g} s (pods: {len(pods)}, nodes: {nodes}):",
             pods,
             {pod.uid: evictions.reason(pod) for pod in pods},
-            "Remove what blocks the evictions or increase drain_timeout, and run again.",
+            "Remove what blocks the evictions or increase O(drain_timeout), and run again.",
         )
 
     def _undo(self, nodes: Sequence[str], error: SharingError) -> None:

@@ -54,7 +54,7 @@ class DisruptionGuard:
             target = self._targets[state.name]
             devices = physical_devices(state, target.gpus)
             here = by_node.get(state.name, ())
-            found += find_disruptions(state, None, target.profile, devices, here)
+            found += find_disruptions(state, target.profile, devices, here)
         return found
 
     def _shrinks(self, state: NodeState) -> bool:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what a plan reads of a cluster: each part at most once, and only when
+"""Internal: what a plan reads of a cluster: each part at most once, and only when
 it is asked for. Everything that is planned together is planned from one such look.
 """
 

@@ -393,8 +393,7 @@ class RolloutRun:
             target = self._targets[node]
             devices = physical_devices(states[node], target.gpus)
             renamed |= renamed_resources(states[node], target.profile, devices)
-        found = bypassed_quotas(self._cluster.items(QUOTAS), renamed) if renamed else []
-        return [quota.text for quota in found]
+        return bypassed_quotas(self._cluster.items(QUOTAS), renamed) if renamed else []
 
     def _node_changes(self) -> list[NodeChange]:
         states = self._fleet.observe().nodes

@@ -1,0 +1,293 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The plan of a rollout: each step that a node can need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import LabelChange
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
+    OperandPod,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
+    ConfigMap,
+    plan_config_map,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
+    to_plugin_config,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
+    parse_profile,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
+    Desired,
+    Observation,
+    Target,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
+    RolloutPlan,
+    Step,
+    plan_rollout,
+)
+from ansible_collections.gpufleet.sharing.tests.unit.rollout_values import (
+    BEFORE,
+    DONE,
+    GFD,
+    GOOD,
+    GPU,
+    HASH,
+    LABEL,
+    LABELLED,
+    MAP,
+    NEW_KEY,
+    PLUGIN,
+    PODS,
+    PROFILE,
+    TARGET,
+    TEXT,
+    UNSHARED,
+    WRITTEN,
+    labelled,
+    observation,
+)
+
+OLD_HASH = replace(GOOD, annotations={HASH: "old"})
+OLD_PODS = tuple(replace(pod, started=BEFORE) for pod in PODS)
+
+
+@pytest.mark.parametrize(
+    ("observed", "step"),
+    [
+        pytest.param(observation(None), "skip", id="not in the cluster"),
+        pytest.param(observation(replace(DONE, ready=False)), "skip", id="NotReady"),
+        pytest.param(observation(DONE), "nothing", id="annotated"),
+        pytest.param(observation(DONE, ()), "nothing", id="annotated, no pods"),
+        pytest.param(observation(DONE, OLD_PODS), "nothing", id="annotated, key written again"),
+        pytest.param(
+            observation(replace(DONE, allocatable={GPU: 4})),
+            "nothing",
+            id="annotated, newer than the key: not for a restart to mend",
+        ),
+        pytest.param(
+            observation(replace(DONE, allocatable={GPU: 4}), OLD_PODS),
+            "restart",
+            id="annotated, started while the key had other content",
+        ),
+        pytest.param(
+            observation(replace(DONE, allocatable={GPU: 4}), OLD_PODS, NEW_KEY),
+            "nothing",
+            id="annotated, the key never had other content",
+        ),
+        pytest.param(observation(), "record", id="loaded already"),
+        pytest.param(observation(OLD_HASH), "record", id="loaded already, old annotation"),
+        pytest.param(
+            observation(pods=[replace(pod, started=WRITTEN) for pod in PODS]),
+            "record",
+            id="started in the same second",
+        ),
+        pytest.param(observation(pods=()), "wait", id="no pods"),
+        pytest.param(
+            observation(pods=[replace(pod, leaving=True) for pod in PODS]), "wait", id="leaving"
+        ),
+        pytest.param(observation(UNSHARED), "wait", id="new pods, old numbers"),
+        pytest.param(
+            observation(pods=[PLUGIN, replace(GFD, started=BEFORE)]), "restart", id="one old pod"
+        ),
+        pytest.param(
+            observation(pods=[PLUGIN, replace(GFD, started=None)]), "restart", id="not running"
+        ),
+        pytest.param(
+            observation(pods=[*PODS, replace(GFD, started=BEFORE, leaving=True)]),
+            "record",
+            id="old pod leaving",
+        ),
+        pytest.param(observation(config_map=None), "restart", id="no ConfigMap yet"),
+        pytest.param(
+            observation(config_map=replace(MAP, data={"p": "version: v1\n"})),
+            "restart",
+            id="content yet to be written",
+        ),
+        pytest.param(
+            observation(config_map=replace(MAP, written={})), "restart", id="time not known"
+        ),
+    ],
+)
+def test_plan_rollout_step(observed: Observation, step: str) -> None:
+    plan = plan_rollout([TARGET], observed)
+    assert plan.steps == {"n1": Step(step)}
+    assert plan.nodes(Step(step)) == ["n1"]
+    assert bool(plan) is (step not in ("skip", "nothing"))
+
+
+@pytest.mark.parametrize(
+    ("observed", "step", "refreshed"),
+    [
+        pytest.param(observation(labelled("p")), "record", False, id="has the label"),
+        pytest.param(
+            observation(labelled("p"), OLD_PODS, NEW_KEY), "record", False, id="moved to a new key"
+        ),
+        pytest.param(
+            observation(labelled("p", UNSHARED), OLD_PODS, NEW_KEY),
+            "restart",
+            False,
+            id="moved to a new key, and not there",
+        ),
+        pytest.param(
+            observation(labelled("p"), OLD_PODS), "restart", False, id="key had other content"
+        ),
+        pytest.param(observation(labelled("p", DONE)), "nothing", False, id="annotated"),
+        pytest.param(observation(labelled("q", DONE)), "flip", False, id="relabelled by hand"),
+        pytest.param(observation(DONE), "flip", False, id="label taken away by hand"),
+        pytest.param(observation(labelled("", DONE)), "flip", False, id="empty label is none"),
+        pytest.param(observation(labelled("q"), ()), "flip", False, id="no pods"),
+        pytest.param(
+            observation(labelled("q"), OLD_PODS), "restart", False, id="may hold older content"
+        ),
+        pytest.param(
+            observation(labelled("q"), OLD_PODS, NEW_KEY), "flip", True, id="the key is new"
+        ),
+        pytest.param(
+            observation(labelled("q"), PODS, NEW_KEY), "flip", False, id="it has the new key"
+        ),
+        pytest.param(
+            observation(labelled("q"), [replace(PLUGIN, ready=False, crashes=1), GFD], NEW_KEY),
+            "restart",
+            False,
+            id="it waits to be started again",
+        ),
+        pytest.param(
+            observation(labelled("q"), OLD_PODS, None), "flip", True, id="no ConfigMap yet"
+        ),
+        pytest.param(
+            observation(labelled("q"), OLD_PODS, ConfigMap({"q": TEXT})),
+            "flip",
+            True,
+            id="key yet to be written",
+        ),
+        pytest.param(
+            observation(labelled("q"), OLD_PODS, replace(NEW_KEY, data={"p": "version: v1\n"})),
+            "restart",
+            False,
+            id="key edited by hand",
+        ),
+        pytest.param(
+            observation(labelled("q"), OLD_PODS, replace(MAP, written={})),
+            "restart",
+            False,
+            id="key of somebody else, age not known",
+        ),
+        pytest.param(
+            observation(
+                labelled("q"),
+                OLD_PODS,
+                replace(MAP, written={}, created="2025-01-01T00:00:00Z"),
+            ),
+            "flip",
+            False,
+            id="key as old as the ConfigMap, for all that is known",
+        ),
+        pytest.param(
+            observation(replace(labelled("q"), ready=False)), "skip", False, id="NotReady"
+        ),
+    ],
+)
+def test_plan_rollout_of_a_label(observed: Observation, step: str, refreshed: bool) -> None:
+    plan = plan_rollout([LABELLED], observed)
+    assert plan.steps == {"n1": Step(step)}
+    assert plan.refresh == ({"n1"} if refreshed else set())
+    before = observed.nodes["n1"].labels.get(LABEL) or None
+    moves = step in ("flip", "restart") and before != "p"
+    assert plan.labels == ({"n1": LabelChange("n1", before, "p")} if moves else {})
+
+
+def test_plan_rollout_without_a_label_nothing_tells_that_a_new_key_was_read() -> None:
+    plan = plan_rollout([TARGET], observation(GOOD, OLD_PODS, NEW_KEY))
+    assert plan.steps == {"n1": Step.RESTART}
+
+
+@pytest.mark.parametrize(
+    ("label", "changes"),
+    [("p", {"n1": LabelChange("n1", "p", None)}), ("", {})],
+)
+def test_plan_rollout_takes_a_label_away(label: str, changes: dict[str, LabelChange]) -> None:
+    plan = plan_rollout([TARGET], observation(labelled(label)))
+    assert plan.labels == changes
+    assert plan.nodes(Step.FLIP) == list(changes)
+
+
+def test_plan_rollout_of_several_nodes() -> None:
+    nodes = {"n1": OLD_HASH, "n2": replace(DONE, name="n2"), "n3": replace(GOOD, name="n3")}
+    observed = Observation(nodes, {"n1": PODS, "n3": PODS}, MAP)
+    targets = [Target(name, PROFILE, key="p") for name in ("n3", "n2", "n1", "n4")]
+    plan = plan_rollout(targets, observed)
+    assert list(plan.steps) == ["n1", "n2", "n3", "n4"]
+    assert plan.changing == ["n1", "n3"]
+    assert plan.nodes(Step.NOTHING, Step.SKIP) == ["n2", "n4"]
+    assert plan.before == {"n1": "old", "n2": TARGET.hash, "n3": "", "n4": ""}
+    assert plan.after == dict.fromkeys(plan.steps, TARGET.hash)
+
+
+@dataclass
+class Sim:
+    """One node, whose plugin does as NVIDIA's does: label at once, content at a restart."""
+
+    node: NodeState
+    pods: tuple[OperandPod, ...]
+    config_map: ConfigMap
+
+    def observe(self) -> Observation:
+        return observation(self.node, self.pods, self.config_map)
+
+    def write(self, profile: Profile, key: str, at: datetime) -> None:
+        """What the module profiles does before."""
+        text = to_plugin_config(profile)
+        plan = plan_config_map(self.config_map, {key: text}, now=at)
+        data = {**self.config_map.data, **plan.put}
+        self.config_map = replace(self.config_map, data=data, written=plan.record)
+
+    def apply(self, plan: RolloutPlan, at: datetime) -> None:
+        """What the rollout does, and what becomes of it."""
+        step, change = plan.steps["n1"], plan.labels.get("n1")
+        labels = dict(self.node.labels)
+        if change:
+            labels[LABEL] = change.after or ""
+        if step is Step.RESTART:
+            self.pods = tuple(
+                replace(pod, uid=f"{pod.uid}+", started=at + timedelta(seconds=2))
+                for pod in self.pods
+            )
+        if step not in (Step.SKIP, Step.NOTHING):
+            hashes = {HASH: plan.after["n1"]}
+            self.node = replace(self.node, labels=labels, annotations=hashes)
+
+
+@given(
+    replicas=st.lists(st.integers(1, 4), min_size=1, max_size=6),
+    versioned=st.lists(st.booleans(), min_size=6, max_size=6),
+    assigned=st.booleans(),
+)
+def test_plan_after_apply_is_nothing(
+    replicas: list[int], versioned: list[bool], assigned: bool
+) -> None:
+    """Whatever revisions a fleet goes through, in either mode: back, forth and to the same."""
+    sim = Sim(GOOD, OLD_PODS, ConfigMap({}, created="2025-01-01T00:00:00Z"))
+    for number, count in enumerate(replicas):
+        profile = parse_profile("p", {"replicas": count})
+        assignments = {"n1": "p" if assigned else None}
+        desired = Desired({"p": profile}, "p", assignments, versioned[number])
+        at = WRITTEN + timedelta(hours=number)
+        targets = list(desired.targets().values())
+        foreseen = plan_rollout(targets, sim.observe())
+        sim.write(profile, targets[0].key, at)
+        plan = plan_rollout(targets, sim.observe())
+        assert bool(plan) <= bool(foreseen), "a plan that was made before the keys were written"
+        sim.apply(plan, at)
+        assert not plan_rollout(targets, sim.observe())
