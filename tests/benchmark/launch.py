@@ -3,8 +3,8 @@
 """Run a command and tell what it took: `launch.py RESULT COMMAND ...`.
 
 A process of its own, and a small one, since Linux counts the memory of whoever forks as memory of
-the child until the child is another program. RESULT gets JSON: seconds, bytes of memory (of the
-largest of its processes), exit status.
+the child until the child is another program. RESULT gets JSON: seconds, seconds of processor time,
+bytes of memory (of the largest of its processes), exit status.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ def main(result: str, command: list[str]) -> int:
     seconds = time.monotonic() - started
     code = os.waitstatus_to_exitcode(status)
     with open(result, "w", encoding="utf-8") as file:  # noqa: PTH123  (pathlib would double us)
-        json.dump({"seconds": seconds, "memory": usage.ru_maxrss * 1024, "status": code}, file)
+        processor = usage.ru_utime + usage.ru_stime  # of its descendants too
+        taken = {"seconds": seconds, "processor": processor, "memory": usage.ru_maxrss * 1024}
+        json.dump({**taken, "status": code}, file)
     return code if code >= 0 else 128 - code
 
 

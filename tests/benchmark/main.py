@@ -21,6 +21,7 @@ from ansible_collections.gpufleet.sharing.tests.benchmark.fleet import Fleet
 from ansible_collections.gpufleet.sharing.tests.benchmark.measure import (
     measure_labels,
     measure_neighbour,
+    measure_peer,
     measure_reads,
     measure_site,
     measure_sweep,
@@ -97,7 +98,9 @@ def run(options: argparse.Namespace, folder: Path) -> int:
         say(f"A lab of {SMALL} nodes")
         with booted("small", Fleet.of(SMALL), folder / "small") as lab:
             settle(lab, runs=2)
+            say("site, with nothing to do, and a play with one k8s_info")
             measure_site(lab, plan.rounds, results, SITE_SMALL)
+            measure_peer(lab, plan.rounds, results)
     say(f"A lab of {plan.nodes} nodes")
     with booted("fleet", Fleet.of(plan.nodes), folder / "fleet") as lab:
         measure(lab, plan, results)

@@ -27,6 +27,7 @@ from ansible_collections.gpufleet.sharing.tests.benchmark.contenders import (
     plan_rollout,
     raw_job,
     run_module,
+    run_task,
 )
 from ansible_collections.gpufleet.sharing.tests.benchmark.fleet import all_with, unused
 from ansible_collections.gpufleet.sharing.tests.benchmark.measured import Failed, Finished
@@ -34,6 +35,7 @@ from ansible_collections.gpufleet.sharing.tests.benchmark.neighbour import Neigh
 from ansible_collections.gpufleet.sharing.tests.benchmark.relay import Relay
 from ansible_collections.gpufleet.sharing.tests.benchmark.results import (
     CHANGE,
+    K8S_INFO,
     LABEL_ALL,
     NOTHING,
     RAW,
@@ -97,6 +99,7 @@ def take(gate: Gate, work: Callable[[Door], Finished], agent: str = "") -> Taken
         writes=sum(event.is_write for event in events),
         wall=finished.seconds,
         memory=finished.memory,
+        processor=finished.processor or None,
         received=gate.relay.received - before if gate.relay else None,
     )
     return Taken(cell, events)
@@ -244,6 +247,13 @@ def measure_site(
     """Time the playbook site on a settled fleet."""
     cell, _events = repeat(lab, lambda door: lab.site(door.kubeconfig), rounds, "", count=count)
     results.add(row, NOTHING, cell, wall=True)
+
+
+def measure_peer(lab: BenchLab, rounds: int, results: Results) -> None:
+    """Time the least that a play can do on a cluster with kubernetes.core: read its nodes once."""
+    task = {"kubernetes.core.k8s_info": {"kind": "Node"}}
+    cell, _events = repeat(lab, lambda door: run_task(door, task, {}), rounds, "", count=False)
+    results.add(K8S_INFO, NOTHING, cell, wall=True)
 
 
 def measure_neighbour(lab: BenchLab, results: Results, samples: int, attempts: int) -> None:

@@ -22,19 +22,21 @@ class Failed(Exception):
 
 @dataclass(frozen=True)
 class Finished:
-    """How a program, or some in a row, ended. Seconds are those of the whole program; memory is in
-    bytes, of the largest process.
+    """How a program, or some in a row, ended. Seconds are those of the whole program, and processor
+    those of processor time of all its processes; memory is in bytes, of the largest process.
     """
 
     seconds: float
     memory: int
     output: str
+    processor: float = 0.0
 
     def __add__(self, other: Finished) -> Finished:
         return Finished(
             self.seconds + other.seconds,
             max(self.memory, other.memory),
             self.output + other.output,
+            self.processor + other.processor,
         )
 
 
@@ -64,7 +66,7 @@ class Runner:
         if done.returncode and not fails:
             raise Failed(f"{command[0]} ended with {done.returncode}:\n{_tail(said)}")
         taken = json.loads(note.read_text(encoding="utf-8"))
-        return Finished(taken["seconds"], taken["memory"], _head(said))
+        return Finished(taken["seconds"], taken["memory"], _head(said), taken["processor"])
 
     def write(self, name: str, content: object) -> Path:
         """Write a file of JSON for a program to read."""

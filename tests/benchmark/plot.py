@@ -18,6 +18,7 @@ sys.path[:] = [str(ROOT / ".build" / "collections"), *sys.path[1:]]
 from ansible_collections.gpufleet.sharing.tests.benchmark.performance import between, document  # noqa: E402  (found through the line above)
 from ansible_collections.gpufleet.sharing.tests.benchmark.ratios import growth  # noqa: E402
 from ansible_collections.gpufleet.sharing.tests.benchmark.results import (  # noqa: E402
+    K8S_INFO,
     LABEL_ALL,
     NOTHING,
     SITE_SMALL,
@@ -40,7 +41,7 @@ def draw(results: Sequence[Results], path: Path) -> None:
 
     figure, panels = pyplot.subplots(1, len(PANELS), figsize=(11, 6.2))
     names = list(dict.fromkeys(row.name for each in results for row in each.rows))
-    names.remove(SITE_SMALL)  # the same at every size
+    names = [name for name in names if name not in (SITE_SMALL, K8S_INFO)]  # of one size
     lines = {}
     for panel, column in zip(panels, PANELS, strict=True):
         for number, name in enumerate(names):

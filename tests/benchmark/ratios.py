@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from ansible_collections.gpufleet.sharing.tests.benchmark.results import (
     CHANGE,
+    K8S_INFO,
     K8S_LOOP,
     KUBECTL,
     LABEL_ALL,
@@ -28,6 +29,7 @@ from ansible_collections.gpufleet.sharing.tests.benchmark.results import (
 MEMORY = 250e6  # bytes
 REQUESTS = 15
 SLACK = 1.1
+PEER = 3  # times the processor time of the least that a play can do
 MANY = 1000  # nodes from which on what is the same for any fleet no longer counts
 OWN_MODULES = (MODULE, ROLLOUT)
 
@@ -102,7 +104,15 @@ def verdicts(results: Results) -> list[Verdict]:
             2,
         ),
     ]
-    return [*found, *_firm(results), *_well(results)]
+    return [*found, *_processor(results), *_firm(results), *_well(results)]
+
+
+def _processor(results: Results) -> Iterator[Verdict]:
+    """Processor time depends less than seconds on what else the machine does."""
+    site, peer = results.cell(SITE_SMALL, NOTHING), results.cell(K8S_INFO, NOTHING)
+    if site and peer and site.processor and peer.processor:
+        what = "processor time of whole site with nothing to do, against a play with one k8s_info"
+        yield Verdict(what, site.processor / peer.processor, PEER, "x")
 
 
 def _firm(results: Results) -> Iterator[Verdict]:

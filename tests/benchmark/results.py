@@ -21,6 +21,7 @@ TASK = "this collection, whole task"
 ROLLOUT = "this collection, rollout in check mode"
 SITE = "this collection, whole site"
 SITE_SMALL = "this collection, whole site at 10 nodes"
+K8S_INFO = "kubernetes.core, a play with one k8s_info at 10 nodes"
 K8S_LIST = "kubernetes.core, one task with a list"
 K8S_LOOP = "kubernetes.core, a loop"
 KUBECTL = "kubectl, by selector or file"
@@ -29,7 +30,7 @@ RAW = "raw ceiling"
 RAW_ROLLOUT = "raw ceiling, the lists of rollout"
 ORDER = (
     *(RAW, MODULE, TASK, KUBECTL, KUBECTL_NAMES, K8S_LIST, K8S_LOOP),
-    *(RAW_ROLLOUT, ROLLOUT, SITE_SMALL, SITE),
+    *(RAW_ROLLOUT, ROLLOUT, K8S_INFO, SITE_SMALL, SITE),
 )
 
 
@@ -49,6 +50,7 @@ class Cell:
     sampled: bool = False
     received_sampled: bool = False
     rounds: tuple[float, ...] = ()
+    processor: float | None = None  # seconds of processor time of the whole program
 
 
 @dataclass
@@ -119,6 +121,7 @@ def merged(rounds: Sequence[Cell], relayed: Cell | None = None) -> Cell:
         sampled=any(cell.sampled for cell in rounds),
         received_sampled=relayed.sampled if relayed else False,
         rounds=tuple(round(cell.seconds, 4) for cell in rounds),
+        processor=min((cell.processor for cell in rounds if cell.processor), default=None),
     )
 
 

@@ -55,6 +55,8 @@ def amounts(cell: Cell | None) -> str:
         parts.append(f"{'~' if cell.received_sampled else ''}{cell.received / 1e6:.1f} MB")
     if cell.memory is not None:
         parts.append(f"peak {cell.memory / 1e6:.0f} MB")
+    if cell.processor is not None:
+        parts.append(f"{seconds(cell.processor)} of processor")
     return ", ".join(parts)
 
 

@@ -28,6 +28,7 @@ from ansible_collections.gpufleet.sharing.tests.benchmark.ratios import Verdict,
 from ansible_collections.gpufleet.sharing.tests.benchmark.raw import JSON, page_of
 from ansible_collections.gpufleet.sharing.tests.benchmark.results import (
     CHANGE,
+    K8S_INFO,
     K8S_LOOP,
     KUBECTL,
     LABEL_ALL,
@@ -156,7 +157,13 @@ def test_latency() -> None:
     assert latency([0.5]).p99 == 0.5
 
 
-def sample(nodes: int = 1000, ours: float = 4.0, site: float = 12.0, writes: int = 0) -> Results:
+def sample(
+    nodes: int = 1000,
+    ours: float = 4.0,
+    site: float = 12.0,
+    writes: int = 0,
+    processor: float = 4.5,
+) -> Results:
     results = Results(nodes, {})
     results.add(RAW, LABEL_ALL, Cell(3.2, 1000, 1000, 0, None, 17_000_000), wall=False)
     results.add(RAW, NOTHING, Cell(0.5, 2, 0), wall=False)
@@ -166,7 +173,8 @@ def sample(nodes: int = 1000, ours: float = 4.0, site: float = 12.0, writes: int
     results.add(KUBECTL, LABEL_ALL, Cell(10.5, 1001, 1000), wall=False)
     results.add(K8S_LOOP, LABEL_ALL, Cell(1120, 3000, 1000, sampled=True), wall=True)
     results.add(SITE, NOTHING, Cell(site, 60, 0), wall=True)
-    results.add(SITE_SMALL, NOTHING, Cell(8, 60, 0), wall=True)
+    results.add(SITE_SMALL, NOTHING, Cell(8, 60, 0, processor=processor), wall=True)
+    results.add(K8S_INFO, NOTHING, Cell(2, 5, 0, processor=1.5), wall=True)
     results.neighbour = {"idle": vars(latency([0.002])), "busy": vars(latency([0.004, 0.03]))}
     return results
 
@@ -180,6 +188,8 @@ def test_verdicts() -> None:
     assert missed(sample(ours=4.2)) == ["label all, against the raw ceiling"]
     assert missed(sample(ours=5.5))[1:] == ["label all, kubectl against it"]
     assert missed(sample(site=17)) == ["whole site with nothing to do, 1000 nodes against 10"]
+    (slow,) = (each for each in verdicts(sample(processor=4.6)) if not each.ok)
+    assert slow.value == pytest.approx(4.6 / 1.5)
     firm = [each for each in verdicts(sample(writes=1)) if each.firm and not each.ok]
     assert [str(each) for each in firm] == ["MISSED  nothing to do, writes of module: 1 (<= 0)"]
     assert verdicts(Results(20, {})) == []

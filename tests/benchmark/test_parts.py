@@ -98,12 +98,14 @@ def test_runner_tells_seconds_memory_and_output(tmp_path: Path) -> None:
     finished = runner.run([sys.executable, "-c", code])
     assert finished.output == "done\n"
     assert 0.2 <= finished.seconds < 20
+    assert 0 < finished.processor < finished.seconds
     assert 60e6 < finished.memory < 90e6
     small = runner.run([sys.executable, "-c", ""])
     assert small.memory < 40e6
     both = finished + small
     assert both.memory == finished.memory
     assert both.seconds == finished.seconds + small.seconds
+    assert both.processor == finished.processor + small.processor
 
 
 def test_runner_fails_with_what_the_program_said(tmp_path: Path) -> None:

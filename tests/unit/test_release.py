@@ -1,0 +1,111 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Helm release as its Secret has it, and whether Helm would change it."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ClusterError,
+    RefusedError,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.release import (
+    Chart,
+    Release,
+    check_values,
+    newest,
+    read_chart,
+    read_release,
+    would_change,
+)
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
+
+VALUES = {"devicePlugin": {"config": {"name": "map", "default": "dev"}}}
+CHART = Chart("gpu-operator", "v26.7.0", "v26.7.0")
+RELEASE = Release(CHART, "deployed", VALUES)
+
+
+def secret(status: str = "deployed", values: object = VALUES) -> dict[str, Any]:
+    """As Helm 3 writes it."""
+    metadata = {"name": CHART.name, "version": CHART.version, "appVersion": CHART.app_version}
+    document = {"info": {"status": status}, "chart": {"metadata": metadata}, "config": values}
+    packed = base64.b64encode(gzip.compress(json.dumps(document).encode()))
+    release = base64.b64encode(packed).decode()
+    return {
+        "metadata": {"name": "sh.helm.release.v1.gpu-operator.v1"},
+        "data": {"release": release},
+    }
+
+
+@pytest.mark.parametrize("status", ["deployed", "failed"])
+def test_read_release(status: str) -> None:
+    assert read_release(secret(status)) == replace(RELEASE, status=status)
+
+
+@pytest.mark.parametrize("status", ["pending-upgrade", "uninstalled", "superseded"])
+def test_release_that_helm_does_not_list(status: str) -> None:
+    assert read_release(secret(status)) is None
+
+
+def test_release_without_values() -> None:
+    found = read_release(secret(values=None))
+    assert found is not None
+    assert found.values == {}
+
+
+@pytest.mark.parametrize("data", ["", "no base64", base64.b64encode(b"aGk=").decode()])
+def test_secret_that_is_no_release(data: str) -> None:
+    with pytest.raises(ClusterError) as caught:
+        read_release({"metadata": {"name": "mine"}, "data": {"release": data}})
+    assert mentions(caught.value, "mine")
+
+
+@pytest.mark.parametrize(
+    ("release", "chart", "values", "changes"),
+    [
+        (RELEASE, CHART, VALUES, False),
+        (None, CHART, VALUES, True),
+        (RELEASE, replace(CHART, version="v26.8.0"), VALUES, True),
+        (RELEASE, replace(CHART, app_version="v26.8.0"), VALUES, True),
+        (RELEASE, CHART, {**VALUES, "driver": {"enabled": False}}, True),
+    ],
+)
+def test_would_change(
+    release: Release | None, chart: Chart, values: dict[str, object], changes: bool
+) -> None:
+    assert would_change(release, chart, values) is changes
+
+
+def test_chart_without_app_version() -> None:
+    assert read_chart({"name": "a", "version": "1"}) == Chart("a", "1", "")
+
+
+@pytest.mark.parametrize(
+    ("values", "facts"),
+    [
+        ({"devicePlugin": {"config": {"create": True}}}, ("devicePlugin.config.create", "true")),
+        ({"devicePlugin": {"config": {"create": "yes"}}}, ("devicePlugin.config.create",)),
+        ({"gfd": {"enabled": False}}, ("gfd.enabled", "false")),
+    ],
+)
+def test_values_that_cannot_serve(values: dict[str, object], facts: tuple[str, ...]) -> None:
+    check_values({**VALUES, "gfd": {"enabled": True}})
+    check_values({"devicePlugin": {"config": {"create": "no"}}})
+    with pytest.raises(RefusedError) as caught:
+        check_values(values)
+    assert mentions(caught.value, *facts)
+
+
+def test_newest() -> None:
+    def named(name: str, version: str) -> dict[str, Any]:
+        return {"metadata": {"name": name, "labels": {"version": version}}}
+
+    assert newest([named("a", "2"), named("b", "10"), named("c", "x")]) == "b"
+    assert newest([]) == ""

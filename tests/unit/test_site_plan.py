@@ -1,0 +1,183 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One plan of everything: what it finds to do, from one look, and what it refuses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ClusterError,
+    FleetError,
+    ProfileError,
+    RefusedError,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
+    take_profiles,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import operator_plan
+from ansible_collections.gpufleet.sharing.plugins.modules import site_plan
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
+from ansible_collections.gpufleet.sharing.tests.unit.fake_fleet import (
+    MAP,
+    FakeFleet,
+    asked_node,
+)
+
+NAMES = ["n1", "n2", "n3"]
+NODES = [asked_node(name, "dev") for name in NAMES]
+OLD: dict[str, Any] = {"default": {"replicas": 2}, "dev": {"replicas": 8}}
+NEW: dict[str, Any] = {"default": {"replicas": 2}, "dev": {"replicas": 6}}
+POLICY = "/apis/nvidia.com/v1/clusterpolicies/cluster-policy"
+CONFIG = {"name": "device-plugin-config", "default": "default"}
+NOTHING = dict.fromkeys(("profiles", "operator", "wait", "rollout", "prune", "verify"), False)
+
+
+@pytest.fixture
+def fleet(monkeypatch: pytest.MonkeyPatch) -> FakeFleet:
+    """Three nodes that have what OLD says, and an operator that uses the profiles."""
+    profiles = take_profiles(OLD)
+    found = FakeFleet()
+    found.write(profiles)
+    found.add(*NAMES, label="dev", annotated=str(site_plan.render(profiles)["dev"]["hash"]))
+    found.api.put("/api/v1/namespaces/gpu-operator", {"metadata": {"labels": {"a": "b"}}})
+    found.api.put(POLICY, {"spec": {"devicePlugin": {"config": CONFIG}}})
+    monkeypatch.setattr(operator_plan, "outdated_daemonset", lambda _sets, _policy: "")
+    monkeypatch.setattr(site_plan, "connect", lambda _module: found.api.cluster)
+    found.api.requests.clear()
+    return found
+
+
+def planned(profiles: dict[str, Any] | None = None, **given: Any) -> dict[str, Any]:
+    """What the module returns."""
+    content = {
+        **{name: option.get("default") for name, option in site_plan.PROFILES.items()},
+        "profiles": OLD if profiles is None else profiles,
+        "default_profile": "default",
+        "create_namespace": False,
+        **given.pop("content", {}),
+    }
+    operator = {name: option.get("default") for name, option in site_plan.OPERATOR.items()}
+    rollout = {name: option.get("default") for name, option in site_plan.ROLLOUT.items()}
+    params = {
+        "nodes": NODES,
+        "profiles": content,
+        "operator": {**operator, "manage": "existing", **given.pop("operator", {})},
+        "rollout": {**rollout, **given.pop("rollout", {})},
+        "explain": False,
+        "drift": False,
+        **given,
+    }
+    chart = "name: gpu-operator\nversion: v1\n"
+    module: Any = SimpleNamespace(
+        params=params, check_mode=True, warn=print, run_command=lambda _args: (0, chart, "")
+    )
+    return site_plan.run(module)
+
+
+def test_nothing_to_do_is_found_from_one_look(fleet: FakeFleet) -> None:
+    found = planned()
+    assert found["todo"] == NOTHING
+    assert (found["changed"], found["no_nodes"], found["uses_mig"]) == (False, False, False)
+    assert found["sharing"]["differing"] == {}
+    assert found["rollout"]["notes"] == []
+    assert fleet.api.writes() == []
+    again = [path for path, count in Counter(fleet.api.requests).items() if count > 1]
+    assert again == []
+
+
+def test_changed_content(fleet: FakeFleet) -> None:
+    found = planned(NEW)
+    expected = {"profiles": True, "wait": True, "rollout": True, "verify": True}
+    assert found["todo"] == NOTHING | expected
+    assert found["profiles"]["rewritten"] == ["dev"]
+    assert found["rollout"]["restarted"] == NAMES
+    assert take_profiles(found["rendered"]) == take_profiles(NEW)
+    assert fleet.api.writes() == []
+
+
+def test_same_plan_from_profiles_that_were_checked_before(fleet: FakeFleet) -> None:
+    rendered = site_plan.render(take_profiles(NEW))
+    assert planned(rendered) == planned(NEW)
+
+
+def test_content_that_nodes_outside_the_limit_share_is_refused(fleet: FakeFleet) -> None:
+    nodes = [*NODES[:2], {**NODES[2], "selected": False}]
+    assert planned(nodes=nodes)["todo"] == NOTHING
+    with pytest.raises(RefusedError) as caught:
+        planned(NEW, nodes=nodes)
+    assert mentions(caught.value, "--limit", "n3", "dev")
+
+
+def test_operator_that_nodes_outside_the_limit_share_is_refused(fleet: FakeFleet) -> None:
+    fleet.api.put(POLICY, {"spec": {"devicePlugin": {"config": {"name": "other"}}}})
+    found = planned()
+    assert (found["operator"]["differs"], found["operator"]["settled"]) == (True, False)
+    assert found["todo"]["operator"]
+    with pytest.raises(RefusedError) as caught:
+        planned(nodes=[NODES[0], {**NODES[1], "selected": False}])
+    assert mentions(caught.value, "--limit", "n2")
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "facts"),
+    [
+        ({"profiles": {"dev": {"replicas": 0}}}, ProfileError, ("'dev'", "replicas", "0")),
+        ({"nodes": [asked_node("n1", "prod")]}, FleetError, ("O(profile)", "n1", "'prod'")),
+        ({"content": {"name": "my.map"}}, Exception, ("O(config_map)", "'my.map'")),
+        ({"rollout": {"timeout": 0}}, FleetError, ("timeout", "0")),
+        ({"operator": {"cluster_policy": "mine"}}, ClusterError, ("mine", "O(manage)")),
+        (
+            {"nodes": [asked_node("n9")], "rollout": {"unavailable_nodes": "fail"}},
+            FleetError,
+            ("n9", "O(unavailable_nodes)"),
+        ),
+    ],
+    ids=["profile", "undefined", "name", "timeout", "policy", "missing"],
+)
+def test_refusals_write_nothing(
+    fleet: FakeFleet, given: dict[str, Any], error: type[Exception], facts: tuple[str, ...]
+) -> None:
+    with pytest.raises(error) as caught:
+        planned(**given)
+    assert mentions(caught.value, *facts)
+    assert fleet.api.writes() == []
+
+
+def test_release_that_is_not_there_has_to_be_installed(fleet: FakeFleet) -> None:
+    found = planned(operator={"manage": "helm", "chart_ref": "gpu-operator"})
+    assert found["operator"]["differs"] is True
+    assert found["todo"]["operator"]
+
+
+def test_chart_that_helm_cannot_read_is_named(fleet: FakeFleet) -> None:
+    module = SimpleNamespace(run_command=lambda _args: (1, "", "Error: no such chart"))
+    planner = site_plan.Planner.__new__(site_plan.Planner)
+    planner._module = module  # type: ignore[assignment]
+    planner._params = {"operator": {"chart_ref": "c", "chart_version": "1", "chart_repo_url": ""}}
+    with pytest.raises(RefusedError) as caught:
+        planner._read_chart()
+    assert mentions(caught.value, "chart c", "no such chart")
+
+
+def test_cluster_without_any_of_the_nodes(fleet: FakeFleet) -> None:
+    found = planned(nodes=[asked_node("n9")])
+    assert found["no_nodes"] is True
+    assert found["rollout"]["missing"] == ["n9"]
+    assert any("n9" in note for note in found["rollout"]["notes"])
+
+
+def test_keys_that_may_go_are_pruned_in_the_end(fleet: FakeFleet) -> None:
+    fleet.api.objects[MAP]["data"]["old"] = "version: v1\n"
+    assert planned()["todo"] == NOTHING
+    assert planned(content={"prune": True})["todo"] == NOTHING | {"prune": True}
+
+
+def test_drift_is_told(fleet: FakeFleet) -> None:
+    assert planned(drift=True)["drift"]["findings"] == []
+    findings = planned(NEW, drift=True)["drift"]["findings"]
+    assert {(each["kind"], each["where"]) for each in findings} >= {("content", "key dev")}
