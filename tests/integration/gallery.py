@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The gallery of broken fleets: a fleet that is well, what the doctor finds once something of it is
-really broken, and that it finds nothing once the advice is followed.
+"""The gallery of broken fleets: a healthy fleet, what the doctor finds once something is really
+broken, and that it finds nothing once the advice is followed.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from ansible_collections.gpufleet.sharing.tests.integration.modules import Wante
 from ansible_collections.gpufleet.sharing.tests.integration.workloads import make_namespace
 
 PATIENCE = 90.0
-STEADY = 0.7  # seconds that it has to hold, so that no state on the way is taken for the end
+STEADY = 0.7  # seconds that a state must hold, so that no transient one counts
 WORK = "work"
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """A lab, and what an inventory says of it."""
+    """A lab, and its inventory."""
 
     lab: Lab
     inventory: Path
@@ -75,7 +75,7 @@ class Gallery:
         return split_accepted(found, self.accepted)[0]
 
     def _until(self, roots: set[str], allowed: set[str]) -> list[Finding]:
-        """Wait until exactly these are found, and stay so."""
+        """Wait until the doctor steadily finds exactly these."""
         deadline = time.monotonic() + PATIENCE
         since = None
         while True:
@@ -91,9 +91,7 @@ class Gallery:
             time.sleep(0.25)
 
     def fires(self, code: str, *follows: str, settled: Sequence[str] = ()) -> Finding:
-        """Wait until it is found as the only root. follows may follow from it, settled do so in the
-        end.
-        """
+        """Wait until it is the only root. follows may follow from it, settled must in the end."""
         deadline = time.monotonic() + PATIENCE
         found = self._until({code}, {*follows, *settled})
         while not set(settled) <= {finding.code for finding in found}:
@@ -104,21 +102,21 @@ class Gallery:
             assert finding.follows in ("", code)
         return roots[0]
 
-    def is_well(self) -> None:
+    def is_healthy(self) -> None:
         self._until(set(), set())
 
     def scenario(self) -> Iterator[Gallery]:
-        """For a fixture: a fleet that is well, and is well again afterwards."""
+        """For a fixture: a fleet that is healthy before and after the test."""
         assert self.find() == []
         yield self
-        self.is_well()
+        self.is_healthy()
 
-    def mend(self) -> None:
-        """What site does, by its modules."""
+    def repair(self) -> None:
+        """What site does, with its modules."""
         converge(self.lab, Wanted(groups=self.groups, profiles=self.profiles))
 
     def run(self, advice: str) -> None:
-        """Run the first command of an advice, as it stands."""
+        """Run the first command of an advice unchanged."""
         start = advice.index("kubectl ")
         words = []
         for word in shlex.split(advice[start:]):
@@ -170,11 +168,11 @@ class Gallery:
         return found
 
     def status(self, name: str, body: object, namespace: str = WORK) -> None:
-        """Say of a pod what its kubelet would."""
+        """Write the status of a pod like its kubelet."""
         self.patch("pod", name, {"status": body}, "-n", namespace, "--subresource=status")
 
     def waits(self, name: str, reason: str, namespace: str = WORK, restarts: int = 0) -> None:
-        """Its first container is not started; others of it, if any, run."""
+        """Its first container is not started; the others, if any, run."""
         statuses = self.lab.json("pod", name, "-n", namespace)["status"]["containerStatuses"]
         first = {**statuses[0], "ready": False, "started": False, "restartCount": restarts}
         first["state"] = {"waiting": {"reason": reason}}
@@ -189,9 +187,9 @@ class Gallery:
 
 
 def open_gallery(lab: Lab, folder: Path) -> Gallery:
-    """A fleet by the recipe, which is well."""
+    """A healthy fleet from the recipe."""
     inventory = write_inventory(folder / "inventory")
     gallery = Gallery(lab, inventory, connected(lab))
-    gallery.mend()
-    gallery.is_well()
+    gallery.repair()
+    gallery.is_healthy()
     return gallery

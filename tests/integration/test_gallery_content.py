@@ -41,7 +41,7 @@ def write_key(gallery: Gallery, key: str, text: str | None) -> None:
 def test_gs012_no_config_map(gallery: Gallery) -> None:
     gallery.lab.kubectl("delete", "configmap", CONFIG_MAP, "-n", NAMESPACE)
     assert "gpufleet.sharing.site" in gallery.fires("GS012").fix
-    gallery.mend()
+    gallery.repair()
 
 
 def test_gs013_config_map_in_another_namespace(gallery: Gallery) -> None:
@@ -50,7 +50,7 @@ def test_gs013_config_map_in_another_namespace(gallery: Gallery) -> None:
     moved = {"apiVersion": "v1", "kind": "ConfigMap", "data": data}
     gallery.lab.apply({**moved, "metadata": {"name": CONFIG_MAP, "namespace": "default"}})
     found = gallery.fires("GS013")
-    gallery.mend()
+    gallery.repair()
     gallery.run(found.fix)
 
 
@@ -62,7 +62,7 @@ def test_gs014_no_default_key(gallery: Gallery) -> None:
     gallery.restart_plugin("dev-gpu-01")
     found = gallery.fires("GS014", *AFTER, settled=["GS038", "GS043"])
     assert "gpufleet.sharing.site" in found.fix
-    gallery.mend()
+    gallery.repair()
 
 
 def test_gs015_label_without_its_key(gallery: Gallery) -> None:
@@ -71,7 +71,7 @@ def test_gs015_label_without_its_key(gallery: Gallery) -> None:
     assert found.nodes == DEV
     gallery.restart_plugin("dev-gpu-01")
     gallery.fires("GS015", *AFTER, settled=["GS038", "GS043"])
-    gallery.mend()
+    gallery.repair()
 
 
 def test_gs016_file_that_the_plugin_refuses(gallery: Gallery) -> None:
@@ -82,7 +82,7 @@ def test_gs016_file_that_the_plugin_refuses(gallery: Gallery) -> None:
     assert found.nodes == DEV
     gallery.restart_plugin("dev-gpu-01")
     gallery.fires("GS016", "GS018", *AFTER, settled=["GS038", "GS043"])
-    gallery.mend()
+    gallery.repair()
 
 
 def test_gs017_setting_in_the_wrong_place(gallery: Gallery) -> None:
@@ -90,7 +90,7 @@ def test_gs017_setting_in_the_wrong_place(gallery: Gallery) -> None:
     write_key(gallery, "dev", text + "flags:\n  renameByDefault: true\n")
     found = gallery.fires("GS017", settled=["GS018"])
     assert "renameByDefault" in found.seen
-    gallery.mend()
+    gallery.repair()
 
 
 def test_gs018_key_edited_by_hand(gallery: Gallery) -> None:
@@ -101,21 +101,21 @@ def test_gs018_key_edited_by_hand(gallery: Gallery) -> None:
     gallery.lab.kubectl("annotate", "pods", "-n", NAMESPACE, "--all", "look=again", "--overwrite")
     gallery.restart_plugin("dev-gpu-01")
     gallery.fires("GS018", *AFTER, settled=["GS043"])
-    gallery.mend()
+    gallery.repair()
 
 
 def test_gs024_label_set_by_hand(gallery: Gallery) -> None:
     gallery.lab.kubectl("label", "node", "dev-gpu-01", f"{LABEL}=default", "--overwrite")
     found = gallery.fires("GS024", *AFTER, settled=["GS043"])
     assert mentions(found.cause, LABEL, "default", "dev")
-    gallery.mend()
+    gallery.repair()
 
 
 def test_gs024_label_that_names_nothing(gallery: Gallery) -> None:
     """The missing key and the failing side-car are not told as causes of their own."""
     gallery.lab.kubectl("label", "node", "dev-gpu-01", f"{LABEL}=devv", "--overwrite")
     gallery.fires("GS024", *AFTER, settled=["GS015", "GS038"])
-    gallery.mend()
+    gallery.repair()
 
 
 def test_gs039_content_that_was_not_loaded(gallery: Gallery) -> None:
@@ -125,6 +125,6 @@ def test_gs039_content_that_was_not_loaded(gallery: Gallery) -> None:
     edited = gallery.given(profiles=six)
     found = edited.fires("GS039", *AFTER, settled=["GS043"])
     assert found.nodes == DEV
-    edited.mend()
-    edited.is_well()
-    gallery.mend()
+    edited.repair()
+    edited.is_healthy()
+    gallery.repair()

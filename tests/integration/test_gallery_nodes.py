@@ -146,7 +146,7 @@ def test_gs029_driver_or_toolkit_not_ready(gallery: Gallery, app: str) -> None:
     gallery.run(found.fix)
     conditions = [{"type": "Ready", "status": "True"}]
     gallery.status(f"{app}-x", {"conditions": conditions}, NAMESPACE)
-    gallery.is_well()
+    gallery.is_healthy()
     gallery.lab.kubectl("delete", "pod", "-n", NAMESPACE, f"{app}-x")
 
 
@@ -173,7 +173,7 @@ def test_gs032_gpu_missing(gallery: Gallery) -> None:
     gallery.restart_plugin("prod-gpu-01")
     assert stated.fires("GS032", *AFTER).nodes == ("prod-gpu-01",)
     annotate(gallery, "prod-gpu-01", "lab.gpufleet.sharing/gpus=2")
-    stated.is_well()
+    stated.is_healthy()
 
 
 def test_gs033_unhealthy(gallery: Gallery) -> None:
@@ -181,7 +181,7 @@ def test_gs033_unhealthy(gallery: Gallery) -> None:
     found = gallery.fires("GS033", settled=["GS043"])
     assert found.nodes == ("prod-gpu-01",)
     gallery.restart_plugin("prod-gpu-01")  # it has no other way to see that the GPU is well again
-    gallery.is_well()
+    gallery.is_healthy()
     annotate(gallery, "prod-gpu-01", "lab.gpufleet.sharing/unhealthy-")
 
 

@@ -76,7 +76,7 @@ def test_gs003_ignored_cluster_policy(gallery: Gallery) -> None:
     found = second.fires("GS003", "GS006", "GS011")
     assert "status" not in gallery.lab.json("clusterpolicy", "second")
     assert "gpu_operator_cluster_policy: cluster-policy" in found.fix
-    gallery.is_well()
+    gallery.is_healthy()
     gallery.lab.kubectl("delete", "clusterpolicy", "second")
 
 

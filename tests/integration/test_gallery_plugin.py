@@ -104,14 +104,14 @@ def test_gs040_old_plugin_that_misses_a_removed_label(gallery: Gallery) -> None:
 
     before = gallery.lab.json("clusterpolicy", "cluster-policy")["spec"]["devicePlugin"]["version"]
     use("v0.17.1")
-    gallery.is_well()
+    gallery.is_healthy()
     gallery.lab.kubectl("label", "node", "prod-gpu-01", f"{LABEL}=dev")
     gallery.lab.wait_for(lambda: gallery.lab.allocatable()["prod-gpu-01"] == "16")
     gallery.lab.kubectl("label", "node", "prod-gpu-01", f"{LABEL}-")
     found = gallery.fires("GS040", *AFTER, settled=["GS043"])
     assert mentions(found.cause, "v0.17.1", "dev")
     gallery.run(found.fix)
-    gallery.is_well()
+    gallery.is_healthy()
     gallery.lab.kubectl("label", "node", "prod-gpu-01", f"{LABEL}-")
     use(before)
 

@@ -44,7 +44,7 @@ def test_gs045_more_than_there_are(gallery: Gallery) -> None:
         gallery.pod(name, NODE)
     assert mentions(gallery.fires("GS045").seen, 9, "nvidia.com/gpu", 8)
     delete(gallery, names[0])
-    gallery.is_well()
+    gallery.is_healthy()
     delete(gallery, *names[1:])
 
 
@@ -83,12 +83,12 @@ def test_gs048_two_slots(gallery: Gallery) -> None:
     """Where the profile does not turn it down."""
     lenient = {"replicas": 4, "fail_requests_greater_than_one": False}
     edited = gallery.given(profiles={**PROFILES, "default": lenient})
-    edited.mend()
+    edited.repair()
     gallery.pod("greedy", "prod-gpu-01", slots=2)
     assert mentions(edited.fires("GS048").seen, "work/greedy", 2)
     delete(gallery, "greedy")
-    edited.is_well()
-    gallery.mend()
+    edited.is_healthy()
+    gallery.repair()
 
 
 def test_gs049_old_name(gallery: Gallery) -> None:
@@ -111,7 +111,7 @@ def test_gs050_quota_on_the_old_name(gallery: Gallery) -> None:
     )
     found = gallery.fires("GS050")
     gallery.run(found.fix.replace('"N"', '"4"'))
-    gallery.is_well()
+    gallery.is_healthy()
     gallery.lab.kubectl("delete", "resourcequota", "gpus", "-n", WORK)
 
 
@@ -145,7 +145,7 @@ def test_gs053_autoscaler(gallery: Gallery) -> None:
     gallery.pod("cluster-autoscaler-x", "cpu-01", "kube-system", slots=0, image=image)
     found = gallery.fires("GS053")
     assert "gpu_sharing_doctor_accept: [GS053]" in found.fix
-    gallery.given(accepted=("GS053",)).is_well()
+    gallery.given(accepted=("GS053",)).is_healthy()
     gallery.lab.kubectl("delete", "pod", "cluster-autoscaler-x", "-n", "kube-system")
 
 
@@ -163,7 +163,7 @@ def test_gs054_not_allowed(gallery: Gallery) -> None:
         {"apiGroups": ["nvidia.com"], "resources": ["*"], "verbs": ["list"]},
         {"apiGroups": ["apps"], "resources": ["daemonsets"], "verbs": ["list"]},
     )
-    little.is_well()
+    little.is_healthy()
 
 
 def grant(gallery: Gallery, *rules: dict[str, Any]) -> None:

@@ -24,10 +24,12 @@ PLACES = (
     *("README.md", "CONTRIBUTING.md", "docs", "examples", "galaxy.yml"),
     *("tests/lab/README.md", "tests/realnode/README.md", "tests/realnode/cost/README.md"),
     *("plugins/module_utils/_nodes", "plugins/module_utils/_rollout", "plugins/doc_fragments"),
+    *("plugins/module_utils/_doctor", "plugins/module_utils/_probe"),
+    *("plugins/modules/probe.py", "plugins/modules/sharing_info.py"),
     *("extensions", "meta"),
 )
 #: Made from texts of plugins/ and roles/, or quote them, so they follow when these do.
-EXEMPT = ("docs/api.md", "docs/findings.md", "docs/troubleshooting.md")
+EXEMPT = ("docs/api.md", "docs/troubleshooting.md")
 
 #: A pattern that ends at the end of a word, and what to write instead. A blank stands for any white
 #: space.

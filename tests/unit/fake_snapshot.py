@@ -101,7 +101,7 @@ def pod(
     resource: str = "nvidia.com/gpu",
     image: str = "program",
 ) -> Json:
-    """A pod that runs."""
+    """A running pod."""
     requests = {resource: str(slots)} if slots else {}
     return {
         "metadata": {"name": name, "namespace": namespace, "uid": name, "labels": {}},
@@ -125,7 +125,7 @@ def operand(app: str, on: str) -> Json:
 
 
 def waiting(document: Json, reason: str, restarts: int = 0) -> Json:
-    """The same pod while a container of it is not started."""
+    """The same pod while one of its containers is not started."""
     state = {"name": "main", "state": {"waiting": {"reason": reason}}, "restartCount": restarts}
     document["status"]["containerStatuses"] = [state]
     document["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
@@ -153,7 +153,7 @@ def daemon_set(app: str, nodes: int) -> Json:
 
 
 def written(**replaced: str) -> Json:
-    """The ConfigMap with all profiles, and our notes on it; some files replaced since."""
+    """The ConfigMap with all profiles and our annotations; some files replaced later."""
     files = {name: to_plugin_config(profile) for name, profile in PROFILES.items()}
     notes = {
         name: {"hash": config_hash(text), "at": WRITTEN, "replaced": False}
@@ -171,12 +171,12 @@ def written(**replaced: str) -> Json:
 
 @dataclass
 class Fleet:
-    """Objects by path, and what is wanted of them."""
+    """Objects by path, and what the inventory asks for."""
 
     objects: dict[str, Json] = field(default_factory=dict)
     assignments: dict[str, str | None] = field(default_factory=dict)
     gpus: dict[str, int] = field(default_factory=dict)
-    outside: set[str] = field(default_factory=set)  # known to the inventory, not in the limit
+    outside: set[str] = field(default_factory=set)  # in the inventory, not in the limit
     location: Location = field(default_factory=Location)
     default: str = "default"
     forbidden: set[str] = field(default_factory=set)  # ends of paths

@@ -40,7 +40,7 @@ CASES: dict[str, tuple[str, Break, set[str]]] = {}
 
 
 def case(code: str, *follows: str) -> Callable[[Break], Break]:
-    """A way to break the fleet, the finding that it makes, and those that follow."""
+    """Register a fault of the fleet, its finding, and the findings that follow."""
 
     def register(break_it: Break) -> Break:
         CASES[break_it.__name__.removeprefix("_")] = (code, break_it, set(follows))
@@ -75,7 +75,7 @@ def _no_operator(fleet: Fleet) -> None:
 
 @case("GS023", "GS037", "GS042", "GS043")
 def _no_gpu_nodes(fleet: Fleet) -> None:
-    """The operator leaves its DaemonSets as they are then: that it lags is no news."""
+    """The operator then leaves its DaemonSets as they are, so GS011 does not appear."""
     said = {"type": "Ready", "status": "True", "reason": "NoGPUNodes", "message": "none"}
     fleet.objects[POLICY]["status"]["conditions"] = [said]
     fleet.policy["config"]["default"] = fleet.default = "dev"
@@ -88,7 +88,7 @@ def _no_gpu_nodes(fleet: Fleet) -> None:
 
 @case("GS003")
 def _ignored(fleet: Fleet) -> None:
-    """The operator has written no status into it."""
+    """The operator has not written a status into it."""
     fleet.objects[POLICY]["metadata"]["creationTimestamp"] = "2026-01-02T00:00:00Z"
     fleet.objects[POLICY]["status"] = {}
     metadata = {"name": "older", "creationTimestamp": "2026-01-01T00:00:00Z"}
@@ -97,7 +97,7 @@ def _ignored(fleet: Fleet) -> None:
 
 @case("GS004", "GS011")
 def _namespace(fleet: Fleet) -> None:
-    """It has moved, and left everything behind."""
+    """It has moved without its objects."""
     fleet.objects[POLICY]["status"]["namespace"] = "nvidia"
 
 
@@ -355,7 +355,7 @@ def _unhealthy(fleet: Fleet) -> None:
 
 @case("GS033", "GS043")
 def _unhealthy_by_one_slot(fleet: Fleet) -> None:
-    """As plugin v0.19.3 tells of a GPU."""
+    """As plugin v0.19.3 reports an unhealthy GPU."""
     fleet.slots("prod-1", 7)
 
 
@@ -403,7 +403,7 @@ def _plugin_crashes(fleet: Fleet) -> None:
 
 @case("GS039", "GS043")
 def _stale(fleet: Fleet) -> None:
-    """As after a run that was killed between writing and restarting."""
+    """As after a run that was killed between the write and the restart."""
     fleet.node("dev-1")["metadata"]["annotations"] = {"gpufleet.sharing/config-hash": "old"}
     fleet.objects[CONFIG_MAP] = written()
     notes = fleet.objects[CONFIG_MAP]["metadata"]["annotations"]
@@ -503,7 +503,7 @@ def _over_capacity(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize("message", ["too large: maximum request size for shared resources is 1"])
-def test_rejected_pod_tells_why(message: str) -> None:
+def test_rejected_pod_has_a_reason(message: str) -> None:
     fleet = healthy()
     _rejected(fleet, message)
     (found,) = fleet.find()
@@ -576,18 +576,18 @@ def _not_allowed(fleet: Fleet) -> None:
     fleet.forbidden = {"/api/v1/resourcequotas"}
 
 
-def test_a_fleet_that_is_well_has_no_findings() -> None:
+def test_healthy_fleet_has_no_findings() -> None:
     assert healthy().find() == []
 
 
-def test_a_new_key_is_read_when_the_label_comes() -> None:
-    """What was noted as loaded is that of the profile before."""
+def test_new_key_is_read_with_the_label() -> None:
+    """The recorded hash is that of the previous profile."""
     fleet = healthy()
     fleet.node("dev-1")["metadata"]["annotations"] = {"gpufleet.sharing/config-hash": "other"}
     assert fleet.find() == []
 
 
-def test_a_busy_fleet_that_is_well_has_no_findings() -> None:
+def test_busy_healthy_fleet_has_no_findings() -> None:
     fleet = healthy()
     _mps_node(fleet)
     for number in range(8):
@@ -609,7 +609,7 @@ def test_a_busy_fleet_that_is_well_has_no_findings() -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_finding_fires_alone_and_names_what_follows(name: str) -> None:
+def test_finding_is_the_only_root(name: str) -> None:
     code, break_it, follows = CASES[name]
     fleet = healthy()
     break_it(fleet)
@@ -636,7 +636,7 @@ def test_texts_have_no_gaps(name: str) -> None:
             assert "{" not in text.replace('{"', "")
 
 
-def test_rollout_that_a_lost_node_holds_up_is_told_with_its_pod() -> None:
+def test_rollout_blocked_by_a_lost_node_names_its_pod() -> None:
     fleet = healthy()
     _lags(fleet)
     (before,) = (finding for finding in fleet.find() if finding.code == "GS011")

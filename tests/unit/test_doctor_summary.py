@@ -77,7 +77,7 @@ def test_what_is_accepted_goes_with_what_follows_from_it() -> None:
     assert numbers(line) == [1]
 
 
-def test_table_tells_roots_in_full_and_consequences_in_a_line() -> None:
+def test_table_shows_roots_in_full_and_consequences_in_a_line() -> None:
     told = [finding("error", *"abcdefg"), finding("error", "a", follows="GS999"), finding("info")]
     lines = findings_table(told)
     assert (len(lines), lines.index("")) == (10, 5)

@@ -136,7 +136,7 @@ def test_a_clean_fleet_does_not_differ() -> None:
                 ("node", "n1", ()),
                 ("node", "n2", ("NotReady",)),
             ],
-            id="missing is no NotReady",
+            id="missing, not NotReady",
         ),
         pytest.param(
             planned(rollout={"uncordoned": ["n1"]}),

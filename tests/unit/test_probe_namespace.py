@@ -138,7 +138,7 @@ def test_pods_are_owned_and_give_way(api: Api) -> None:
     one.close()
 
 
-def test_changes_of_pods_are_told(api: Api) -> None:
+def test_changes_of_pods_are_reported(api: Api) -> None:
     one = namespace(api)
     one.open()
     one.create([pod("probe-a-1")])
@@ -177,7 +177,7 @@ def test_deadline_is_moved_on_while_the_run_is_there(api: Api) -> None:
 
 
 def test_runs_beside_each_other(api: Api) -> None:
-    """The first to leave takes only its own; the last one takes the namespace."""
+    """The first run to end removes only its own objects; the last one removes the namespace."""
     one, two = namespace(api), namespace(api, "probe-b")
     one.open()
     two.open()

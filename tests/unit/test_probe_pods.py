@@ -153,7 +153,7 @@ def test_long_words_are_cut() -> None:
         ("", ()),
     ],
 )
-def test_gpus_that_a_pod_tells(said: str, gpus: tuple[str, ...]) -> None:
+def test_gpus_of_a_pod(said: str, gpus: tuple[str, ...]) -> None:
     assert read_pod(document(initContainerStatuses=[ended(0, said)])).gpus == gpus
 
 

@@ -47,7 +47,7 @@ def later(seconds: float, then: Stage, first: Stage = Stage.STARTING, why: str =
 
 @dataclass
 class Script:
-    """Pods that do as is written, by the end of their names; time passes while it is waited."""
+    """Pods that follow a script, by the end of their names; waiting advances the time."""
 
     fates: dict[str, Fate] = field(default_factory=dict)
     run: str = "run"
@@ -206,7 +206,7 @@ def test_others_at_work(fates: dict[str, Fate], now: SlotCount | None, fact: str
 
 
 def test_pods_that_do_not_start_are_not_tried_twice() -> None:
-    """The request of two has told it; all of them would take as long again."""
+    """The request of two has shown it; the other pods would take as long again."""
     script = Script({"two": at_once(Stage.STUCK, "no CDI")})
     report = probe(script)
     assert (report.outcome, report.ran) == (ProbeOutcome.FAILED, None)

@@ -24,13 +24,14 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine im
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Snapshot
 
-CHECKS: tuple[Check, ...] = (
+_CHECKS = (
     *operator.CHECKS,  # GS001 to GS011
     *content.CHECKS,  # GS012 to GS018
     *nodes.CHECKS,  # GS019 to GS036
     *plugin.CHECKS,  # GS037 to GS044
     *pods.CHECKS,  # GS045 to GS054
 )
+CHECKS: tuple[Check, ...] = tuple(sorted(_CHECKS, key=lambda check: check.code))
 
 
 def find_all(snapshot: Snapshot) -> list[Finding]:
@@ -38,9 +39,9 @@ def find_all(snapshot: Snapshot) -> list[Finding]:
 
 
 def check_codes(codes: Collection[str]) -> None:
-    """Raises FleetError for codes of no finding."""
+    """Raises FleetError for unknown codes."""
     if unknown := sorted(set(codes) - {check.code for check in CHECKS}):
         raise FleetError(
-            f"accept lists {some(unknown)}, which is no code of a finding. Codes are"
-            f" {CHECKS[0].code} to {CHECKS[-1].code}; docs/findings.md describes each."
+            f"accept lists unknown codes: {some(unknown)}. Codes are {CHECKS[0].code} to"
+            f" {CHECKS[-1].code}; docs/findings.md describes each."
         )

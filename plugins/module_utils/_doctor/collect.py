@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Internal: collects a snapshot from a cluster. It only reads, page by page, and keeps only what
-findings need. What the identity may not read is noted; that is no error.
+"""Internal: collects a snapshot from a cluster. It only reads, page by page, keeps only what
+findings need, and records what the identity may not read.
 """
 
 from __future__ import annotations

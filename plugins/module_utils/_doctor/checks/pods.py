@@ -95,7 +95,7 @@ def _old_name(snapshot: Snapshot) -> Iterator[Match]:
 
 
 def _old_quota(snapshot: Snapshot) -> Iterator[Match]:
-    """A quota that limits the new name too, or a name that no node has yet, is no finding."""
+    """Not quotas that also limit the new name, nor those on a name that no node has yet."""
     for quota in snapshot.quotas if snapshot.complete else ():
         for resource in sorted(quota.limits):
             new = snapshot.counterpart(resource)
