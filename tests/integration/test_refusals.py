@@ -240,7 +240,8 @@ def test_value_that_no_node_can_do_without_stops_before_any_write(
 )
 def test_values_that_are_refused(lab: Lab, values: dict[str, object], named: list[str]) -> None:
     lab.forget_requests()
-    result = module_result(lab, "helm_release", {"chart_ref": "c", "values": values})
+    task = {"chart_ref": "c", "values": values}
+    result = module_result(lab, "helm_release", task, "--check")  # as for a plan
     assert result["failed"]
     assert mentions(result["msg"], *named)
     assert lab.writes() == []
