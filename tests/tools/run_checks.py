@@ -295,7 +295,9 @@ def main(names: Sequence[str]) -> int:
         return 2
     LOGS.mkdir(parents=True, exist_ok=True)
     # A shell that starts us in the background has SIGINT ignored, and steps would inherit that.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # SIGTERM ends the steps and their labs as Ctrl-C does.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     if any(step.in_copy for step in steps):
         copy_tree(ROOT, TREE)
         link_dependency(COLLECTIONS)

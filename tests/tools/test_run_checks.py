@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import run_checks
-from checks import SECONDS, STEPS, Step, longest_first
+from checks import LOGS, SECONDS, STEPS, Step, longest_first
 from inputs import Tree
 from passed import Record
 from run_checks import (
@@ -200,12 +202,13 @@ def test_skipped_tests_are_not_recorded(tmp_path: Path, monkeypatch: pytest.Monk
 BURN = "import time\nwhile time.process_time() < 0.5: pass"
 LEAVE = f"""
 import subprocess, sys
-subprocess.Popen([sys.executable, "-c", {BURN!r}], start_new_session=True)
+print(subprocess.Popen([sys.executable, "-c", {BURN!r}], stdout=2, start_new_session=True).pid)
 """
 BOOT = f"""
-import subprocess, sys, time
-subprocess.run([sys.executable, "-c", {LEAVE!r}])
-time.sleep(3)
+import os, subprocess, sys, time
+pid = subprocess.check_output([sys.executable, "-c", {LEAVE!r}], text=True).strip()
+while os.path.exists("/proc/" + pid):  # until somebody has collected it
+    time.sleep(0.1)
 """
 
 
@@ -222,6 +225,31 @@ def test_quick_is_part_of_everything() -> None:
     names = {step.name for step in select(STEPS, ["quick"])}
     assert {"ruff", "mypy", "unit", "tools"} <= names
     assert not any(step.after for step in STEPS if step.quick)
+
+
+TERMINATED = """
+import sys
+import run_checks
+run_checks.STEPS = (run_checks.Step("long", "long", (sys.executable, "-c", {!r}), recorded=False),)
+sys.exit(run_checks.main([]))
+"""
+LONG = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+
+
+def test_steps_end_with_the_run(tmp_path: Path) -> None:
+    """What ends a run that takes too long, such as `timeout`, sends SIGTERM."""
+    log = LOGS / "long.log"
+    log.unlink(missing_ok=True)
+    command = [sys.executable, "-c", TERMINATED.format(LONG)]
+    with subprocess.Popen(
+        command, cwd=TOOLS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as run:
+        deadline = time.monotonic() + 60
+        while not (log.exists() and log.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(60) != 0
+    assert not Path(f"/proc/{int(log.read_text().split()[0])}").exists()
 
 
 def test_command_line_refuses_unknown_names() -> None:
