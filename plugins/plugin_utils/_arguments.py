@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: reads what a filter is given, of which Ansible checks no types.
+"""Internal: checks the arguments of filters, whose types Ansible does not check.
 
-Each function raises ArgumentError with what was given, in YAML's terms, and what is allowed.
+Each function raises ArgumentError with the value, in terms of YAML, and what is allowed.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values im
     describe,
     is_list,
     quote,
+    to_boolean,
 )
 
 LABEL_LENGTH = 63
-_TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
 
 
 class ArgumentError(SharingError):
-    """A filter is given something that it does not take."""
+    """An argument of a filter is not valid."""
 
 
 def refused(where: str, value: object, allowed: str) -> ArgumentError:
@@ -39,20 +39,20 @@ def mapping(where: str, value: object, allowed: str) -> Mapping[object, object]:
 
 
 def entries(where: str, value: object, allowed: str) -> Collection[object]:
-    """A list or whatever else holds several values; no text, whose letters would count as such."""
+    """A list, or another collection of values; a string is not one."""
     if is_list(value):
         return value
     raise refused(where, value, allowed)
 
 
-def text(where: str, value: object, allowed: str = "a text") -> str:
+def text(where: str, value: object, allowed: str = "a string") -> str:
     if isinstance(value, str):
         return value
     raise refused(where, value, allowed)
 
 
 def text_or_null(where: str, value: object) -> str | None:
-    return None if value is None else text(where, value, "a text, or null")
+    return None if value is None else text(where, value, "a string, or null")
 
 
 def texts(where: str, value: object, allowed: str) -> list[str]:
@@ -61,16 +61,15 @@ def texts(where: str, value: object, allowed: str) -> list[str]:
 
 
 def boolean(where: str, value: object) -> bool:
-    """A truth value, also as the text that Jinja or a survey may make of it."""
-    if isinstance(value, str) and value.lower() in (*_TRUE, *_FALSE):
-        return value.lower() in _TRUE
-    if isinstance(value, bool):
-        return value
-    raise refused(where, value, "true or false")
+    """A boolean, also as a string from Jinja or a survey."""
+    found = to_boolean(value, lenient=True)
+    if found is None:
+        raise refused(where, value, "true or false")
+    return found
 
 
 def choice(where: str, value: object, allowed: Collection[str]) -> str:
-    """One of the texts; empty where there is none (null, or an empty text)."""
+    """One of the allowed strings; empty for null and for an empty string."""
     if value is None or value == "":
         return ""
     if isinstance(value, str) and value in allowed:
@@ -79,7 +78,7 @@ def choice(where: str, value: object, allowed: Collection[str]) -> str:
 
 
 def labels(where: str, value: object) -> dict[str, str]:
-    """A node's labels. Numbers and truth values count as the texts that they are on the node."""
+    """A node's labels. Numbers and booleans become strings, as on the node."""
     found = mapping(where, value, "a mapping, the labels of a node")
     return {text("a label's name", name): _label(where, name, found[name]) for name in found}
 
@@ -89,11 +88,11 @@ def _label(where: str, name: object, value: object) -> str:
         written = str(value) if isinstance(value, str) else quote(value)
         if len(written) <= LABEL_LENGTH:
             return written
-    raise refused(f"{where}['{name}']", value, f"a text of at most {LABEL_LENGTH} characters")
+    raise refused(f"{where}['{name}']", value, f"a string of at most {LABEL_LENGTH} characters")
 
 
 def nodes(value: object) -> list[Mapping[object, object]]:
-    """Nodes, with everything that they have."""
+    """Nodes, with any keys."""
     found = enumerate(entries("the input", value, "a list of nodes"))
     return [mapping(f"nodes[{at}]", node, "a mapping") for at, node in found]
 
@@ -113,4 +112,4 @@ def assigned(where: str, node: Mapping[Any, object]) -> tuple[str, str | None, b
 def _required(where: str, value: Mapping[Any, object], key: str) -> object:
     if key in value:
         return value[key]
-    raise ArgumentError(f"{where} is {quote(value)}; it has to have {key}.")
+    raise ArgumentError(f"{where} is {quote(value)}; {key} is required.")

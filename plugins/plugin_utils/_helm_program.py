@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: asks the Helm program of the controller what it is."""
+"""Internal: checks the Helm program of the controller."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ NOT_FOUND = 127
 
 
 def require_helm(action: ActionBase) -> None:
-    """Fail, in one line, where there is no Helm that the Helm modules could use."""
+    """Fail in one line where the controller has no Helm that the Helm modules support."""
     done = action._low_level_execute_command("helm version --short", sudoable=False)
-    said = f"{done['stdout']} {done['stderr']}".strip()
+    output = f"{done['stdout']} {done['stderr']}".strip()
     try:
-        check_program(None if done["rc"] == NOT_FOUND else said, os.environ)
+        check_program(None if done["rc"] == NOT_FOUND else output, os.environ)
     except RefusedError as error:
         raise AnsibleActionFail(
             with_names(str(error), action._task.args.get(OPTION_NAMES))

@@ -2,12 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: reads what we need of Ansible's inventory, on the controller.
+"""Internal: reads Ansible's inventory on the controller.
 
-Ansible merges group variables silently, unrelated groups by the alphabet, so which group gave a
-node its profile cannot be
-seen in hostvars. The inventory behind hostvars is asked for that, the same way as ansible-inventory
-does it.
+Ansible merges group variables silently, unrelated groups in alphabetical order, so hostvars does
+not show which group gave a node its profile. This reads the inventory behind hostvars, as
+ansible-inventory does.
 """
 
 from __future__ import annotations
@@ -51,8 +50,8 @@ def read_inventory(groups: Mapping[str, Sequence[str]], hostvars: HostVars) -> I
         of_host = hostvars.get(host)
         if not isinstance(of_host, Mapping):
             raise FleetError(
-                f"hostvars has no variables of {host}, which is in the group {NODES_GROUP}; groups"
-                " and hostvars have to be those of one play."
+                f"hostvars has no variables for {host}, which is in the group {NODES_GROUP}. Pass"
+                " groups and hostvars of the same play."
             )
         variables[host] = {name: of_host[name] for name in NODE_VARIABLES if name in of_host}
         named[host] = _ours(of_host)
@@ -72,7 +71,7 @@ def read_inventory(groups: Mapping[str, Sequence[str]], hostvars: HostVars) -> I
         and PROFILE_VARIABLE in (own := _own_variables(manager, loader, manager.groups[name]))
     ]
     contested = _contested(groups, setters)
-    by_hand = PROFILE_VARIABLE in hostvars._variable_manager.extra_vars  # -e stands above all
+    by_hand = PROFILE_VARIABLE in hostvars._variable_manager.extra_vars  # -e overrides everything
     own_profile = {
         host
         for host in contested
@@ -82,7 +81,7 @@ def read_inventory(groups: Mapping[str, Sequence[str]], hostvars: HostVars) -> I
 
 
 def _ours(of_host: Mapping[str, object]) -> list[str]:
-    """Names of variables that begin as ours do."""
+    """Names of variables with our prefix."""
     return [intern(str(name)) for name in of_host if str(name).startswith(VARIABLE_PREFIX)]
 
 
@@ -105,7 +104,7 @@ def read_selection(
 
 
 def _terms(limit: str) -> list[str]:
-    """The terms of a limit, those of @files included."""
+    """The terms of a limit, including those in @files."""
     terms: list[str] = []
     for term in split_host_pattern(limit):
         if term.startswith("@"):
@@ -119,12 +118,12 @@ def _lines(name: str) -> list[str]:
     try:
         lines = Path(name).expanduser().read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
-        raise FleetError(f"--limit @{name}: there is no such file of text.") from None
+        raise FleetError(f"--limit @{name}: this is not a text file that can be read.") from None
     return [line.strip() for line in lines]
 
 
 def _contested(groups: Mapping[str, Sequence[str]], setters: Sequence[GroupProfile]) -> set[str]:
-    """Hosts in more than one of the groups that set a profile."""
+    """Hosts in more than one group that sets a profile."""
     seen: set[str] = set()
     twice: set[str] = set()
     for setter in setters:
@@ -137,8 +136,8 @@ def _contested(groups: Mapping[str, Sequence[str]], setters: Sequence[GroupProfi
 def _own_variables(
     manager: InventoryManager, loader: DataLoader, entity: Group | Host
 ) -> dict[str, object]:
-    """The variables that one group or host sets itself: in the inventory, and in group_vars or
-    host_vars files.
+    """The variables that a group or host itself sets, in the inventory and in files of group_vars
+    or host_vars.
     """
     sources = manager._sources
     found: dict[str, object] = dict(entity.vars)
@@ -148,8 +147,8 @@ def _own_variables(
 
 
 def _manager(hostvars: HostVars) -> InventoryManager | None:
-    """The inventory behind hostvars; a plain mapping (as in a test, or a filter used elsewhere)
-    has none.
+    """The inventory behind hostvars; None for a plain mapping, as in tests and other uses of
+    filters.
     """
     return getattr(hostvars, "_inventory", None)
 

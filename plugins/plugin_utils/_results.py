@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: results of actions."""
+"""Internal: results of actions."""
 
 from __future__ import annotations
 
@@ -11,26 +11,25 @@ from collections.abc import MutableMapping, Sequence
 
 
 def add_warnings(result: MutableMapping[str, object], texts: Sequence[str]) -> None:
-    """Add warnings to those that a result has."""
+    """Add warnings to those of a result."""
     if texts:
         known = result.get("warnings")
         result["warnings"] = [*(known if isinstance(known, list) else []), *texts]
 
 
 def without_noise(stdout: str, noises: Sequence[str]) -> str:
-    """What a module has printed (JSON), without the warnings and deprecations that hold one of some
-    texts.
+    """The output of a module (JSON), without warnings and deprecations that contain one of noises.
 
-    It is done here because ansible-core 2.21 shows them before an action sees the result.
+    ansible-core 2.21 shows them before an action sees the result, so the output is filtered.
     """
     if not any(noise in stdout for noise in noises):
         return stdout
     try:
-        said = json.loads(stdout)
+        result = json.loads(stdout)
     except ValueError:
         return stdout
     for kind in ("warnings", "deprecations"):
-        entries = said.get(kind) if isinstance(said, dict) else None
+        entries = result.get(kind) if isinstance(result, dict) else None
         if isinstance(entries, list):
-            said[kind] = [e for e in entries if not any(n in json.dumps(e) for n in noises)]
-    return json.dumps(said)
+            result[kind] = [e for e in entries if not any(n in json.dumps(e) for n in noises)]
+    return json.dumps(result)

@@ -57,7 +57,7 @@ def compare(
             assert rules, f"refused by the plugin, accepted by us: {text!r}: {answer['error']}"
             counts["both refuse"] += 1
         elif rules:
-            loud = {rule for rule in rules if not rule.plugin_takes_it}
+            loud = {rule for rule in rules if not rule.accepted_by_plugin}
             assert not loud, f"refused without need: {text!r}: {loud}"
             counts["we alone refuse"] += 1
             counts.update(f"  {rule.name}" for rule in rules)

@@ -14,7 +14,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values im
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice import measured as _measured
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.errors import AdviceError
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.memory_budget import (
-    LEAST_MIB,
+    MIN_SLOT_MIB,
     memory_budget,
 )
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.replicas import (
@@ -27,12 +27,12 @@ from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.strategy 
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
 ROOT = Path(__file__).resolve().parents[2]
-LEAST = _measured.DRIVER_MIB + _measured.CONTEXT_MIB + LEAST_MIB
+LEAST = _measured.DRIVER_MIB + _measured.CONTEXT_MIB + MIN_SLOT_MIB
 
 
 def most_slots(memory: int) -> int:
     """The greatest number of slots."""
-    return (memory - _measured.DRIVER_MIB) // (_measured.CONTEXT_MIB + LEAST_MIB)
+    return (memory - _measured.DRIVER_MIB) // (_measured.CONTEXT_MIB + MIN_SLOT_MIB)
 
 
 @pytest.mark.parametrize(
@@ -113,10 +113,10 @@ def test_memory_budget_never_promises_more_than_there_is(memory: int, replicas: 
     try:
         budget = memory_budget(memory, replicas)
     except AdviceError:
-        least = _measured.CONTEXT_MIB + LEAST_MIB
+        least = _measured.CONTEXT_MIB + MIN_SLOT_MIB
         assert replicas * least + _measured.DRIVER_MIB > memory
         return
-    assert budget.per_slot >= LEAST_MIB
+    assert budget.per_slot >= MIN_SLOT_MIB
     assert replicas * (budget.per_slot + _measured.CONTEXT_MIB) <= memory - _measured.DRIVER_MIB
     assert replicas * budget.fraction * memory <= memory - replicas * _measured.CONTEXT_MIB
     assert 0 < budget.vllm_fraction <= budget.fraction
@@ -132,7 +132,7 @@ def test_the_greatest_replicas_allowed_are_allowed(memory: int) -> None:
         assert mentions(refused.value, f"{memory} MiB", f"{LEAST} MiB")
         return
     assert mentions(refused.value, most)
-    assert memory_budget(memory, most).per_slot >= LEAST_MIB
+    assert memory_budget(memory, most).per_slot >= MIN_SLOT_MIB
     with pytest.raises(AdviceError):
         memory_budget(memory, most + 1)
 

@@ -183,7 +183,7 @@ def test_plan_config_map_lets_keys_go(
     observed = ConfigMap(
         {"a": A, "old": B, "foreign": B}, {"a": written(A), "old": written(B), "gone": written(B)}
     )
-    plan = plan_config_map(observed, {"a": A}, now=NOW, going=going, in_use=in_use)
+    plan = plan_config_map(observed, {"a": A}, now=NOW, obsolete=going, in_use=in_use)
     assert (plan.remove, plan.in_use, sorted(plan.record)) == (remove, kept, record)
     assert plan.patch()["data"] == dict.fromkeys(remove)
     assert plan.diff() == {"before": dict.fromkeys(remove, B), "after": {}}
@@ -210,10 +210,10 @@ def test_plan_config_map_idempotent(
 ) -> None:
     record = {key: written(data.get(key, A)) for key in noted}
     observed = ConfigMap(data, record, created=CREATED)
-    plan = plan_config_map(observed, files, now=NOW, going=going, in_use=in_use)
+    plan = plan_config_map(observed, files, now=NOW, obsolete=going, in_use=in_use)
     after = applied(plan)
     later = NOW + timedelta(hours=1)
-    assert not plan_config_map(after, files, now=later, going=going, in_use=in_use)
+    assert not plan_config_map(after, files, now=later, obsolete=going, in_use=in_use)
     assert after.data.keys() >= files.keys() | (data.keys() & (in_use | (data.keys() - going)))
     assert after.written.keys() <= after.data.keys()
     for key, text in files.items():

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: how often a cluster is asked while something is waited for."""
+"""Internal: pauses between two checks of a cluster."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ GROWTH = 1.5
 
 
 def pauses() -> Iterator[float]:
-    """Seconds between one look and the next, without end: short at first, since most changes are
-    quick, then one second, since a look may list thousands of nodes.
+    """Seconds between one check and the next, without end: short at first, because most changes are
+    quick, then one second, because a check may list thousands of nodes.
     """
     pause = FIRST
     while True:

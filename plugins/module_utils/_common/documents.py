@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: objects of the Kubernetes API as plain JSON: reading them. A missing
-field is empty.
-"""
+"""Internal: reads objects of the Kubernetes API as plain JSON. A missing field is empty."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from sys import intern
 
 
 def dig(document: object, *path: str) -> object:
-    """The value at a path of keys, None where one is missing."""
+    """The value at a path of keys; None where a key is missing."""
     for key in path:
         if not isinstance(document, Mapping):
             return None
@@ -28,7 +26,7 @@ def text_at(document: object, *path: str) -> str:
 
 
 def mapping_at(document: object, *path: str) -> dict[str, str]:
-    """A mapping of texts at a path, such as labels."""
+    """A mapping of strings at a path, such as labels."""
     value = dig(document, *path)
     return (
         {str(key): str(entry) for key, entry in value.items()} if isinstance(value, Mapping) else {}
@@ -45,7 +43,7 @@ def name_of(document: object) -> str:
 
 
 def read_time(text: str) -> datetime | None:
-    """A time of the API (RFC 3339, UTC). One without a zone, as written by hand, is UTC too."""
+    """A time of the API (RFC 3339); None where it is not a time. Without a zone it is UTC."""
     try:
         found = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
@@ -55,7 +53,7 @@ def read_time(text: str) -> datetime | None:
 
 def entries_with_prefix(document: object, prefix: str, *path: str) -> dict[str, str]:
     """The entries of a mapping whose keys begin with a prefix. Thousands of nodes have the same
-    ones, which are held once.
+    strings, which are interned.
     """
     found = dig(document, *path)
     if not isinstance(found, Mapping):
@@ -66,7 +64,7 @@ def entries_with_prefix(document: object, prefix: str, *path: str) -> dict[str, 
 
 
 def has_condition(document: object, condition: str) -> bool:
-    """Whether a condition of status.conditions has status True."""
+    """Whether a condition in status.conditions has status True."""
     found = (
         entry
         for entry in list_at(document, "status", "conditions")

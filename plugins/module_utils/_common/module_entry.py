@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the frame of every module: connection options, one exception tree,
-one way to fail.
-"""
+"""Internal: the entry point of every module: connection options, result and failure."""
 
 from __future__ import annotations
 
@@ -35,10 +33,10 @@ def run_module(
     called: Mapping[str, str] | None = None,
     **options: object,
 ) -> None:
-    """Run a module: its options, beside kubernetes.core's if it connects to a cluster; its result,
-    or one message when it cannot be done.
+    """Run a module with its own options and, if it connects, those of kubernetes.core. A
+    SharingError becomes the message of the failure.
 
-    called are options that messages know under another name than this module.
+    called maps options in messages to this module's names for them.
     """
     own = options_with(spec, connects=connects)
     module = AnsibleModule(argument_spec=own, supports_check_mode=True, **options)
@@ -52,11 +50,11 @@ def run_module(
 
 
 def options_with(spec: Spec, *, connects: bool = True) -> Spec:
-    """The options of a module with those that all modules have."""
+    """The options of a module, with those of all modules."""
     own = {OPTION_NAMES: {"type": "dict", "default": {}}}
     return {**(AUTH_ARG_SPEC if connects else {}), **own, **spec}
 
 
 def warn(module: AnsibleModule, text: str) -> None:
-    """Warn of something, with options under the names by which the caller knows them."""
+    """Warn, with options under the names that the caller uses."""
     module.warn(with_names(text, module.params.get(OPTION_NAMES)))

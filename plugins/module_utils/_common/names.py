@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: names that the collection gives: labels, annotations, its identity."""
+"""Internal: labels and annotations that the collection writes."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ MANAGED_BY = "gpufleet.sharing"
 PROFILES_ANNOTATION = "gpufleet.sharing/profiles"
 OUR_PREFIX = "gpufleet.sharing/"
 CONFIG_HASH_ANNOTATION = "gpufleet.sharing/config-hash"
-CORDONED_ANNOTATION = "gpufleet.sharing/cordoned"  # by us, while pods are evicted
+CORDONED_ANNOTATION = "gpufleet.sharing/cordoned"  # by a run, while it evicts pods
 PROFILE_LABEL = "nvidia.com/device-plugin.config"

@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: lines on progress, from a module that is still running to the people
-who wait for it.
-"""
+"""Internal: progress lines of a running module."""
 
 from __future__ import annotations
 
@@ -15,8 +13,8 @@ from typing import TextIO
 
 
 class Progress:
-    """Adds lines to a file, each at once. Without a path, or where it cannot be written, they go
-    nowhere: they are no reason to end what they tell of.
+    """Appends lines to a file, unbuffered. Without a path, or where the file cannot be written, the
+    lines are dropped: they are no reason to stop the run.
     """
 
     def __init__(self, path: str | None) -> None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: being told to end, and leaving nothing behind all the same."""
+"""Internal: signals that end a run, so that it can clean up."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class InterruptedRunError(SharingError):
-    """Somebody has ended the run."""
+    """A signal has ended the run."""
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within it a signal to end raises InterruptedRunError. After it signals are ignored, until the
-    module ends: so call it once, and clean up after it.
+    """A context in which a signal raises InterruptedRunError. Afterwards signals are ignored until
+    the module ends, so use it once and clean up after it.
     """
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
         _set(signal.SIG_IGN)
+        name = signal.Signals(number).name
         raise InterruptedRunError(
-            f"The run was ended ({signal.Signals(number).name}). What it had made has been removed;"
-            " run again to finish."
+            f"The run was ended ({name}). It has removed what it created. Run again to finish."
         )
 
     for one in _SIGNALS:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: plain-text tables."""
+"""Internal: plain-text tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 
 def format_table(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> list[str]:
-    """Lines of a table with aligned columns: numbers to the right, a dash for what is not known."""
+    """Lines of a table with aligned columns: numbers to the right, a dash for unknown values."""
     cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     numeric = [
         all(isinstance(row.get(column), int) or row.get(column) is None for row in rows)
@@ -33,7 +33,7 @@ def format_table(columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -
 def format_first_rows(
     columns: Sequence[str], rows: Sequence[Mapping[str, object]], most: int, rest: str = ""
 ) -> list[str]:
-    """The same for the first rows only, with a count of the rest, which may be named."""
+    """The first rows of a table, and how many more there are; rest is the noun for them."""
     lines = format_table(columns, rows[:most])
     if len(rows) > most:
         lines.append(f"and {len(rows) - most} more {rest}".rstrip())

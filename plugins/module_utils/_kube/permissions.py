@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what the API server has to allow, by what is going to be done.
+"""Internal: the permissions that each kind of run needs.
 
-docs/connection.md says the same as a table and as manifests, and a unit test compares them. What a
-chart holds, Helm needs besides: that only the chart knows.
+docs/connection.md lists them as a table and as manifests; a unit test compares both. Helm also
+needs permissions for the objects of the chart, which depend on the chart.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
 VERIFY, PROBE, SITE, UNINSTALL = PURPOSES = ("verify", "probe", "site", "uninstall")
-# What site reads; what history_info reads; and the doctor, who does without what it may not read,
-# nodes aside.
+# Reads of site, of history_info, and of the doctor, which requires only nodes.
 PLAN, HISTORY, DOCTOR = READS = ("plan", "history", "doctor")
 _READING = ("get", "list")
 HELM, EXISTING = MANAGES = ("helm", "existing")
@@ -29,7 +28,7 @@ _CRDS = ("customresourcedefinitions", "apiextensions.k8s.io")
 
 @dataclass(frozen=True, order=True)
 class Permission:
-    """One verb on one resource: of all namespaces, of one, or of one object."""
+    """One verb on one resource: in all namespaces, in one, or for one object."""
 
     verb: str
     resource: str
@@ -42,17 +41,17 @@ class Permission:
         kind = f"{self.resource}.{self.group}" if self.group else self.resource
         kind += f"/{self.subresource}" if self.subresource else ""
         name = f" {self.name}" if self.name else ""
-        elsewhere = self.namespace != self.name  # a namespace is not in itself
+        elsewhere = self.namespace != self.name  # a namespace is not in a namespace
         place = f" in namespace {self.namespace}" if self.namespace and elsewhere else ""
         return f"{self.verb} {kind}{name}{place}"
 
 
-Some = Iterator[Permission]
+Permissions = Iterator[Permission]
 
 
 @dataclass(frozen=True)
 class Scope:
-    """What a run is going to work on."""
+    """What a run works on."""
 
     purpose: str
     manage: str = HELM
@@ -63,11 +62,11 @@ class Scope:
     remove_crds: bool = False
     evict: bool = False
     probe_namespace: str = "gpufleet-sharing-probe"
-    probe_prepared: bool = False  # it is there, and stays
+    probe_prepared: bool = False  # the namespace exists, and is kept
 
 
 def required_permissions(scope: Scope, *, namespace_exists: bool) -> list[Permission]:
-    """Everything that a run has to be allowed, sorted."""
+    """All permissions that a run needs, sorted."""
     if scope.purpose == HISTORY:
         revisions = Permission("list", *_REVISIONS, namespace=scope.namespace)
         return [revisions, Permission("list", "gpuclusters", _NVIDIA)]
@@ -80,7 +79,7 @@ def required_permissions(scope: Scope, *, namespace_exists: bool) -> list[Permis
 
 
 def doctor_permissions(scope: Scope) -> list[Permission]:
-    """Everything that the doctor looks at, sorted."""
+    """All permissions that the doctor uses, sorted."""
     place = scope.namespace
     return sorted(
         [
@@ -96,11 +95,11 @@ def doctor_permissions(scope: Scope) -> list[Permission]:
     )
 
 
-def _required(scope: Scope, *, namespace_exists: bool) -> Some:
+def _required(scope: Scope, *, namespace_exists: bool) -> Permissions:
     helm = scope.manage == HELM
     place, policy, config_map = scope.namespace, scope.cluster_policy, scope.config_map
 
-    def of(purposes: Collection[str], verbs: str, *resource: str, **where: str) -> Some:
+    def of(purposes: Collection[str], verbs: str, *resource: str, **where: str) -> Permissions:
         return _verbs(verbs, *resource, **where) if scope.purpose in purposes else iter(())
 
     yield from of(PURPOSES, "list", "nodes")
@@ -136,26 +135,26 @@ def _required(scope: Scope, *, namespace_exists: bool) -> Some:
         yield from of((UNINSTALL,), "get delete", *_CRDS)
 
 
-def _of_probe(scope: Scope) -> Some:
-    """What the probe needs besides reading nodes and pods, and what is to be done away with."""
-    room = scope.probe_namespace
+def _of_probe(scope: Scope) -> Permissions:
+    """Permissions of the probe, besides reading nodes and pods, and of its removal."""
+    namespace = scope.probe_namespace
 
-    def of(purpose: str, verbs: str, *resource: str, **where: str) -> Some:
+    def of(purpose: str, verbs: str, *resource: str, **where: str) -> Permissions:
         return _verbs(verbs, *resource, **where) if scope.purpose == purpose else iter(())
 
-    yield from of(PROBE, "create get list watch delete", "pods", namespace=room)
-    yield from of(PROBE, "create get list watch patch delete", *_JOBS, namespace=room)
-    yield from of(PROBE, "create get", "resourcequotas", namespace=room)
-    yield from of(PROBE, "list", "events", namespace=room)
-    yield from of(PROBE, "get", *_PRIORITIES, name=room)
+    yield from of(PROBE, "create get list watch delete", "pods", namespace=namespace)
+    yield from of(PROBE, "create get list watch patch delete", *_JOBS, namespace=namespace)
+    yield from of(PROBE, "create get", "resourcequotas", namespace=namespace)
+    yield from of(PROBE, "list", "events", namespace=namespace)
+    yield from of(PROBE, "get", *_PRIORITIES, name=namespace)
     if scope.probe_prepared:
         return
     yield from of(PROBE, "create", "namespaces")
-    yield from of(PROBE, "get list watch patch delete", "namespaces", name=room)
-    yield from of(UNINSTALL, "get delete", "namespaces", name=room)
+    yield from of(PROBE, "get list watch patch delete", "namespaces", name=namespace)
+    yield from of(UNINSTALL, "get delete", "namespaces", name=namespace)
     yield from of(PROBE, "create", *_PRIORITIES)
-    yield from of(PROBE, "patch", *_PRIORITIES, name=room)
+    yield from of(PROBE, "patch", *_PRIORITIES, name=namespace)
 
 
-def _verbs(verbs: str, resource: str, group: str = "", **where: str) -> Some:
+def _verbs(verbs: str, resource: str, group: str = "", **where: str) -> Permissions:
     return (Permission(verb, resource, group, **where) for verb in verbs.split())

@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: lists of the API server that are kept up to date by watches, so that
-waiting is neither sleeping nor listing thousands of nodes again and again.
+"""Internal: the reflector, a list of the API server that a watch keeps up to date.
+
+With it a wait needs neither sleeps nor repeated lists of thousands of nodes.
 """
 
 from __future__ import annotations
@@ -23,12 +24,11 @@ DENIED = (401, 403)
 
 
 class Reflector(Generic[T]):
-    """The objects of one list, by uid, each read into a value.
+    """The objects of one list by uid, each read into a value.
 
-    It is listed at once, and followed by a thread from start on. changed is called with the value
-    before and the value after, None where there is none; with the lock held. A broken connection, a
-    server that restarts or that forgot the moment: it is listed again. trouble says why it may be
-    out of date.
+    The constructor lists; from start() on a thread watches. changed is called with the values
+    before and after, None where the object does not exist. After a broken connection, a restart of
+    the server or an expired resourceVersion it lists again. trouble says why it may be out of date.
     """
 
     def __init__(
@@ -48,11 +48,11 @@ class Reflector(Generic[T]):
         self._since = ""
         self._stopped = threading.Event()
         self.trouble = ""
-        self.refused = False  # not allowed to follow, or not any more
+        self.refused = False  # the watch is not, or no longer, permitted
         self._list()
 
     def start(self) -> None:
-        threading.Thread(target=self._follow, daemon=True, name=f"watch {self._path}").start()
+        threading.Thread(target=self._watch, daemon=True, name=f"watch {self._path}").start()
 
     def stop(self) -> None:
         self._stopped.set()
@@ -66,12 +66,12 @@ class Reflector(Generic[T]):
         )
         found = dict(pairs)
         before, self._values = self._values, found
-        # What has gone first: it may have been made again under the same name.
+        # Deleted objects first: one of the same name may have replaced them.
         for uid in [*(before.keys() - found.keys()), *found]:
             if before.get(uid) != found.get(uid):
                 self._changed(before.get(uid), found.get(uid))
 
-    def _follow(self) -> None:
+    def _watch(self) -> None:
         pause = pauses()
         while not self._stopped.is_set():
             try:
@@ -90,7 +90,7 @@ class Reflector(Generic[T]):
                 if error.status in DENIED:
                     self.refused = True
                     return
-            self._stopped.wait(next(pause))  # some servers and proxies end watches at once
+            self._stopped.wait(next(pause))  # some servers and proxies end every watch at once
 
     def _note(self, event: Json) -> None:
         document = event.get("object")

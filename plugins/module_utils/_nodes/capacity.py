@@ -30,7 +30,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model i
     Profile,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.resources import (
-    MOST_MPS_CLIENTS,
+    MAX_MPS_CLIENTS,
 )
 
 REPLICAS_LABEL = "nvidia.com/gpu.replicas"
@@ -124,7 +124,7 @@ def mps_clients(labels: Mapping[str, str]) -> int | None:
     numbers = [labels.get(label, "") for label in CAPABILITY_LABELS]
     if not all(number.isdecimal() for number in numbers):
         return None
-    return MOST_MPS_CLIENTS if [int(number) for number in numbers] >= [7, 5] else 16
+    return MAX_MPS_CLIENTS if [int(number) for number in numbers] >= [7, 5] else 16
 
 
 def expected_allocatable(profile: Profile, devices: Mapping[str, int]) -> dict[str, int]:

@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the ConfigMap that holds the profiles, one key each, and what has to
-change in it.
-"""
+"""Internal: the ConfigMap of the profiles, one key each, and the plan of its changes."""
 
 from __future__ import annotations
 
@@ -32,8 +30,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing
 
 _VOLUME_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
-# Volumes that the operator's DaemonSets of plugin, GFD and MPS daemon have (gpu-operator v1.11.0 to
-# v26.7.0), and the one that it adds beside the ConfigMap's.
+# Volumes in the operator's DaemonSets of plugin, GFD and MPS daemon (gpu-operator v1.11.0 to
+# v26.7.0), and the volume that it adds together with the ConfigMap's.
 _VOLUMES = frozenset(
     {
         *("config", "device-plugin", "nvidia-device-plugin-entrypoint", "output-dir"),
@@ -44,26 +42,26 @@ _VOLUMES = frozenset(
 
 
 def check_config_map_name(name: str) -> None:
-    """Raise SharingError for a ConfigMap that the operator could not mount: it names the volume
-    like the ConfigMap, and the API server refuses the DaemonSets with it.
+    """Raise SharingError for a ConfigMap that the operator cannot mount: its volume gets the name
+    of the ConfigMap, and the API server would reject the DaemonSets.
     """
-    said = f"O(config_map) '{name}' cannot be mounted: the operator names the volume like the"
+    problem = f"O(config_map) is '{name}': the operator names a volume like the ConfigMap, and"
     if not _VOLUME_NAME.fullmatch(name):
         raise SharingError(
-            f"{said} ConfigMap, and a volume's name has at most 63 characters of a-z 0-9 - and"
-            " starts and ends with a letter or a digit. Choose such a name."
+            f"{problem} a volume's name has at most 63 characters of a-z 0-9 - and starts and ends"
+            " with a letter or a digit. Choose such a name."
         )
     if name in _VOLUMES:
         raise SharingError(
-            f"{said} ConfigMap, and its DaemonSets have a volume of that name already. Choose"
-            " another name, such as device-plugin-config."
+            f"{problem} its DaemonSets already have a volume of that name. Choose another name,"
+            " such as device-plugin-config."
         )
 
 
 @dataclass(frozen=True)
 class KeyRecord:
-    """A key that we wrote: the hash of its content, when, and whether the key had other content
-    before, which a plugin that started earlier may still have in hand.
+    """A key that we wrote: the hash of its content, the time, and whether it replaced other
+    content, which a plugin that started earlier may still use.
     """
 
     hash: str
@@ -74,13 +72,13 @@ class KeyRecord:
 @dataclass(frozen=True)
 class ConfigMap:
     data: Mapping[str, str] = field(default_factory=dict)
-    written: Mapping[str, KeyRecord] = field(default_factory=dict)  # the keys that are ours
-    ours: bool = False  # created by us
+    written: Mapping[str, KeyRecord] = field(default_factory=dict)  # keys that we wrote
+    ours: bool = False  # we created the ConfigMap
     created: str = ""
 
     def written_at(self, key: str) -> datetime | None:
-        """When a key got its content, as far as known: what we wrote down, else when the ConfigMap
-        was created.
+        """When a key got its content: the time that we recorded, else the creation of the
+        ConfigMap; None where neither is known.
         """
         record = self.written.get(key)
         if record and record.hash == config_hash(self.data.get(key, "")):
@@ -90,12 +88,12 @@ class ConfigMap:
 
 @dataclass(frozen=True)
 class ConfigMapPlan:
-    """What changes. put and remove are keys; record is the new value of our annotation."""
+    """The changes: keys to put and to remove, and the new value of our annotation (record)."""
 
     before: ConfigMap | None
     put: Mapping[str, str]
     remove: tuple[str, ...]
-    in_use: tuple[str, ...]  # would be removed, but nodes or the operator still use them
+    in_use: tuple[str, ...]  # not removed: nodes or the operator still use them
     record: Mapping[str, KeyRecord]
     delete: bool = False
 
@@ -104,7 +102,7 @@ class ConfigMapPlan:
         return bool(self.delete or self.put or self.remove or dict(recorded) != dict(self.record))
 
     def diff(self) -> dict[str, dict[str, str]]:
-        """What --diff shows: only the keys that change."""
+        """The diff of the keys that change."""
         data = dict(self.before.data) if self.before else {}
         gone = list(data) if self.delete else self.remove
         return {
@@ -113,15 +111,15 @@ class ConfigMapPlan:
         }
 
     def patch(self) -> dict[str, object]:
-        """The merge patch (or the content of a new object) that does it."""
+        """The merge patch, or the content of a new object."""
         data: dict[str, str | None] = {**self.put, **dict.fromkeys(self.remove)}
-        note = json.dumps({key: vars(entry) for key, entry in sorted(self.record.items())})
-        annotation = note if self.record else None
+        recorded = json.dumps({key: vars(entry) for key, entry in sorted(self.record.items())})
+        annotation = recorded if self.record else None
         return {"metadata": {"annotations": {PROFILES_ANNOTATION: annotation}}, "data": data}
 
 
 def read_config_map(document: object) -> ConfigMap:
-    """A ConfigMap object of the API. An annotation that is not ours to read counts as none."""
+    """A ConfigMap object of the API. An unreadable annotation counts as missing."""
     try:
         noted = json.loads(
             text_at(document, "metadata", "annotations", PROFILES_ANNOTATION) or "{}"
@@ -145,18 +143,18 @@ def plan_config_map(
     files: Mapping[str, str],
     *,
     now: datetime,
-    going: Collection[str] = (),
+    obsolete: Collection[str] = (),
     in_use: Collection[str] = (),
 ) -> ConfigMapPlan:
     """Compare files (profile name: content) with the ConfigMap.
 
-    A key whose content differs only in layout is left as it is: rewriting it would restart plugins
-    for nothing. Nor is it noted as ours, so that removal leaves it. Other keys that are going go,
+    A key whose content differs only in layout stays: rewriting it would restart plugins for no
+    reason. It is not recorded as ours, so removal leaves it too. Other obsolete keys are removed,
     except those in_use.
     """
     data = observed.data if observed else {}
     put = {key: text for key, text in files.items() if not same_content(data.get(key), text)}
-    others = sorted(data.keys() & set(going) - files.keys())
+    others = sorted(data.keys() & set(obsolete) - files.keys())
     remove = tuple(key for key in others if key not in in_use)
     known = dict(observed.written) if observed else {}
     at = _round_up(now)
@@ -167,9 +165,9 @@ def plan_config_map(
 
 
 def plan_removal(observed: ConfigMap | None, in_use: Collection[str] = ()) -> ConfigMapPlan:
-    """Undo plan_config_map: the keys that we wrote go, except those in_use.
+    """Undo plan_config_map: remove the keys that we wrote, except those in_use.
 
-    The ConfigMap goes too when we created it and nothing else is in it.
+    The ConfigMap is deleted when we created it and no other key remains.
     """
     if observed is None:
         return ConfigMapPlan(None, {}, (), (), {})

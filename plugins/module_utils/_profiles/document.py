@@ -12,7 +12,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model i
 
 
 def to_document(content: Content) -> dict[str, object]:
-    """What a file says as plain values, in one order: same content, same document."""
+    """The content of a profile as the plugin's keys; equal contents give equal documents."""
     document: dict[str, object] = {"version": "v1"}
     if content.flags:
         document["flags"] = _nested(content.flags)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the keys of a configuration file, matched as Go matches them."""
+"""Internal: matches the keys of a configuration file as Go does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TOP_KEYS = ("version", "flags", "resources", "sharing", "imex")
 
 
 def _fold(name: str) -> str:
-    """A key as Go's JSON library compares it: without case, letter by letter."""
+    """A key as Go's JSON library compares it: case-insensitive, letter by letter."""
     return "".join(letter.lower() for letter in name).replace("\N{LATIN SMALL LETTER LONG S}", "s")
 
 
@@ -37,37 +37,37 @@ _PLACES = {
 
 
 def location_of(key: object) -> str:
-    """Where in a file a key belongs, empty where it belongs nowhere."""
+    """Where in a file a key belongs; empty for an unknown key."""
     return _PLACES.get(_fold(str(key)), "")
 
 
 def struct_fields(
     reader: ProfileReader, where: str, value: object, known: Sequence[str]
 ) -> dict[str, object]:
-    """The entries of a part that is a struct in Go: null is none, and case does not matter."""
+    """The entries of a section that is a struct in Go: null is empty, and case is ignored."""
     if value is None:
         return {}
     folded = {_fold(name): name for name in known}
     found: dict[str, object] = {}
-    twice: set[str] = set()
+    duplicates: set[str] = set()
     for key, entry in reader.mapping(where, value, "{version: v1}").items():
         name = folded.get(_fold(str(key)))
         if name is None:
             reader.unknown_key(where, key, entry, known, location_of(key))
         elif name in found:
-            said = "is there twice (in other case), and one would win; allowed: each key once"
-            reader.problem(Rule.DUPLICATE_KEY, join_path(where, name), said)
-            twice.add(name)
+            text = "occurs twice (in different case); allowed: each key once"
+            reader.problem(Rule.DUPLICATE_KEY, join_path(where, name), text)
+            duplicates.add(name)
         else:
             found[name] = entry
-    # Of which one the plugin would take nothing is said.
-    return {name: entry for name, entry in found.items() if name not in twice}
+    # Which of two the plugin would use is not known, so neither is checked further.
+    return {name: entry for name, entry in found.items() if name not in duplicates}
 
 
 def map_fields(
     reader: ProfileReader, where: str, value: object, known: Sequence[str], also: Sequence[str] = ()
 ) -> dict[str, object]:
-    """The entries of a part that Go reads as a map: it has to be there, and case matters."""
+    """The entries of a section that Go reads as a map: required, and case-sensitive."""
     mapping = reader.mapping(where, value, "{name: nvidia.com/gpu, replicas: 4}")
     for key, entry in mapping.items():
         if key not in (*known, *also):

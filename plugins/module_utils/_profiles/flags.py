@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the flags of a configuration file: their names, types and values."""
+"""Internal: the flags of a configuration file: names, types and values."""
 
 from __future__ import annotations
 
@@ -34,47 +34,47 @@ def _read_bool(reader: ProfileReader, where: str, value: object) -> bool:
 
 
 def _read_strategies(reader: ProfileReader, where: str, value: object) -> tuple[str, ...] | None:
-    """A text, or a list of texts."""
+    """A string or a list of strings."""
     entries = value if isinstance(value, list | tuple) else [value]
     listed = ["" if entry is None else entry for entry in entries]
     if not all(isinstance(entry, str) for entry in listed):
-        reader.refuse(Rule.TYPE, where, value, "a text, or a list of texts")
+        reader.reject(Rule.TYPE, where, value, "a string or a list of strings")
         return None
     return tuple(str(entry) for entry in listed)
 
 
 def _read_duration(reader: ProfileReader, where: str, value: object) -> Flag | None:
-    """A Go duration: a text such as 1m30s, or nanoseconds."""
+    """A Go duration: a string such as 1m30s, or nanoseconds."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        reader.refuse(Rule.TYPE, where, value, _DURATIONS)
+        reader.reject(Rule.TYPE, where, value, _DURATIONS)
         return None
     if value == "infinite":
         return "infinite"
     total = nanoseconds(value)
     if total is None:
-        reader.refuse(Rule.FLAG_VALUE, where, value, _DURATIONS)
+        reader.reject(Rule.FLAG_VALUE, where, value, _DURATIONS)
     elif not -INT64 <= total < INT64:
-        reader.refuse(Rule.OVERFLOW, where, value, "at most 64 bits of nanoseconds")
+        reader.reject(Rule.OVERFLOW, where, value, "at most 64 bits of nanoseconds")
     elif total == INT64 - 1:
-        return "infinite"  # for the plugin they are the same
+        return "infinite"  # the plugin treats both the same
     else:
         return str(value) if isinstance(value, str) else total
     return None
 
 
 def nanoseconds(duration: object) -> int | None:
-    """The length of a Go duration: a text such as 1m30s, or a number; None for what Go refuses.
+    """The length of a Go duration: a string such as 1m30s, or a number; None where Go rejects it.
 
-    Source: time.ParseDuration, with what it rounds. It misses one overflow, of twice 2**63.
+    Source: time.ParseDuration, with its rounding. It misses one overflow, of twice 2**63.
     """
     if isinstance(duration, int | float):
-        return int(float(duration))  # as JSON numbers are for Go
+        return int(float(duration))  # Go reads JSON numbers as float64
     text = str(duration)
     if not _DURATION.fullmatch(text):
         return None
     total = 0
     for whole, fraction, unit in _DURATION_PART.findall(text):
-        number = int(whole.lstrip("0")[:20] or "0")  # twenty digits are beyond 64 bits
+        number = int(whole.lstrip("0")[:20] or "0")  # twenty digits exceed 64 bits
         length = number * _NANOSECONDS[unit] + _part_of(_NANOSECONDS[unit], fraction)
         if length > INT64 or (total + length) % (2 * INT64) > INT64:
             return None
@@ -85,7 +85,7 @@ def nanoseconds(duration: object) -> int | None:
 
 
 def _part_of(unit: int, fraction: str) -> int:
-    """Nanoseconds of the digits behind a point; of those Go takes what fits into 63 bits."""
+    """Nanoseconds of the digits after the point; Go reads those that fit into 63 bits."""
     number, scale = 0, 1.0
     for digit in fraction:
         following = number * 10 + int(digit)

@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what a configuration file says, whatever its layout: comparison and
-hash.
-"""
+"""Internal: compares and hashes configuration files by content, independent of layout."""
 
 from __future__ import annotations
 
@@ -26,18 +24,16 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validat
 
 @lru_cache
 def config_hash(text: str) -> str:
-    """Twelve hexadecimal digits that name what a configuration file says, whatever its layout and
-    comments. A file that the plugin would refuse, or partly ignore, is named by its bytes.
+    """Twelve hexadecimal digits for the content of a configuration file, independent of layout and
+    comments. For a file that the plugin would reject or partly ignore, they hash its bytes.
     """
     content = parse_content(text)
-    said = text if content is None else json.dumps(to_document(content), sort_keys=True)
-    return hashlib.sha256(said.encode(errors="surrogatepass")).hexdigest()[:12]
+    hashed = text if content is None else json.dumps(to_document(content), sort_keys=True)
+    return hashlib.sha256(hashed.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 def same_content(one: str | None, other: str) -> bool:
-    """Whether two configuration files say the same to the plugin, whatever their layout and
-    comments.
-    """
+    """Whether two configuration files have the same content, independent of layout and comments."""
     if one is None or one == other:
         return one is not None
     content = parse_content(one)
@@ -46,7 +42,9 @@ def same_content(one: str | None, other: str) -> bool:
 
 @lru_cache
 def parse_content(text: str) -> Content | None:
-    """What a file says, None where it breaks a rule. What the operator shadows does not matter."""
+    """The content of a file, None where it breaks a rule. Flags that the operator overrides are
+    accepted.
+    """
     reader = ProfileReader("", lenient=False)
     content = read_text(text, reader, Plugin() if "mpsRoot" in text else ANY_PLUGIN)
     return None if reader.problems else content

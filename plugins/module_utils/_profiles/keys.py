@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the key of the ConfigMap that holds a profile, in both rollout
-modes.
-"""
+"""Internal: the ConfigMap key of a profile, in both rollout modes."""
 
 from __future__ import annotations
 
@@ -31,8 +29,8 @@ MAX_VERSIONED_NAME_LENGTH = MAX_NAME_LENGTH - VERSION_LENGTH - 1
 
 
 def config_key(profile: Profile, *, versioned: bool) -> str:
-    """The ConfigMap's key that holds a profile: its name; versioned, also what it says, so that a
-    key is never edited.
+    """The ConfigMap key of a profile: its name. A versioned key adds a hash of the content, so that
+    keys never change.
     """
     if not versioned:
         return profile.name
@@ -43,15 +41,15 @@ _VERSIONED_KEY = re.compile(rf".+\.[0-9a-f]{{{VERSION_LENGTH}}}")
 
 
 def is_versioned(key: str) -> bool:
-    """Whether a key may be that of a versioned profile."""
+    """Whether a key looks like that of a versioned profile."""
     return _VERSIONED_KEY.fullmatch(key) is not None
 
 
 def check_versioned_names(names: Iterable[str]) -> None:
-    """Raise ProfileError where a name leaves no room for its version in a key."""
-    said = f"has at most {MAX_VERSIONED_NAME_LENGTH} characters with O(mode)"
+    """Raise ProfileError where a name is too long for a versioned key."""
     problems = [
-        f"profile {quote(name)}: a name {said} versioned, and this one has {len(name)}."
+        f"profile {quote(name)} has a name of {len(name)} characters; allowed: at most"
+        f" {MAX_VERSIONED_NAME_LENGTH} with O(mode): versioned."
         for name in names
         if len(name) > MAX_VERSIONED_NAME_LENGTH
     ]

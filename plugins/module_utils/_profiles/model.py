@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what a profile is: its name, its content, its MIG configuration."""
+"""Internal: a profile: its name, its content and its MIG configuration."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Flag: TypeAlias = "str | bool | int | tuple[str, ...]"
 
 @dataclass(frozen=True)
 class SharedResource:
-    """One extended resource and into how many slots each of its devices is cut (2 or more)."""
+    """An extended resource and the number of slots per device (2 or more)."""
 
     name: str
     replicas: int
@@ -38,7 +38,7 @@ class Imex:
 
 @dataclass(frozen=True)
 class Content:
-    """What one configuration file says. No resources means no sharing at all.
+    """The content of a configuration file. Without resources nothing is shared.
 
     flags holds dotted names below flags, such as plugin.deviceListStrategy, and their values.
     """
@@ -53,14 +53,14 @@ class Content:
 
 @dataclass(frozen=True)
 class Profile:
-    """A way of sharing the GPUs of a node: a name, a file's content, and how MIG has to be."""
+    """How the GPUs of a node are shared: a name, the content of a file, and a MIG configuration."""
 
     name: str
     content: Content = field(default_factory=Content)
     mig: str | None = None  # a configuration of NVIDIA's MIG manager; None leaves MIG alone
 
     def replicas_of(self, resource: str) -> int:
-        """Slots per device of a resource, 1 when the profile does not share it."""
+        """Slots per device of a resource; 1 where the profile does not share it."""
         shared = self.content.resources
         return next((entry.replicas for entry in shared if entry.name == resource), 1)
 
@@ -71,9 +71,7 @@ class Profile:
 
     @property
     def strategy(self) -> str:
-        """The sharing strategy, as GPU feature discovery names it in
-        nvidia.com/gpu.sharing-strategy.
-        """
+        """The sharing strategy, as in the label nvidia.com/gpu.sharing-strategy."""
         if not self.content.resources:
             return "none"
         return "mps" if self.content.mps else "time-slicing"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what is known of the device plugin that reads the files."""
+"""Internal: the device plugin that reads the files: version and environment."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Version = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Plugin:
-    """What is known of the plugin that will read the files.
+    """The plugin that will read the files.
 
-    version is None where it is not known: then nothing is refused for being too new. shadowed maps
-    flags to the environment variable that wins over them. mig_strategy is the operator's: none,
-    single, mixed, empty where the operator sets none; or None where it is not known.
+    version is None where it is unknown: then no setting counts as too new. shadowed maps flags to
+    the environment variables that override them. mig_strategy is the operator's: none, single or
+    mixed; empty where the operator sets none, None where it is unknown.
     """
 
     version: Version | None = None
@@ -28,7 +28,7 @@ class Plugin:
     mig_strategy: str | None = None
 
 
-# Flag -> variable that the operator always sets, or that its entry script sets from the driver.
+# Flag -> variable that the operator, or its entry script, always sets.
 OPERATOR_ENVIRONMENT = {
     "failOnInitError": "FAIL_ON_INIT_ERROR",
     "mpsRoot": "MPS_ROOT",
@@ -41,7 +41,7 @@ OPERATOR_ENVIRONMENT = {
     "gfd.sleepInterval": "GFD_SLEEP_INTERVAL",
 }
 
-# Flag -> variable that the operator sets only with some of its values.
+# Flag -> variable that the operator sets only with some chart values.
 _SOMETIMES = {
     "migStrategy": "MIG_STRATEGY",
     "gdrcopyEnabled": "GDRCOPY_ENABLED",
@@ -66,7 +66,7 @@ def operator_plugin(mig_strategy: str | None = None, version: Version | None = N
     return Plugin(version, {**OPERATOR_ENVIRONMENT, **strategy}, mig_strategy)
 
 
-# For whoever only has to know what a profile says: nothing is refused for what the plugin is.
+# Accepts every setting that some plugin supports, for code that needs only the content.
 ANY_PLUGIN = Plugin(shadowed={"mpsRoot": "MPS_ROOT"})
 
 
@@ -75,6 +75,6 @@ def format_version(version: Version | None) -> str:
 
 
 def read_version(text: str) -> Version | None:
-    """v0.19.3, also as the tag of an image (v0.19.3-ubi9); None for anything else."""
+    """A version such as v0.19.3, also as an image tag (v0.19.3-ubi9); None for any other text."""
     match = re.match(r"v?([0-9]+)\.([0-9]+)\.([0-9]+)", text)
     return (int(match[1]), int(match[2]), int(match[3])) if match else None

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the device plugin's whole configuration file: read strictly, written
-canonically.
+"""Internal: reads the device plugin's configuration file strictly.
 
-Source: NVIDIA/k8s-device-plugin api/config/v1 (v0.19.3; what v0.20.0 adds is gated by version), and
-what the GPU Operator v26.7.0 sets in the environment of the plugin and of GPU feature discovery.
+Source: NVIDIA/k8s-device-plugin api/config/v1 (v0.19.3; settings of v0.20.0 depend on the
+version), and the environment that the GPU Operator v26.7.0 sets for the plugin and for GPU feature
+discovery.
 """
 
 from __future__ import annotations
@@ -50,19 +50,21 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules i
 
 
 def read_content(document: object, reader: ProfileReader, plugin: Plugin) -> Content:
-    """A parsed file -> what it says. What is wrong is added to the reader's problems."""
+    """The content of a parsed file. Problems are added to the reader."""
     top = struct_fields(reader, "", document, TOP_KEYS)
     if top.get("version") not in (None, "", "v1"):
-        reader.refuse(Rule.VERSION, "version", top["version"], "v1, or leave it out")
+        reader.reject(Rule.VERSION, "version", top["version"], "v1, or omit it")
     _refuse_patterns(reader, top.get("resources"))
     flags = _Flags(reader, plugin).read(top.get("flags"))
     imex = _read_imex(reader, top.get("imex"))
     sharing = struct_fields(reader, "sharing", top.get("sharing"), ("timeSlicing", "mps"))
-    # null is refused for timeSlicing and means nothing for mps: one is a value, one a pointer in Go
+    # The plugin rejects null for timeSlicing (a Go value) and ignores it for mps (a Go pointer)
     given = [name for name in sharing if name == "timeSlicing" or sharing[name] is not None]
     if len(given) > 1:
-        said = "has both timeSlicing and mps, and MPS would win; allowed: one of them"
-        reader.problem(Rule.TWO_STRATEGIES, "sharing", said)
+        text = (
+            "has both timeSlicing and mps, and the plugin would use mps alone; allowed: one of them"
+        )
+        reader.problem(Rule.TWO_STRATEGIES, "sharing", text)
     contents = [_read_strategy(reader, name, sharing[name]) for name in given]
     content = replace(contents[-1] if contents else Content(), flags=flags, imex=imex)
     check_devices(reader, "sharing", content, plugin)
@@ -76,9 +78,9 @@ def _read_strategy(reader: ProfileReader, name: str, value: object) -> Content:
     settings = map_fields(reader, where, value, known)
     entries = settings.get("resources")
     if not isinstance(entries, list | tuple) or not entries:
-        allowed = "a list with at least one {name, replicas}; to share nothing, leave sharing out"
+        allowed = "a list with at least one {name, replicas}; to share nothing, omit sharing"
         rule = Rule.NO_RESOURCES if not entries else Rule.TYPE
-        reader.refuse(rule, f"{where}.resources", entries, allowed)
+        reader.reject(rule, f"{where}.resources", entries, allowed)
         entries = []
     # The plugin's own default is false for time-slicing, and true for MPS.
     fails = reader.boolean(
@@ -99,10 +101,10 @@ def _refuse_patterns(reader: ProfileReader, value: object) -> None:
     settings = struct_fields(reader, "resources", value, ("gpus", "mig"))
     for name, entries in settings.items():
         if entries is not None and not isinstance(entries, list | tuple):
-            reader.refuse(Rule.TYPE, f"resources.{name}", entries, "leave it out")
+            reader.reject(Rule.TYPE, f"resources.{name}", entries, "omit it")
         elif entries:
-            said = "is ignored by the plugin; leave it out. What is shared goes below sharing"
-            reader.problem(Rule.RESOURCE_PATTERNS, f"resources.{name}", said)
+            text = "is ignored by the plugin; omit it. Shared resources belong below sharing"
+            reader.problem(Rule.RESOURCE_PATTERNS, f"resources.{name}", text)
 
 
 def _read_imex(reader: ProfileReader, value: object) -> Imex:
@@ -113,20 +115,20 @@ def _read_imex(reader: ProfileReader, value: object) -> Imex:
         return Imex((), required)
     allowed = "[] or [0]"
     if not isinstance(ids, list | tuple):
-        reader.refuse(Rule.TYPE, "imex.channelIDs", ids, allowed)
+        reader.reject(Rule.TYPE, "imex.channelIDs", ids, allowed)
         return Imex((), required)
     numbers = [0 if i is None else to_whole_number(i, lenient=reader.lenient) for i in ids]
     if None in numbers:
-        reader.refuse(Rule.TYPE, "imex.channelIDs", ids, allowed)
+        reader.reject(Rule.TYPE, "imex.channelIDs", ids, allowed)
     elif numbers not in ([], [0]):
-        reader.refuse(Rule.IMEX_CHANNELS, "imex.channelIDs", ids, allowed)
+        reader.reject(Rule.IMEX_CHANNELS, "imex.channelIDs", ids, allowed)
     else:
         return Imex(tuple(number for number in numbers if number is not None), required)
     return Imex((), required)
 
 
 class _Flags:
-    """Reads the part flags: names and types by table; values as the plugin's start checks them."""
+    """Reads the section flags: names and types by table, values as the plugin checks them."""
 
     def __init__(self, reader: ProfileReader, plugin: Plugin) -> None:
         self.reader = reader
@@ -146,18 +148,18 @@ class _Flags:
     def flag(self, name: str, value: object) -> Flag | None:
         where = f"flags.{name}"
         if variable := self.plugin.shadowed.get(name):
-            said = (
+            text = (
                 f"(value {quote(value)}) is ignored: the operator sets {variable} in the plugin's"
-                f" environment, which wins; {SET_INSTEAD.get(name, 'leave it out')}"
+                f" environment, which overrides it; {SET_INSTEAD.get(name, 'omit it')}"
             )
-            self.reader.problem(Rule.SHADOWED_FLAG, where, said)
+            self.reader.problem(Rule.SHADOWED_FLAG, where, text)
         if self.is_too_new(name, where):
-            return None  # whatever its value, the plugin does not read it
+            return None  # the plugin does not read it
         flag = FLAGS[name](self.reader, where, value)
         allowed = None if variable else FLAG_VALUES.get(name)
         values = (flag,) if isinstance(flag, str) else flag if isinstance(flag, tuple) else ()
         if allowed and not set(values) <= set(allowed):
-            self.reader.refuse(Rule.FLAG_VALUE, where, value, either(allowed))
+            self.reader.reject(Rule.FLAG_VALUE, where, value, either(allowed))
             return None
         return flag
 
@@ -165,6 +167,6 @@ class _Flags:
         version = self.plugin.version
         if name != "plugin.sharedDevicesAllocationPolicy" or not version or version >= V0_20:
             return False
-        said = f"is known from plugin v0.20.0 on; the cluster has {format_version(version)}"
-        self.reader.problem(Rule.PLUGIN_VERSION, where, said)
+        text = f"needs plugin v0.20.0 or later; the cluster has {format_version(version)}"
+        self.reader.problem(Rule.PLUGIN_VERSION, where, text)
         return True

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: profiles that are handed on within a run, once they are checked.
+"""Internal: rendered profiles, which modules pass on within a run.
 
-{name: {file: the plugin's file, hash: 12 hexadecimal digits, mig: a configuration or null}}. The
-modules take this form in the place of definitions, so that a run checks its profiles once.
+{name: {file: the plugin's file, hash: 12 hexadecimal digits, mig: a configuration or null}}.
+Modules accept this form instead of definitions, so that a run validates its profiles once.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validat
 
 
 def render(profiles: Mapping[str, Profile]) -> dict[str, dict[str, str | None]]:
-    """The form in which checked profiles are handed on."""
+    """Render validated profiles."""
     files = {name: to_plugin_config(profile) for name, profile in profiles.items()}
     return {
         name: {"file": text, "hash": config_hash(text), "mig": profiles[name].mig}
@@ -40,15 +40,15 @@ def render(profiles: Mapping[str, Profile]) -> dict[str, dict[str, str | None]]:
 
 
 def take_profiles(given: object, plugin: Plugin | None = None) -> dict[str, Profile]:
-    """Profiles, as definitions or rendered. plugin is the one to check definitions against; by
-    default they have been checked against the cluster's before.
+    """Profiles from definitions or rendered profiles. plugin validates definitions; by default they
+    are already validated against the cluster's.
 
-    Raises ProfileError, also where a hash is not that of its file.
+    Raises ProfileError, also where a hash does not match its file.
     """
     profiles = checked_profiles(given) if plugin is None else parse_profiles(given, plugin)
     entries = given.items() if isinstance(given, Mapping) else ()
     wrong = [
-        f"profile {quote(str(name))}: hash is {quote(entry['hash'])}, and that of its file is"
+        f"profile {quote(str(name))}: hash is {quote(entry['hash'])}, but that of its file is"
         f" '{found}'."
         for name, entry in entries
         if isinstance(entry, Mapping) and is_rendered(entry)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the configuration file of a profile: same content, same bytes."""
+"""Internal: renders the configuration file of a profile; equal contents give equal bytes."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model i
 
 @lru_cache  # thousands of nodes share a few profiles
 def to_plugin_config(profile: Profile) -> str:
-    """The plugin's configuration file for a profile: same content, same bytes.
+    """The plugin's configuration file for a profile; equal contents give equal bytes.
 
-    A profile that shares nothing and sets nothing is the version alone: the plugin refuses replicas
-    below 2 and an empty sharing block.
+    A profile that shares and sets nothing has only the version: the plugin rejects replicas below 2
+    and an empty sharing section.
     """
     text = str(
         yaml.dump(
@@ -42,21 +42,19 @@ def to_plugin_config(profile: Profile) -> str:
             allow_unicode=False,
         )
     )
-    if (
-        parse_content(text) != profile.content
-    ):  # a file that the plugin misreads takes the GPUs away
-        raise ProfileError(f"profile {quote(profile.name)} cannot be written as a file: {text}")
+    if parse_content(text) != profile.content:  # with a misread file the node loses its GPUs
+        raise ProfileError(f"profile {quote(profile.name)} cannot be rendered: {text}")
     return text
 
 
 class _Quoted(str):
-    """A text that Go would take for something else without quotes."""
+    """A string that Go would read as another type without quotes."""
 
     __slots__ = ()
 
 
 def _quoted(value: object) -> object:
-    """The same values, with texts marked that have to be quoted for Go."""
+    """The same values, with strings marked that need quotes for Go."""
     if isinstance(value, dict):
         return {key: _quoted(entry) for key, entry in value.items()}
     if isinstance(value, list):
@@ -69,7 +67,7 @@ def _quoted(value: object) -> object:
 @lru_cache
 def _dumper() -> type[yaml.SafeDumper]:
     class Dumper(yaml.SafeDumper):
-        """Writes marked texts in double quotes."""
+        """Writes marked strings in double quotes."""
 
     def represent(dumper: yaml.SafeDumper, text: _Quoted) -> yaml.Node:
         return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style='"')

@@ -33,11 +33,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Rule
 
 MAX_RESOURCE_LENGTH = 63
-MOST_MPS_CLIENTS = 48  # of any GPU; 16 below compute capability 7.5
+MAX_MPS_CLIENTS = 48  # of any GPU; 16 below compute capability 7.5
 _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 
-# Slices and attributes that NVML knows; go-nvlib writes them, and the plugin puts . for +. It
-# leaves out compute instances (1c.3g.20gb): none has a resource of its own.
+# Slices and attributes of NVML; go-nvlib writes them, and the plugin replaces + by a point.
+# Compute instances (1c.3g.20gb) have no resource of their own.
 _MIG_RESOURCE = re.compile(r"nvidia\.com/mig-[1-46-8]g\.[1-9][0-9]*gb(\.me|\.me\.all|\.gfx|-me)?")
 
 
@@ -49,8 +49,8 @@ def read_resources(
     found = [resource for resource in read if resource is not None]
     names = [resource.name for resource in found]
     for name in sorted({name for name in names if names.count(name) > 1}):
-        said = f"names {quote(name)} more than once; allowed: one entry for each resource"
-        reader.problem(Rule.DUPLICATE_RESOURCE, where, said)
+        text = f"contains {quote(name)} more than once; allowed: one entry for each resource"
+        reader.problem(Rule.DUPLICATE_RESOURCE, where, text)
     return tuple(found)
 
 
@@ -59,13 +59,13 @@ def _read_resource(reader: ProfileReader, where: str, entry: object) -> SharedRe
     if not settings and not isinstance(entry, Mapping):
         return None
     if "rename" in settings:
-        said = (
-            "is ignored by the plugin; use renameByDefault (rename_by_default), which adds .shared"
-        )
-        reader.problem(Rule.RENAME, f"{where}.rename", said)
+        text = "is ignored by the plugin; set renameByDefault (rename_by_default) to add .shared"
+        reader.problem(Rule.RENAME, f"{where}.rename", text)
     if "devices" in settings and settings["devices"] != "all":
-        said = f"is {quote(settings['devices'])}; allowed: all. Sharing covers all GPUs of a node"
-        reader.problem(Rule.DEVICES, f"{where}.devices", said)
+        text = (
+            f"is {quote(settings['devices'])}; allowed: all. Sharing applies to all GPUs of a node"
+        )
+        reader.problem(Rule.DEVICES, f"{where}.devices", text)
     name = _read_resource_name(reader, where, settings)
     replicas = read_replicas(reader, where, settings, least=2)
     return SharedResource(name, replicas) if name and replicas else None
@@ -74,7 +74,7 @@ def _read_resource(reader: ProfileReader, where: str, entry: object) -> SharedRe
 def _read_resource_name(reader: ProfileReader, where: str, settings: Mapping[str, object]) -> str:
     allowed = (
         "nvidia.com/gpu, or nvidia.com/mig-<slices>g.<memory>gb such as nvidia.com/mig-1g.5gb"
-        " (slices 1, 2, 3, 4, 6, 7 or 8; behind it at most .me, .me.all, .gfx or -me), in lower"
+        " (slices 1, 2, 3, 4, 6, 7 or 8; optionally with .me, .me.all, .gfx or -me), in lower"
         " case"
     )
     if "name" not in settings:
@@ -83,16 +83,16 @@ def _read_resource_name(reader: ProfileReader, where: str, settings: Mapping[str
     value = settings["name"]
     full = resource_name(value)
     if full is None:
-        reader.refuse(Rule.RESOURCE_NAME, f"{where}.name", value, allowed)
+        reader.reject(Rule.RESOURCE_NAME, f"{where}.name", value, allowed)
         return ""
     if full != GPU_RESOURCE and not _MIG_RESOURCE.fullmatch(full):
-        reader.refuse(Rule.UNKNOWN_RESOURCE, f"{where}.name", value, allowed)
+        reader.reject(Rule.UNKNOWN_RESOURCE, f"{where}.name", value, allowed)
         return ""
     return full
 
 
 def resource_name(value: object) -> str | None:
-    """The full name of a resource, None where the plugin refuses it; gpu means nvidia.com/gpu."""
+    """The full name of a resource, None where the plugin rejects it; gpu means nvidia.com/gpu."""
     if not isinstance(value, str):
         return None
     full = str(value) if value.startswith(RESOURCE_PREFIX) else RESOURCE_PREFIX + str(value)
@@ -104,16 +104,16 @@ def resource_name(value: object) -> str | None:
 def read_replicas(
     reader: ProfileReader, where: str, settings: Mapping[str, object], *, least: int
 ) -> int:
-    """The replicas of an entry, from least on; 0 where they are wrong."""
+    """The replicas of an entry; 0 where they are below least or missing."""
     name = join_path(where, "replicas")
-    none = " (1 means no sharing)" if least == 1 else ""
-    allowed = f"a whole number from {least} on{none}"
+    note = " (1 means no sharing)" if least == 1 else ""
+    allowed = f"a whole number, {least} or more{note}"
     if "replicas" not in settings:
         reader.problem(Rule.MISSING, name, f"is missing; allowed: {allowed}")
         return 0
     number = reader.whole_number(name, settings["replicas"], allowed)
     if number is not None and number < least:
-        reader.refuse(Rule.REPLICAS, name, settings["replicas"], allowed)
+        reader.reject(Rule.REPLICAS, name, settings["replicas"], allowed)
     return number if number is not None and number >= least else 0
 
 
@@ -124,20 +124,22 @@ def shared_content(
     rename_by_default: bool,
     fail_requests_greater_than_one: bool,
 ) -> Content:
-    """What sharing says; where nothing is shared it says nothing, so that equal is equal."""
+    """The content that sharing sets; without resources it is empty, so that equal contents compare
+    equal.
+    """
     if not resources:
         return Content()
     return Content(resources, mps, rename_by_default, fail_requests_greater_than_one)
 
 
 def check_devices(reader: ProfileReader, where: str, content: Content, plugin: Plugin) -> None:
-    """What sharing asks of the devices: MIG resources need MIG strategy mixed, MPS refuses it."""
-    said = None if "migStrategy" in plugin.shadowed else dict(content.flags).get("migStrategy")
-    strategy = said or plugin.mig_strategy
+    """MIG resources need the MIG strategy mixed, which MPS excludes."""
+    own = None if "migStrategy" in plugin.shadowed else dict(content.flags).get("migStrategy")
+    strategy = own or plugin.mig_strategy
     names = [resource.name for resource in content.resources if resource.name != GPU_RESOURCE]
     if names and strategy in ("", "none", "single"):
-        said = f"shares {names[0]}, which only MIG strategy mixed advertises; the operator's"
-        reader.problem(Rule.MIG_STRATEGY, where, f"{said} mig.strategy is {quote(strategy)}")
+        text = f"shares {names[0]}, which only the MIG strategy mixed advertises; the operator's"
+        reader.problem(Rule.MIG_STRATEGY, where, f"{text} mig.strategy is {quote(strategy)}")
     if content.mps and content.resources:
         _check_mps(reader, where, content, plugin, mixed=strategy == "mixed")
 
@@ -145,23 +147,21 @@ def check_devices(reader: ProfileReader, where: str, content: Content, plugin: P
 def _check_mps(
     reader: ProfileReader, where: str, content: Content, plugin: Plugin, *, mixed: bool
 ) -> None:
-    """What MPS asks for beyond time-slicing."""
+    """Check what MPS requires beyond time-slicing."""
     for resource in content.resources:
         if resource.name != GPU_RESOURCE:
-            said = f"shares {resource.name} by MPS, which takes no MIG devices"
-            reader.problem(Rule.MPS_WITH_MIG, where, f"{said}; allowed: {GPU_RESOURCE}")
-        elif resource.replicas > MOST_MPS_CLIENTS:
-            said = f"has {resource.replicas} replicas; allowed for MPS: 2 to {MOST_MPS_CLIENTS}"
-            reader.problem(Rule.MPS_CLIENTS, where, f"{said} (16 below compute capability 7.5)")
+            text = f"shares {resource.name} by MPS, which does not support MIG devices"
+            reader.problem(Rule.MPS_WITH_MIG, where, f"{text}; allowed: {GPU_RESOURCE}")
+        elif resource.replicas > MAX_MPS_CLIENTS:
+            text = f"has {resource.replicas} replicas; allowed for MPS: 2 to {MAX_MPS_CLIENTS}"
+            reader.problem(Rule.MPS_CLIENTS, where, f"{text} (16 below compute capability 7.5)")
     if mixed:
-        said = "uses MPS, which the plugin refuses beside the MIG strategy mixed"
-        reader.problem(Rule.MPS_WITH_MIXED, where, f"{said}; allowed: time-slicing")
+        text = "uses MPS, which the plugin rejects together with the MIG strategy mixed"
+        reader.problem(Rule.MPS_WITH_MIXED, where, f"{text}; allowed: time-slicing")
     if "mpsRoot" not in plugin.shadowed and not dict(content.flags).get("mpsRoot"):
-        said = "uses MPS without an MPS root, which the operator sets; set flags.mpsRoot"
-        reader.problem(Rule.FLAG_VALUE, where, said)
+        text = "uses MPS without an MPS root; set flags.mpsRoot"
+        reader.problem(Rule.FLAG_VALUE, where, text)
     older = plugin.version is not None and plugin.version < V0_20
     if not content.fail_requests_greater_than_one and older:
-        said = (
-            "lets requests above 1 pass, which MPS ignores before plugin v0.20.0; the cluster has"
-        )
-        reader.problem(Rule.PLUGIN_VERSION, where, f"{said} {format_version(plugin.version)}")
+        text = "allows requests above 1, which MPS ignores before plugin v0.20.0; the cluster has"
+        reader.problem(Rule.PLUGIN_VERSION, where, f"{text} {format_version(plugin.version)}")

@@ -2,8 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the rules that a profile must keep, by name, and how problems are
-collected.
+"""Internal: the rules for profiles, by name.
 
 Source: NVIDIA/k8s-device-plugin api/config/v1 and the start of its programs, v0.12.0 to v0.20.0.
 """
@@ -13,56 +12,56 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-_TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
-
 
 class Rule(Enum):
-    """What can be wrong with a profile; the value says what the plugin would do with it."""
+    """What can be wrong with a profile."""
 
-    # The plugin refuses the file, and the node loses its GPUs.
-    SYNTAX = "the text is no YAML that the plugin can read"
-    VERSION = "the version is none that the plugin knows"
-    TYPE = "a value of a type that the plugin does not convert"
-    MISSING = "a setting that has to be there is not"
-    NO_RESOURCES = "sharing that names no resource"
+    # The plugin rejects the file, and the node loses its GPUs.
+    SYNTAX = "the text is not YAML that the plugin can read"
+    VERSION = "a version that the plugin does not know"
+    TYPE = "a value of the wrong type"
+    MISSING = "a required setting is missing"
+    NO_RESOURCES = "sharing without resources"
     REPLICAS = "replicas below 2 in the file"
-    RESOURCE_NAME = "a name that can be no resource of the plugin"
-    FLAG_VALUE = "a flag that the plugin checks when it starts"
-    IMEX_CHANNELS = "IMEX channels other than none and channel 0"
-    MPS_WITH_MIXED = "MPS beside the MIG strategy mixed"
-    # The plugin takes the file, and the MPS daemon does not: the node loses its GPUs.
+    RESOURCE_NAME = "an invalid resource name"
+    FLAG_VALUE = "a value that the plugin rejects at its start"
+    IMEX_CHANNELS = "IMEX channels other than channel 0"
+    MPS_WITH_MIXED = "MPS together with the MIG strategy mixed"
+    # The plugin accepts the file, the MPS daemon does not, and the node loses its GPUs.
     MPS_WITH_MIG = "MPS with MIG devices"
-    MPS_CLIENTS = "more MPS clients than any GPU has"
-    # There is no such profile: the ConfigMap or the node label could not be written.
-    NAME = "a name that can be no key of a ConfigMap or no value of a label"
-    FORM = "a definition that is neither short form, nor the plugin's own keys, nor a file's text"
-    # The plugin takes the file and silently does something else than it seems to say.
+    MPS_CLIENTS = "more MPS clients than a GPU supports"
+    # Not a profile: the ConfigMap or the node label could not be written.
+    NAME = "a name that is not valid as a ConfigMap key and label value"
+    FORM = "a definition that is neither the short form, the plugin's keys, nor a file's text"
+    # The plugin accepts the file and silently ignores part of it.
     UNKNOWN_KEY = "a key that the plugin ignores"
-    DUPLICATE_KEY = "a key twice, of which the plugin takes the last"
-    UNKNOWN_RESOURCE = "a resource that no device ever has"
-    MIG_STRATEGY = "a MIG resource, which the operator's MIG strategy does not advertise"
-    OVERFLOW = "a duration beyond 64 bits of nanoseconds, which wraps around"
-    DUPLICATE_RESOURCE = "a resource twice: the plugin takes the largest, the label the first"
+    DUPLICATE_KEY = "a duplicate key: the plugin uses the last"
+    UNKNOWN_RESOURCE = "a resource that no device has"
+    MIG_STRATEGY = "a MIG resource that the operator's MIG strategy does not advertise"
+    OVERFLOW = "a duration that overflows 64 bits of nanoseconds"
+    DUPLICATE_RESOURCE = (
+        "a duplicate resource: the plugin uses the largest, the label shows the first"
+    )
     SECOND_DOCUMENT = "a second YAML document, which the plugin ignores"
-    SIZE = "a text far deeper or longer than any configuration file"
-    EMPTY_FILE = "a file that says nothing, and so shares nothing"
-    TAG = "a YAML tag or directive, which readers of YAML treat differently"
-    AMBIGUOUS = "a tab as a blank, a colon without one, or the like, which readers take differently"
-    CONTROL = "a text with line breaks or other characters that a flag cannot have"
+    SIZE = "a text that is too deep or too long for a configuration file"
+    EMPTY_FILE = "an empty file, which shares nothing"
+    TAG = "a YAML tag or directive, which YAML parsers treat differently"
+    AMBIGUOUS = "a text that YAML parsers read differently, such as a tab as a space"
+    CONTROL = "a string with line breaks or other control characters"
     RENAME = "rename, which the plugin ignores"
-    DEVICES = "devices, which the plugin ignores: sharing covers all GPUs of a node"
+    DEVICES = "devices, which the plugin ignores: sharing applies to all GPUs of a node"
     RESOURCE_PATTERNS = "resources by pattern, which the plugin ignores"
-    TWO_STRATEGIES = "timeSlicing and mps, of which MPS wins whole"
-    SHADOWED_FLAG = "a flag that the operator sets in the plugin's environment, which wins"
+    TWO_STRATEGIES = "timeSlicing together with mps: the plugin uses mps alone"
+    SHADOWED_FLAG = "a flag that the operator's environment variable overrides"
     PLUGIN_VERSION = "a setting that this version of the plugin ignores"
 
     @property
-    def plugin_takes_it(self) -> bool:
-        """Whether the plugin would take the file all the same."""
-        return self in _TAKEN
+    def accepted_by_plugin(self) -> bool:
+        """Whether the plugin accepts the file nevertheless."""
+        return self in _ACCEPTED
 
 
-_TAKEN = frozenset(
+_ACCEPTED = frozenset(
     {
         Rule.MPS_WITH_MIG,
         Rule.MPS_CLIENTS,
@@ -90,7 +89,7 @@ _TAKEN = frozenset(
 
 @dataclass(frozen=True)
 class Problem:
-    """One broken rule, told for people: whose, where, the value, and what is allowed."""
+    """A broken rule, with a message: the profile, the key, its value and what is allowed."""
 
     rule: Rule
     text: str

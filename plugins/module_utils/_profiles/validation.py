@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what a profile is, its three forms, its file and its hash.
+"""Internal: parses and validates profiles.
 
-A profile is one key of the ConfigMap; its content is the plugin's whole configuration file
-(_plugin_file.py). It may be said in short form (replicas: 4), in the plugin's own keys (sharing:
-...), or as the text of a file.
+A profile becomes one key of the ConfigMap, with the plugin's configuration file as content
+(plugin_file.py). Its definition is the short form (replicas: 4), the plugin's own keys
+(sharing: ...), or the text of a file.
 """
 
 from __future__ import annotations
@@ -59,31 +59,28 @@ SHORT_FIELDS = (
     "resources",
     "mig",
 )
-RENDERED = ("file", "hash", "mig")  # the keys of a profile that is handed on
+RENDERED = ("file", "hash", "mig")  # the keys of a rendered profile
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 _FORMS = (
-    "a mapping with replicas or resources, for example {replicas: 4}; or with the plugin's own keys"
+    "a mapping with replicas or resources, for example {replicas: 4}; the plugin's own keys"
     " (version, sharing, flags, imex); or a file's text"
 )
 
 
 def parse_profiles(definitions: object, plugin: Plugin | None = None) -> dict[str, Profile]:
-    """Turn definitions of profiles into profiles. Raises ProfileError with every problem
-    of every profile.
-    """
+    """Parse {name: definition}. Raises ProfileError with all problems of all profiles."""
     if not isinstance(definitions, Mapping) or not definitions:
         raise ProfileError(
-            f"O(profiles) is {quote(definitions)}; it must map at least one profile"
-            " name to its settings,"
-            " for example {default: {replicas: 4}}."
+            f"O(profiles) is {quote(definitions)}; allowed: a mapping of one or more profile names"
+            " to settings, for example {default: {replicas: 4}}."
         )
     profiles: dict[str, Profile] = {}
     problems: list[Problem] = []
     for name, definition in definitions.items():
         profile, found = read_profile(name, definition, plugin)
         if str(name) in profiles:
-            said = f"profile {quote(str(name))} is there twice, as a text and as a number or such"
-            problems.append(Problem(Rule.NAME, f"{said}; allowed: each name once."))
+            text = f"profile {quote(str(name))} occurs twice, as a string and as another type"
+            problems.append(Problem(Rule.NAME, f"{text}; allowed: each name once."))
         profiles[str(name)] = profile
         problems.extend(found)
     if problems:
@@ -92,12 +89,12 @@ def parse_profiles(definitions: object, plugin: Plugin | None = None) -> dict[st
 
 
 def checked_profiles(definitions: object) -> dict[str, Profile]:
-    """Profiles that have been checked against the cluster's plugin before."""
+    """Parse profiles that have already been validated against the cluster's plugin."""
     return parse_profiles(definitions, ANY_PLUGIN)
 
 
 def depends_on_plugin(definitions: object) -> bool:
-    """Whether anything in the definitions depends on the plugin's version or surroundings."""
+    """Whether the validation of any definition depends on the plugin's version or environment."""
     simple = {"replicas", "rename_by_default", "fail_requests_greater_than_one"}
     entries = definitions.values() if isinstance(definitions, Mapping) else ()
     return any(
@@ -107,7 +104,7 @@ def depends_on_plugin(definitions: object) -> bool:
 
 
 def is_rendered(definition: Mapping[object, object]) -> bool:
-    """Whether an entry has the form that render() gives, which was checked then."""
+    """Whether a definition is a rendered profile, which is already validated."""
     return definition.keys() == set(RENDERED)
 
 
@@ -119,19 +116,14 @@ def _read_rendered(
 
 
 def parse_profile(name: object, definition: object, plugin: Plugin | None = None) -> Profile:
-    """Turn one definition into a profile. Raises ProfileError with all its
-    problems.
-    """
+    """Parse one profile. Raises ProfileError with all its problems."""
     return parse_profiles({name: definition}, plugin)[str(name)]
 
 
 def read_profile(
     name: object, definition: object, plugin: Plugin | None = None
 ) -> tuple[Profile, list[Problem]]:
-    """One definition, and what is wrong with it.
-
-    plugin is what is known of the plugin that will read the file; by default the operator's.
-    """
+    """A profile and its problems. plugin will read the file; by default it is the operator's."""
     reader = ProfileReader(f"profile {quote(name)}")
     _check_name(reader, name)
     known = plugin or operator_plugin()
@@ -142,21 +134,21 @@ def read_profile(
     elif isinstance(definition, Mapping):
         content, mig = _read_mapping(definition, reader, known)
     else:
-        reader.refuse(Rule.FORM, "", definition, _FORMS)
+        reader.reject(Rule.FORM, "", definition, _FORMS)
         content, mig = Content(), None
     return Profile(str(name), content, mig), reader.problems
 
 
 def read_text(text: str, reader: ProfileReader, plugin: Plugin) -> Content:
-    """A file's text -> what it says; strictly, as the plugin reads it."""
+    """The content of a file's text, read strictly, as the plugin reads it."""
     strict = ProfileReader(reader.subject, lenient=False, problems=reader.problems)
     before = len(strict.problems)
     document = parse_yaml(text, strict)
     if len(strict.problems) > before and document is None:
         return Content()
     if document is None:
-        said = "is a text that says nothing, so that GPUs would not be shared; allowed:"
-        strict.problem(Rule.EMPTY_FILE, "", f"{said} version: v1, to say so")
+        text = "is an empty file, so GPUs would not be shared; to share nothing, write version: v1"
+        strict.problem(Rule.EMPTY_FILE, "", text)
         return Content()
     return read_content(document, strict, plugin)
 
@@ -172,8 +164,8 @@ def _read_mapping(
     else:
         content = _read_short(reader, definition, plugin)
     if content.mps and content.resources and mig not in (None, NO_MIG):
-        said = f"is {quote(mig)} beside MPS, which takes no MIG devices; allowed: {NO_MIG}"
-        reader.problem(Rule.MPS_WITH_MIG, "mig", said)
+        text = f"is {quote(mig)}, but MPS does not support MIG devices; allowed: {NO_MIG}"
+        reader.problem(Rule.MPS_WITH_MIG, "mig", text)
     return content, mig
 
 
@@ -208,7 +200,7 @@ def _read_strategy(reader: ProfileReader, settings: Mapping[str, object]) -> str
     value = settings.get("strategy", "time_slicing")
     if isinstance(value, str) and value in STRATEGIES:
         return str(value)
-    reader.refuse(Rule.FORM, "strategy", value, either(STRATEGIES))
+    reader.reject(Rule.FORM, "strategy", value, either(STRATEGIES))
     return "time_slicing"
 
 
@@ -221,17 +213,19 @@ def _read_shared(
     if "resources" not in settings:
         replicas = read_replicas(reader, "", settings, least=1)
         if strategy == "none" and replicas > 1:
-            said = f"is {replicas} beside strategy none, which shares nothing; allowed: 1, or leave"
-            reader.problem(Rule.FORM, "replicas", f"{said} it out")
+            text = f"is {replicas}, but the strategy none shares nothing; allowed: 1, or omit it"
+            reader.problem(Rule.FORM, "replicas", text)
         return (SharedResource(GPU_RESOURCE, replicas),) if replicas > 1 else ()
     if "replicas" in settings or strategy == "none":
         other = "replicas" if "replicas" in settings else "strategy none"
-        said = f"has both {other} and resources; allowed: replicas alone (all GPUs), or resources"
-        reader.problem(Rule.FORM, "", f"{said} alone (each entry with its own replicas)")
+        text = (
+            f"has both {other} and resources; allowed: only replicas (all GPUs), or only resources"
+        )
+        reader.problem(Rule.FORM, "", f"{text} (each entry with its own replicas)")
     entries = settings["resources"]
     if not isinstance(entries, list | tuple) or not entries:
-        allowed = "a list with at least one {name, replicas}, or leave it out"
-        reader.refuse(Rule.NO_RESOURCES, "resources", entries, allowed)
+        allowed = "a list with at least one {name, replicas}, or omit it"
+        reader.reject(Rule.NO_RESOURCES, "resources", entries, allowed)
         return ()
     return read_resources(reader, "resources", entries)
 
@@ -242,22 +236,22 @@ def _read_mig(reader: ProfileReader, value: object) -> str | None:
     if isinstance(value, str) and len(value) <= 63 and _LABEL_VALUE.fullmatch(value):
         return str(value)
     allowed = f"the name of a configuration of NVIDIA's MIG manager, such as {NO_MIG} or all-1g.5gb"
-    reader.refuse(Rule.NAME, "mig", value, allowed)
+    reader.reject(Rule.NAME, "mig", value, allowed)
     return None
 
 
 def _check_name(reader: ProfileReader, name: object) -> None:
     allowed = (
-        f"a text of 1 to {MAX_NAME_LENGTH} characters of A-Z a-z 0-9 . _ - that starts and ends"
+        f"a string of 1 to {MAX_NAME_LENGTH} characters of A-Z a-z 0-9 . _ - that starts and ends"
         " with a letter or a digit"
         " (it becomes a ConfigMap key and a node label's value)"
     )
-    said = ""
+    text = ""
     if not isinstance(name, str):
-        said = f"has the name {describe(name)}; allowed: {allowed}. Put it in quotes"
+        text = f"has the name {describe(name)}; allowed: {allowed}. Put it in quotes"
     elif len(name) > MAX_NAME_LENGTH:
-        said = f"has a name of {len(name)} characters; allowed: {allowed}"
+        text = f"has a name of {len(name)} characters; allowed: {allowed}"
     elif not _LABEL_VALUE.fullmatch(name):
-        said = f"has a name that cannot be used; allowed: {allowed}"
-    if said:
-        reader.problem(Rule.NAME, "", said)
+        text = f"has an invalid name; allowed: {allowed}"
+    if text:
+        reader.problem(Rule.NAME, "", text)

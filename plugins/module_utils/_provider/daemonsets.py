@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: how far the GPU Operator and its DaemonSets are with a
-ClusterPolicy.
-"""
+"""Internal: whether the GPU Operator's DaemonSets carry out its ClusterPolicy."""
 
 from __future__ import annotations
 
@@ -31,37 +29,37 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster
 
 PLUGIN_CONTAINER = "nvidia-device-plugin"
 
-# Labels of DaemonSets' pods that stay as they are, whatever the ClusterPolicy says.
+# Labels of pods that the ClusterPolicy does not override.
 _KEPT_LABELS = ("app", "app.kubernetes.io/part-of")
 MIG_STRATEGY = "MIG_STRATEGY"
-_BY_HAND = " (the operator does not put back what was changed by hand, until you delete it)"
+_BY_HAND = " (the operator does not revert manual changes; delete the DaemonSet)"
 _OLD_MIG_STRATEGY = "GFD_MIG_STRATEGY"  # of GPU feature discovery, operator v22.9.0
 
 
 def outdated_daemonset(daemonsets: Iterable[object], policy: object) -> str:
-    """What the operator still has to do before the ClusterPolicy is in force, in words; empty when
-    it is.
+    """The first DaemonSet that does not carry out the ClusterPolicy yet, and why; empty when all
+    do.
     """
     found = {app_of(item): item for item in daemonsets}
     for app in PARTS:
-        if said := reason_outdated(found.get(app), policy):
-            return f"DaemonSet {app} {said}"
+        if reason := reason_outdated(found.get(app), policy):
+            return f"DaemonSet {app} {reason}"
     return ""
 
 
 def reason_outdated(daemonset: object, policy: object) -> str:
-    """The same for one DaemonSet, None where there is none. A pointer that is not set is none to
-    take over.
+    """Why one DaemonSet does not carry out the ClusterPolicy yet; empty where it does. daemonset is
+    None where it does not exist. A config that is not set is not required.
 
-    More than the pointer restarts every plugin, and so it is waited for too: a new chart, which
-    puts its version among the labels, and a new image, MIG strategy or arguments.
+    The wait includes all changes that restart every plugin: a new chart, whose version is a label,
+    and a new image, MIG strategy or arguments.
     """
     if daemonset is None:
         return "does not exist yet"
-    pointer = read_plugin_config(policy)
-    pointed = pointer.name in _config_maps(daemonset) and pointer.default in _defaults(daemonset)
-    if pointer.name and not pointed:
-        return f"is not pointed at ConfigMap {pointer.name} and default {pointer.default} yet"
+    config = read_plugin_config(policy)
+    used = config.name in _config_maps(daemonset) and config.default in _defaults(daemonset)
+    if config.name and not used:
+        return f"does not use ConfigMap {config.name} and default {config.default} yet"
     has = mapping_at(daemonset, "spec", "template", "metadata", "labels")
     for key, value in mapping_at(policy, "spec", "daemonsets", "labels").items():
         if key not in _KEPT_LABELS and has.get(key) != value:
@@ -70,25 +68,24 @@ def reason_outdated(daemonset: object, policy: object) -> str:
 
 
 def blocking_pods_message(stuck: Sequence[OperandPod]) -> str:
-    """What to do about pods on nodes that are NotReady: to a DaemonSet they are unavailable, and
-    the chart lets one pod be so at a time.
+    """What to do about pods on nodes that are NotReady: they count as unavailable, and the chart
+    allows one unavailable pod at a time.
     """
     names = [f"{pod.name} on {pod.node}" for pod in stuck]
     return (
-        "what holds it up are pods that are unavailable, since their nodes are NotReady or gone:"
-        f" {some(names, 5)}. Mend these nodes or take them out of the cluster, delete the pods by"
-        f" kubectl delete pod -n {stuck[0].namespace} --force NAME, or let more pods be unavailable"
-        " (daemonsets.rollingUpdate.maxUnavailable of the ClusterPolicy, for Helm in"
-        " O(values))"
+        "the update is blocked by unavailable pods, whose nodes are NotReady or gone:"
+        f" {some(names, 5)}. Repair these nodes or remove them from the cluster, delete the pods"
+        f" with kubectl delete pod -n {stuck[0].namespace} --force NAME, or allow more unavailable"
+        " pods (daemonsets.rollingUpdate.maxUnavailable of the ClusterPolicy, or O(values))"
     )
 
 
 def config_map_reader(daemonsets: Iterable[object], config_map: str) -> str:
-    """Which DaemonSet still makes pods that read a ConfigMap, in words; empty when none does. Pods
-    of before may run on: they have their files, and whatever is made anew reads it no more.
+    """The first DaemonSet whose new pods would read a ConfigMap; empty when there is none. Older
+    pods may continue to run: they already have their files.
 
-    A DaemonSet that no node has stays as it is: the operator leaves it alone, and before v23.9 it
-    does not say so.
+    A DaemonSet without nodes is skipped: the operator does not update it, and before v23.9 it does
+    not report that.
     """
     for item in daemonsets:
         reads = app_of(item) in OPERAND_APPS and config_map in _config_maps(item)
@@ -122,9 +119,9 @@ def _defaults(daemonset: object) -> set[str]:
 
 
 def _other_container(daemonset: object, policy: object) -> str:
-    """What the main container does not have yet of what the ClusterPolicy says of it; source:
-    TransformDevicePlugin and TransformGPUDiscoveryPlugin of the operator, v22.9 to v26.7. Of its
-    variables the strategy alone is sure to come: older versions lay their own over many others.
+    """Which setting of the ClusterPolicy the main container lacks. Source: TransformDevicePlugin
+    and TransformGPUDiscoveryPlugin of the operator, v22.9 to v26.7. Of the variables only the MIG
+    strategy is compared: older versions override many others.
     """
     app = app_of(daemonset)
     part = dig(policy, "spec", PARTS.get(app, ""))
@@ -138,7 +135,9 @@ def _other_container(daemonset: object, policy: object) -> str:
     if arguments and list_at(container, "args") != arguments:
         return f"does not have the arguments of the ClusterPolicy yet{_BY_HAND}"
     strategy = text_at(policy, "spec", "mig", "strategy")
-    named = MIG_STRATEGY in variables_of(list_at(part, "env"))  # which one wins, then depends
+    named = MIG_STRATEGY in variables_of(
+        list_at(part, "env")
+    )  # then the result depends on the version
     has = variables_of(list_at(container, "env"))
     if strategy and not named and strategy not in map(has.get, (MIG_STRATEGY, _OLD_MIG_STRATEGY)):
         return f"does not have the MIG strategy {strategy} of the ClusterPolicy yet{_BY_HAND}"
@@ -146,7 +145,7 @@ def _other_container(daemonset: object, policy: object) -> str:
 
 
 def image_of(part: object) -> str:
-    """The image that a part of a ClusterPolicy names; empty where the operator decides."""
+    """The image of a section of a ClusterPolicy; empty where the operator chooses it."""
     repository, image, version = (text_at(part, key) for key in ("repository", "image", "version"))
     if not (repository and image and version):
         return "" if repository or version else image
@@ -154,39 +153,37 @@ def image_of(part: object) -> str:
 
 
 def _same_image(has: str, wanted: str) -> bool:
-    """Admission policies put another registry in front of images, and digests behind them, in
-    DaemonSets too.
+    """Whether two images are the same: admission policies change the registry of images, and add
+    digests, in DaemonSets too.
     """
     has, wanted = (image.rpartition("/")[2] for image in (has, wanted))
     return has == wanted or has.startswith(f"{wanted}@")
 
 
 def _main_container(daemonset: object, app: str) -> object:
-    """The one that is not config-manager."""
+    """The container that is not config-manager."""
     containers = list_at(daemonset, "spec", "template", "spec", "containers")
     name = PLUGIN_CONTAINER if app == PLUGIN_APP else app
     return next((one for one in containers if text_at(one, "name") == name), None)
 
 
 def variables_of(entries: Iterable[object]) -> dict[str, str]:
-    """Of two with the same name the last one counts."""
+    """Environment variables by name. The last of two with the same name counts."""
     return {text_at(entry, "name"): text_at(entry, "value") for entry in entries}
 
 
 def _not_rolled_out(daemonset: object) -> str:
-    """Whether its controller has seen the newest template and put it on every node. Readiness is
-    judged node by node.
+    """Why the newest template is not on every node yet; empty where it is. Readiness is checked for
+    each node elsewhere.
     """
     generation = text_at(daemonset, "metadata", "generation")
     if text_at(daemonset, "status", "observedGeneration") != generation:
-        return "has changed and its controller has not seen it yet"
+        return "has changed, and its controller has not observed the change yet"
     wanted = text_at(daemonset, "status", "desiredNumberScheduled") or "0"
     updated = text_at(daemonset, "status", "updatedNumberScheduled") or "0"
     if wanted == updated:
         return ""
-    said = f"has reached {updated} of {wanted} nodes"
+    reason = f"has reached {updated} of {wanted} nodes"
     if text_at(daemonset, "spec", "updateStrategy", "type") == "OnDelete":
-        said += (
-            ", and its update strategy OnDelete leaves it to you to delete the pods of the others"
-        )
-    return said
+        reason += "; with its update strategy OnDelete you have to delete the pods of the others"
+    return reason

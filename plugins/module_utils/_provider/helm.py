@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the Helm program, what its Secrets tell about a release, and whose
-release that is.
-"""
+"""Internal: the Helm program, the state of a release in its Secrets, and who installed it."""
 
 from __future__ import annotations
 
@@ -23,15 +21,15 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import RefusedError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
 
-WITHOUT_HELM = "or set O(manage) to existing for an operator that is there, which needs no Helm."
-_HELM = "meta.helm.sh/"  # its annotations of what it keeps
+WITHOUT_HELM = "or set O(manage) to existing for an operator without Helm."
+_HELM = "meta.helm.sh/"  # prefix of its annotations
 _SECRET_DRIVERS = ("", "secret", "secrets")
 
 
 def check_program(answer: str | None, environ: Mapping[str, str]) -> None:
-    """Raise RefusedError where Helm cannot be used as it has to.
+    """Raise RefusedError where Helm cannot be used.
 
-    answer is what `helm version --short` printed, None when there is no such program.
+    answer is the output of `helm version --short`, None where the program does not exist.
     """
     if answer is None:
         raise RefusedError(
@@ -40,24 +38,24 @@ def check_program(answer: str | None, environ: Mapping[str, str]) -> None:
     found = re.search(r"v(\d+)\.\d+\S*", answer)
     if found is None:
         raise RefusedError(
-            f"`helm version` answers '{' '.join(answer.split())[:200]}', which is no version."
+            f"`helm version` prints '{' '.join(answer.split())[:200]}', which is not a version."
             f" Install Helm 3, {WITHOUT_HELM}"
         )
     if found[1] != "3":
         raise RefusedError(
-            f"Helm {found[0]} is in the PATH of the controller, but Helm 3 is what the modules of"
-            f" kubernetes.core know. Put Helm 3 before it in the PATH, {WITHOUT_HELM}"
+            f"Helm {found[0]} is in the PATH of the controller, but the modules of kubernetes.core"
+            f" support Helm 3. Put Helm 3 before it in the PATH, {WITHOUT_HELM}"
         )
     set_names = sorted(name for name, value in environ.items() if value)
     if diverting := [name for name in set_names if name.startswith("HELM_KUBE")]:
         raise RefusedError(
-            f"The environment has {some(diverting)}, which would send Helm another way, or as"
-            " somebody else, than the modules. Unset it."
+            f"The environment sets {some(diverting)}, so Helm would use another cluster or identity"
+            " than the modules. Unset it."
         )
     driver = environ.get("HELM_DRIVER", "")
     if driver not in _SECRET_DRIVERS:
         raise RefusedError(
-            f"HELM_DRIVER is '{driver}', but releases are looked for in Secrets only. Unset it."
+            f"HELM_DRIVER is '{driver}', but only releases in Secrets are supported. Unset it."
         )
 
 
@@ -76,7 +74,7 @@ class HelmRevision:
         return self.status.startswith("pending-")
 
     def age(self, now: datetime) -> int:
-        """Seconds since Helm touched it."""
+        """Seconds since Helm changed it."""
         return max(0, int((now - self.modified).total_seconds()))
 
     def as_dict(self, now: datetime) -> dict[str, object]:
@@ -105,17 +103,17 @@ def _revision(secret: object) -> HelmRevision:
 
 
 def pending_revision(revisions: Sequence[HelmRevision]) -> HelmRevision | None:
-    """The newest revision, where it is pending: Helm is at work on it, or a killed run left it."""
+    """The newest revision, where it is pending: Helm is running, or a killed run left it."""
     return revisions[-1] if revisions and revisions[-1].pending else None
 
 
 def seconds_left(pending: HelmRevision | None, now: datetime, timeout: int) -> int:
-    """How long Helm may still be at work on a pending revision, at most; 0 where it is not."""
+    """The longest time that Helm may still work on a pending revision; 0 where it does not."""
     return max(0, timeout - pending.age(now)) if pending else 0
 
 
 def foreign_policies(policies: Iterable[object], release: str, namespace: str) -> list[str]:
-    """Names of the ClusterPolicies that Helm does not keep for a release: other operators'."""
+    """Names of the ClusterPolicies that are not part of a release: they are other operators'."""
     ours = {f"{_HELM}release-name": release, f"{_HELM}release-namespace": namespace}
     return sorted(
         name_of(policy)
@@ -126,8 +124,9 @@ def foreign_policies(policies: Iterable[object], release: str, namespace: str) -
 
 @dataclass(frozen=True)
 class ReleaseRecord:
-    """Whose release it is: installed by us, or there before with this pointer in its values; and
-    the uid of the Secret of its first revision, by which it is known. Empty: not known yet.
+    """Who installed a release: we (installed), or somebody before us, with this device plugin
+    config (pointer) in its values. first is the uid of the Secret of its first revision, which
+    identifies the release; empty where it is not known yet.
     """
 
     installed: bool
@@ -142,32 +141,33 @@ def record_annotation(release: str) -> str:
 def read_record(namespace: object, release: str) -> ReleaseRecord | None:
     text = mapping_at(namespace, "metadata", "annotations").get(record_annotation(release))
     try:
-        noted = json.loads(text or "null")
+        found = json.loads(text or "null")
         return ReleaseRecord(
-            bool(noted["installed"]), dict(noted["pointer"]), str(noted.get("first") or "")
+            bool(found["installed"]), dict(found["pointer"]), str(found.get("first") or "")
         )
     except (ValueError, TypeError, KeyError):
         return None
 
 
 def first_secret(revisions: Iterable[HelmRevision]) -> str:
-    """The uid of the Secret of the first revision; empty where Helm has dropped it."""
+    """The uid of the Secret of the first revision; empty where Helm has deleted it."""
     return next((revision.uid for revision in revisions if revision.number == 1), "")
 
 
-def record_of(first: str, note: ReleaseRecord | None) -> ReleaseRecord | None:
-    """The note, if it is of the release with this first Secret: ours may have gone, and somebody
-    have installed another one under its name.
+def record_of(first: str, record: ReleaseRecord | None) -> ReleaseRecord | None:
+    """The record, if it belongs to the release with this first Secret: ours may be gone, and
+    another release installed under its name.
     """
-    return None if note and note.first and first and note.first != first else note
+    other = record and record.first and first and record.first != first
+    return None if other else record
 
 
 def updated_record(
-    note: ReleaseRecord | None, pointer: Mapping[str, object], *, exists: bool, first: str
+    record: ReleaseRecord | None, pointer: Mapping[str, object], *, exists: bool, first: str
 ) -> ReleaseRecord:
-    """The note to keep: the first one stays as long as the release does."""
+    """The record to store: the first one stays as long as the release exists."""
     if not exists:
         return ReleaseRecord(installed=True, pointer={})
-    if note is None:
+    if record is None:
         return ReleaseRecord(installed=False, pointer=dict(pointer), first=first)
-    return replace(note, first=note.first or first)
+    return replace(record, first=record.first or first)

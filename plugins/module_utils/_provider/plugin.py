@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the device plugin that a cluster has."""
+"""Internal: the device plugin of a cluster: version, environment and MIG strategy."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def read_plugin(
     mig_strategy: str | None = None,
     version_to_be: Version | None = None,
 ) -> Plugin:
-    """The plugin and its surroundings as the operator's DaemonSets have them.
+    """The plugin and its environment in the operator's DaemonSets.
 
-    mig_strategy and version_to_be are what the run is about to set, None for what is there. Of two
-    versions the older one counts, since both will read the files. Without DaemonSets it is the
-    plugin of an operator with the chart's default values.
+    mig_strategy and version_to_be are what the run will set, None where it sets nothing. The older
+    of two versions counts, because both will read the files. Without DaemonSets it is the plugin of
+    an operator with the chart's default values.
     """
     variables: dict[str, str] = {}
     version = None
@@ -61,10 +61,10 @@ def read_plugin(
     if not variables:
         default = CHART_MIG_STRATEGY if mig_strategy is None else mig_strategy
         return operator_plugin(default, version_to_be)
-    told = variables.pop(MIG_STRATEGY, "")  # operator_plugin adds it where there is a strategy
-    strategy = told if mig_strategy is None else mig_strategy
+    current = variables.pop(MIG_STRATEGY, "")  # operator_plugin adds it where it is set
+    strategy = current if mig_strategy is None else mig_strategy
     shadowed = {flag: name for flag, name in FLAG_VARIABLES.items() if name in variables}
-    assumed = operator_plugin(strategy)  # some variables come from the plugin's entry script
+    assumed = operator_plugin(strategy)  # the plugin's entry script sets some variables
     versions = [known for known in (version, version_to_be) if known is not None]
     oldest = min(versions, default=None)
     return Plugin(oldest, {**assumed.shadowed, **shadowed}, strategy)
@@ -76,6 +76,6 @@ def read_cluster_plugin(
     mig_strategy: str | None = None,
     version_to_be: Version | None = None,
 ) -> Plugin:
-    """The plugin as the DaemonSets of the operator's namespace have it; see read_plugin."""
+    """The plugin of the DaemonSets in the operator's namespace; see read_plugin."""
     path = namespaced("daemonsets", namespace, "apis/apps/v1")
     return read_plugin(cluster.items(path), mig_strategy, version_to_be)

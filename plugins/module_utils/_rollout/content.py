@@ -111,7 +111,7 @@ def plan_content(wanted: Wanted, observed: Observed) -> ContentPlan:
     if wanted.final and going:
         used |= _keys_of_last_good(observed.revisions, wanted.mode)
     now = observed.cluster.now()
-    keys = plan_config_map(config_map, files, now=now, going=going, in_use=used)
+    keys = plan_config_map(config_map, files, now=now, obsolete=going, in_use=used)
     hashes = {
         name: config_hash(to_plugin_config(profile)) for name, profile in wanted.profiles.items()
     }

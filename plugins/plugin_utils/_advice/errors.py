@@ -10,4 +10,4 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
 
 
 class AdviceError(SharingError):
-    """A question that cannot be answered as it is asked."""
+    """Invalid input for advice."""

@@ -21,18 +21,18 @@ from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.measured 
     DRIVER_MIB,
 )
 
-LEAST_MIB = 128  # with less a slot holds no more than the libraries' own workspaces
-MOST_MEMORY_MIB = 1_000_000  # more than any GPU has: a number of bytes, most likely
-# vLLM's own default for a whole GPU. What it takes beyond it (its context, CUDA graphs) has to fit
-# into the rest, and at its start that much of the GPU has to be free.
+MIN_SLOT_MIB = 128  # below, the workspaces of libraries fill a slot
+MAX_MEMORY_MIB = 1_000_000  # more than any GPU has: probably a number of bytes
+# vLLM's default for a whole GPU. Its other memory (context, CUDA graphs) must fit into the rest,
+# and at its start that fraction of the GPU must be free.
 VLLM_FRACTION = 0.9
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much of a GPU's memory each of its slots may take, in MiB.
+    """How much of a GPU's memory each slot may use, in MiB.
 
-    What the driver keeps and the CUDA contexts of all slots are taken off first (DRIVER_MIB and
+    The driver's memory and the CUDA contexts of all slots are subtracted first (DRIVER_MIB and
     CONTEXT_MIB, as measured).
     """
 
@@ -42,12 +42,12 @@ class Budget:
 
     @property
     def fraction(self) -> float:
-        """What a slot may take, as a fraction of the GPU's memory."""
+        """The share of a slot, as a fraction of the GPU's memory."""
         return _rounded(self.per_slot / self.memory)
 
     @property
     def vllm_fraction(self) -> float:
-        """The same for vLLM: all slots together take no more than vLLM alone by default."""
+        """The same for vLLM: all slots together use at most vLLM's default for a GPU."""
         return min(self.fraction, _rounded(VLLM_FRACTION / self.replicas))
 
     def as_dict(self) -> dict[str, object]:
@@ -70,34 +70,33 @@ class Budget:
 
 
 def memory_budget(memory: object, replicas: object) -> Budget:
-    """Divide a GPU's memory (MiB, as GPU feature discovery tells it in nvidia.com/gpu.memory).
-
-    Raises AdviceError where it is not to be divided so.
+    """Divide a GPU's memory (MiB, as in the label nvidia.com/gpu.memory) among slots. Raises
+    AdviceError for invalid input.
     """
     total = to_whole_number(memory, lenient=True)
     slots = to_whole_number(replicas, lenient=True)
-    least = DRIVER_MIB + CONTEXT_MIB + LEAST_MIB
-    if total is None or not 1 <= total <= MOST_MEMORY_MIB:
+    least = DRIVER_MIB + CONTEXT_MIB + MIN_SLOT_MIB
+    if total is None or not 1 <= total <= MAX_MEMORY_MIB:
         raise AdviceError(
             f"The GPU's memory is {quote(memory)}; allowed: a whole number of MiB from {least} to"
-            f" {MOST_MEMORY_MIB}, as the node label nvidia.com/gpu.memory has it."
+            f" {MAX_MEMORY_MIB}, as in the node label nvidia.com/gpu.memory."
         )
-    most = (total - DRIVER_MIB) // (CONTEXT_MIB + LEAST_MIB)
+    most = (total - DRIVER_MIB) // (CONTEXT_MIB + MIN_SLOT_MIB)
     if most < 1:
         raise AdviceError(
-            f"The GPU's memory is {total} MiB, too little for a single slot: the driver keeps"
-            f" {DRIVER_MIB} MiB, a CUDA context takes {CONTEXT_MIB} MiB, and {LEAST_MIB} MiB is the"
-            f" least for a slot; allowed: {least} MiB or more."
+            f"The GPU's memory is {total} MiB, too little for one slot: the driver reserves"
+            f" {DRIVER_MIB} MiB, a CUDA context uses {CONTEXT_MIB} MiB, and a slot needs at least"
+            f" {MIN_SLOT_MIB} MiB; allowed: {least} MiB or more."
         )
     if slots is None or not 1 <= slots <= most:
         raise AdviceError(
             f"replicas is {quote(replicas)}; allowed: a whole number from 1 to {most}. Of the GPU's"
-            f" {total} MiB the driver keeps {DRIVER_MIB} MiB, each process's CUDA context takes"
-            f" {CONTEXT_MIB} MiB, and {LEAST_MIB} MiB is the least for a slot."
+            f" {total} MiB the driver reserves {DRIVER_MIB} MiB, each process's CUDA context uses"
+            f" {CONTEXT_MIB} MiB, and {MIN_SLOT_MIB} MiB is the minimum for a slot."
         )
     return Budget(total, slots, (total - DRIVER_MIB) // slots - CONTEXT_MIB)
 
 
 def _rounded(fraction: float) -> float:
-    """Four digits, rounded down: the sum must not go beyond the whole."""
+    """Four digits, rounded down, so that the sum does not exceed the whole."""
     return int(fraction * 10_000) / 10_000

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what a GPU's name says of how it can be shared.
+"""Internal: GPU products: architecture, compute capability, MIG and MPS support.
 
 Sources: NVIDIA's tables of compute capabilities (developer.nvidia.com/cuda-gpus and
-cuda-legacy-gpus), and "Supported GPUs" in its MIG User Guide for driver 610. How a name comes about
-in the label nvidia.com/gpu.product: k8s-device-plugin v0.19.3, internal/lm/resource.go.
+cuda-legacy-gpus), and "Supported GPUs" in its MIG User Guide for driver 610. Names in the label
+nvidia.com/gpu.product: k8s-device-plugin v0.19.3, internal/lm/resource.go.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ VOLTA = (7, 0)
 class Family:
     """Products of one architecture, as a pattern for their names without NVIDIA's brands.
 
-    capability is the least compute capability of the architecture. jetson marks modules whose GPU
-    is no card: the device plugin has no MPS for them.
+    capability is the lowest compute capability of the architecture. jetson marks modules, for
+    which the device plugin does not support MPS.
     """
 
     architecture: str
@@ -66,7 +66,7 @@ FAMILIES = (
     Family("Volta", (7, 0), r"(AGX-)?XAVIER", jetson=True),
     Family("Pascal or older", (2, 0), r"TX[12]|NANO|TEGRA", jetson=True),
 )
-# Names that begin so are no GPUs of NVIDIA.
+# Prefixes of names of other vendors' GPUs.
 OTHER_MAKERS = (
     ("AMD", r"AMD|RADEON|INSTINCT|MI[0-9]{2,3}[AX]?|RX-?[0-9]{3,4}"),
     ("Intel", r"INTEL|GAUDI[0-9]?|ARC|HL-[0-9]+"),
@@ -80,29 +80,27 @@ _VIRTUAL = re.compile(r".*-[0-9]+[ABCQ](ME)?")
 
 @dataclass(frozen=True)
 class Gpu:
-    """What is known of a GPU. architecture is empty and capability None where the name is in no
-    family.
-    """
+    """A GPU product. architecture is empty and capability None where the name is in no family."""
 
     product: str
     architecture: str = ""
     capability: tuple[int, int] | None = None
-    mig: bool = False  # the GPU can be cut into MIG devices
-    mig_device: bool = False  # it is one already
-    virtual: bool = False  # a vGPU: MIG is the hypervisor's business
+    mig: bool = False  # the GPU supports MIG
+    mig_device: bool = False  # this is a MIG device
+    virtual: bool = False  # a vGPU: the hypervisor configures MIG
     jetson: bool = False
     maker: str = ""  # empty for NVIDIA
 
     @property
     def takes_mps(self) -> bool:
-        """Whether MPS runs on it with a memory limit for each client: from Volta on."""
+        """Whether MPS supports it with a memory limit for each client: Volta and newer."""
         modern = self.capability is not None and self.capability >= VOLTA
         return modern and not self.mig_device and not self.jetson
 
 
 def read_product(product: str, capability: tuple[int, int] | None = None) -> Gpu:
-    """A GPU by its name, as GPU feature discovery or people write it, and by its compute capability
-    where that is known.
+    """A GPU by its name, as GPU feature discovery or people write it, and its compute capability,
+    where known.
     """
     name = re.sub(r"[^A-Z0-9.]+", "-", product.upper()).strip("-").removesuffix("-SHARED")
     for maker, names in OTHER_MAKERS:
@@ -131,5 +129,5 @@ def _family(name: str, *, jetson: bool) -> Family | None:
 
 
 def _begins(name: str, products: str) -> bool:
-    """Whether a name is one of the products, with or without more words behind it."""
+    """Whether a name is one of the products, with or without more words after it."""
     return re.fullmatch(rf"({products})(-.*)?", name) is not None

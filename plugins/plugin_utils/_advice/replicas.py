@@ -10,13 +10,13 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text impo
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import quote
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.errors import AdviceError
 
-# How the GPU is used -> slots on it, by the recipe "GPU Time-Slicing on Kubernetes". The loss does
-# not grow with slots, but the waiting does: measured, see docs/sharing-cost.md.
+# Kind of use -> slots, from the recipe "GPU Time-Slicing on Kubernetes". With more slots processes
+# wait longer, but lose no more throughput; measured, see docs/sharing-cost.md.
 REPLICAS = {"exclusive": 1, "light": 2, "standard": 4, "heavy": 8, "maximum": 10}
 
 
 def recommended_replicas(kind: object) -> int:
-    """Slots on a GPU for a kind of use. Raises AdviceError for any other kind."""
+    """Slots on a GPU for a kind of use. Raises AdviceError for an unknown kind."""
     if isinstance(kind, str) and kind in REPLICAS:
         return REPLICAS[kind]
     raise AdviceError(f"The kind of use is {quote(kind)}; allowed: {either(REPLICAS)}.")

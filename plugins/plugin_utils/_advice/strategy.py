@@ -34,7 +34,7 @@ COMPARISON: tuple[Mapping[str, str], ...] = (
         "gpus": "all",
         "change": "at once, running pods stay",
         "cost": f"{SATURATED_LOSS} % of throughput when saturated, {SHORT_STEPS_LOSS} % with short"
-        " waited-for steps, nearly nothing when bursty",
+        " synchronous steps, almost none when bursty",
     },
     {
         "strategy": "mps",
@@ -51,10 +51,10 @@ COMPARISON: tuple[Mapping[str, str], ...] = (
         "shares": "hardware: each device has its own compute units and memory",
         "memory": "isolated",
         "faults": "isolated",
-        "slots": "up to 7 devices of fixed sizes, which may be time-sliced again",
-        "gpus": "A100, A30, H100, H200, B200 and newer of their kind; RTX PRO 6000, 5000 and 4500",
-        "change": "the GPU has to be idle, some need a reboot",
-        "cost": "sizes are fixed, and what is left over is lost",
+        "slots": "up to 7 devices of fixed sizes, which can be time-sliced",
+        "gpus": "A100, A30, H100, H200, B200 and their successors; RTX PRO 6000, 5000 and 4500",
+        "change": "the GPU must be idle, some need a reboot",
+        "cost": "sizes are fixed, and the remainder is lost",
     },
 )
 
@@ -62,11 +62,11 @@ COMPARISON: tuple[Mapping[str, str], ...] = (
 def sharing_strategy(
     product: object, isolation: object, workload: object, compute_capability: object = None
 ) -> dict[str, object]:
-    """Which strategy fits: {strategy, reasons, comparison}.
+    """The strategy that fits: {strategy, reasons, comparison}.
 
-    product is a GPU's name, as in nvidia.com/gpu.product; isolation is what neighbours must be kept
-    from (none, memory, faults); workload is bursty, short_steps or saturating; compute_capability
-    is major.minor, for products that are not known here. Raises AdviceError for anything else.
+    product is a GPU's name, as in nvidia.com/gpu.product; isolation is what to isolate
+    neighbours from (none, memory, faults); workload is bursty, short_steps or saturating;
+    compute_capability is major.minor, for unknown products. Raises AdviceError for other values.
     """
     for name, value, allowed in (
         ("isolation", isolation, ISOLATION),
@@ -76,13 +76,13 @@ def sharing_strategy(
             raise AdviceError(f"{name} is {quote(value)}; allowed: {either(allowed)}.")
     if not isinstance(product, str) or not product.strip():
         raise AdviceError(
-            f"The GPU's product is {quote(product)}; allowed: its name, as the node label"
-            " nvidia.com/gpu.product has it."
+            f"The GPU's product is {quote(product)}; allowed: its name, as in the node label"
+            " nvidia.com/gpu.product."
         )
     gpu = read_product(product, _capability(compute_capability))
     if gpu.maker:
         raise AdviceError(
-            f"The GPU's product is {quote(product)}, which is {gpu.maker}'s; allowed: a GPU of"
+            f"The GPU's product is {quote(product)}, a GPU of {gpu.maker}; allowed: a GPU of"
             " NVIDIA."
         )
     strategy, reasons = _choose(gpu, str(isolation), str(workload))
@@ -90,98 +90,96 @@ def sharing_strategy(
 
 
 def _capability(value: object) -> tuple[int, int] | None:
-    """A compute capability as people write it: '8.0', or the number that YAML makes of 8.0."""
+    """A compute capability: the string '8.0', or the number 8.0."""
     if value is None:
         return None
     written = str(value) if isinstance(value, str | float) else ""
     match = re.fullmatch(r"([0-9]{1,2})\.([0-9])", written)
     if match is None:
         raise AdviceError(
-            f"compute_capability is {quote(value)}; allowed: major.minor such as '8.0', as the node"
-            " labels nvidia.com/gpu.compute.major and nvidia.com/gpu.compute.minor have it."
+            f"compute_capability is {quote(value)}; allowed: major.minor such as '8.0', as in the"
+            " node labels nvidia.com/gpu.compute.major and nvidia.com/gpu.compute.minor."
         )
     return int(match[1]), int(match[2])
 
 
 def _choose(gpu: Gpu, isolation: str, workload: str) -> tuple[str, list[str]]:
     if isolation == "faults":
-        return _keep_faults_away(gpu)
+        return _isolate_faults(gpu)
     if isolation == "memory":
         return _limit_memory(gpu)
     if workload == "saturating":
         return "none", [
-            "One process alone fills the GPU: sharing adds no throughput and costs some"
+            "One process fills the GPU: sharing adds no throughput and costs about"
             f" {SATURATED_LOSS} %.",
-            "Share by time-slicing only to let several wait for one GPU fairly.",
+            "Use time-slicing only where several processes need a fair share of one GPU.",
         ]
     if workload == "short_steps":
         return _run_short_steps(gpu)
     return "time_slicing", [
-        "The GPU is idle most of the time: bursts of several processes fit beside each other at"
-        " nearly no cost.",
+        "The GPU is idle most of the time, so bursts of several processes share it at almost no"
+        " cost.",
         "Memory is not limited: set a limit in each program (filter memory_budget).",
     ]
 
 
-def _keep_faults_away(gpu: Gpu) -> tuple[str, list[str]]:
+def _isolate_faults(gpu: Gpu) -> tuple[str, list[str]]:
     if gpu.mig_device:
         return "mig", [
-            "This is a MIG device, which keeps faults and memory use of other devices away.",
-            "Give each tenant a device of its own (replicas 1): those who share one have nothing"
-            " between them.",
+            "This is a MIG device, isolated from faults and memory use of other devices.",
+            "Give each tenant its own device (replicas 1): within a device nothing is isolated.",
         ]
     if gpu.mig:
-        return "mig", ["Only MIG keeps a neighbour's faults and memory use away."]
+        return "mig", ["Only MIG isolates faults and memory use."]
     if gpu.virtual:
-        lacking = "a vGPU is cut by its hypervisor, not here"
+        lacking = "the hypervisor configures MIG for a vGPU"
     elif not gpu.architecture:
         lacking = (
-            f"{quote(gpu.product)} is no product known here, so it counts as without MIG; the node"
-            " label nvidia.com/mig.capable tells whether it has"
+            f"{quote(gpu.product)} is an unknown product and counts as without MIG; the node label"
+            " nvidia.com/mig.capable shows whether it supports MIG"
         )
     else:
-        lacking = "this GPU knows no MIG"
+        lacking = "this GPU does not support MIG"
     return "none", [
-        f"Only MIG keeps a neighbour's faults away, and {lacking}.",
-        "Give each tenant a GPU of its own (replicas 1).",
+        f"Only MIG isolates faults, and {lacking}.",
+        "Give each tenant its own GPU (replicas 1).",
     ]
 
 
 def _limit_memory(gpu: Gpu) -> tuple[str, list[str]]:
     if gpu.mig_device:
         return "mig", [
-            "This is a MIG device, whose memory is its own; MPS takes no MIG devices.",
-            "Give each tenant a device of its own (replicas 1): time-slicing limits nothing.",
+            "This is a MIG device with its own memory; MPS does not support MIG devices.",
+            "Give each tenant its own device (replicas 1): time-slicing does not limit memory.",
         ]
     if gpu.takes_mps:
         return "mps", [
-            "MPS limits each client to its share of the memory; time-slicing limits nothing.",
-            "One client's fault ends all clients of the GPU: where that matters, ask for isolation"
-            " of faults.",
+            "MPS limits each client to its share of the memory; time-slicing does not.",
+            "A fault of one client ends all clients of the GPU. If that matters, choose the"
+            " isolation faults.",
         ]
     return "none", [
-        f"MPS limits memory from Volta on, and {_without_mps(gpu)}.",
-        "Give each tenant a GPU of its own (replicas 1).",
+        f"MPS limits memory on Volta and newer GPUs, and {_without_mps(gpu)}.",
+        "Give each tenant its own GPU (replicas 1).",
     ]
 
 
 def _run_short_steps(gpu: Gpu) -> tuple[str, list[str]]:
     lost = (
-        f"Short steps that are waited for lose {SHORT_STEPS_LOSS} % of their throughput to the"
-        " switching of"
+        f"Short synchronous steps lose {SHORT_STEPS_LOSS} % of their throughput to the switches of"
     )
     if gpu.mig_device:
         return "mig", [
-            f"{lost} time-slicing; MIG devices run side by side, and MPS takes none of them.",
-            "Give each process a device of its own (replicas 1), a smaller one if need be.",
+            f"{lost} time-slicing; MIG devices run in parallel, and MPS does not support them.",
+            "Give each process its own device (replicas 1), a smaller one if necessary.",
         ]
     if gpu.takes_mps:
         return "mps", [
-            f"{lost} time-slicing; MPS runs them side by side.",
-            "One client's fault ends all clients of the GPU.",
+            f"{lost} time-slicing; MPS runs them in parallel.",
+            "A fault of one client ends all clients of the GPU.",
         ]
     return "time_slicing", [
-        f"{lost} time-slicing; MPS runs them side by side from Volta on, and {_without_mps(gpu)}.",
+        f"{lost} time-slicing; MPS needs Volta or newer, and {_without_mps(gpu)}.",
         "Memory is not limited: set a limit in each program (filter memory_budget).",
     ]
 
@@ -189,11 +187,11 @@ def _run_short_steps(gpu: Gpu) -> tuple[str, list[str]]:
 def _without_mps(gpu: Gpu) -> str:
     """Why a GPU counts as one without MPS."""
     if gpu.jetson:
-        return "the device plugin has no MPS for Jetson modules"
+        return "the device plugin does not support MPS on Jetson modules"
     if gpu.capability is None:
         return (
-            f"{quote(gpu.product)} is no product known here, so it counts as older; its compute"
-            " capability (compute_capability) would tell"
+            f"{quote(gpu.product)} is an unknown product and counts as older; pass its compute"
+            " capability (compute_capability)"
         )
     major, minor = gpu.capability
     known = f"compute capability {major}.{minor}"

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: kubeconfigs, read as kubectl reads them."""
+"""Internal: reads kubeconfigs as kubectl does."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ _PATH_FIELDS = ("certificate-authority", "client-certificate", "client-key", "to
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What is read from the controller: its environment and its files. parse turns YAML text into
-    a value.
-    """
+    """The environment and files of the controller. parse turns YAML text into a value."""
 
     environ: Mapping[str, str]
     parse: Callable[[str], object]
@@ -46,9 +44,7 @@ class Surroundings:
 
 @dataclass
 class Config:
-    """A kubeconfig while it is being read: entries by name, from one or more files, the first one
-    winning.
-    """
+    """The entries of a kubeconfig by name, from one or more files; the first of a name counts."""
 
     clusters: dict[str, dict[str, object]] = field(default_factory=dict)
     users: dict[str, dict[str, object]] = field(default_factory=dict)
@@ -58,22 +54,22 @@ class Config:
 
 @dataclass(frozen=True)
 class Entry:
-    """A context: its name, and the cluster and user that it names."""
+    """A context, with its cluster and user."""
 
     context: str
     cluster: Mapping[str, object]
     user: Mapping[str, object]
 
 
-def load(given: object, surroundings: Surroundings) -> Config:
-    """Read a kubeconfig: a mapping, or one or more files as in $KUBECONFIG. Paths in it become
+def load(source: object, surroundings: Surroundings) -> Config:
+    """Read a kubeconfig: a mapping, or one or more files as in $KUBECONFIG. Its paths become
     absolute.
     """
     config = Config()
-    if isinstance(given, Mapping):
-        _read_into(config, given, Path.cwd())
+    if isinstance(source, Mapping):
+        _read_into(config, source, Path.cwd())
         return config
-    named = str(given or default_path(surroundings))
+    named = str(source or default_path(surroundings))
     paths = [Path(path).expanduser() for path in named.split(os.pathsep) if path]
     existing = [path for path in paths if path.exists()]
     if not existing:
@@ -83,7 +79,7 @@ def load(given: object, surroundings: Surroundings) -> Config:
     for path in existing:
         document = surroundings.parse(surroundings.read(path, "The kubeconfig"))
         if not isinstance(document, Mapping):
-            raise ConnectionSettingsError(f"The kubeconfig {path} is no YAML mapping.")
+            raise ConnectionSettingsError(f"The kubeconfig {path} is not a YAML mapping.")
         _read_into(config, document, path.absolute().parent)
     return config
 
@@ -100,7 +96,7 @@ def _read_into(config: Config, document: Mapping[object, object], folder: Path) 
 
 
 def _absolute(content: Mapping[str, object], folder: Path) -> dict[str, object]:
-    """Paths in a kubeconfig are relative to its folder; ours lies elsewhere."""
+    """Make paths absolute: they are relative to the kubeconfig's folder, and ours is elsewhere."""
     moved = dict(content)
     for name in _PATH_FIELDS:
         if moved.get(name):
@@ -112,10 +108,10 @@ def _absolute(content: Mapping[str, object], folder: Path) -> dict[str, object]:
 
 
 def pick(config: Config, wanted: str) -> Entry:
-    """The named context, or the current one."""
+    """The context of that name, or the current one."""
     name = wanted or config.current
     if not name:
-        raise ConnectionSettingsError("The kubeconfig has no current context: set O(context).")
+        raise ConnectionSettingsError("The kubeconfig has no current context. Set O(context).")
     if name not in config.contexts:
         known = some(sorted(config.contexts)) or "none"
         raise ConnectionSettingsError(f"The kubeconfig has no context '{name}'; it has: {known}.")
@@ -127,12 +123,12 @@ def pick(config: Config, wanted: str) -> Entry:
     ):
         if missing not in known_names and (missing or kind == "cluster"):
             raise ConnectionSettingsError(
-                f"Context '{name}' names the {kind} '{missing}', which is missing."
+                f"Context '{name}' refers to the {kind} '{missing}', which does not exist."
             )
     return Entry(name, config.clusters[cluster], config.users.get(user, {}))
 
 
 def default_path(surroundings: Surroundings) -> str:
-    """The path, or paths, of the kubeconfig that kubectl would take."""
+    """The path, or paths, of the kubeconfig that kubectl would use."""
     home = surroundings.environ.get("HOME") or str(Path.home())
     return surroundings.environ.get("KUBECONFIG") or str(Path(home, ".kube", "config"))

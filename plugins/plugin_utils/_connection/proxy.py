@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the address of an API server, and the proxy that leads to it.
+"""Internal: the address of an API server and its proxy.
 
-Helm is a Go program and takes HTTPS_PROXY and NO_PROXY of its environment as Go does
-(golang.org/x/net/http/httpproxy). The Python client reads them differently from release to release,
-some not at all. So Go's rules are the ones, read once, and both are told the result.
+Helm reads HTTPS_PROXY and NO_PROXY by Go's rules (golang.org/x/net/http/httpproxy). Releases of the
+Python client differ, and some ignore them. So this applies Go's rules once, and Helm and the
+modules both use the result.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
 )
 
 _PORTS = {"https": 443, "http": 80}
-# Neither the URL nor what Python says of it: a part of a password may be in both
+# Without the URL and Python's error: both may contain part of a password
 _WRONG_PROXY = (
-    "The URL of the proxy is wrong, in its port or brackets. It has to be http://HOST:PORT or"
+    "The URL of the proxy is not valid (port or brackets). Allowed: http://HOST:PORT or"
     " https://HOST:PORT, without a user and password."
 )
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """The address of an API server. Two that are equal are the same server."""
+    """The address of an API server. Equal endpoints are the same server."""
 
     scheme: str
     host: str
@@ -46,7 +46,7 @@ class Endpoint:
 
 
 def read_endpoint(url: str, source: str) -> Endpoint:
-    """Raises ConnectionSettingsError where the URL is none of an API server."""
+    """The endpoint of a URL. Raises ConnectionSettingsError where it is not an API server's."""
     try:
         parts = urlsplit(url)
         scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port
@@ -62,18 +62,18 @@ def read_endpoint(url: str, source: str) -> Endpoint:
 
 
 def choose_proxy(server: Endpoint, proxy: str, exemptions: str, environ: Mapping[str, str]) -> str:
-    """The proxy to the API server; empty for none.
+    """The proxy for the API server; empty for none.
 
-    proxy is the one of the settings or of the kubeconfig, exemptions is no_proxy of the settings.
-    Without them the environment decides. Raises ConnectionSettingsError where Helm and the modules
-    could not be sent the same way.
+    proxy is that of the settings or the kubeconfig, exemptions is no_proxy of the settings. Without
+    them the environment decides. Raises ConnectionSettingsError where Helm and the modules cannot
+    use the same proxy.
     """
     found = environment_proxy(server, environ)
     if _exempt(server, exemptions):
         if found:
             raise ConnectionSettingsError(
-                f"no_proxy exempts {server.host} from proxies, but {server.scheme.upper()}_PROXY of"
-                " the environment would send Helm through one."
+                f"no_proxy exempts {server.host} from proxies, but Helm would use"
+                f" {server.scheme.upper()}_PROXY of the environment."
                 f" Add {server.host} to NO_PROXY of the environment."
             )
         return ""
@@ -81,42 +81,42 @@ def choose_proxy(server: Endpoint, proxy: str, exemptions: str, environ: Mapping
 
 
 def environment_proxy(server: Endpoint, environ: Mapping[str, str]) -> str:
-    """The proxy that Go takes from its environment; empty for none."""
-    found = _either(environ, f"{server.scheme}_proxy")
+    """The proxy that Go reads from its environment; empty for none."""
+    found = _variable(environ, f"{server.scheme}_proxy")
     local = server.host == "localhost" or (server.ip is not None and server.ip.is_loopback)
-    if not found or local or _exempt(server, _either(environ, "no_proxy")):
+    if not found or local or _exempt(server, _variable(environ, "no_proxy")):
         return ""
     return found if "://" in found else f"http://{found}"
 
 
-def _either(environ: Mapping[str, str], name: str) -> str:
+def _variable(environ: Mapping[str, str], name: str) -> str:
     return environ.get(name.upper()) or environ.get(name) or ""
 
 
 def _usable(proxy: str) -> str:
-    """The proxy, if the Python client can be sent through it as Helm can."""
+    """The proxy, if both the Python client and Helm can use it."""
     try:
         parts = urlsplit(proxy)
-        _port = parts.port  # read to have it checked
+        _port = parts.port  # reading it checks it
     except ValueError:
         raise ConnectionSettingsError(_WRONG_PROXY) from None
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     if proxy and (parts.scheme not in _PORTS or not parts.hostname):
         raise ConnectionSettingsError(
-            f"The proxy {shown} cannot be used by the modules; it must start with http:// or"
-            " https://. Set another one, or exempt the API server with NO_PROXY."
+            f"The proxy {shown} is not supported by the modules; it must start with http:// or"
+            " https://. Set another proxy, or exempt the API server with NO_PROXY."
         )
     if "@" in parts.netloc:
         raise ConnectionSettingsError(
-            f"The proxy {shown} is given with a user and password, which Helm sends and the modules"
-            " cannot. Use a proxy that needs none, or exempt the API server with NO_PROXY."
+            f"The proxy {shown} has a user and password, which Helm sends and the modules cannot"
+            " send. Use a proxy without authentication, or exempt the API server with NO_PROXY."
         )
     return proxy
 
 
 def _exempt(server: Endpoint, exemptions: str) -> bool:
-    """Whether a list such as NO_PROXY names the server, by Go's rules."""
-    return any(_names(entry, server) for entry in _entries(exemptions))
+    """Whether a list such as NO_PROXY contains the server, by Go's rules."""
+    return any(_matches(entry, server) for entry in _entries(exemptions))
 
 
 def _entries(exemptions: str) -> Iterator[str]:
@@ -125,8 +125,8 @@ def _entries(exemptions: str) -> Iterator[str]:
             yield stripped
 
 
-def _names(entry: str, server: Endpoint) -> bool:
-    """One entry: *, a network, an address or a domain, the last two also with a port."""
+def _matches(entry: str, server: Endpoint) -> bool:
+    """Whether an entry matches: *, a network, or an address or domain with an optional port."""
     if entry == "*":
         return True
     if "/" in entry:
@@ -136,7 +136,7 @@ def _names(entry: str, server: Endpoint) -> bool:
         return False
     if server.ip is not None:
         return _same_address(host, server.ip)
-    domain = host.removeprefix("*")  # "*.a.b" and ".a.b" leave a.b itself out
+    domain = host.removeprefix("*")  # "*.a.b" and ".a.b" do not include a.b
     if domain.startswith("."):
         return server.host.endswith(domain)
     return bool(domain) and (server.host == domain or server.host.endswith(f".{domain}"))
@@ -157,7 +157,7 @@ def _same_address(entry: str, address: IPv4Address | IPv6Address) -> bool:
 
 
 def _split_port(entry: str) -> tuple[str, str]:
-    """Host and port; an IPv6 address has its port behind brackets."""
+    """Host and port; the port of an IPv6 address follows its brackets."""
     if entry.startswith("["):
         host, _bracket, port = entry[1:].partition("]")
         return host, port.removeprefix(":")

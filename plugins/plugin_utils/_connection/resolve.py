@@ -2,14 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: which cluster, as whom. One answer for our modules and for Helm.
+"""Internal: resolves the target cluster and identity, for the modules and Helm alike.
 
-The modules follow kubernetes.core, which tries in-cluster credentials before a kubeconfig; Helm
-does it the other way round and cannot carry every option. So the settings are resolved once,
-written as one kubeconfig, and handed to both.
+kubernetes.core tries in-cluster credentials before a kubeconfig; Helm does the opposite and does
+not support every option. So the settings are resolved once, and both use the resulting kubeconfig.
 
-One rule keeps credentials where they belong: those of a kubeconfig, or of a pod, go to the server
-that they are kept for and to no other.
+Credentials of a kubeconfig or a pod are sent only to their own server.
 """
 
 from __future__ import annotations
@@ -22,6 +20,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     ConnectionSettingsError,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import is_off
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._connection.kubeconfig import (
     Entry,
     Surroundings,
@@ -36,11 +35,10 @@ from ansible_collections.gpufleet.sharing.plugins.plugin_utils._connection.proxy
 
 CONTEXT = "gpufleet-sharing"
 POD_WARNING = (
-    "The credentials of the pod that runs Ansible are used, so the cluster is the one that Ansible"
-    " itself runs in. Inside an AWX execution environment this is AWX's own cluster."
+    "The credentials of the pod that runs Ansible are used, so the target is the cluster in which"
+    " Ansible runs. In an AWX execution environment this is AWX's own cluster."
 )
-# Option of kubernetes.core -> names after K8S_AUTH_ under which it (or its Helm modules) reads the
-# environment.
+# Option of kubernetes.core -> suffixes of the K8S_AUTH_ variables that its modules read.
 ENVIRONMENT = {
     "kubeconfig": ("KUBECONFIG",),
     "context": ("CONTEXT",),
@@ -64,21 +62,21 @@ ENVIRONMENT = {
 }
 _SECRET_OPTIONS = ("api_key", "password")
 _IDENTITIES = (("api_key",), ("client_cert", "client_key"), ("username", "password"))
-_NOT_SENT = ("as-uid", "as-user-extra")  # by the Python client; Helm would send them
+_NOT_SENT = ("as-uid", "as-user-extra")  # by the Python client, but by Helm
 
 
 @dataclass(frozen=True)
 class Connection:
     """A resolved connection.
 
-    kubeconfig has one context and stands for everything. proxy (empty for none) and the impersonate
-    fields are repeated because the Python client ignores them in a kubeconfig, or takes others from
-    the environment.
+    kubeconfig has one context and is complete. proxy (empty for none) and the impersonate fields
+    repeat parts of it, which the Python client ignores in a kubeconfig or reads from the
+    environment.
     """
 
     kubeconfig: dict[str, object]
     server: str
-    source: str  # where the settings came from, for people
+    source: str  # where the settings come from, for messages
     proxy: str = ""
     impersonate_user: str | None = None
     impersonate_groups: tuple[str, ...] = ()
@@ -87,7 +85,7 @@ class Connection:
 
 @dataclass(frozen=True)
 class _Settings:
-    """The settings given, by kubernetes.core's names, and who gave them."""
+    """The settings by kubernetes.core's names, and whether variables set them."""
 
     values: Mapping[str, object]
     by_variables: bool
@@ -97,7 +95,7 @@ class _Settings:
         return "" if value is None else str(value)
 
     def name(self, option: str) -> str:
-        """What the user calls an option."""
+        """The name under which the user sets an option."""
         if self.by_variables:
             return f"O({option})"
         return f"K8S_AUTH_{ENVIRONMENT[option][0]}"
@@ -109,7 +107,7 @@ class _Settings:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """The options that say as whom; empty where that is left to a kubeconfig."""
+        """The options of the identity; empty where a kubeconfig provides it."""
         found = (names for names in _IDENTITIES if all(map(self.values.get, names)))
         return next(found, ())
 
@@ -120,7 +118,7 @@ class _Settings:
 
 @dataclass(frozen=True)
 class _Base:
-    """What settings are laid over: a context of a kubeconfig, a pod's account, or nothing."""
+    """What the settings override: a context of a kubeconfig, a pod's account, or nothing."""
 
     entry: Entry
     source: str
@@ -132,25 +130,23 @@ class _Base:
 
 
 def resolve_connection(options: Mapping[str, object], surroundings: Surroundings) -> Connection:
-    """Decide which API server is meant and as whom. options are kubernetes.core's, None meaning not
-    given.
+    """Resolve the API server and the identity. options are kubernetes.core's, None where not set.
 
-    Order: the options given; K8S_AUTH_* (both as kubernetes.core merges them); $KUBECONFIG or
-    ~/.kube/config; in-cluster credentials. Raises ConnectionSettingsError when nothing is found,
-    when settings contradict each other, and when credentials would go to a server that they are not
-    kept for.
+    Order: options; K8S_AUTH_* (merged as in kubernetes.core); $KUBECONFIG or ~/.kube/config;
+    in-cluster credentials. Raises ConnectionSettingsError when there are no settings, when they
+    contradict each other, and when credentials would be sent to another server than their own.
     """
     settings = _merge(options, surroundings.environ)
     _refuse_halves(settings)
     _refuse_contradictions(settings, options, surroundings.environ)
     base = _base(settings, surroundings)
-    _keep_credentials_at_home(settings, base)
-    return _lay_over(settings, base, surroundings.environ)
+    _check_server_of_credentials(settings, base)
+    return _override(settings, base, surroundings.environ)
 
 
 def _merge(options: Mapping[str, object], environ: Mapping[str, str]) -> _Settings:
-    """Variables and K8S_AUTH_* as one; refused when both are given, since the environment would
-    win behind our back.
+    """Merge variables and K8S_AUTH_*; an error where both set an option differently, because the
+    environment would override it.
     """
     given = {name: value for name, value in options.items() if value not in (None, "", [], {})}
     from_environment: dict[str, object] = {}
@@ -162,7 +158,7 @@ def _merge(options: Mapping[str, object], environ: Mapping[str, str]) -> _Settin
         name
         for name, value in from_environment.items()
         if name != "kubeconfig"  # an explicit kubeconfig always wins
-        and not _alike(name, given.get(name), value)
+        and not _same(name, given.get(name), value)
     ]
     if given and clash:
         variables = [f"K8S_AUTH_{name}" for option in clash for name in ENVIRONMENT[option][:1]]
@@ -174,10 +170,10 @@ def _merge(options: Mapping[str, object], environ: Mapping[str, str]) -> _Settin
     return _Settings(from_environment | given, by_variables=bool(given))
 
 
-def _alike(option: str, given: object, found: object) -> bool:
-    """Whether a variable and the environment say the same."""
+def _same(option: str, given: object, found: object) -> bool:
+    """Whether a variable and the environment have the same value."""
     if option == "validate_certs":
-        return given is not None and _boolean(given) == _boolean(found)
+        return given is not None and is_off(given) == is_off(found)
     if option == "impersonate_groups":
         return _list(given) == _list(found)
     return str(given) == str(found)
@@ -189,19 +185,19 @@ def _refuse_halves(settings: _Settings) -> None:
         if missing and len(missing) < len(names):
             given = [settings.name(name) for name in names if name not in missing]
             raise ConnectionSettingsError(
-                f"{given[0]} is set without {settings.name(missing[0])}; set both, or none."
+                f"{given[0]} is set without {settings.name(missing[0])}; set both or neither."
             )
 
 
 def _refuse_contradictions(
     settings: _Settings, options: Mapping[str, object], environ: Mapping[str, str]
 ) -> None:
-    """Settings of which one would not count, or not for both Helm and the modules."""
+    """Refuse settings that override each other, or that Helm or the modules do not support."""
     values, name = settings.values, settings.name
     if values.get("proxy_headers"):
         raise ConnectionSettingsError(
-            "proxy_headers cannot be handed to Helm, so Helm and the modules would not go the"
-            " same way. Use a proxy that needs no headers."
+            "proxy_headers is not supported by Helm, so Helm and the modules would use different"
+            " connections. Use a proxy that needs no headers."
         )
     identities = [names[0] for names in _IDENTITIES if values.get(names[0])]
     if len(identities) > 1:
@@ -209,26 +205,26 @@ def _refuse_contradictions(
             f"More than one identity is set: {name(identities[0])} and {name(identities[1])}."
             " Keep one of them."
         )
-    if values.get("ca_cert") and not _boolean(values.get("validate_certs", True)):
+    if values.get("ca_cert") and is_off(values.get("validate_certs")):
         raise ConnectionSettingsError(
-            f"{name('ca_cert')} is set, but {name('validate_certs')} turns verification off."
-            " Unset one of the two."
+            f"{name('ca_cert')} is set, but {name('validate_certs')} disables verification."
+            " Unset one of them."
         )
     unused = next((other for other in ("context", "kubeconfig") if values.get(other)), "")
     if settings.stand_alone and unused and (unused == "context" or options.get(unused)):
         raise ConnectionSettingsError(
-            f"{name('host')} with {name(settings.identity[0])} stands alone, so {name(unused)}"
-            f" would not be used. Unset {name('host')} or {name(unused)}."
+            f"{name('host')} with {name(settings.identity[0])} is complete, so {name(unused)} would"
+            f" not be used. Unset {name('host')} or {name(unused)}."
         )
-    _refuse_what_helm_refuses(environ)
+    _refuse_what_helm_rejects(environ)
 
 
-def _refuse_what_helm_refuses(environ: Mapping[str, str]) -> None:
-    """kubernetes.core's Helm modules read these by themselves, and do not take them together."""
+def _refuse_what_helm_rejects(environ: Mapping[str, str]) -> None:
+    """Refuse variables that kubernetes.core's Helm modules read themselves and reject together."""
     for other, instead in (("VERIFY_SSL", "VALIDATE_CERTS"), ("SSL_CA_CERT", "CA_CERT")):
         if environ.get("K8S_AUTH_CONTEXT") and environ.get(f"K8S_AUTH_{other}"):
             raise ConnectionSettingsError(
-                f"The Helm modules do not take K8S_AUTH_CONTEXT together with K8S_AUTH_{other}."
+                f"The Helm modules do not support K8S_AUTH_CONTEXT together with K8S_AUTH_{other}."
                 f" Set K8S_AUTH_{instead} instead."
             )
 
@@ -250,10 +246,9 @@ def _base(settings: _Settings, surroundings: Surroundings) -> _Base:
             f"{settings.name('host')} is set without credentials. {_set_credentials(settings)}."
         )
     raise ConnectionSettingsError(
-        "No credentials for a cluster: neither options (O(kubeconfig), O(context),"
-        " O(host))"
-        f" nor K8S_AUTH_* are set, {default} does not exist, and this is not a pod. Set one of"
-        " them."
+        "There are no credentials for a cluster: neither options (O(kubeconfig), O(context),"
+        " O(host)) nor K8S_AUTH_* are set,"
+        f" {default} does not exist, and this is not a pod. Set one of them."
     )
 
 
@@ -270,35 +265,35 @@ def _pod(surroundings: Surroundings) -> Entry:
         "server": f"https://{address}:{port}",
         "certificate-authority": str(surroundings.service_account / "ca.crt"),
     }
-    # Helm reads the file again when the token is renewed; the Python client takes the text alone.
+    # Helm reads the file again when the token is renewed; the Python client reads only the token.
     file = surroundings.service_account / "token"
     token = surroundings.read(file, "The service account's token").strip()
     return Entry(CONTEXT, cluster, {"tokenFile": str(file), "token": token})
 
 
-def _keep_credentials_at_home(settings: _Settings, base: _Base) -> None:
-    """Refuse to send credentials of a kubeconfig or pod to another server than their own, and those
-    that are given without a server to the cluster that a pod happens to run in.
+def _check_server_of_credentials(settings: _Settings, base: _Base) -> None:
+    """Refuse to send credentials of a kubeconfig or pod to another server than their own, and
+    credentials without a server to the cluster in which the pod runs.
     """
     host = settings.text("host")
     if base.is_pod and settings.identity and not host:
         raise ConnectionSettingsError(
-            f"{settings.name(settings.identity[0])} is set without a server: set"
-            f" {settings.name('host')}, or this pod's own cluster would be used."
+            f"{settings.name(settings.identity[0])} is set without a server, so this pod's own"
+            f" cluster would be used. Set {settings.name('host')}."
         )
     if not host or settings.stand_alone:
         return
     if read_endpoint(host, settings.source) != read_endpoint(base.server, base.source):
         whose = "this pod" if base.is_pod else f"context '{base.entry.context}'"
         raise ConnectionSettingsError(
-            f"{settings.name('host')} is {host}, without credentials of its own, and those of"
-            f" {whose} are for {base.server}: they are not sent elsewhere."
-            f" {_set_credentials(settings)}; or unset {settings.name('host')} and choose a context."
+            f"{settings.name('host')} is {host}, without its own credentials. Those of {whose} are"
+            f" for {base.server} and are not sent to another server. {_set_credentials(settings)},"
+            f" or unset {settings.name('host')} and choose a context."
         )
 
 
-def _lay_over(settings: _Settings, base: _Base, environ: Mapping[str, str]) -> Connection:
-    """Lay the settings over what a kubeconfig says, and write the result as one kubeconfig."""
+def _override(settings: _Settings, base: _Base, environ: Mapping[str, str]) -> Connection:
+    """Override the kubeconfig's values with the settings; the result is one kubeconfig."""
     cluster = _cluster_entry(dict(base.entry.cluster), settings)
     server = str(cluster.get("server") or "")
     endpoint = read_endpoint(server, base.source)
@@ -309,7 +304,7 @@ def _lay_over(settings: _Settings, base: _Base, environ: Mapping[str, str]) -> C
     user, impersonated, groups = _user_entry(dict(base.entry.user), settings)
     warnings = [POD_WARNING] if base.is_pod else []
     if cluster.get("insecure-skip-tls-verify"):
-        warnings.append(f"TLS verification of {server} is off: set ca_cert instead.")
+        warnings.append(f"TLS verification of {server} is disabled. Set ca_cert instead.")
     name = base.entry.context
     content: dict[str, object] = {
         "apiVersion": "v1",
@@ -329,8 +324,8 @@ def _cluster_entry(cluster: dict[str, object], settings: _Settings) -> dict[str,
         cluster.pop("certificate-authority-data", None)
         cluster["certificate-authority"] = str(Path(ca_cert).expanduser().absolute())
     if "validate_certs" in settings.values:
-        cluster["insecure-skip-tls-verify"] = not _boolean(settings.values["validate_certs"])
-    if cluster.get("insecure-skip-tls-verify"):  # Go refuses both
+        cluster["insecure-skip-tls-verify"] = is_off(settings.values["validate_certs"])
+    if cluster.get("insecure-skip-tls-verify"):  # Go rejects both
         cluster.pop("certificate-authority", None)
         cluster.pop("certificate-authority-data", None)
     if proxy := settings.text("proxy"):
@@ -341,24 +336,25 @@ def _cluster_entry(cluster: dict[str, object], settings: _Settings) -> dict[str,
 def _user_entry(
     user: dict[str, object], settings: _Settings
 ) -> tuple[dict[str, object], str | None, tuple[str, ...]]:
-    """The user, and whom to impersonate. An identity that is given replaces the kubeconfig's as a
-    whole: of a token beside a client certificate the API server takes the certificate.
+    """The user, and the user and groups to impersonate. An identity in the settings replaces the
+    kubeconfig's completely: with a token and a client certificate the API server uses the
+    certificate.
     """
     if settings.identity:
         user = _given_identity(settings)
     if unsent := [name for name in _NOT_SENT if user.get(name)]:
         raise ConnectionSettingsError(
-            f"The kubeconfig's user has {some(unsent)}, which Helm sends and the modules cannot."
-            " Remove it, or use another user."
+            f"The kubeconfig's user has {some(unsent)}, which Helm sends and the modules cannot"
+            " send. Remove it, or use another user."
         )
     before, theirs = str(user.pop("as", None) or ""), user.pop("as-groups", None)
-    other = settings.text("impersonate_user")  # does not get the groups of the one before
+    other = settings.text("impersonate_user")  # does not get the previous user's groups
     impersonated = other or before or None
     given = settings.values.get("impersonate_groups")
     groups = tuple(_list(given or (None if other else theirs)))
     if groups and not impersonated:
         raise ConnectionSettingsError(
-            f"Groups are impersonated ({some(groups)}), but no user. Set"
+            f"Groups are impersonated ({some(groups)}) without a user. Set"
             f" {settings.name('impersonate_user')}."
         )
     if impersonated:
@@ -378,10 +374,6 @@ def _given_identity(settings: _Settings) -> dict[str, object]:
         entry: str(Path(text(option)).expanduser().absolute())
         for option, entry in (("client_cert", "client-certificate"), ("client_key", "client-key"))
     }
-
-
-def _boolean(value: object) -> bool:
-    return str(value).lower() not in ("0", "false", "no", "off")
 
 
 def _list(value: object) -> list[str]:

@@ -81,7 +81,7 @@ def _unreadable(*, accepted: bool) -> Callable[[Snapshot], Iterator[Match]]:
     def find(snapshot: Snapshot) -> Iterator[Match]:
         for key, text, nodes in _nodes_by_key(snapshot, lambda trace: trace.key):
             problems = _problems(snapshot, key, text)
-            fatal = [problem for problem in problems if not problem.rule.plugin_takes_it]
+            fatal = [problem for problem in problems if not problem.rule.accepted_by_plugin]
             if problems and accepted == (not fatal):
                 problem = (fatal or problems)[0].text
                 yield Match(nodes, _values(snapshot, key=key, problem=problem))
