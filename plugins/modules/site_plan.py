@@ -246,8 +246,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
     RefusedError,
     joined,
@@ -329,6 +327,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
+
+try:
+    import yaml
+except ImportError:  # connect() reports it; kubernetes itself depends on PyYAML
+    yaml = None  # type: ignore[assignment]
 
 PROFILES: Spec = {
     "profiles": {"type": "dict", "required": True},
