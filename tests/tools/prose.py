@@ -22,11 +22,8 @@ from collection_tree import ROOT, listed_files
 #: Files and folders that follow the word list.
 PLACES = (
     *("README.md", "CONTRIBUTING.md", "docs", "examples", "galaxy.yml"),
+    *("extensions", "meta", "playbooks", "plugins", "roles"),
     *("tests/lab/README.md", "tests/realnode/README.md", "tests/realnode/cost/README.md"),
-    *("plugins/module_utils/_nodes", "plugins/module_utils/_rollout", "plugins/doc_fragments"),
-    *("plugins/module_utils/_doctor", "plugins/module_utils/_probe"),
-    *("plugins/modules/probe.py", "plugins/modules/sharing_info.py"),
-    *("extensions", "meta"),
 )
 #: Made from texts of plugins/ and roles/, or quote them, so they follow when these do.
 EXEMPT = ("docs/api.md", "docs/troubleshooting.md")
