@@ -104,7 +104,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return current, self._module(MODULE, options | {"previous_pointer": pointer})
 
     def _wait(self, seen: Result) -> None:
-        """Give Helm time where another run may still be at work on the release."""
+        """Wait for Helm if another run may still use the release."""
         host = self._variables.get("inventory_hostname") or ""
         if not self._said:
             text = PENDING.format(**seen["pending"], left=seen["seconds_left"])  # type: ignore[arg-type]
@@ -177,7 +177,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     @contextmanager
     def _lease(self, options: Mapping[str, object]) -> Iterator[bool]:
-        """Hold the Lease of writing runs while Helm is at work, which may take minutes. Yields
+        """Hold the Lease of writing runs while Helm runs, which may take minutes. Yields
         whether another run was waited for.
         """
         if self._task.check_mode:
@@ -228,7 +228,7 @@ class _Options:
 
 
 def merge_values(current: Mapping[str, object], options: Mapping[str, object]) -> Result:
-    """The release's values, over them the user's, over these the pointer."""
+    """The release's values, overridden by the user's and by the device plugin config."""
     asked = check_type_dict(options.get("values") or {})  # a text of JSON, as surveys give it
     pointer = check_type_dict(options.get("pointer") or {})
     exact = boolean(options.get("values_exact") or False, strict=False)

@@ -101,7 +101,7 @@ def expected_allocatable(definition: object, labels: object) -> dict[str, int]:
     devices = physical_devices(node, None)
     if not devices:
         raise SharingError(
-            f"the labels do not tell how many GPUs the node has ({COUNT_LABEL} is"
+            f"the labels do not show how many GPUs the node has ({COUNT_LABEL} is"
             f" {describe(texts.get(COUNT_LABEL))}): GPU feature discovery has not labelled"
             " it yet."
         )

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: assignment_info
-short_description: Check profiles and assignments, and tell what each group of nodes gets
+short_description: Check profiles and assignments, and show what each group of nodes gets
 version_added: 0.1.0
 description:
-  - Checks all profiles and the assignments of nodes to them, and sums up what each inventory group
-    gets. No cluster is asked, so it serves the checks of an inventory's repository.
+  - Internal to the playbook C(validate). Checks all profiles and assignments, and sums up what
+    each inventory group gets. It needs no cluster, so an inventory's CI can run it.
 options:
   profiles:
     description: The profiles, as the option O(gpufleet.sharing.profiles#module:profiles).
@@ -24,20 +24,20 @@ options:
     required: true
   mig_strategy:
     description: >-
-      The operator's MIG strategy, empty where it is to have none; V(unknown) passes profiles that
-      any strategy allows.
+      The operator's MIG strategy; empty for none. V(unknown) accepts profiles that any strategy
+      allows.
     type: str
     choices: [unknown, "", none, single, mixed]
     default: unknown
   plugin_version:
     description: >-
-      The version of the device plugin, where it is known, such as V(v0.19.3). A setting that it
-      does not know yet is refused.
+      The version of the device plugin, if it is known, such as V(v0.19.3). A setting that this
+      version does not support yet is rejected.
     type: str
     default: ""
   option_names:
     description: >-
-      What the caller calls options of this module, for messages, each an option and another name.
+      Names that the caller has for options of this module, used in messages.
     type: dict
     default: {}
 extends_documentation_fragment:
@@ -70,7 +70,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 groups:
-  description: A row for each group and profile.
+  description: One row per group and profile.
   type: list
   elements: dict
   returned: success
@@ -84,12 +84,12 @@ groups:
       GPUs: 8
       slots: 32
 table:
-  description: The same for people, a line each.
+  description: The same as a table, line by line.
   type: list
   elements: str
   returned: success
 nodes:
-  description: How many nodes there are.
+  description: Number of nodes.
   type: int
   returned: success
 """

@@ -8,27 +8,28 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cluster_info
-short_description: Settle which cluster is meant, and as whom
+short_description: Resolve the target cluster and identity
 version_added: 0.1.0
 description:
-  - Resolves the connection once, from options, C(K8S_AUTH_*), a kubeconfig or in-cluster
-    credentials, and asks the API server who it takes us for.
-  - Returns it as options for C(module_defaults), so that Helm and the modules reach the same server
-    as the same identity. For that it writes a kubeconfig of mode 0600 into Ansible's local
-    temporary folder, which Ansible removes when it ends.
-  - Settings that contradict each other are refused, and so is a O(host) without credentials of its
-    own, unless it is the very server of the kubeconfig's context.
+  - Internal to the role P(gpufleet.sharing.gpu_preflight#role). Resolves the connection once,
+    from options, C(K8S_AUTH_*), a kubeconfig or in-cluster credentials, and asks the API server
+    for the identity.
+  - Returns it as options for C(module_defaults), so that Helm and the modules use the same server
+    and identity. For that it writes a kubeconfig with mode 0600 into Ansible's local temporary
+    folder, which Ansible removes at the end.
+  - Rejects settings that contradict each other, and a O(host) without its own credentials, unless
+    it is the server of the kubeconfig's context.
 options:
   purpose:
     description:
-      - What is going to be done. Fails, naming each of them, where permissions for it are missing.
-      - With V(doctor) a cluster that is managed by a GPUCluster is not refused, since this is a
-        finding.
-      - Not set, permissions are not asked for.
+      - What the run does. Fails if permissions for it are missing, and lists them.
+      - With V(doctor), a cluster that is managed by a GPUCluster is not rejected, because that is
+        a finding.
+      - If it is not set, permissions are not checked.
     type: str
     choices: [verify, probe, site, uninstall, plan, history, doctor]
   manage:
-    description: How the operator is kept. With V(helm), Helm is looked for too.
+    description: How the operator is managed. With V(helm), Helm is checked too.
     type: str
     choices: [helm, existing]
     default: helm
@@ -62,7 +63,7 @@ options:
     type: str
     default: gpufleet-sharing-probe
   probe_prepared:
-    description: Whether it is an administrator's, so that it is neither made nor removed.
+    description: Whether an administrator provides it, so that it is neither created nor removed.
     type: bool
     default: false
 extends_documentation_fragment:
@@ -75,7 +76,7 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Settle the connection
+- name: Resolve the connection
   gpufleet.sharing.cluster_info:
     context: prod-eu
     purpose: site
@@ -85,7 +86,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 run:
-  description: The name of this run, for the Lease and the history of the modules that write.
+  description: Name of this run, for the Lease and the history.
   type: str
   returned: always
   sample: alice@controller pid 4711 (8f3a), AWX job 42 of bob
@@ -178,16 +179,16 @@ def identity(cluster: Cluster) -> str:
         )
     except ClusterError as error:
         if error.status == 404:
-            return "(this API server does not tell)"
+            return "(unknown: this API server has no SelfSubjectReview)"
         raise
     return text_at(review, "status", "userInfo", "username")
 
 
 def ask_for(cluster: Cluster, needed: Collection[Permission], user: str) -> None:
-    """Raise NotAllowedError naming each permission that is missing.
+    """Raise NotAllowedError with each missing permission.
 
-    A review for each, side by side: the rules that one SelfSubjectRulesReview tells are not all
-    where other authorizers than RBAC are at work.
+    One review per permission, in parallel: SelfSubjectRulesReview does not return all rules if
+    other authorizers than RBAC are active.
     """
     permissions = {str(permission): permission for permission in needed}
     allowed: dict[str, bool] = {}

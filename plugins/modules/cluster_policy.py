@@ -8,22 +8,21 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: cluster_policy
-short_description: Point the GPU Operator at the ConfigMap of profiles
+short_description: Set the device plugin config of the GPU Operator
 version_added: 0.1.0
 description:
-  - Keeps C(spec.devicePlugin.config.name) and C(spec.devicePlugin.config.default) of the
-    ClusterPolicy, by a merge patch of
-    those two fields only.
-  - Waits until the operator has taken the pointer over into its DaemonSets and these have reached
-    their nodes. The state
-    C(ready) of the ClusterPolicy is not trusted for that, since it goes stale after a change.
+  - Manages the device plugin config, C(spec.devicePlugin.config.name) and
+    C(spec.devicePlugin.config.default) of the ClusterPolicy, with a merge patch of only these two
+    fields.
+  - Waits until the operator's DaemonSets use it on all nodes. It does not trust the state
+    C(ready) of the ClusterPolicy, which goes stale after a change.
 options:
   state:
     description:
-      - V(present) sets the pointer. V(checked) only waits for a pointer that Helm has set and reads
-        it back. V(absent) puts back what was there before, and V(released) waits until the
-        operator's DaemonSets make no pod any more that reads O(config_map), where the ClusterPolicy
-        does not name it.
+      - V(present) sets the device plugin config. V(checked) only waits for one that Helm has set,
+        and reads it back. V(absent) restores the earlier one. V(released) waits until the
+        operator's DaemonSets no longer reference O(config_map), if the ClusterPolicy does not
+        name it.
     type: str
     choices: [present, checked, absent, released]
     default: present
@@ -44,17 +43,18 @@ options:
     default: gpu-operator
   allow_no_gpu_nodes:
     description:
-      - Whether an operator that says that no node has a GPU is done. It makes no DaemonSets then,
-        and takes the pointer over when the first such node joins. Otherwise it is waited for.
+      - Whether to accept an operator that reports that no node has a GPU. It creates no
+        DaemonSets then, and uses the device plugin config when the first such node joins.
+        Otherwise the module waits for them.
     type: bool
     default: false
   timeout:
-    description: How long to wait, in seconds.
+    description: Seconds to wait.
     type: int
     default: 600
   run:
     description: >-
-      The name of the run, for the Lease that one writing run at a time holds. By default user, host
+      Name of the run, for the Lease that one writing run holds at a time. By default user, host
       and process.
     type: str
     default: ""
@@ -73,16 +73,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 before:
-  description: The pointer before.
+  description: The device plugin config before.
   type: dict
   returned: always
   sample: {name: "", default: ""}
 differs:
-  description: Whether the pointer was not as asked for, so that it was changed or would be.
+  description: Whether the device plugin config differed, so that it was changed or would be.
   type: bool
   returned: always
 after:
-  description: The pointer after.
+  description: The device plugin config after.
   type: dict
   returned: always
   sample: {name: device-plugin-config, default: default}
@@ -225,8 +225,8 @@ def wait_for_release(
         if time.monotonic() >= deadline:
             said = with_operator_message(reading, policy)
             raise ClusterError(
-                f"The GPU Operator in {namespace} has not let go of the profiles:"
-                f" {said}. The ConfigMap stays until it has."
+                f"The GPU Operator in {namespace} still uses the profiles:"
+                f" {said}. The ConfigMap stays until it does not. Run uninstall again."
             )
         time.sleep(next(pause))
 
@@ -236,7 +236,7 @@ def daemonsets(cluster: Cluster, namespace: str) -> list[Json]:
 
 
 def with_pods(cluster: Cluster, namespace: str, said: str) -> str:
-    """The same, with the pods that hold a rollout up, where there are such and they may be read."""
+    """The message with the pods that block a DaemonSet update, if there are any we may read."""
     path = namespaced("pods", namespace)
     try:
         pods = map(operand_pod, cluster.items(path, labels=OPERAND_SELECTOR))
@@ -248,7 +248,7 @@ def with_pods(cluster: Cluster, namespace: str, said: str) -> str:
 
 
 def is_ready(cluster: Cluster, node: str) -> bool:
-    """Whether a node is there and Ready."""
+    """Whether a node exists and is Ready."""
     found = cluster.items(NODES, fields=f"metadata.name={node}")
     return any(node_state(item).ready for item in found)
 
@@ -293,7 +293,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
 
 
 def put(cluster: Cluster, path: str, wanted: DevicePluginConfig) -> Json:
-    """Set the pointer; the operator writes to its ClusterPolicy too."""
+    """Set the device plugin config. The operator writes to its ClusterPolicy too."""
     policy = cluster.get(path)
     return cluster.patch(path, if_unchanged(plugin_config_patch(policy, wanted), policy))
 
@@ -305,7 +305,7 @@ def check(
     deadline: float,
     params: Mapping[str, Any],
 ) -> None:
-    """Wait until the operator has taken the pointer over; raise where it was not stored."""
+    """Wait until the operator uses the device plugin config; raise if it was not stored."""
     if read_plugin_config(policy) != wanted:
         raise ClusterError(not_stored_message(policy, wanted))
     without = params["allow_no_gpu_nodes"]
@@ -313,7 +313,7 @@ def check(
 
 
 def undo(module: AnsibleModule, cluster: Cluster, path: str) -> dict[str, object]:
-    """Put the pointer back that was there before ours, if ours is the one there now."""
+    """Restore the device plugin config from before ours, if ours is the current one."""
     policy = cluster.find(path)
     before = read_plugin_config(policy)
     patch = restore_patch(policy, module.params["config_map"])

@@ -11,12 +11,13 @@ module: fleet_facts
 short_description: Read the fleet of GPU nodes from the inventory
 version_added: 0.1.0
 description:
-  - Reads the groups C(gpu_clusters) and C(gpu_nodes), the variables of their hosts and the limit of
-    the run, checks them, and sets the fact C(gpu_sharing_fleet), which has a part for each cluster.
-  - To be run once in a play over all hosts, since Ansible's own resolution of the limit is taken
+  - Internal to the playbook C(guard). Reads and checks the groups C(gpu_clusters) and
+    C(gpu_nodes), the variables of their hosts and the limit of the run, and sets the fact
+    C(gpu_sharing_fleet), which has one part per cluster.
+  - Run it once in a play over all hosts, because it takes Ansible's own resolution of the limit
     from that play.
-  - The fact is as large as the inventory. Delegated to one host, as in the example, it is kept
-    once. Otherwise Ansible gives it to every host, and a fact cache stores it with each of them.
+  - The fact is as large as the inventory. Delegate it to one host, as in the example; otherwise
+    Ansible sets it for every host, and a fact cache stores it for each of them.
   - Runs on the controller. No connection is made.
 author:
   - gpufleet.sharing contributors (@gpufleet)

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: helm_release
-short_description: Keep the Helm release of the GPU Operator, whatever happened to it before
+short_description: Manage the Helm release of the GPU Operator, and recover stuck releases
 version_added: 0.1.0
 description:
-  - Installs or upgrades a release through M(kubernetes.core.helm), merging O(values) over the
-    values that the release has, so
-    that what somebody else set is not lost.
+  - Internal to the role P(gpufleet.sharing.gpu_operator#role). Installs or upgrades a release
+    through M(kubernetes.core.helm), and merges O(values) over the values of the release, so that
+    values of others are kept.
   - A release that a killed run left C(pending-install), C(pending-upgrade) or C(pending-rollback)
     makes every later Helm run
-    fail. Once it is older than O(timeout) it is recovered, by deleting the Secret of the pending
-    revision. Helm may still be at work on a younger one, which is waited for; not in check mode.
+    fail. Once it is older than O(timeout), it is recovered by deleting the Secret of the pending
+      revision. Helm may still be running on a younger one; the module waits for it, except in
+      check mode.
 options:
   state:
     description:
-      - With V(absent) a release that this module installed is uninstalled, also one that is
-        pending. One that was there before keeps running, and gets back the O(pointer) values that
-        it had.
+      - With V(absent), a release that this module installed is uninstalled, even a pending one. A
+        release that existed before keeps running with the O(pointer) values that it had.
     type: str
     choices: [present, absent]
     default: present
@@ -44,7 +44,7 @@ options:
     description: URL of the chart's repository.
     type: str
   chart_version:
-    description: Version of the chart. Without it the newest one.
+    description: Version of the chart. The default is the newest.
     type: str
   pointer:
     description: >-
@@ -57,27 +57,28 @@ options:
     type: dict
     default: {}
   values_exact:
-    description: Whether values of the release that O(values) does not name are dropped.
+    description: Whether values of the release that O(values) does not set are dropped.
     type: bool
     default: false
   previous_pointer:
     description: >-
-      The pointer that the release has now. Filled in by the action plugin, which asks Helm.
+      The values C(devicePlugin.config) of the release. The action plugin sets it.
     type: dict
     default: {}
   forget:
     description: >-
-      Only forget who installed the release. Used by the action plugin, after uninstalling.
+      Only remove the record of who installed the release. The action plugin sets it after
+      uninstalling.
     type: bool
     default: false
   timeout:
     description: >-
-      How long Helm may wait, in seconds, and how old a pending release must be to be recovered.
+      Seconds that Helm may wait, and minimum age of a pending release to be recovered.
     type: int
     default: 600
   run:
     description: >-
-      The name of the run, for the Lease that one writing run at a time holds. By default user, host
+      Name of the run, for the Lease that one writing run holds at a time. By default user, host
       and process.
     type: str
     default: ""
@@ -106,21 +107,21 @@ EXAMPLES = r"""
 
 RETURN = r"""
 pending:
-  description: The pending revision that Helm may still be at work on. Nothing is done then.
+  description: The pending revision that Helm may still be running on. Nothing is done then.
   type: dict
   returned: when there is one, not in check mode
   sample: {revision: 3, status: pending-upgrade, age: 12}
 seconds_left:
-  description: How long it may be at work on it, at most.
+  description: Seconds that it may still run, at most.
   type: int
   returned: with RV(pending)
 recovered:
-  description: The pending revision that was taken away, if there was one.
+  description: The pending revision that was removed, if any.
   type: dict
   returned: always
   sample: {revision: 3, status: pending-upgrade, age: 1260}
 differs:
-  description: Whether the release was not as asked for, so that it was changed or would be.
+  description: Whether the release differed, so that it was changed or would be.
   type: bool
   returned: always
 left:

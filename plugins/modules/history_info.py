@@ -8,12 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: history_info
-short_description: List what a fleet was asked to be, revision by revision
+short_description: List the revisions of a fleet
 version_added: 0.1.0
 description:
-  - Each run that changes something writes down what the inventory said, who ran it, when, what it
-    changed and how it ended, in a C(ControllerRevision) beside the ConfigMap. This module lists
-    them, and returns one of them in the form that the roles take. Credentials are no part of it.
+  - Each run that changes something records in a C(ControllerRevision) beside the ConfigMap what
+    the inventory contained, who ran it, when, what it changed and how it ended. This module lists
+    these revisions, and returns one of them in the form that the roles take. A revision contains
+    no credentials.
   - It reads only.
 options:
   config_map:
@@ -26,9 +27,9 @@ options:
     default: gpu-operator
   revision:
     description:
-      - The revision to return, a number, or V(previous_good) for the last good one before the
+      - The revision to return; a number, or V(previous_good) for the last good one before the
         newest.
-      - Without it the revisions are only listed.
+      - Without it, the revisions are only listed.
     type: str
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
@@ -61,14 +62,14 @@ revisions:
     revision: {description: Its number., type: int}
     state:
       description: >-
-        V(started) while its run is at work, or when it was killed; V(good) or V(failed) when it has
+        V(started) while its run is running, or if it was killed; V(good) or V(failed) when it has
         ended.
       type: str
     who: {description: Who ran it., type: str}
-    when: {description: When it began (RFC 3339)., type: str}
-    what: {description: What it changed against the one before., type: str}
+    when: {description: When it started (RFC 3339)., type: str}
+    what: {description: What it changed., type: str}
     profiles: {description: Names of its profiles., type: list, elements: str}
-    nodes: {description: How many nodes it is about., type: int}
+    nodes: {description: Number of its nodes., type: int}
 revision:
   description: The revision that was asked for.
   type: dict
@@ -80,10 +81,10 @@ revision:
     default_profile: {description: The profile of nodes without one of their own., type: str}
     profiles: {description: Definitions of the profiles as given., type: dict}
     assignments:
-      description: Nodes and their profiles, V(null) meaning the default profile.
+      description: Nodes and their profiles; V(null) means the default profile.
       type: dict
 table:
-  description: The list for people, a line each.
+  description: The list as a table, line by line.
   type: list
   elements: str
   returned: always

@@ -8,22 +8,22 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: mig_config
-short_description: Keep the MIG configurations that the profiles of nodes have
+short_description: Apply the MIG configurations of profiles to nodes
 version_added: 0.1.0
 description:
-  - Keeps the node label C(nvidia.com/mig.config) of nodes whose profile has a MIG configuration
-    (its setting C(mig)), batch by batch, and waits until C(nvidia.com/mig.config.state) is
-    V(success). NVIDIA's MIG manager, a part of the GPU Operator, does the work.
-  - While a GPU changes it serves nobody, and the MIG manager fails where a pod uses it. A batch
-    that fails ends the run, and the nodes after it are not touched.
-  - The previous value of the label is kept on the node, and restored when
+  - Sets the label C(nvidia.com/mig.config) of nodes whose profile has a MIG configuration (its
+    setting C(mig)), batch by batch, and waits until C(nvidia.com/mig.config.state) is V(success).
+    NVIDIA's MIG manager, a part of the GPU Operator, applies it.
+  - A GPU cannot be used while it changes, and the MIG manager fails if a pod uses it. A failed
+    batch ends the run, and the following nodes are not changed.
+  - The earlier value of the label is stored on the node, and restored when
     M(gpufleet.sharing.node_profiles) removes the profile label.
-  - Nodes that are not selected, that the cluster does not have, or that are NotReady are left out.
+  - Nodes that are not selected, not in the cluster, or NotReady are skipped.
 options:
   profiles:
     description: >-
-      The profiles, as of M(gpufleet.sharing.profiles), or in the form in which the role
-      P(gpufleet.sharing.gpu_plan#role) hands them on.
+      The profiles, as for M(gpufleet.sharing.profiles), or in the form in which the role
+      P(gpufleet.sharing.gpu_plan#role) passes them on.
     type: dict
     required: true
   default_profile:
@@ -32,12 +32,12 @@ options:
     required: true
   batches:
     description:
-      - Nodes changed at a time, numbers or percentages, the last one repeated.
+      - Sizes of the batches, as numbers of nodes or percentages. The last one repeats.
     type: list
     elements: str
     default: ["1", "25%"]
   timeout:
-    description: How long a batch may take, in seconds.
+    description: Seconds that a batch may take.
     type: int
     default: 900
   namespace:
@@ -46,24 +46,25 @@ options:
     default: gpu-operator
   drain:
     description:
-      - What to do with running pods that use GPUs of the nodes to change, which then cannot change.
-      - With V(refuse) the run ends before anything is written, and names them; with V(evict) they
-        are evicted, batch by batch, as of M(gpufleet.sharing.rollout); with V(ignore) it is left to
-        the MIG manager, which fails.
+      - What to do with running pods that use GPUs of the nodes to change. These GPUs cannot
+        change.
+      - With V(refuse), the run fails before anything is written, and lists them. With V(evict),
+        they are evicted batch by batch, as by M(gpufleet.sharing.rollout). With V(ignore), they
+        are left running, and the MIG manager fails.
     type: str
     choices: [refuse, evict, ignore]
     default: refuse
   drain_timeout:
-    description: How long evictions of one batch may take, in seconds.
+    description: Seconds that the evictions of one batch may take.
     type: int
     default: 300
   explain:
-    description: Whether check mode does not fail because of what O(drain) would refuse.
+    description: Whether check mode succeeds although O(drain) would refuse the change.
     type: bool
     default: false
   run:
     description: >-
-      The name of the run, for the Lease that one writing run at a time holds. By default user, host
+      Name of the run, for the Lease that one writing run holds at a time. By default user, host
       and process.
     type: str
     default: ""
@@ -98,12 +99,12 @@ changes:
     before: {description: The label before; null for none., type: str}
     after: {description: The label after., type: str}
 waited:
-  description: Nodes that had the right label and were waited for.
+  description: Nodes that had the right label, and that the module waited for.
   type: list
   elements: str
   returned: always
 differs:
-  description: Whether a node was not as asked for, so that it was changed or would be.
+  description: Whether a node differed, so that it was changed or would be.
   type: bool
   returned: always
 """

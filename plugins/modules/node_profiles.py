@@ -8,17 +8,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: node_profiles
-short_description: Keep the node labels that pick a GPU sharing profile
+short_description: Set the profile labels of nodes
 version_added: 0.1.0
 description:
-  - Keeps the label C(nvidia.com/device-plugin.config) of all GPU nodes of a cluster as assigned, in
-    one task.
-  - The device plugin acts on a change of this label at once. A node assigned V(null) carries no
-    label and gets the default
-    profile of the operator.
-  - Only this label is touched, and only where it differs.
-  - Device plugins before v0.18.2 miss that a label is removed. With one of those in the cluster a
-    node that is to lose its label is labelled with O(default_profile) instead.
+  - Internal to the roles. Sets the label C(nvidia.com/device-plugin.config) of all GPU nodes of a
+    cluster as assigned, in one task and without batches.
+  - The device plugin acts on a change of this label at once. A node with V(null) has no label and
+    gets the operator's default profile.
+  - It changes only this label, and only if it differs.
+  - Device plugins before v0.18.2 miss the removal of a label. With one of these in the cluster, a
+    node gets the label O(default_profile) instead of losing its label.
 options:
   state:
     description: >-
@@ -38,28 +37,28 @@ options:
     type: dict
     default: {}
   default_profile:
-    description: The profile of nodes without a label, to be checked too.
+    description: The profile of nodes without a label. It is checked too.
     type: str
   namespace:
-    description: Namespace of the GPU Operator, whose DaemonSets tell the version of the plugin.
+    description: Namespace of the GPU Operator. Its DaemonSets show the version of the plugin.
     type: str
     default: gpu-operator
   exclusive:
     description: >-
-      Whether GPU nodes of the cluster that are not in O(nodes) lose the label. They keep it where a
-      node of O(nodes) is not selected, as with a limit.
+      Whether GPU nodes of the cluster that are not in O(nodes) lose the label. They keep it if a
+      node of O(nodes) is not selected, for example with a limit.
     type: bool
     default: false
   unavailable_nodes:
     description: >-
-      What to do when a selected node is not in the cluster, V(fail) before anything is written, or
+      What to do if a selected node is not in the cluster; V(fail) before anything is written, or
       V(report).
     type: str
     choices: [fail, report]
     default: fail
   run:
     description: >-
-      The name of the run, for the Lease that one writing run at a time holds. By default user, host
+      Name of the run, for the Lease that one writing run holds at a time. By default user, host
       and process.
     type: str
     default: ""
@@ -81,7 +80,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 differs:
-  description: Whether a node was not as asked for, so that it was changed or would be.
+  description: Whether a node differed, so that it was changed or would be.
   type: bool
   returned: always
 changes:
@@ -94,12 +93,12 @@ changes:
     before: {description: The label before; null for none., type: str}
     after: {description: The label after; null for none., type: str}
 unmanaged:
-  description: GPU nodes of the cluster that the inventory does not know.
+  description: GPU nodes of the cluster that are not in the inventory.
   type: list
   elements: str
   returned: always
 missing:
-  description: Selected nodes that the cluster does not have.
+  description: Selected nodes that are not in the cluster.
   type: list
   elements: str
   returned: always

@@ -8,29 +8,28 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: profiles
-short_description: Keep the ConfigMap of GPU sharing profiles
+short_description: Manage the ConfigMap of GPU sharing profiles
 version_added: 0.1.0
 description:
-  - Keeps one ConfigMap with one key for each profile, whose content is the configuration file of
-    NVIDIA's device plugin.
-  - All profiles are validated before anything is written. A profile with C(replicas) 1
-    shares nothing and is
-    written as C(version) V(v1) alone, since the device plugin refuses replicas below 2.
-  - A key whose content differs only in layout or comments is left as it is, so that adopting a
-    ConfigMap restarts nothing.
+  - Manages one ConfigMap with one key per profile. The content of a key is the configuration file
+    of NVIDIA's device plugin.
+  - All profiles are validated before anything is written. A profile with C(replicas) 1 shares
+    nothing and is written as only C(version) V(v1), because the device plugin rejects replicas
+    below 2.
+  - A key whose content differs only in layout or comments stays as it is, so adopting a ConfigMap
+    restarts nothing.
 options:
   state:
     description:
-      - With V(absent) the keys that this module wrote are removed, and the ConfigMap too when this
-        module created it and it
-        holds nobody else's key.
+      - With V(absent), the keys that this module wrote are removed, and the ConfigMap too if this
+        module created it and no other key is left.
     type: str
     choices: [present, absent]
     default: present
   name:
     description:
-      - Name of the ConfigMap. The operator names the volume like it, so it has to be a volume's
-        name, and none that the operator's DaemonSets have.
+      - Name of the ConfigMap. The operator names a volume after it, so it must be a valid volume
+        name that the operator's DaemonSets do not use.
     type: str
     default: device-plugin-config
   namespace:
@@ -39,46 +38,45 @@ options:
     default: gpu-operator
   create_namespace:
     description: >-
-      Whether the namespace is created when it is missing, labelled
-      C(pod-security.kubernetes.io/enforce=privileged), which
-      the operator's pods need. The label is also added to an existing namespace that lacks it.
+      Whether to create a missing namespace, with the label
+      C(pod-security.kubernetes.io/enforce=privileged) that the operator's pods need. An existing
+      namespace without the label gets it too.
     type: bool
     default: true
   profiles:
     description:
-      - The profiles, each a name and its settings. Required with O(state=present).
-      - In short form the settings are C(strategy) (V(time_slicing), V(mps) or V(none)),
-        C(replicas) (slots for each physical GPU, 1 means no sharing), or instead of it
-        C(resources) (a list of C(name) and C(replicas), for MIG devices), C(rename_by_default)
-        (advertise C(nvidia.com/gpu.shared), default V(false)), and
-        C(fail_requests_greater_than_one) (default V(true)).
-      - A profile may also be said in the keys of the device plugin (C(version), C(sharing),
-        C(flags), C(imex)), or be the text of a whole file. It is read as strictly as the plugin
-        reads it, and what the plugin would silently ignore is refused too.
-      - C(mig) names a configuration of NVIDIA's MIG manager that nodes of the profile get
+      - The profiles, as names and their settings. Required with O(state=present).
+      - In short form the settings are C(strategy) (V(time_slicing), V(mps) or V(none)), C(replicas)
+        (slots per physical GPU; 1 means no sharing), or instead of it C(resources) (a list of
+        C(name) and C(replicas), for MIG devices), C(rename_by_default) (advertise
+        C(nvidia.com/gpu.shared), default V(false)), and C(fail_requests_greater_than_one) (default
+        V(true)).
+      - A profile may also use the keys of the device plugin (C(version), C(sharing), C(flags),
+        C(imex)), or be the text of a complete file. It is read as strictly as the plugin reads
+        it, and what the plugin would silently ignore is rejected too.
+      - C(mig) is the configuration of NVIDIA's MIG manager that nodes of the profile get
         (M(gpufleet.sharing.mig_config)).
     type: dict
   mig_strategy:
     description: >-
-      The MIG strategy that the operator is about to get, empty where it gets none; V(unknown) for
-      the one that it has, or the chart's default where there is no operator yet. Profiles of MIG
-      devices need V(mixed).
+      The MIG strategy that the operator gets; empty for none. V(unknown) means the one that it
+      has, or the chart's default if there is no operator yet. Profiles of MIG devices need
+      V(mixed).
     type: str
     choices: [unknown, "", none, single, mixed]
     default: unknown
   plugin_version:
     description: >-
-      The version of the device plugin that the operator is about to get, where it is known, such as
-      V(v0.19.3). A setting that it, or the plugin that is there, does not know yet is refused.
+      The version of the device plugin that the operator gets, if it is known, such as V(v0.19.3).
+      A setting that this version, or the installed one, does not support yet is rejected.
     type: str
     default: ""
   mode:
     description:
-      - With V(in_place) the key of a profile is its name, and a change rewrites it.
-      - With V(versioned) the key is the name and what it says, such as C(dev.3f8a0c1d), and is
-        never edited. Names have at most 54 characters. Beside these there is the key
-        O(default_profile), which nodes without a label and starting plugins read; it gets new
-        content with O(final=true) only.
+      - With V(in_place), the key of a profile is its name, and a change rewrites it.
+      - With V(versioned), the key is the name and a hash of the content, such as C(dev.3f8a0c1d),
+        and is never edited. Names have at most 54 characters. Nodes without a label and starting
+        plugins read the key O(default_profile), which gets new content only with O(final=true).
     type: str
     choices: [in_place, versioned]
     default: in_place
@@ -87,20 +85,19 @@ options:
     type: str
   final:
     description:
-      - Whether the nodes have their profiles, so that what is left of older ones may go. Versioned
-        keys of this module are removed that no profile, no node's label, no operator's default and
-        not the last good revision names. With O(mode=versioned) the default's key is brought up to
-        date.
+      - Whether the nodes have their profiles, so that older versions can be removed. Removes
+        versioned keys of this module that no profile, node label, operator default or last good
+        revision references. With O(mode=versioned), also updates the key of the default profile.
     type: bool
     default: false
   run:
     description: >-
-      The name of the run, for the Lease that one writing run at a time holds, and for the history.
-      By default user, host and process.
+      Name of the run, for the Lease that one writing run holds at a time, and for the history. By
+      default user, host and process.
     type: str
     default: ""
   keep_lease:
-    description: Whether the Lease stays the run's for its next module.
+    description: Whether the run keeps the Lease for its next module.
     type: bool
     default: false
   prune:
@@ -135,7 +132,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 differs:
-  description: Whether something was not as asked for, so that it was changed or would be.
+  description: Whether something differed, so that it was changed or would be.
   type: bool
   returned: always
 written:
@@ -145,7 +142,8 @@ written:
   returned: always
   sample: [dev]
 rewritten:
-  description: Those of RV(written) that had other content before, which their nodes will get.
+  description: Those of RV(written) that had other content before. Their nodes get the new
+    content.
   type: list
   elements: str
   returned: always
@@ -155,7 +153,7 @@ removed:
   elements: str
   returned: always
 superseded:
-  description: Versioned keys that O(final) would remove, once they are not in use.
+  description: Versioned keys that O(final) would remove once they are no longer in use.
   type: list
   elements: str
   returned: with O(state=present)

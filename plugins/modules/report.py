@@ -11,24 +11,24 @@ module: report
 short_description: Write a report of a fleet as HTML, JSON and Markdown
 version_added: 0.1.0
 description:
-  - Writes what other modules have read of some clusters into one self-contained HTML file, and
-    beside it a JSON file with the same data for machines, and a short Markdown file for a ticket.
-  - The HTML file loads nothing from anywhere and sends nothing anywhere.
-  - Runs on the controller. No connection is made. The files are replaced as a whole, with mode
+  - Writes what other modules have read from clusters into one self-contained HTML file, a JSON
+    file with the same data for machines, and a short Markdown file for a ticket.
+  - The HTML file loads nothing and sends nothing.
+  - Runs on the controller. No connection is made. The files are replaced atomically, with mode
     0644.
 options:
   path:
     description:
-      - The HTML file, its name ending in C(.html). The other two have the same name with C(.json)
+      - The HTML file. Its name ends in C(.html). The other two have the same name with C(.json)
         and C(.md).
-      - A relative path counts from the folder in which Ansible was started. Missing folders are
-        made.
+      - A relative path starts at the folder in which Ansible was started. Missing folders are
+        created.
     type: path
     default: gpu-sharing-report.html
   clusters:
     description:
-      - What was read of each cluster. An element may also be the same as a text of JSON, which
-        costs Ansible less with thousands of nodes.
+      - What was read from each cluster. An element may also be the same as a JSON string, which
+        is faster in Ansible with thousands of nodes.
     type: list
     elements: dict
     required: true
@@ -42,7 +42,7 @@ options:
         type: bool
         default: false
       reason:
-        description: Why it was not.
+        description: Why it was not read.
         type: str
       server:
         description: Its API server.
@@ -57,32 +57,31 @@ options:
         description: The result of M(gpufleet.sharing.history_info).
         type: dict
       usage:
-        description: How busy nodes are, where something else than Prometheus knows it.
+        description: How busy nodes are, from another source than Prometheus.
         type: dict
       prometheus:
         description:
           - Answers of Prometheus to instant queries, by C(gpu_utilisation) and C(memory), both in
-            per cent. A label C(Hostname), C(node) or C(kubernetes_node) says the node.
+            percent. The label C(Hostname), C(node) or C(kubernetes_node) identifies the node.
         type: dict
       notes:
-        description: What the reader has to know besides.
+        description: Additional notes for the reader.
         type: list
         elements: str
   names:
     description:
-      - All clusters that the report is to be about. One that is not in O(clusters) is shown as not
-        reached.
+      - All clusters of the report. A cluster that is not in O(clusters) is shown as not reached.
     type: list
     elements: str
     default: []
   limit:
-    description: The limit of the run, to say that the report is not about all nodes.
+    description: The limit of the run, to show that the report does not cover all nodes.
     type: str
 author:
   - gpufleet.sharing contributors (@gpufleet)
 notes:
-  - C(changed) tells whether anything but the time differs from the report that is there. The files
-    are written anew in any case, since a report has to say when it was made last.
+  - C(changed) shows whether anything except the time differs from the existing report. The files
+    are always written, because a report shows when it was made.
 attributes:
   check_mode:
     description: Can run in check mode and report what would change, without changing anything.
@@ -127,7 +126,7 @@ files:
   returned: success
   sample: [/srv/gpus.html, /srv/gpus.json, /srv/gpus.md]
 verdict:
-  description: The fleet in a line.
+  description: The fleet in one line.
   type: str
   returned: success
   sample: 12 of 5,000 nodes differ from the inventory.

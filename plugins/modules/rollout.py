@@ -8,41 +8,43 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: rollout
-short_description: Bring changed profiles to the nodes, batch by batch
+short_description: Roll profiles out to nodes, batch by batch
 version_added: 0.1.0
 description:
-  - Brings each node to its profile, batch by batch, and waits until it advertises what the profile
-    says. A node's label C(nvidia.com/device-plugin.config) is moved where it names another key;
-    where only the content of its key has changed, which a running device plugin never notices,
-    the pods of the plugin, of GPU feature discovery and of the MPS daemon are restarted.
-  - Which content a node has loaded is kept in its annotation C(gpufleet.sharing/config-hash), so a
-    run that was interrupted is simply run again. A node whose pods started after the content was
-    written, and which shows the right numbers, is only annotated.
+  - Brings each node to its profile, batch by batch, and waits until it advertises what the
+    profile defines. If a node's label C(nvidia.com/device-plugin.config) names another key, it
+    moves the label. If only the content of the key has changed, which a running device plugin
+    never notices, it restarts the pods of the plugin, of GPU feature discovery and of the MPS
+    daemon.
+  - The annotation C(gpufleet.sharing/config-hash) of a node records the content that it has
+    loaded, so you can run an interrupted run again. A node whose pods started after the content
+    was written, and whose numbers are right, is only annotated.
   - Nodes that are NotReady are skipped and listed.
-  - Before anything is changed, the running pods that would be hurt are looked for (O(drain)).
-  - When a batch fails, the rollout stops, and what was touched goes back to the last good revision
-    (O(on_failure)). Revisions are kept as ControllerRevision objects beside the ConfigMap
+  - Before it changes anything, it finds the running pods that the change would disrupt
+    (O(drain)).
+  - When a batch fails, the rollout stops, and changed nodes go back to the last good revision
+    (O(on_failure)). Revisions are ControllerRevision objects beside the ConfigMap
     (M(gpufleet.sharing.history_info)).
   - One run at a time may change a cluster. A run holds the Lease C(gpufleet-sharing) in
     O(namespace) while it writes.
 options:
   exclusive:
     description: >-
-      Whether GPU nodes of the cluster that are not in O(nodes) lose the label. They keep it where a
-      node of O(nodes) is not selected, as with a limit.
+      Whether GPU nodes of the cluster that are not in O(nodes) lose the label. They keep it if a
+      node of O(nodes) is not selected, for example with a limit.
     type: bool
     default: false
   unavailable_nodes:
     description: >-
-      What to do when a selected node is not in the cluster, V(fail) before anything is written, or
+      What to do if a selected node is not in the cluster; V(fail) before anything is written, or
       V(report).
     type: str
     choices: [fail, report]
     default: report
   profiles:
     description: >-
-      The profiles, as of M(gpufleet.sharing.profiles), or in the form in which the role
-      P(gpufleet.sharing.gpu_plan#role) hands them on.
+      The profiles, as for M(gpufleet.sharing.profiles), or in the form in which the role
+      P(gpufleet.sharing.gpu_plan#role) passes them on.
     type: dict
     required: true
   default_profile:
@@ -51,10 +53,10 @@ options:
     required: true
   mode:
     description:
-      - With V(in_place) the ConfigMap's key of a profile is its name, and a change of content
-        restarts plugins.
-      - With V(versioned) it is the name and what it says, such as C(dev.3f8a0c1d), which is never
-        edited, and every node carries a label. A change of content moves labels.
+      - With V(in_place), the key of a profile is its name, and a change of content restarts
+        plugins.
+      - With V(versioned), the key is the name and a hash of the content, such as C(dev.3f8a0c1d),
+        and is never edited, and every node has a label. A change of content moves labels.
     type: str
     choices: [in_place, versioned]
     default: in_place
@@ -68,67 +70,68 @@ options:
     default: gpu-operator
   batches:
     description: >-
-      Sizes of the batches, numbers of nodes or percentages, the last one repeated. The first is the
-      canary.
+      Sizes of the batches, as numbers of nodes or percentages. The last one repeats. The first
+      batch is the canary.
     type: list
     elements: str
     default: ["1", "25%"]
   pause:
-    description: Seconds between a batch that has settled and the next one.
+    description: Seconds between a settled batch and the next one.
     type: int
     default: 0
   max_failures:
-    description: How many nodes may fail before the rollout stops. They are listed as RV(unsettled).
+    description: Number of nodes that may fail before the rollout stops. They are listed as
+      RV(unsettled).
     type: int
     default: 0
   on_failure:
     description: >-
-      Whether to go back to the last good revision where the rollout stops, or to leave everything
+      Whether to go back to the last good revision when the rollout stops, or to leave everything
       as it is.
     type: str
     choices: [rollback, stop]
     default: rollback
   drain:
     description:
-      - What to do with running pods that the change would hurt. They are those that would be
-        left above the node's new capacity, or on a resource that goes, which a restart of the
-        kubelet or a reboot then kills; and those on a shared GPU that is to be exclusive.
-      - With V(refuse) the run ends before anything is written, and names them.
-      - With V(evict) their nodes are cordoned, and they, and no others, are evicted through the
-        eviction API, so that PodDisruptionBudgets hold; then the nodes are uncordoned.
-      - With V(ignore) they are named, and left to their fate.
+      - What to do with running pods that the change would disrupt. These are pods above the
+        node's new capacity or on a resource that disappears, which a kubelet restart or a reboot
+        then ends, and pods on a shared GPU that becomes exclusive.
+      - With V(refuse), the run fails before anything is written, and lists them.
+      - With V(evict), their nodes are cordoned, exactly these pods are evicted through the
+        eviction API, so PodDisruptionBudgets apply, and the nodes are uncordoned.
+      - With V(ignore), they are listed and left running.
     type: str
     choices: [refuse, evict, ignore]
     default: refuse
   drain_timeout:
-    description: How long evictions of one batch may take, in seconds.
+    description: Seconds that the evictions of one batch may take.
     type: int
     default: 300
   timeout:
-    description: How long a node may take, in seconds.
+    description: Seconds that a node may take to settle.
     type: int
     default: 600
   stable_seconds:
     description:
-      - How long a node must show the right numbers before it is believed, in seconds. A restarted
+      - Seconds that a node's numbers must stay correct before it counts as settled. A restarted
         plugin shows the default profile first, and the kubelet publishes every 10 seconds.
     type: int
     default: 20
   explain:
     description: >-
-      Whether to explain rather than to refuse. In check mode what O(drain) would refuse is only
-      told (RV(disruptions)), and GPU pods of the nodes that change are counted.
+      Whether to explain instead of refusing. In check mode, what O(drain) would refuse is only
+      returned (RV(disruptions)), and GPU pods of the nodes that change are counted.
     type: bool
     default: false
   run:
     description: >-
-      The name of the run, for the Lease and the history. By default user, host and process.
+      Name of the run, for the Lease and the history. By default user, host and process.
     type: str
     default: ""
   progress:
     description: >-
-      A file to which lines on progress are added while the module runs. The action plugin of this
-      name sets it, and shows them.
+      A file to which the module appends lines about its progress. The action plugin of the same
+      name sets it and shows them.
     type: path
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
@@ -155,7 +158,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 differs:
-  description: Whether a node was not known to have its profile, so that it was changed or would be.
+  description: Whether a node did not have its profile for certain, so that it was changed or
+    would be.
   type: bool
   returned: always
 changes:
@@ -183,22 +187,23 @@ waited:
   elements: str
   returned: always
 unavailable:
-  description: Nodes that are NotReady, not in the cluster, or not cut by MIG yet.
+  description: Nodes that are NotReady, not in the cluster, or do not have their MIG configuration
+    yet.
   type: list
   elements: str
   returned: always
 unmanaged:
-  description: GPU nodes of the cluster that the inventory does not know.
+  description: GPU nodes of the cluster that are not in the inventory.
   type: list
   elements: str
   returned: always
 missing:
-  description: Selected nodes that the cluster does not have.
+  description: Selected nodes that are not in the cluster.
   type: list
   elements: str
   returned: always
 batches:
-  description: The nodes in the batches in which they are changed.
+  description: The nodes, batch by batch.
   type: list
   elements: list
   returned: always
@@ -211,11 +216,11 @@ disruptions:
     node: {description: Its node., type: str}
     namespace: {description: Its namespace., type: str}
     pod: {description: Its name., type: str}
-    owner: {description: What would make it again; empty for nothing., type: str}
-    hazard: {description: What kind of harm., type: str}
+    owner: {description: Its controller; empty for none., type: str}
+    hazard: {description: The kind of disruption., type: str}
     text: {description: What would happen., type: str}
 disruption_table:
-  description: The same for people, a line each.
+  description: The same as a table, line by line.
   type: list
   elements: str
   returned: always
@@ -225,16 +230,16 @@ evicted:
   elements: str
   returned: always
 uncordoned:
-  description: Nodes that a run which was killed had left cordoned.
+  description: Nodes that a killed run left cordoned.
   type: list
   elements: str
   returned: always
 unfinished:
-  description: Whether the newest revision was not what is asked for, or its run had not ended well.
+  description: Whether the newest revision differs from the request, or its run did not end well.
   type: bool
   returned: always
 quotas:
-  description: ResourceQuotas that limit a resource which gets another name, a line each.
+  description: ResourceQuotas on a resource that gets another name, line by line.
   type: list
   elements: str
   returned: always
@@ -252,27 +257,26 @@ nodes:
     now: {description: Its slots now., type: str}
     then: {description: Its slots then., type: str}
     step: {description: "V(flip), V(restart), V(wait) or V(record).", type: str}
-    batch: {description: The number of its batch; null where it needs none., type: int}
+    batch: {description: Its batch; null if it needs none., type: int}
     pods: {description: "Its GPU pods, with O(explain).", type: int}
     disrupted: {description: How many of them would be disrupted., type: int}
 table:
-  description: The same for people, nodes that change alike in one line.
+  description: The same as a table; nodes with the same change share a line.
   type: list
   elements: str
   returned: always
 unsettled:
-  description: Why nodes do not have their profile though the rollout went on, by node.
+  description: Reasons of nodes that did not settle although the rollout continued, by node.
   type: dict
   returned: always
 notes:
   description: >-
-    Lines about nodes that are missing, unknown, left out or not settled, and about quotas. Empty
-    where all is well.
+    Lines about nodes that are missing, unknown, skipped or not settled, and about quotas.
   type: list
   elements: str
   returned: always
 revision:
-  description: The number of the revision that the fleet is on.
+  description: The number of the current revision.
   type: int
   returned: when something was changed
 """

@@ -11,16 +11,15 @@ module: site_plan
 short_description: Plan everything that the playbook site would change
 version_added: 0.1.0
 description:
-  - Internal to the role P(gpufleet.sharing.gpu_plan#role), and no part of the public interface. It
-    exists so that a run plans in one process and from one look at the cluster, in the place of a
-    run in check mode of each module that would change something.
+  - Internal to the role P(gpufleet.sharing.gpu_plan#role). It plans in one process and from one
+    read of the cluster, instead of one run in check mode per module.
   - Plans what M(gpufleet.sharing.profiles), M(gpufleet.sharing.helm_release),
     M(gpufleet.sharing.cluster_policy), M(gpufleet.sharing.mig_config) and
-    M(gpufleet.sharing.rollout) would change, and compares slots as M(gpufleet.sharing.sharing_info)
-    does. What any of them refuses is refused.
-  - A change of content, release or device plugin config that also reaches nodes which are not
-    selected is refused.
-  - Reads only. Asks C(helm show chart) what the chart is, on the controller.
+    M(gpufleet.sharing.rollout) would change, and compares slots as
+      M(gpufleet.sharing.sharing_info) does. What any of them rejects is rejected.
+  - A change of content, release or device plugin config that also reaches nodes that are not
+    selected is rejected.
+  - Reads only. Runs C(helm show chart) on the controller.
 options:
   profiles:
     description: What is asked of the ConfigMap, as options of M(gpufleet.sharing.profiles).
@@ -44,12 +43,12 @@ options:
         type: bool
         default: true
       mig_strategy:
-        description: The MIG strategy that the operator is about to get.
+        description: The MIG strategy that the operator gets.
         type: str
         choices: [unknown, "", none, single, mixed]
         default: unknown
       plugin_version:
-        description: The version of the device plugin that the operator is about to get.
+        description: The version of the device plugin that the operator gets.
         type: str
         default: ""
       mode:
@@ -62,11 +61,11 @@ options:
         type: str
         required: true
       prune:
-        description: Whether keys that are no profile are removed in the end.
+        description: Whether keys that are not profiles are removed at the end.
         type: bool
         default: false
       final:
-        description: Whether older versions of profiles may be removed in the end.
+        description: Whether older versions of profiles may be removed at the end.
         type: bool
         default: true
   operator:
@@ -75,7 +74,7 @@ options:
     default: {}
     suboptions:
       manage:
-        description: Whether Helm keeps the operator, or somebody else.
+        description: Whether Helm manages the operator, or somebody else.
         type: str
         choices: [helm, existing]
         default: helm
@@ -104,7 +103,7 @@ options:
         type: dict
         default: {}
       values_exact:
-        description: Whether values that O(operator.values) does not name are dropped.
+        description: Whether values that O(operator.values) does not set are dropped.
         type: bool
         default: false
   rollout:
@@ -117,7 +116,7 @@ options:
         type: bool
         default: false
       unavailable_nodes:
-        description: What to do when a selected node is not in the cluster.
+        description: What to do if a selected node is not in the cluster.
         type: str
         choices: [fail, report]
         default: report
@@ -131,7 +130,7 @@ options:
         type: int
         default: 0
       max_failures:
-        description: How many nodes may fail.
+        description: Number of nodes that may fail.
         type: int
         default: 0
       on_failure:
@@ -145,19 +144,19 @@ options:
         choices: [refuse, evict, ignore]
         default: refuse
       drain_timeout:
-        description: How long evictions of one batch may take, in seconds.
+        description: Seconds that the evictions of one batch may take.
         type: int
         default: 300
       timeout:
-        description: How long a node may take, in seconds.
+        description: Seconds that a node may take to settle.
         type: int
         default: 600
       stable_seconds:
-        description: How long a node must show the right numbers, in seconds.
+        description: Seconds that a node's numbers must stay correct.
         type: int
         default: 20
       mig_timeout:
-        description: How long a batch may take to get its MIG configuration, in seconds.
+        description: Seconds that a batch may take to get its MIG configuration.
         type: int
         default: 900
   explain:
@@ -196,13 +195,13 @@ EXAMPLES = r"""
 RETURN = r"""
 todo:
   description: >-
-    What has something to do: C(profiles), C(operator), C(wait) (the operator does not use the
-    profiles yet), C(rollout), C(prune), and C(verify) (what was seen will have changed).
+    The stages with something to do: C(profiles), C(operator), C(wait) (the operator does not use
+    the profiles yet), C(rollout), C(prune), and C(verify) (what was read changes).
   type: dict
   returned: success
 rendered:
   description: >-
-    The profiles, checked, each with C(file), C(hash) and C(mig), which modules take in the place of
+    The checked profiles, each with C(file), C(hash) and C(mig). Modules accept them instead of
     definitions.
   type: dict
   returned: success
