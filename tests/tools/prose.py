@@ -26,7 +26,7 @@ PLACES = (
     *("tests/lab/README.md", "tests/realnode/README.md", "tests/realnode/cost/README.md"),
 )
 #: Made from texts of plugins/ and roles/, or quote them, so they follow when these do.
-EXEMPT = ("docs/api.md", "docs/troubleshooting.md")
+EXEMPT = ()
 
 #: A pattern that ends at the end of a word, and what to write instead. A blank stands for any white
 #: space.
