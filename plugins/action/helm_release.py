@@ -36,17 +36,17 @@ from ansible_collections.gpufleet.sharing.plugins.plugin_utils._results import (
 
 MODULE = "gpufleet.sharing.helm_release"
 NOISES = (
-    "Install helm diff",  # said on every run without that plugin
-    "'status.values' return value",  # said whenever there is a release; we read the new one
+    "Install helm diff",  # printed on every run without that plugin
+    "'status.values' return value",  # printed whenever there is a release; we read the new one
 )
 PENDING = (
-    "Revision {revision} of the Helm release is {status} for {age} s: another run may still be at"
-    " work on it. Waiting for it to end, {left} s at most (O(timeout))."
+    "Revision {revision} of the Helm release is {status} for {age} s: another run may still use"
+    " it. Waiting for it to end, {left} s at most (O(timeout))."
 )
 LOOK_EVERY = 3.0  # seconds
 RECOVERED = (
     "Revision {revision} of the release was left {status} by a run that was killed, {age} s ago."
-    " Its Secret is taken away, so that Helm can go on."
+    " Its Secret is removed, so that Helm can continue."
 )
 AUTH = ("kubeconfig", "context", "host", "api_key", "ca_cert", "validate_certs")
 Result = dict[str, object]

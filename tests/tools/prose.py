@@ -9,6 +9,7 @@ Vale was tried: it reads no strings of Python, and needs cgo for its 250 MB of p
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import sys
@@ -95,19 +96,30 @@ def texts(path: Path) -> Iterator[Text]:
 
 
 def python_texts(content: str) -> Iterator[Text]:
-    """Strings, and comments with those on the lines below."""
+    """Strings, those that follow each other as one, and comments with those on the lines below."""
+    inner: set[ast.AST] = set()
+    for node in ast.walk(ast.parse(content)):
+        if isinstance(node, ast.JoinedStr):
+            inner.update(node.values)
+            yield Text(node.lineno, "".join(map(string, node.values)))
+        elif isinstance(node, ast.Constant) and node not in inner:
+            yield Text(node.lineno, string(node))
     comments: list[tokenize.TokenInfo] = []
     for token in tokenize.generate_tokens(io.StringIO(content).readline):
-        name = tokenize.tok_name[token.type]
-        if name in ("STRING", "FSTRING_MIDDLE"):
-            yield Text(token.start[0], token.string)
-        if name == "COMMENT":
+        if token.type == tokenize.COMMENT:
             if comments and token.start[0] > comments[-1].start[0] + 1:
                 yield joined(comments)
                 comments = []
             comments.append(token)
     if comments:
         yield joined(comments)
+
+
+def string(node: ast.expr) -> str:
+    """The text of a string, or of a part of one; "{}" for a value in it."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else ""
+    return "{}"
 
 
 def joined(comments: Sequence[tokenize.TokenInfo]) -> Text:

@@ -13,8 +13,8 @@ from typing import TextIO
 
 
 class Progress:
-    """Appends lines to a file, unbuffered. Without a path, or where the file cannot be written, the
-    lines are dropped: they are no reason to stop the run.
+    """Appends lines to a file, unbuffered. Without a path, or if the file cannot be written, it
+    drops the lines: they must not stop the run.
     """
 
     def __init__(self, path: str | None) -> None:

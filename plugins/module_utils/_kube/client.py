@@ -221,7 +221,7 @@ class Cluster:
         return attempt() if version_of(body) else retry_on_conflict(attempt)
 
     def patch_if_exists(self, path: str, body: Mapping[str, object]) -> None:
-        """Like patch, but a missing object is no error. The answer has only metadata."""
+        """Like patch, but ignores a missing object. The answer has only metadata."""
         try:
             self.patch(path, body, accept=_METADATA)
         except ClusterError as error:
@@ -231,8 +231,8 @@ class Cluster:
     def delete(
         self, path: str, *, uid: str = "", resource_version: str = "", propagation: str = ""
     ) -> None:
-        """Delete an object, if it still is the given one. An object that does not exist is no
-        error. propagation is the API's propagationPolicy for dependent objects.
+        """Delete an object, if it still is the given one. It ignores a missing
+        object. propagation is the API's propagationPolicy for dependent objects.
         """
         seen = {"uid": uid, "resourceVersion": resource_version}
         preconditions = {name: value for name, value in seen.items() if value}
@@ -284,8 +284,8 @@ class Cluster:
             return {name: failure for name, failure in zip(names, results, strict=True) if failure}
 
     def patch_nodes(self, metadata: Mapping[str, Mapping[str, object]]) -> None:
-        """Merge into the metadata of nodes, several at a time. A node that has left the cluster is
-        no error. Raises ClusterError that counts the nodes whose patch failed.
+        """Merge into the metadata of nodes, several at a time. It ignores nodes that have
+        left the cluster. Raises ClusterError that counts the nodes whose patch failed.
         """
         failures = self.for_each(
             sorted(metadata),

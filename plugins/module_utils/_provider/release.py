@@ -63,13 +63,15 @@ class Release:
 def read_release(secret: object) -> Release | None:
     """The release in a Secret of Helm 3; None where it is one that `helm list` does not show.
 
-    Raises ClusterError where the Secret is none that Helm has written.
+    Raises ClusterError if Helm has not written the Secret.
     """
     try:
         packed = base64.b64decode(base64.b64decode(text_at(secret, "data", "release")))
         document = json.loads(gzip.decompress(packed))
     except (ValueError, OSError, EOFError, zlib.error) as error:
-        raise ClusterError(f"Secret {name_of(secret)} is no release of Helm: {error}.") from error
+        raise ClusterError(
+            f"Secret {name_of(secret)} is not a release of Helm: {error}."
+        ) from error
     values = dig(document, "config")
     status = text_at(document, "info", "status")
     chart = read_chart(dig(document, "chart", "metadata"))
@@ -92,12 +94,12 @@ def merge_values(
     *,
     exact: bool,
 ) -> Values:
-    """The release's values (not with exact), over them the user's, over these the pointer."""
+    """The release's values (not with exact), overridden by the user's and the plugin config."""
     return with_pointer(_merged({} if exact else current, asked), pointer)
 
 
 def _merged(below: Mapping[str, object], above: Mapping[str, object]) -> Values:
-    """Mappings are merged key by key; of everything else, lists too, the upper one counts."""
+    """Mappings are merged key by key; everything else, lists too, is replaced."""
     found: Values = dict(below)
     for key, value in above.items():
         under = found.get(key)
@@ -107,8 +109,8 @@ def _merged(below: Mapping[str, object], above: Mapping[str, object]) -> Values:
 
 
 def with_pointer(values: Mapping[str, object], pointer: Mapping[str, object]) -> Values:
-    """Values with devicePlugin.config.name and .default set, or taken away where the pointer has
-    none.
+    """Values with devicePlugin.config.name and .default set, or removed if the device plugin config
+    has none.
     """
     plugin = dict(values.get("devicePlugin") or {})  # type: ignore[call-overload]
     config = {

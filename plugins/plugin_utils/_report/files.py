@@ -38,7 +38,7 @@ class File:
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a report; changed tells whether anything but the time differs."""
+    """The files of a report; changed shows whether anything except the time differs."""
 
     page: File
     data: File

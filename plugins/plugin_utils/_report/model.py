@@ -21,8 +21,8 @@ from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.usage imp
 )
 
 SCHEMA = 1
-BUSY = 90.0  # per cent of GPU time from which on a node is over-used
-IDLE = 10.0  # and below which its used slots are said to do little
+BUSY = 90.0  # percent of GPU time from which a node is busy
+IDLE = 10.0  # percent below which a node with used slots is idle
 SEVERITIES = ("error", "warning", "info")
 NOT_TRIED = "its play ended before it was read; see the output of the run"
 Json = Mapping[str, object]
