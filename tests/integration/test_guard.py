@@ -173,7 +173,7 @@ def test_ignore_warns_and_leaves_the_pods(lab: Lab) -> None:
     before = on_nodes(lab, there)
     ignore = {"drain": "ignore"}
     run = applied(lab, Wanted(profiles=profiles(dev=3), options=ignore)).succeeded()
-    run.names("warnings", "gpu_sharing_drain", "ignore")
+    run.names("warnings", "drain", "ignore")
     run.names("dev-gpu-01", "work", "Deployment/there", 5)
     assert on_nodes(lab, there) == before
     assert lab.allocatable()["dev-gpu-01"] == "3"
