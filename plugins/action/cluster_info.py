@@ -18,30 +18,16 @@ from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.options import (
-    OPTION_NAMES,
-    with_names,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import default_holder
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.permissions import (
-    HELM,
-    PLAN,
-    SITE,
-    UNINSTALL,
-)
-from ansible_collections.gpufleet.sharing.plugins.modules import cluster_info
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._connection.kubeconfig import (
-    Surroundings,
-)
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._connection.resolve import (
-    ENVIRONMENT,
-    Connection,
-    resolve_connection,
-)
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._helm_program import require_helm
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._in_process import run_here
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._results import add_warnings
+from ..module_utils._common.errors import SharingError
+from ..module_utils._common.options import OPTION_NAMES, with_names
+from ..module_utils._kube.lease import default_holder
+from ..module_utils._kube.permissions import HELM, PLAN, SITE, UNINSTALL
+from ..modules import cluster_info
+from ..plugin_utils._connection.kubeconfig import Surroundings
+from ..plugin_utils._connection.resolve import ENVIRONMENT, Connection, resolve_connection
+from ..plugin_utils._helm_program import require_helm
+from ..plugin_utils._in_process import run_here
+from ..plugin_utils._results import add_warnings
 
 WITH_HELM = (SITE, UNINSTALL, PLAN)
 

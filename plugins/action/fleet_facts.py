@@ -12,17 +12,10 @@ from collections.abc import Mapping
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import (
-    Fleet,
-    misspelled_variables,
-    read_fleet,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import NODE_OPTIONS
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._inventory import (
-    read_inventory,
-    read_selection,
-)
+from ..module_utils._common.errors import SharingError
+from ..module_utils._fleet.fleet import Fleet, misspelled_variables, read_fleet
+from ..module_utils._fleet.nodes import NODE_OPTIONS
+from ..plugin_utils._inventory import read_inventory, read_selection
 
 SLICES = ("awx_job_slice_count", "tower_job_slice_count")
 SLICED = (

@@ -19,20 +19,14 @@ from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.options import (
-    OPTION_NAMES,
-    with_names,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import hold_lease
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider import release
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.helm import ReleaseRecord
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._helm_program import require_helm
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._results import (
-    add_warnings,
-    without_noise,
-)
+from ..module_utils._common.errors import SharingError
+from ..module_utils._common.options import OPTION_NAMES, with_names
+from ..module_utils._kube.client import connect
+from ..module_utils._kube.lease import hold_lease
+from ..module_utils._provider import release
+from ..module_utils._provider.helm import ReleaseRecord
+from ..plugin_utils._helm_program import require_helm
+from ..plugin_utils._results import add_warnings, without_noise
 
 MODULE = "gpufleet.sharing.helm_release"
 NOISES = (

@@ -13,16 +13,10 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.modules.report import OPTIONS
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.files import (
-    plan_files,
-    write,
-)
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.model import (
-    make_report,
-    totals,
-)
+from ..module_utils._common.errors import SharingError
+from ..modules.report import OPTIONS
+from ..plugin_utils._report.files import plan_files, write
+from ..plugin_utils._report.model import make_report, totals
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

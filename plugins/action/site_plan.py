@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.gpufleet.sharing.plugins.modules import site_plan
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._in_process import run_here
+from ..modules import site_plan
+from ..plugin_utils._in_process import run_here
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

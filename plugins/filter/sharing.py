@@ -13,36 +13,19 @@ from typing import ParamSpec, TypeVar
 
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.options import with_names
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import describe
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes import capacity as _capacity
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    mps_problem,
-    physical_devices,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
-    COUNT_LABEL,
-    NodeState,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import rendering
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
-    operator_plugin,
-    read_version,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    checked_profiles,
-    parse_profiles,
-)
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils import (
-    _arguments,
-    _outcome,
-)
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice import (
-    memory_budget as _memory_budget,
-)
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice import replicas as _replicas
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice import strategy as _strategy
+from ..module_utils._common.errors import SharingError
+from ..module_utils._common.options import with_names
+from ..module_utils._common.values import describe
+from ..module_utils._nodes import capacity as _capacity
+from ..module_utils._nodes.capacity import mps_problem, physical_devices
+from ..module_utils._nodes.state import COUNT_LABEL, NodeState
+from ..module_utils._profiles import rendering
+from ..module_utils._profiles.plugin import operator_plugin, read_version
+from ..module_utils._profiles.validation import checked_profiles, parse_profiles
+from ..plugin_utils import _arguments, _outcome
+from ..plugin_utils._advice import memory_budget as _memory_budget
+from ..plugin_utils._advice import replicas as _replicas
+from ..plugin_utils._advice import strategy as _strategy
 
 MIG_STRATEGIES = ("none", "single", "mixed")
 PROFILES = "a mapping of profile names to settings, for example {default: {replicas: 4}}"

@@ -96,22 +96,11 @@ nodes:
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
-    Spec,
-    run_module,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import (
-    NODES_OPTION,
-    read_nodes,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.summary import summarise
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
-    operator_plugin,
-    read_version,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
-    take_profiles,
-)
+from ..module_utils._common.module_entry import Spec, run_module
+from ..module_utils._fleet.nodes import NODES_OPTION, read_nodes
+from ..module_utils._fleet.summary import summarise
+from ..module_utils._profiles.plugin import operator_plugin, read_version
+from ..module_utils._profiles.rendered import take_profiles
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

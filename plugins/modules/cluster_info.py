@@ -123,22 +123,12 @@ helm_auth:
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import dig, text_at
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    ClusterError,
-    NotAllowedError,
-    RefusedError,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
-    Spec,
-    run_module,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    NAMESPACES,
-    object_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.permissions import (
+from ..module_utils._common.documents import dig, text_at
+from ..module_utils._common.errors import ClusterError, NotAllowedError, RefusedError
+from ..module_utils._common.module_entry import Spec, run_module
+from ..module_utils._kube.client import Cluster, connect
+from ..module_utils._kube.objects import NAMESPACES, object_path
+from ..module_utils._kube.permissions import (
     DOCTOR,
     EXISTING,
     MANAGES,

@@ -95,35 +95,25 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import dig, name_of
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
-    Spec,
-    run_module,
-    warn,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import lease as _lease
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import (
-    Lease,
-    release_kept_lease,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
+from ..module_utils._common.backoff import pauses
+from ..module_utils._common.documents import dig, name_of
+from ..module_utils._common.errors import ClusterError
+from ..module_utils._common.module_entry import Spec, run_module, warn
+from ..module_utils._kube import lease as _lease
+from ..module_utils._kube.client import Cluster, connect
+from ..module_utils._kube.lease import Lease, release_kept_lease
+from ..module_utils._kube.objects import (
     CLUSTER_POLICIES,
     NODES,
     if_unchanged,
     namespaced,
     object_path,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import Json
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.retry import retry_on_conflict
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    OPERAND_SELECTOR,
-    operand_pod,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import node_state
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
+from ..module_utils._kube.payloads import Json
+from ..module_utils._kube.retry import retry_on_conflict
+from ..module_utils._nodes.operands import OPERAND_SELECTOR, operand_pod
+from ..module_utils._nodes.state import node_state
+from ..module_utils._provider.cluster_policy import (
     DevicePluginConfig,
     disabled_part,
     not_stored_message,
@@ -136,15 +126,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster
     restore_patch,
     with_operator_message,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import (
+from ..module_utils._provider.daemonsets import (
     blocking_pods_message,
     config_map_reader,
     outdated_daemonset,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.operator_plan import (
-    missing_policy,
-    pointer_result,
-)
+from ..module_utils._rollout.operator_plan import missing_policy, pointer_result
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

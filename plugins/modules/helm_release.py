@@ -137,20 +137,12 @@ release_values:
 import json
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
-    Spec,
-    run_module,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import check_minimums
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    CLUSTER_POLICIES,
-    NAMESPACES,
-    namespaced,
-    object_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider import helm as _helm
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.helm import (
+from ..module_utils._common.module_entry import Spec, run_module
+from ..module_utils._common.values import check_minimums
+from ..module_utils._kube.client import Cluster, connect
+from ..module_utils._kube.objects import CLUSTER_POLICIES, NAMESPACES, namespaced, object_path
+from ..module_utils._provider import helm as _helm
+from ..module_utils._provider.helm import (
     ReleaseRecord,
     first_secret,
     pending_revision,

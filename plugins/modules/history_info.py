@@ -92,17 +92,10 @@ table:
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
-    Spec,
-    run_module,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import format_table
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
-    History,
-    Revision,
-    find_revision,
-)
+from ..module_utils._common.module_entry import Spec, run_module
+from ..module_utils._common.table import format_table
+from ..module_utils._kube.client import connect
+from ..module_utils._rollout.history import History, Revision, find_revision
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

@@ -113,31 +113,15 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
-    Spec,
-    run_module,
-    warn,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import check_minimums
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import (
-    NODES_OPTION,
-    read_nodes,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import hold_lease
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
-    take_profiles,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import Drainer
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.mig_change import (
-    MigRun,
-    configurations,
-    plan_change,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import (
-    DRAINS,
-    REFUSE,
-)
+from ..module_utils._common.module_entry import Spec, run_module, warn
+from ..module_utils._common.values import check_minimums
+from ..module_utils._fleet.nodes import NODES_OPTION, read_nodes
+from ..module_utils._kube.client import connect
+from ..module_utils._kube.lease import hold_lease
+from ..module_utils._profiles.rendered import take_profiles
+from ..module_utils._rollout.drain import Drainer
+from ..module_utils._rollout.mig_change import MigRun, configurations, plan_change
+from ..module_utils._rollout.settings import DRAINS, REFUSE
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

@@ -109,53 +109,26 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    FleetError,
-    joined,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
-    Spec,
-    run_module,
-    warn,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
-    CONFIG_HASH_ANNOTATION,
-    PROFILE_LABEL,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import (
-    LabelPlan,
-    plan_labels,
-    undefined_profiles,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import (
-    NODES_OPTION,
-    read_nodes,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import lease as _lease
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.admission import (
+from ..module_utils._common.errors import FleetError, joined
+from ..module_utils._common.module_entry import Spec, run_module, warn
+from ..module_utils._common.names import CONFIG_HASH_ANNOTATION, PROFILE_LABEL
+from ..module_utils._common.text import some
+from ..module_utils._fleet.assignments import LabelPlan, plan_labels, undefined_profiles
+from ..module_utils._fleet.nodes import NODES_OPTION, read_nodes
+from ..module_utils._kube import lease as _lease
+from ..module_utils._kube.client import Cluster, connect
+from ..module_utils._kube.objects import NODES
+from ..module_utils._nodes.admission import (
     check_nodes,
     check_present,
     notices_removal,
     waiting_for_mig,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import undo_patch
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
-    NodeState,
-    node_state,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
-    take_profiles,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import (
-    read_cluster_plugin,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
-    Drainer,
-    left_cordoned,
-)
+from ..module_utils._nodes.mig import undo_patch
+from ..module_utils._nodes.state import NodeState, node_state
+from ..module_utils._profiles.rendered import take_profiles
+from ..module_utils._provider.plugin import read_cluster_plugin
+from ..module_utils._rollout.drain import Drainer, left_cordoned
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

@@ -223,24 +223,19 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import name_of
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
-    Spec,
-    run_module,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.signals import interruptible
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import check_minimums
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import NODES_OPTION
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import gpu_pods
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import PodSettings
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.namespace import (
-    ProbeNamespace,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
+from ..module_utils._common.documents import name_of
+from ..module_utils._common.errors import FleetError
+from ..module_utils._common.module_entry import Spec, run_module
+from ..module_utils._common.signals import interruptible
+from ..module_utils._common.text import some
+from ..module_utils._common.values import check_minimums
+from ..module_utils._fleet.nodes import NODES_OPTION
+from ..module_utils._kube.client import Cluster, connect
+from ..module_utils._kube.objects import NODES
+from ..module_utils._nodes.pods import gpu_pods
+from ..module_utils._probe.manifests import PodSettings
+from ..module_utils._probe.namespace import ProbeNamespace
+from ..module_utils._probe.plan import (
     Candidate,
     ProbeOutcome,
     ProbeResult,
@@ -253,16 +248,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan impor
     row,
     targets,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import SlotCount
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.runner import (
-    ProbeOptions,
-    Prober,
-    at_once,
-    run_all,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
-    take_profiles,
-)
+from ..module_utils._probe.pods import SlotCount
+from ..module_utils._probe.runner import ProbeOptions, Prober, at_once, run_all
+from ..module_utils._profiles.rendered import take_profiles
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

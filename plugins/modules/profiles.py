@@ -174,53 +174,26 @@ hashes:
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
-    Spec,
-    run_module,
-    warn,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-    PROFILE_LABEL,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
-    Cluster,
-    connect,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import (
-    hold_lease,
-    remove_lease,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    NAMESPACES,
-    if_unchanged,
-    object_path,
-    version_of,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.retry import retry_on_conflict
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
+from ..module_utils._common.module_entry import Spec, run_module, warn
+from ..module_utils._common.names import MANAGED_BY, MANAGED_BY_LABEL, PROFILE_LABEL
+from ..module_utils._kube.client import Cluster, connect
+from ..module_utils._kube.lease import hold_lease, remove_lease
+from ..module_utils._kube.objects import NAMESPACES, if_unchanged, object_path, version_of
+from ..module_utils._kube.retry import retry_on_conflict
+from ..module_utils._profiles.config_map import (
     ConfigMap,
     ConfigMapPlan,
     check_config_map_name,
     plan_removal,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import IN_PLACE, MODES
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import read_version
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
-    take_profiles,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    depends_on_plugin,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.content import (
-    ContentPlan,
-    Wanted,
-    plan_content,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import spec_as_found
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.observed import Observed
+from ..module_utils._profiles.keys import IN_PLACE, MODES
+from ..module_utils._profiles.model import Profile
+from ..module_utils._profiles.plugin import read_version
+from ..module_utils._profiles.rendered import take_profiles
+from ..module_utils._profiles.validation import depends_on_plugin
+from ..module_utils._rollout.content import ContentPlan, Wanted, plan_content
+from ..module_utils._rollout.history import spec_as_found
+from ..module_utils._rollout.observed import Observed
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

@@ -283,30 +283,14 @@ revision:
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
-    Spec,
-    run_module,
-    warn,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.progress import Progress
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import (
-    NODES_OPTION,
-    read_nodes,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import IN_PLACE, MODES
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
-    take_profiles,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.request import (
-    OPTIONS,
-    read_desired,
-    read_settings,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.run import (
-    Request,
-    RolloutRun,
-)
+from ..module_utils._common.module_entry import Spec, run_module, warn
+from ..module_utils._common.progress import Progress
+from ..module_utils._fleet.nodes import NODES_OPTION, read_nodes
+from ..module_utils._kube.client import connect
+from ..module_utils._profiles.keys import IN_PLACE, MODES
+from ..module_utils._profiles.rendered import take_profiles
+from ..module_utils._rollout.request import OPTIONS, read_desired, read_settings
+from ..module_utils._rollout.run import Request, RolloutRun
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

@@ -198,49 +198,21 @@ findings_table:
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
-    Spec,
-    run_module,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import (
-    check_codes,
-    find_all,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import collect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.comparison import (
-    compare,
-    compared,
-    comparison,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
-    Location,
-    NodeTrace,
-    Snapshot,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.summary import (
-    counts,
-    findings_table,
-    split_accepted,
-    verdict,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import (
-    NODES_OPTION,
-    read_nodes,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster, connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import node_state
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
-    IN_PLACE,
-    MODES,
-    VERSIONED,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
-    take_profiles,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
+from ..module_utils._common.errors import FleetError
+from ..module_utils._common.module_entry import Spec, run_module
+from ..module_utils._common.text import some
+from ..module_utils._doctor.catalog import check_codes, find_all
+from ..module_utils._doctor.collect import collect
+from ..module_utils._doctor.comparison import compare, compared, comparison
+from ..module_utils._doctor.snapshot import Location, NodeTrace, Snapshot
+from ..module_utils._doctor.summary import counts, findings_table, split_accepted, verdict
+from ..module_utils._fleet.nodes import NODES_OPTION, read_nodes
+from ..module_utils._kube.client import Cluster, connect
+from ..module_utils._kube.objects import NODES
+from ..module_utils._nodes.state import node_state
+from ..module_utils._profiles.keys import IN_PLACE, MODES, VERSIONED
+from ..module_utils._profiles.rendered import take_profiles
+from ..module_utils._rollout.desired import Desired
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

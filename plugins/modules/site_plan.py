@@ -245,84 +245,34 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    RefusedError,
-    joined,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
-    Spec,
-    run_module,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.comparison import (
-    compare,
-    comparison,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.drift import (
-    Planned,
-    drift_report,
-    find_drift,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.limit import beyond_limit
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import (
-    NODES_OPTION,
-    ClusterNodes,
-    read_nodes,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import connect
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
-    check_config_map_name,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
-    IN_PLACE,
-    MODES,
-    VERSIONED,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import read_version
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
-    render,
-    take_profiles,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    depends_on_plugin,
-    parse_profiles,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    DevicePluginConfig,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.release import (
-    Chart,
-    read_chart,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.content import (
-    ContentPlan,
-    Wanted,
-    plan_content,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import Drainer
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.mig_change import (
-    MigPlan,
-    MigRun,
-    configurations,
-    plan_change,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.observed import Observed
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.operator_plan import (
+from ..module_utils._common.errors import RefusedError, joined
+from ..module_utils._common.module_entry import Spec, run_module
+from ..module_utils._doctor.comparison import compare, comparison
+from ..module_utils._doctor.drift import Planned, drift_report, find_drift
+from ..module_utils._fleet.limit import beyond_limit
+from ..module_utils._fleet.nodes import NODES_OPTION, ClusterNodes, read_nodes
+from ..module_utils._kube.client import connect
+from ..module_utils._profiles.config_map import check_config_map_name
+from ..module_utils._profiles.keys import IN_PLACE, MODES, VERSIONED
+from ..module_utils._profiles.model import Profile
+from ..module_utils._profiles.plugin import read_version
+from ..module_utils._profiles.rendered import render, take_profiles
+from ..module_utils._profiles.validation import depends_on_plugin, parse_profiles
+from ..module_utils._provider.cluster_policy import DevicePluginConfig
+from ..module_utils._provider.release import Chart, read_chart
+from ..module_utils._rollout.content import ContentPlan, Wanted, plan_content
+from ..module_utils._rollout.drain import Drainer
+from ..module_utils._rollout.mig_change import MigPlan, MigRun, configurations, plan_change
+from ..module_utils._rollout.observed import Observed
+from ..module_utils._rollout.operator_plan import (
     MANAGES,
     OperatorPlan,
     OperatorRequest,
     plan_operator,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.request import (
-    OPTIONS,
-    read_desired,
-    read_settings,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.run import (
-    Request,
-    RolloutRun,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import REFUSE
+from ..module_utils._rollout.request import OPTIONS, read_desired, read_settings
+from ..module_utils._rollout.run import Request, RolloutRun
+from ..module_utils._rollout.settings import REFUSE
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule

@@ -12,14 +12,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import either
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    describe,
-    is_list,
-    quote,
-    to_boolean,
-)
+from ..module_utils._common.errors import SharingError
+from ..module_utils._common.text import either
+from ..module_utils._common.values import describe, is_list, quote, to_boolean
 
 LABEL_LENGTH = 63
 

@@ -11,12 +11,9 @@ from typing import TYPE_CHECKING
 
 from ansible.errors import AnsibleActionFail
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import RefusedError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.options import (
-    OPTION_NAMES,
-    with_names,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.helm import check_program
+from ..module_utils._common.errors import RefusedError
+from ..module_utils._common.options import OPTION_NAMES, with_names
+from ..module_utils._provider.helm import check_program
 
 if TYPE_CHECKING:
     from ansible.plugins.action import ActionBase

@@ -19,15 +19,9 @@ from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
-    Spec,
-    options_with,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.options import (
-    OPTION_NAMES,
-    with_names,
-)
+from ..module_utils._common.errors import SharingError
+from ..module_utils._common.module_entry import Spec, options_with
+from ..module_utils._common.options import OPTION_NAMES, with_names
 
 Result = dict[str, object]
 

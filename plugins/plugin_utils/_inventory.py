@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from ansible.inventory.manager import split_host_pattern
 from ansible.vars.plugins import get_vars_from_inventory_sources, get_vars_from_path
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import (
+from ..module_utils._common.errors import FleetError
+from ..module_utils._fleet.inventory import (
     NODE_VARIABLES,
     NODES_GROUP,
     PROFILE_VARIABLE,
@@ -28,7 +28,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory 
     GroupProfile,
     Inventory,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.limit import Selection
+from ..module_utils._fleet.limit import Selection
 
 if TYPE_CHECKING:
     from ansible.inventory.group import Group

@@ -210,7 +210,7 @@ def test_finding_leads_to_its_nodes(page: Page, files: dict[int, Path]) -> None:
     assert page.value(SHOWN) == f"{finding.count} of 5,000 nodes"
     assert page.value("document.activeElement.textContent") == f"{finding.code} {finding.count}"
     sort(page, "cluster")
-    assert page.value(NAMES)[0] == finding.places[0].nodes[0]
+    assert page.value(NAMES)[0] == finding.occurrences[0].nodes[0]
     page.value("document.getElementById('only').click()")
     assert page.value(SHOWN) == "5,000 of 5,000 nodes"
     assert page.errors == []

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PLUGINS = Path(__file__).resolve().parents[2] / "plugins"
-PREFIX = "ansible_collections.gpufleet.sharing.plugins."
+ABSOLUTE = "ansible_collections.gpufleet.sharing"
 #: What each private package of module_utils may import. A package that is not listed fails.
 BELOW = {
     "_common": set[str](),
@@ -28,14 +28,21 @@ BELOW = {
 PURE = ("_profiles", "_nodes", "_fleet")
 
 
+def own_imports(file: Path) -> Iterator[tuple[str, list[str]]]:
+    """The modules of this collection that a file imports from, below plugins, and the names."""
+    package = file.relative_to(PLUGINS).parent.parts
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            above = package[: len(package) - node.level + 1]
+            yield ".".join([*above, *filter(None, [node.module])]), [a.name for a in node.names]
+
+
 def imports(file: Path) -> Iterator[str]:
     """The modules of this collection that a file imports, such as module_utils._kube.lease."""
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PREFIX):
-            module = str(node.module).removeprefix(PREFIX)
-            for alias in node.names:
-                submodule = PLUGINS.joinpath(*module.split("."), f"{alias.name}.py")
-                yield f"{module}.{alias.name}" if submodule.exists() else module
+    for module, names in own_imports(file):
+        for name in names:
+            submodule = PLUGINS.joinpath(*module.split("."), f"{name}.py")
+            yield f"{module}.{name}" if submodule.exists() else module
 
 
 def module_of(file: Path) -> str:
@@ -108,14 +115,17 @@ def test_pure_packages_import_neither_ansible_nor_http(package: str) -> None:
             for name in names:
                 foreign = name.split(".")[0] in ("ansible", "kubernetes", "urllib3")
                 assert not foreign, f"{file.name} imports {name}"
-                assert not name.startswith(f"{PREFIX}module_utils._kube.client"), file.name
+        assert "module_utils._kube.client" not in imports(file), file.name
 
 
 def test_private_names_stay_in_their_module() -> None:
     for file in FILES:
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PREFIX):
-                folder = PLUGINS.joinpath(*str(node.module).removeprefix(PREFIX).split("."))
-                names = [alias.name for alias in node.names if alias.name.startswith("_")]
-                found = [n for n in names if not (folder / n).is_dir()]
-                assert [n for n in found if not (folder / f"{n}.py").exists()] == [], file.name
+        for module, names in own_imports(file):
+            folder = PLUGINS.joinpath(*module.split("."))
+            private = [n for n in names if n.startswith("_") and not (folder / n).is_dir()]
+            assert [n for n in private if not (folder / f"{n}.py").exists()] == [], file.name
+
+
+def test_imports_within_the_collection_are_relative() -> None:
+    for file in FILES:
+        assert f"from {ABSOLUTE}" not in file.read_text(), file.name

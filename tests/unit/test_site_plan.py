@@ -17,6 +17,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     RefusedError,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
+    render,
     take_profiles,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import operator_plan
@@ -43,7 +44,7 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> FakeFleet:
     profiles = take_profiles(OLD)
     found = FakeFleet()
     found.write(profiles)
-    found.add(*NAMES, label="dev", annotated=str(site_plan.render(profiles)["dev"]["hash"]))
+    found.add(*NAMES, label="dev", annotated=str(render(profiles)["dev"]["hash"]))
     found.api.put("/api/v1/namespaces/gpu-operator", {"metadata": {"labels": {"a": "b"}}})
     found.api.put(POLICY, {"spec": {"devicePlugin": {"config": CONFIG}}})
     monkeypatch.setattr(operator_plan, "outdated_daemonset", lambda _sets, _policy: "")
@@ -101,7 +102,7 @@ def test_changed_content(fleet: FakeFleet) -> None:
 
 
 def test_same_plan_from_profiles_that_were_checked_before(fleet: FakeFleet) -> None:
-    rendered = site_plan.render(take_profiles(NEW))
+    rendered = render(take_profiles(NEW))
     assert planned(rendered) == planned(NEW)
 
 
@@ -157,7 +158,7 @@ def test_release_that_is_not_there_has_to_be_installed(fleet: FakeFleet) -> None
 def test_chart_that_helm_cannot_read_is_named(fleet: FakeFleet) -> None:
     module = SimpleNamespace(run_command=lambda _args: (1, "", "Error: no such chart"))
     planner = site_plan.Planner.__new__(site_plan.Planner)
-    planner._module = module  # type: ignore[assignment]
+    planner._module = module
     planner._params = {"operator": {"chart_ref": "c", "chart_version": "1", "chart_repo_url": ""}}
     with pytest.raises(RefusedError) as caught:
         planner._read_chart()

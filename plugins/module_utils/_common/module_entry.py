@@ -10,11 +10,8 @@ from collections.abc import Callable, Mapping
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.options import (
-    OPTION_NAMES,
-    with_names,
-)
+from .errors import SharingError
+from .options import OPTION_NAMES, with_names
 
 try:
     from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from .errors import SharingError
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

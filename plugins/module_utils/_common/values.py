@@ -13,11 +13,8 @@ from decimal import Decimal
 from itertools import islice
 from typing import TypeGuard
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    FleetError,
-    joined,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import shorten
+from .errors import FleetError, joined
+from .text import shorten
 
 INT64 = 2**63
 _WHOLE_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")

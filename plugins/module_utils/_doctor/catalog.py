@@ -8,21 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.checks import (
-    content,
-    nodes,
-    operator,
-    plugin,
-    pods,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
-    Check,
-    Finding,
-    diagnose,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Snapshot
+from .._common.errors import FleetError
+from .._common.text import some
+from .checks import content, nodes, operator, plugin, pods
+from .engine import Check, Finding, diagnose
+from .snapshot import Snapshot
 
 _CHECKS = (
     *operator.CHECKS,  # GS001 to GS011

@@ -13,17 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    name_of,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.objects import (
-    node_view,
-    read_pod,
-    read_quota,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
+from .._common.documents import name_of, text_at
+from .._common.errors import ClusterError
+from .._kube.client import Cluster
+from .._kube.objects import CLUSTER_POLICIES, NODES, namespaced, object_path
+from .._profiles.config_map import ConfigMap, read_config_map
+from .._provider.cluster_policy import oldest_first
+from .._rollout.desired import Desired
+from .objects import node_view, read_pod, read_quota
+from .snapshot import (
     CONFIG_MAP,
     DAEMON_SETS,
     GPU_CLUSTERS,
@@ -38,21 +36,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
     Snapshot,
     Workload,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    CLUSTER_POLICIES,
-    NODES,
-    namespaced,
-    object_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
-    ConfigMap,
-    read_config_map,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    oldest_first,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
 
 _PODS = "/api/v1/pods"
 _QUOTAS = "/api/v1/resourcequotas"

@@ -8,20 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.slots import (
-    total,
-    verdict_table,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import verdict_of
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    PRODUCT_LABEL,
-    Verdict,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
-    Desired,
-    Target,
-)
+from .._nodes.capacity import PRODUCT_LABEL, Verdict
+from .._nodes.state import NodeState
+from .._rollout.desired import Desired, Target
+from .slots import total, verdict_table
+from .snapshot import verdict_of
 
 Row = dict[str, object]
 

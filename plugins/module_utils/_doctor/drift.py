@@ -9,15 +9,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    dig,
-    list_at,
-    mapping_at,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import (
-    format_first_rows,
-)
+from .._common.documents import dig, list_at, mapping_at, text_at
+from .._common.table import format_first_rows
 
 COLUMNS = ("kind", "where", "what")
 MOST_LINES = 50

@@ -17,10 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
-    NodeTrace,
-    Snapshot,
-)
+from .snapshot import NodeTrace, Snapshot
 
 MOST_NAMES = 20
 

@@ -6,15 +6,13 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    dig,
-    entries_with_prefix,
-    list_at,
-    mapping_at,
-    name_of,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
+from .._common.documents import dig, entries_with_prefix, list_at, mapping_at, name_of, text_at
+from .._nodes.operands import OPERAND_APPS, operand_pod
+from .._nodes.pods import requested_slots
+from .._nodes.state import node_state, read_quantity
+from .._nodes.taints import taints_of
+from .._profiles.model import RESOURCE_PREFIX
+from .snapshot import (
     AUTOSCALER,
     DRIVER,
     HAMI,
@@ -25,21 +23,6 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
     Operand,
     Quota,
     Workload,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    OPERAND_APPS,
-    operand_pod,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import (
-    requested_slots,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
-    node_state,
-    read_quantity,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.taints import taints_of
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
-    RESOURCE_PREFIX,
 )
 
 # Prefixes of the label app of what has to run before the plugin. The driver of an NVIDIADriver has

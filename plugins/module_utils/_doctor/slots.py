@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import (
-    format_first_rows,
-    format_table,
-)
+from .._common.table import format_first_rows, format_table
 
 COLUMNS = ("node", "group", "profile", "physical", "replicas", "expected", "actual", "problem")
 GROUP_COLUMNS = (

@@ -12,44 +12,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
-    CONFIG_HASH_ANNOTATION,
-    PROFILE_LABEL,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    PRODUCT_LABEL,
-    REPLICAS_LABEL,
-    Verdict,
-    judge,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    GFD_APP,
-    MPS_APP,
-    PLUGIN_APP,
-    OperandPod,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
-    COUNT_LABEL,
-    NodeState,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.taints import Taint
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import ConfigMap
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
-    GPU_RESOURCE,
-    SHARED_SUFFIX,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import Plugin
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    DevicePluginConfig,
-    read_plugin_config,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import app_of
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import read_plugin
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
-    Desired,
-    Target,
-)
+from .._common.names import CONFIG_HASH_ANNOTATION, PROFILE_LABEL
+from .._nodes.capacity import PRODUCT_LABEL, REPLICAS_LABEL, Verdict, judge
+from .._nodes.operands import GFD_APP, MPS_APP, PLUGIN_APP, OperandPod
+from .._nodes.state import COUNT_LABEL, NodeState
+from .._nodes.taints import Taint
+from .._profiles.config_map import ConfigMap
+from .._profiles.hashing import config_hash
+from .._profiles.model import GPU_RESOURCE, SHARED_SUFFIX
+from .._profiles.plugin import Plugin
+from .._provider.cluster_policy import DevicePluginConfig, read_plugin_config
+from .._provider.daemonsets import app_of
+from .._provider.plugin import read_plugin
+from .._rollout.desired import Desired, Target
 
 # What can be unreadable.
 PODS, POLICY, CONFIG_MAP, DAEMON_SETS = "pods", "ClusterPolicy", "ConfigMap", "DaemonSets"

@@ -9,11 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural, some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
-    Finding,
-    Severity,
-)
+from .._common.text import plural, some
+from .engine import Finding, Severity
 
 _SHOWN_NODES = 5
 _NOUNS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
+from .._common.text import some
 
 
 def undefined_profiles(

@@ -19,16 +19,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    FleetError,
-    joined,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    describe,
-    to_whole_number,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import (
+from .._common.errors import FleetError, joined
+from .._common.text import some
+from .._common.values import describe, to_whole_number
+from .inventory import (
     CLUSTER_VARIABLE,
     CLUSTER_VARIABLES,
     CLUSTERS_GROUP,
@@ -42,10 +36,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory 
     GroupProfile,
     Inventory,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.limit import (
-    Selection,
-    selected_hosts,
-)
+from .limit import Selection, selected_hosts
 
 _SIMILAR = 0.85  # similarity from which a name counts as a misspelling of another
 

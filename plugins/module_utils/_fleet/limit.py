@@ -9,15 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import (
-    IMPLICIT_CLUSTER,
-    NODES_GROUP,
-    FleetNode,
-    Inventory,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import ClusterNodes
+from .._common.errors import FleetError
+from .._common.text import some
+from .inventory import IMPLICIT_CLUSTER, NODES_GROUP, FleetNode, Inventory
+from .nodes import ClusterNodes
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    FleetError,
-    joined,
-)
+from .._common.errors import FleetError, joined
 
 #: Suboptions of a node in every module that takes nodes; the fragment gpufleet.sharing.nodes
 #: documents them.

@@ -9,18 +9,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    FleetError,
-    joined,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import format_table
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import (
-    undefined_profiles,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
-    GPU_RESOURCE,
-    Profile,
-)
+from .._common.errors import FleetError, joined
+from .._common.table import format_table
+from .._profiles.model import GPU_RESOURCE, Profile
+from .assignments import undefined_profiles
 
 COLUMNS = ("group", "profile", "nodes", "strategy", "slots per GPU", "resource", "GPUs", "slots")
 

@@ -18,37 +18,18 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlencode
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.connection import (
-    auth_headers,
-    open_connection,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    NODES,
-    namespaced,
-    object_path,
-    version_of,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import (
-    Json,
-    continue_token,
-    encode,
-    first_line,
-    read_answer,
-    read_date,
-    read_object,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.retry import (
-    RequestRetry,
-    retry_on_conflict,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.throttle import Throttle
+from .._common.errors import ClusterError
+from .._common.text import some
+from .connection import auth_headers, open_connection
+from .objects import NODES, namespaced, object_path, version_of
+from .payloads import Json, continue_token, encode, first_line, read_answer, read_date, read_object
+from .retry import RequestRetry, retry_on_conflict
+from .throttle import Throttle
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-    from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.connection import ApiClient
+    from .connection import ApiClient
 try:
     import urllib3
 except ImportError:  # connect() reports it

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
+from .._common.errors import ClusterError
 
 if TYPE_CHECKING:
     from typing import Protocol

@@ -21,29 +21,14 @@ from datetime import datetime, timedelta
 from enum import Enum
 from threading import Event, Lock, Thread
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.clock import CLOCK, Clock
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    dig,
-    read_time,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    ClusterError,
-    LeaseError,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    if_unchanged,
-    namespaced,
-    object_path,
-    version_of,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import Json
+from .._common.backoff import pauses
+from .._common.clock import CLOCK, Clock
+from .._common.documents import dig, read_time, text_at
+from .._common.errors import ClusterError, LeaseError
+from .._common.names import MANAGED_BY, MANAGED_BY_LABEL
+from .client import Cluster
+from .objects import if_unchanged, namespaced, object_path, version_of
+from .payloads import Json
 
 LEASE = "gpufleet-sharing"
 GROUP = "apis/coordination.k8s.io/v1"

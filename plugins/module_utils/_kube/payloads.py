@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import cast
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
+from .._common.errors import ClusterError
 
 Json = dict[str, object]
 

@@ -13,11 +13,11 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import text_at
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import Json
+from .._common.backoff import pauses
+from .._common.documents import text_at
+from .._common.errors import ClusterError
+from .client import Cluster
+from .payloads import Json
 
 T = TypeVar("T")
 DENIED = (401, 403)

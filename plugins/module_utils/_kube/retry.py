@@ -11,8 +11,8 @@ from collections.abc import Callable
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
+from .._common.backoff import pauses
+from .._common.errors import ClusterError
 
 if TYPE_CHECKING:
     import urllib3

@@ -8,22 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    FleetError,
-    RefusedError,
-    joined,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import mps_problem
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import (
-    STATE_LABEL,
-    is_busy,
-    stays_without_mig,
-    why_not_partitioned,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import Plugin
+from .._common.errors import FleetError, RefusedError, joined
+from .._common.text import some
+from .._profiles.model import Profile
+from .._profiles.plugin import Plugin
+from .capacity import mps_problem
+from .mig import STATE_LABEL, is_busy, stays_without_mig, why_not_partitioned
+from .state import NodeState
 
 NOTICES_REMOVAL = (0, 18, 2)  # the first device plugin that notices a label's removal
 

@@ -18,20 +18,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
-    COUNT_LABEL,
-    NodeState,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
-    GPU_RESOURCE,
-    NO_MIG,
-    RESOURCE_PREFIX,
-    SHARED_SUFFIX,
-    Profile,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.resources import (
-    MAX_MPS_CLIENTS,
-)
+from .._profiles.model import GPU_RESOURCE, NO_MIG, RESOURCE_PREFIX, SHARED_SUFFIX, Profile
+from .._profiles.resources import MAX_MPS_CLIENTS
+from .state import COUNT_LABEL, NodeState
 
 REPLICAS_LABEL = "nvidia.com/gpu.replicas"
 PRODUCT_LABEL = "nvidia.com/gpu.product"

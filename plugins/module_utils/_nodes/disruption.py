@@ -15,18 +15,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import (
-    format_first_rows,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    expected_allocatable,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import GpuPod
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
-    SHARED_SUFFIX,
-    Profile,
-)
+from .._common.table import format_first_rows
+from .._profiles.model import SHARED_SUFFIX, Profile
+from .capacity import expected_allocatable
+from .pods import GpuPod
+from .state import NodeState
 
 COLUMNS = ("node", "namespace", "owner", "pods", "what would happen")
 MOST_LINES = 20

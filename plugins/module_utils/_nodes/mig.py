@@ -15,11 +15,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
-    CONFIG_HASH_ANNOTATION,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import NO_MIG
+from .._common.names import CONFIG_HASH_ANNOTATION
+from .._profiles.model import NO_MIG
+from .state import NodeState
 
 MIG_LABEL = "nvidia.com/mig.config"
 STATE_LABEL = "nvidia.com/mig.config.state"

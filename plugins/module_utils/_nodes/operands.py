@@ -15,14 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypedDict
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    dig,
-    has_condition,
-    list_at,
-    name_of,
-    read_time,
-    text_at,
-)
+from .._common.documents import dig, has_condition, list_at, name_of, read_time, text_at
 
 PLUGIN_APP = "nvidia-device-plugin-daemonset"
 GFD_APP = "gpu-feature-discovery"

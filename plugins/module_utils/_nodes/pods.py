@@ -10,21 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    dig,
-    list_at,
-    mapping_at,
-    name_of,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import read_quantity
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.taints import (
-    CORDON,
-    tolerates,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
-    RESOURCE_PREFIX,
-)
+from .._common.documents import dig, list_at, mapping_at, name_of, text_at
+from .._profiles.model import RESOURCE_PREFIX
+from .state import read_quantity
+from .taints import CORDON, tolerates
 
 HASH_LABEL = "pod-template-hash"  # suffix of the name of a Deployment's ReplicaSet
 BOUND = ("DaemonSet", "Node")  # owners whose pods return to the same node, even a cordoned one

@@ -8,22 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    mapping_at,
-    name_of,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    expected_allocatable,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
-    advertised_slots,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
-    SHARED_SUFFIX,
-    Profile,
-)
+from .._common.documents import mapping_at, name_of, text_at
+from .._profiles.model import SHARED_SUFFIX, Profile
+from .capacity import expected_allocatable
+from .disruption import advertised_slots
+from .state import NodeState
 
 
 def renamed_resources(

@@ -10,15 +10,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    entries_with_prefix,
-    has_condition,
-    name_of,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import OUR_PREFIX
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
-    RESOURCE_PREFIX,
-)
+from .._common.documents import entries_with_prefix, has_condition, name_of
+from .._common.names import OUR_PREFIX
+from .._profiles.model import RESOURCE_PREFIX
 
 COUNT_LABEL = "nvidia.com/gpu.count"
 PRESENT_LABEL = "nvidia.com/gpu.present"

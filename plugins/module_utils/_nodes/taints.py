@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    list_at,
-    text_at,
-)
+from .._common.documents import list_at, text_at
 
 
 @dataclass(frozen=True)

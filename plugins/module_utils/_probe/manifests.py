@@ -9,14 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    name_of,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-)
+from .._common.documents import name_of, text_at
+from .._common.names import MANAGED_BY, MANAGED_BY_LABEL
 
 Json = dict[str, object]
 

@@ -20,44 +20,17 @@ from itertools import islice
 from threading import Condition, Event, Thread
 from typing import cast
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    dig,
-    list_at,
-    mapping_at,
-    name_of,
-    read_time,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    ClusterError,
-    RefusedError,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    NAMESPACES,
-    namespaced,
-    object_path,
-    version_of,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import Json
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.reflector import Reflector
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import manifests
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import (
-    LIFETIME,
-    PROBE_LABELS,
-    RUN_LABEL,
-    owner_of,
-    priority_class,
-    quota,
-    run_job,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import (
-    ProbePod,
-    gone,
-    read_pod,
-)
+from .._common.backoff import pauses
+from .._common.documents import dig, list_at, mapping_at, name_of, read_time, text_at
+from .._common.errors import ClusterError, RefusedError
+from .._common.text import some
+from .._kube.client import Cluster
+from .._kube.objects import NAMESPACES, namespaced, object_path, version_of
+from .._kube.payloads import Json
+from .._kube.reflector import Reflector
+from . import manifests
+from .manifests import LIFETIME, PROBE_LABELS, RUN_LABEL, owner_of, priority_class, quota, run_job
+from .pods import ProbePod, gone, read_pod
 
 PRIORITY_CLASSES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 # Errors for a pod while Kubernetes still prepares the namespace.

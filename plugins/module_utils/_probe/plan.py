@@ -16,31 +16,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    dig,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import format_table
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    expected_allocatable,
-    physical_devices,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import GpuPod
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
-    COUNT_LABEL,
-    NodeState,
-    node_state,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.taints import (
-    Taint,
-    taints_of,
-    tolerates,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
-    GPU_RESOURCE,
-    Profile,
-)
+from .._common.documents import dig
+from .._common.errors import FleetError
+from .._common.table import format_table
+from .._common.text import some
+from .._nodes.capacity import expected_allocatable, physical_devices
+from .._nodes.pods import GpuPod
+from .._nodes.state import COUNT_LABEL, NodeState, node_state
+from .._nodes.taints import Taint, taints_of, tolerates
+from .._profiles.model import GPU_RESOURCE, Profile
 
 COLUMNS = (
     "node",

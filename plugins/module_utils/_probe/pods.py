@@ -11,16 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    dig,
-    list_at,
-    name_of,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
-    ProbeTarget,
-    TwoSlots,
-)
+from .._common.documents import dig, list_at, name_of, text_at
+from .plan import ProbeTarget, TwoSlots
 
 ADMISSION_ERROR = "UnexpectedAdmissionError"
 _HARMLESS = ("", "ContainerCreating", "PodInitializing")

@@ -14,13 +14,10 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe import manifests
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.manifests import PodSettings
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan import (
-    ProbeResult,
-    ProbeTarget,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.pods import (
+from . import manifests
+from .manifests import PodSettings
+from .plan import ProbeResult, ProbeTarget
+from .pods import (
     TRANSIENT,
     Failure,
     ProbePod,

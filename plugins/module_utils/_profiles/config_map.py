@@ -12,21 +12,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    mapping_at,
-    read_time,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-    PROFILES_ANNOTATION,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import (
-    config_hash,
-    same_content,
-)
+from .._common.documents import mapping_at, read_time, text_at
+from .._common.errors import SharingError
+from .._common.names import MANAGED_BY, MANAGED_BY_LABEL, PROFILES_ANNOTATION
+from .hashing import config_hash, same_content
 
 _VOLUME_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 

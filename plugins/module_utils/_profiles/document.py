@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Content, Flag
+from .model import Content, Flag
 
 
 def to_document(content: Content) -> dict[str, object]:

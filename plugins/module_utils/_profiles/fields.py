@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.flags import FLAGS
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader import (
-    ProfileReader,
-    join_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Rule
+from .flags import FLAGS
+from .reader import ProfileReader, join_path
+from .rules import Rule
 
 TOP_KEYS = ("version", "flags", "resources", "sharing", "imex")
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import INT64
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Flag
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader import ProfileReader
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Rule
+from .._common.values import INT64
+from .model import Flag
+from .reader import ProfileReader
+from .rules import Rule
 
 _DURATION_PART = re.compile(r"(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?(ns|us|µs|μs|ms|s|m|h)")
 _DURATION = re.compile(rf"[-+]?(0|({_DURATION_PART.pattern})+)")

@@ -17,13 +17,10 @@ import math
 import re
 from dataclasses import dataclass, field
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ProfileError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import quote
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader import (
-    ProfileReader,
-    join_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Rule
+from .._common.errors import ProfileError
+from .._common.values import quote
+from .reader import ProfileReader, join_path
+from .rules import Rule
 
 try:
     import yaml

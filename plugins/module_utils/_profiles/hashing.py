@@ -10,16 +10,11 @@ import hashlib
 import json
 from functools import lru_cache
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.document import to_document
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
-    Content,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
-    ANY_PLUGIN,
-    Plugin,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader import ProfileReader
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import read_text
+from .document import to_document
+from .model import Content
+from .plugin import ANY_PLUGIN, Plugin
+from .reader import ProfileReader
+from .validation import read_text
 
 
 @lru_cache

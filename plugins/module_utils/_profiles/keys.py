@@ -9,19 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    ProfileError,
-    joined,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import quote
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
-    MAX_NAME_LENGTH,
-    Profile,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
-    to_plugin_config,
-)
+from .._common.errors import ProfileError, joined
+from .._common.values import quote
+from .hashing import config_hash
+from .model import MAX_NAME_LENGTH, Profile
+from .rendering import to_plugin_config
 
 IN_PLACE, VERSIONED = MODES = ("in_place", "versioned")
 VERSION_LENGTH = 8  # digits of the hash in the key of a versioned profile

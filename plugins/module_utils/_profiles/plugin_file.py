@@ -13,40 +13,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import either
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    quote,
-    to_whole_number,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.fields import (
-    TOP_KEYS,
-    map_fields,
-    struct_fields,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.flags import (
-    FLAG_VALUES,
-    FLAGS,
-    SET_INSTEAD,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
-    Content,
-    Flag,
-    Imex,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
-    V0_20,
-    Plugin,
-    format_version,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader import (
-    ProfileReader,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.resources import (
-    check_devices,
-    read_resources,
-    shared_content,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Rule
+from .._common.text import either
+from .._common.values import quote, to_whole_number
+from .fields import TOP_KEYS, map_fields, struct_fields
+from .flags import FLAG_VALUES, FLAGS, SET_INSTEAD
+from .model import Content, Flag, Imex
+from .plugin import V0_20, Plugin, format_version
+from .reader import ProfileReader
+from .resources import check_devices, read_resources, shared_content
+from .rules import Rule
 
 
 def read_content(document: object, reader: ProfileReader, plugin: Plugin) -> Content:

@@ -10,13 +10,9 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import shorten
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    quote,
-    to_boolean,
-    to_whole_number,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Problem, Rule
+from .._common.text import shorten
+from .._common.values import quote, to_boolean, to_whole_number
+from .rules import Problem, Rule
 
 
 @dataclass

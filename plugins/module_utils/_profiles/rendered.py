@@ -12,22 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    ProfileError,
-    joined,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import quote
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import Plugin
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
-    to_plugin_config,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    checked_profiles,
-    is_rendered,
-    parse_profiles,
-)
+from .._common.errors import ProfileError, joined
+from .._common.values import quote
+from .hashing import config_hash
+from .model import Profile
+from .plugin import Plugin
+from .rendering import to_plugin_config
+from .validation import checked_profiles, is_rendered, parse_profiles
 
 
 def render(profiles: Mapping[str, Profile]) -> dict[str, dict[str, str | None]]:

@@ -13,18 +13,12 @@ except ImportError:  # the modules and filters report it; kubernetes itself depe
 
 from functools import lru_cache
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    ProfileError,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import quote
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.document import to_document
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.go_yaml import parse_scalar
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import (
-    parse_content,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
-    Profile,
-)
+from .._common.errors import ProfileError
+from .._common.values import quote
+from .document import to_document
+from .go_yaml import parse_scalar
+from .hashing import parse_content
+from .model import Profile
 
 
 @lru_cache  # thousands of nodes share a few profiles

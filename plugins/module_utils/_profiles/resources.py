@@ -9,28 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    quote,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.fields import (
-    map_fields,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
-    GPU_RESOURCE,
-    RESOURCE_PREFIX,
-    Content,
-    SharedResource,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
-    V0_20,
-    Plugin,
-    format_version,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader import (
-    ProfileReader,
-    join_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Rule
+from .._common.values import quote
+from .fields import map_fields
+from .model import GPU_RESOURCE, RESOURCE_PREFIX, Content, SharedResource
+from .plugin import V0_20, Plugin, format_version
+from .reader import ProfileReader, join_path
+from .rules import Rule
 
 MAX_RESOURCE_LENGTH = 63
 MAX_MPS_CLIENTS = 48  # of any GPU; 16 below compute capability 7.5

@@ -14,18 +14,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    ProfileError,
-    joined,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import either
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import describe, quote
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.fields import (
-    TOP_KEYS,
-    location_of,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.go_yaml import parse_yaml
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
+from .._common.errors import ProfileError, joined
+from .._common.text import either
+from .._common.values import describe, quote
+from .fields import TOP_KEYS, location_of
+from .go_yaml import parse_yaml
+from .model import (
     GPU_RESOURCE,
     MAX_NAME_LENGTH,
     NO_MIG,
@@ -34,22 +28,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model i
     Profile,
     SharedResource,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
-    ANY_PLUGIN,
-    Plugin,
-    operator_plugin,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin_file import (
-    read_content,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader import ProfileReader
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.resources import (
-    check_devices,
-    read_replicas,
-    read_resources,
-    shared_content,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Problem, Rule
+from .plugin import ANY_PLUGIN, Plugin, operator_plugin
+from .plugin_file import read_content
+from .reader import ProfileReader
+from .resources import check_devices, read_replicas, read_resources, shared_content
+from .rules import Problem, Rule
 
 SHORT_FIELDS = (
     "strategy",

@@ -10,18 +10,9 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    dig,
-    list_at,
-    mapping_at,
-    name_of,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import is_off
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    GFD_APP,
-    PLUGIN_APP,
-)
+from .._common.documents import dig, list_at, mapping_at, name_of, text_at
+from .._common.values import is_off
+from .._nodes.operands import GFD_APP, PLUGIN_APP
 
 PREVIOUS_ANNOTATION = "gpufleet.sharing/previous-config"
 

@@ -8,24 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    dig,
-    list_at,
-    mapping_at,
-    name_of,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    CONFIG_MANAGER,
-    OPERAND_APPS,
-    PLUGIN_APP,
-    OperandPod,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    PARTS,
-    read_plugin_config,
-)
+from .._common.documents import dig, list_at, mapping_at, name_of, text_at
+from .._common.text import some
+from .._nodes.operands import CONFIG_MANAGER, OPERAND_APPS, PLUGIN_APP, OperandPod
+from .cluster_policy import PARTS, read_plugin_config
 
 PLUGIN_CONTAINER = "nvidia-device-plugin"
 

@@ -12,14 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    mapping_at,
-    name_of,
-    read_time,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import RefusedError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
+from .._common.documents import mapping_at, name_of, read_time, text_at
+from .._common.errors import RefusedError
+from .._common.text import some
 
 WITHOUT_HELM = "or set O(manage) to existing for an operator without Helm."
 _HELM = "meta.helm.sh/"  # prefix of its annotations

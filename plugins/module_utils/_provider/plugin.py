@@ -8,30 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    dig,
-    list_at,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import namespaced
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    CONFIG_MANAGER,
-    GFD_APP,
-    PLUGIN_APP,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
-    FLAG_VARIABLES,
-    Plugin,
-    Version,
-    operator_plugin,
-    read_version,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import (
-    MIG_STRATEGY,
-    PLUGIN_CONTAINER,
-    variables_of,
-)
+from .._common.documents import dig, list_at, text_at
+from .._kube.client import Cluster
+from .._kube.objects import namespaced
+from .._nodes.operands import CONFIG_MANAGER, GFD_APP, PLUGIN_APP
+from .._profiles.plugin import FLAG_VARIABLES, Plugin, Version, operator_plugin, read_version
+from .daemonsets import MIG_STRATEGY, PLUGIN_CONTAINER, variables_of
 
 CHART_MIG_STRATEGY = "single"  # mig.strategy of the chart's own values
 

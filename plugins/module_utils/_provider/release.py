@@ -18,18 +18,9 @@ import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    dig,
-    name_of,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    ClusterError,
-    RefusedError,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    disabled_part,
-)
+from .._common.documents import dig, name_of, text_at
+from .._common.errors import ClusterError, RefusedError
+from .cluster_policy import disabled_part
 
 Values = dict[str, object]
 LISTED = ("deployed", "failed")  # revisions that `helm list` shows

@@ -10,12 +10,9 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Target
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
-    RolloutPlan,
-    Step,
-)
+from .._common.errors import SharingError
+from .desired import Target
+from .plan import RolloutPlan, Step
 
 _PERCENT = re.compile(r"([0-9]{1,3})%")
 

@@ -9,37 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import mapping_at
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
-    ConfigMap,
-    ConfigMapPlan,
-    plan_config_map,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
-    IN_PLACE,
-    VERSIONED,
-    check_versioned_names,
-    config_key,
-    is_versioned,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
-    to_plugin_config,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    checked_profiles,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
-    Revision,
-    last_good,
-    latest,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.observed import Observed
+from .._common.documents import mapping_at
+from .._common.names import MANAGED_BY, MANAGED_BY_LABEL
+from .._profiles.config_map import ConfigMap, ConfigMapPlan, plan_config_map
+from .._profiles.hashing import config_hash
+from .._profiles.keys import IN_PLACE, VERSIONED, check_versioned_names, config_key, is_versioned
+from .._profiles.model import Profile
+from .._profiles.rendering import to_plugin_config
+from .._profiles.validation import checked_profiles
+from .history import Revision, last_good, latest
+from .observed import Observed
 
 POD_SECURITY_LABEL = "pod-security.kubernetes.io/enforce"
 

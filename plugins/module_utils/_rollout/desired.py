@@ -9,23 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    FleetError,
-    joined,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import PROFILE_LABEL
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import (
-    undefined_profiles,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import OperandPod
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import ConfigMap
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import config_key
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
-    to_plugin_config,
-)
+from .._common.errors import FleetError, joined
+from .._common.names import PROFILE_LABEL
+from .._fleet.assignments import undefined_profiles
+from .._nodes.operands import OperandPod
+from .._nodes.state import NodeState
+from .._profiles.config_map import ConfigMap
+from .._profiles.hashing import config_hash
+from .._profiles.keys import config_key
+from .._profiles.model import Profile
+from .._profiles.rendering import to_plugin_config
 
 
 @dataclass(frozen=True)

@@ -14,33 +14,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.clock import CLOCK, Clock
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    dig,
-    mapping_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    ClusterError,
-    LeaseError,
-    SharingError,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
-    CORDONED_ANNOTATION,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import (
-    format_first_rows,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    NODES,
-    if_unchanged,
-    object_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import GpuPod, gpu_pods
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.taints import CORDON
+from .._common.backoff import pauses
+from .._common.clock import CLOCK, Clock
+from .._common.documents import dig, mapping_at
+from .._common.errors import ClusterError, LeaseError, SharingError
+from .._common.names import CORDONED_ANNOTATION
+from .._common.table import format_first_rows
+from .._common.text import some
+from .._kube.client import Cluster
+from .._kube.objects import NODES, if_unchanged, object_path
+from .._nodes.pods import GpuPod, gpu_pods
+from .._nodes.state import NodeState
+from .._nodes.taints import CORDON
 
 PODS = "/api/v1/pods"
 ONE_BY_ONE = 200  # up to so many nodes, pods are listed node by node; else all pods at once

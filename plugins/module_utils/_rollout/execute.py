@@ -9,33 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    LeaseError,
-    RefusedError,
-    SharingError,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural, some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import pods_of
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import GpuPod
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import (
-    batch_sizes,
-    ordered_nodes,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
-    Desired,
-    Target,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
-    Drainer,
-    DrainError,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.guard import (
-    DisruptionGuard,
-    disruption_error,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.live import LiveFleet
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.outcome import (
+from .._common.errors import LeaseError, RefusedError, SharingError
+from .._common.text import plural, some
+from .._kube.client import Cluster
+from .._nodes.disruption import pods_of
+from .._nodes.pods import GpuPod
+from .batches import batch_sizes, ordered_nodes
+from .desired import Desired, Target
+from .drain import Drainer, DrainError
+from .guard import DisruptionGuard, disruption_error
+from .live import LiveFleet
+from .outcome import (
     STOPPED,
     Outcome,
     RolloutError,
@@ -43,25 +27,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.outcome 
     unsettled_lines,
     unsettled_table,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
-    RolloutPlan,
-    Step,
-    check_content,
-    plan_rollout,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.restore import Restorer
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import (
-    IGNORE,
-    REFUSE,
-    ROLLBACK,
-    Settings,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import (
-    NotSettled,
-    pause_for,
-    wait_until_settled,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.write import Writer
+from .plan import RolloutPlan, Step, check_content, plan_rollout
+from .restore import Restorer
+from .settings import IGNORE, REFUSE, ROLLBACK, Settings
+from .settle import NotSettled, pause_for, wait_until_settled
+from .write import Writer
 
 REPORT_INTERVAL = 10.0  # seconds between two lines of progress
 

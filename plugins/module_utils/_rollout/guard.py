@@ -9,26 +9,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import RefusedError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    physical_devices,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
-    Disruption,
-    disruption_table,
-    find_disruptions,
-    pods_of,
-    shrinks,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import GpuPod
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
-    Observation,
-    Target,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import gpu_pods_on
+from .._common.errors import RefusedError
+from .._common.text import plural
+from .._kube.client import Cluster
+from .._nodes.capacity import physical_devices
+from .._nodes.disruption import Disruption, disruption_table, find_disruptions, pods_of, shrinks
+from .._nodes.pods import GpuPod
+from .._nodes.state import NodeState
+from .desired import Observation, Target
+from .drain import gpu_pods_on
 
 
 class DisruptionGuard:

@@ -17,32 +17,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    dig,
-    list_at,
-    mapping_at,
-    name_of,
-    text_at,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    ClusterError,
-    HistoryError,
-    ProfileError,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
-    MANAGED_BY,
-    MANAGED_BY_LABEL,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural, some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    namespaced,
-    object_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    checked_profiles,
-)
+from .._common.documents import dig, list_at, mapping_at, name_of, text_at
+from .._common.errors import ClusterError, HistoryError, ProfileError
+from .._common.names import MANAGED_BY, MANAGED_BY_LABEL
+from .._common.text import plural, some
+from .._kube.client import Cluster
+from .._kube.objects import namespaced, object_path
+from .._profiles.model import Profile
+from .._profiles.validation import checked_profiles
 
 GROUP = "apis/apps/v1"
 HISTORY_LABEL = "gpufleet.sharing/history"

@@ -10,28 +10,14 @@ import threading
 import time
 from collections.abc import Collection
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    NODES,
-    namespaced,
-    object_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.reflector import Reflector
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    OPERAND_SELECTOR,
-    OperandPod,
-    operand_pod,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
-    NodeState,
-    node_state,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
-    ConfigMap,
-    read_config_map,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Observation
+from .._common.errors import ClusterError
+from .._kube.client import Cluster
+from .._kube.objects import NODES, namespaced, object_path
+from .._kube.reflector import Reflector
+from .._nodes.operands import OPERAND_SELECTOR, OperandPod, operand_pod
+from .._nodes.state import NodeState, node_state
+from .._profiles.config_map import ConfigMap, read_config_map
+from .desired import Observation
 
 BURST = 0.05  # seconds in which changes are collected before they are returned together
 

@@ -10,20 +10,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.backoff import pauses
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    FleetError,
-    RefusedError,
-    SharingError,
-    joined,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
-    mig_disruptions,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import (
+from .._common.backoff import pauses
+from .._common.errors import FleetError, RefusedError, SharingError, joined
+from .._common.text import some
+from .._kube.client import Cluster
+from .._kube.objects import NODES
+from .._nodes.disruption import mig_disruptions
+from .._nodes.mig import (
     MIG_LABEL,
     MigChange,
     has_failed,
@@ -32,25 +25,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import
     why_not_capable,
     why_not_partitioned,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
-    NodeState,
-    node_state,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import (
-    split_into_batches,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
-    Drainer,
-    gpu_pods_on,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.guard import (
-    disruption_error,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import (
-    IGNORE,
-    REFUSE,
-)
+from .._nodes.state import NodeState, node_state
+from .._profiles.model import Profile
+from .batches import split_into_batches
+from .drain import Drainer, gpu_pods_on
+from .guard import disruption_error
+from .settings import IGNORE, REFUSE
 
 HINT = (
     "The log of the pod nvidia-mig-manager on the node gives the cause; it cannot change GPUs that"

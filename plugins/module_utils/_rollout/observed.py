@@ -10,46 +10,19 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import (
-    mapping_at,
-    name_of,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import PROFILE_LABEL
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    CLUSTER_POLICIES,
-    NAMESPACES,
-    NODES,
-    namespaced,
-    object_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import Json
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    OPERAND_SELECTOR,
-    OperandPod,
-    operand_pod,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
-    NodeState,
-    node_state,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
-    ConfigMap,
-    read_config_map,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
-    Plugin,
-    Version,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    read_plugin_config,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.plugin import read_plugin
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Observation
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
-    History,
-    Revision,
-)
+from .._common.documents import mapping_at, name_of
+from .._common.names import PROFILE_LABEL
+from .._kube.client import Cluster
+from .._kube.objects import CLUSTER_POLICIES, NAMESPACES, NODES, namespaced, object_path
+from .._kube.payloads import Json
+from .._nodes.operands import OPERAND_SELECTOR, OperandPod, operand_pod
+from .._nodes.state import NodeState, node_state
+from .._profiles.config_map import ConfigMap, read_config_map
+from .._profiles.plugin import Plugin, Version
+from .._provider.cluster_policy import read_plugin_config
+from .._provider.plugin import read_plugin
+from .desired import Observation
+from .history import History, Revision
 
 
 class Observed:

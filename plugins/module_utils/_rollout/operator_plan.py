@@ -12,23 +12,18 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import dig
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    namespaced,
-    object_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
+from .._common.documents import dig
+from .._common.errors import ClusterError
+from .._kube.objects import namespaced, object_path
+from .._provider.cluster_policy import (
     DevicePluginConfig,
     disabled_part,
     read_plugin_config,
     reason_ignored,
     reports_no_gpus,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import (
-    outdated_daemonset,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.release import (
+from .._provider.daemonsets import outdated_daemonset
+from .._provider.release import (
     Chart,
     check_values,
     merge_values,
@@ -36,7 +31,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.release
     read_release,
     would_change,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.observed import Observed
+from .observed import Observed
 
 HELM, EXISTING = MANAGES = ("helm", "existing")
 

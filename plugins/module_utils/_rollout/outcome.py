@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import (
-    format_first_rows,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import GpuPod
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import NotSettled
+from .._common.errors import SharingError
+from .._common.table import format_first_rows
+from .._nodes.pods import GpuPod
+from .settle import NotSettled
 
 MOST_LINES = 20
 STOPPED = "No other node was changed. Fix the cause and run again."

@@ -19,35 +19,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    SharingError,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
-    CONFIG_HASH_ANNOTATION,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import (
-    LabelChange,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    judge,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    OperandPod,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import ConfigMap
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import (
-    same_content,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
-    to_plugin_config,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
-    Observation,
-    Target,
-    profile_label,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import not_settled
+from .._common.errors import SharingError
+from .._common.names import CONFIG_HASH_ANNOTATION
+from .._fleet.assignments import LabelChange
+from .._nodes.capacity import judge
+from .._nodes.operands import OperandPod
+from .._nodes.state import NodeState
+from .._profiles.config_map import ConfigMap
+from .._profiles.hashing import same_content
+from .._profiles.rendering import to_plugin_config
+from .desired import Observation, Target, profile_label
+from .settle import not_settled
 
 
 class Step(Enum):

@@ -9,20 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import check_minimums
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.nodes import ClusterNodes
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
-    VERSIONED,
-    check_versioned_names,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import (
-    DRAINS,
-    ON_FAILURE,
-    Settings,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import WaitTimes
+from .._common.values import check_minimums
+from .._fleet.nodes import ClusterNodes
+from .._profiles.keys import VERSIONED, check_versioned_names
+from .._profiles.model import Profile
+from .desired import Desired
+from .settings import DRAINS, ON_FAILURE, Settings
+from .settle import WaitTimes
 
 #: Options of a rollout, in every module that plans one.
 OPTIONS: Mapping[str, Mapping[str, object]] = {

@@ -9,34 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    if_unchanged,
-    namespaced,
-    object_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.retry import retry_on_conflict
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
-    plan_config_map,
-    read_config_map,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import ordered_nodes
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
-    Desired,
-    Target,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.live import LiveFleet
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.outcome import (
-    Outcome,
-    format_duration,
-    unsettled_table,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
-    Step,
-    plan_rollout,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import NotSettled
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.write import Writer
+from .._common.text import plural
+from .._kube.objects import if_unchanged, namespaced, object_path
+from .._kube.retry import retry_on_conflict
+from .._profiles.config_map import plan_config_map, read_config_map
+from .batches import ordered_nodes
+from .desired import Desired, Target
+from .live import LiveFleet
+from .outcome import Outcome, format_duration, unsettled_table
+from .plan import Step, plan_rollout
+from .settle import NotSettled
+from .write import Writer
 
 RunBatches = Callable[[Mapping[str, Target], Sequence[Sequence[str]]], Mapping[str, NotSettled]]
 

@@ -11,70 +11,26 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    ClusterError,
-    FleetError,
-    LeaseError,
-    SharingError,
-    joined,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import PROFILE_LABEL
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import (
-    LabelPlan,
-    plan_labels,
-    undefined_profiles,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import lease as _lease
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import release_kept_lease
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.admission import (
-    check_nodes,
-    check_present,
-    notices_removal,
-    waiting_for_mig,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    physical_devices,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import (
-    Disruption,
-    disruption_table,
-    pods_of,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.quotas import (
-    bypassed_quotas,
-    renamed_resources,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import (
-    IN_PLACE,
-    VERSIONED,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
-    checked_profiles,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.batches import (
-    ordered_nodes,
-    split_into_batches,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
-    Desired,
-    Target,
-    profile_label,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
-    Drainer,
-    gpu_pods_on,
-    left_cordoned,
-    without_controller,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.execute import Executor
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.guard import (
-    DisruptionGuard,
-    disruption_error,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
+from .._common.errors import ClusterError, FleetError, LeaseError, SharingError, joined
+from .._common.names import PROFILE_LABEL
+from .._common.text import some
+from .._fleet.assignments import LabelPlan, plan_labels, undefined_profiles
+from .._kube import lease as _lease
+from .._kube.client import Cluster
+from .._kube.lease import release_kept_lease
+from .._nodes.admission import check_nodes, check_present, notices_removal, waiting_for_mig
+from .._nodes.capacity import physical_devices
+from .._nodes.disruption import Disruption, disruption_table, pods_of
+from .._nodes.quotas import bypassed_quotas, renamed_resources
+from .._nodes.state import NodeState
+from .._profiles.keys import IN_PLACE, VERSIONED
+from .._profiles.validation import checked_profiles
+from .batches import ordered_nodes, split_into_batches
+from .desired import Desired, Target, profile_label
+from .drain import Drainer, gpu_pods_on, left_cordoned, without_controller
+from .execute import Executor
+from .guard import DisruptionGuard, disruption_error
+from .history import (
     FleetSpec,
     History,
     Revision,
@@ -84,26 +40,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history 
     merge_assignments,
     same_spec,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.live import LiveFleet
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.observed import Observed
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.outcome import Outcome
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
-    Step,
-    needs_pods,
-    plan_rollout,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settings import (
-    EVICT,
-    IGNORE,
-    REFUSE,
-    Settings,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.view import (
-    NodeChange,
-    Notes,
-    node_change,
-    plan_table,
-)
+from .live import LiveFleet
+from .observed import Observed
+from .outcome import Outcome
+from .plan import Step, needs_pods, plan_rollout
+from .settings import EVICT, IGNORE, REFUSE, Settings
+from .view import NodeChange, Notes, node_change, plan_table
 
 QUOTAS = "/api/v1/resourcequotas"
 

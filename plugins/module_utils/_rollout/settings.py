@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import WaitTimes
+from .settle import WaitTimes
 
 REFUSE, EVICT, IGNORE = DRAINS = ("refuse", "evict", "ignore")
 ROLLBACK, STOP = ON_FAILURE = ("rollback", "stop")

@@ -10,22 +10,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    judge,
-    labels_fit,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    GFD_APP,
-    MPS_APP,
-    PLUGIN_APP,
-    OperandPod,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
-    Observation,
-    Target,
-    profile_label,
-)
+from .._nodes.capacity import judge, labels_fit
+from .._nodes.operands import GFD_APP, MPS_APP, PLUGIN_APP, OperandPod
+from .._nodes.state import NodeState
+from .desired import Observation, Target, profile_label
 
 # The third restart comes half a minute after the first crash: the kubelet's pauses are 0, 10, 20
 # and 40 s. A late file is there by then, since a crash updates files within a second. Each further

@@ -10,20 +10,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import (
-    format_first_rows,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    expected_allocatable,
-    physical_devices,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import (
-    Target,
-    profile_label,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import Step
+from .._common.table import format_first_rows
+from .._common.text import some
+from .._nodes.capacity import expected_allocatable, physical_devices
+from .._nodes.state import NodeState
+from .desired import Target, profile_label
+from .plan import Step
 
 COLUMNS = ("group", "profile", "nodes", "now", "then", "how", "GPU pods", "disrupted", "first")
 MOST_LINES = 40

@@ -9,23 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
-    CONFIG_HASH_ANNOTATION,
-    PROFILE_LABEL,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
-from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import (
-    namespaced,
-    object_path,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Target
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.live import LiveFleet
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
-    RolloutPlan,
-    Step,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.settle import pause_for
+from .._common.errors import ClusterError
+from .._common.names import CONFIG_HASH_ANNOTATION, PROFILE_LABEL
+from .._kube.client import Cluster
+from .._kube.objects import namespaced, object_path
+from .desired import Target
+from .live import LiveFleet
+from .plan import RolloutPlan, Step
+from .settle import pause_for
 
 REFRESH_ANNOTATION = "gpufleet.sharing/refreshed"  # on pods: makes the kubelet update their files
 REFRESH = 2.0  # seconds; a kubelet takes 0.1 to 0.9, and nothing reports the end

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
+from ...module_utils._common.errors import SharingError
 
 
 class AdviceError(SharingError):

@@ -11,15 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import (
-    quote,
-    to_whole_number,
-)
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.errors import AdviceError
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.measured import (
-    CONTEXT_MIB,
-    DRIVER_MIB,
-)
+from ...module_utils._common.values import quote, to_whole_number
+from .errors import AdviceError
+from .measured import CONTEXT_MIB, DRIVER_MIB
 
 MIN_SLOT_MIB = 128  # below, the workspaces of libraries fill a slot
 MAX_MEMORY_MIB = 1_000_000  # more than any GPU has: probably a number of bytes

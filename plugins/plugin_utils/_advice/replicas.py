@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import either
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import quote
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.errors import AdviceError
+from ...module_utils._common.text import either
+from ...module_utils._common.values import quote
+from .errors import AdviceError
 
 # Kind of use -> slots, from the recipe "GPU Time-Slicing on Kubernetes". With more slots processes
 # wait longer, but lose no more throughput; measured, see docs/sharing-cost.md.

@@ -9,18 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import either
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import quote
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.errors import AdviceError
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.measured import (
-    SATURATED_LOSS,
-    SHORT_STEPS_LOSS,
-    SLICE_MS,
-)
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._advice.products import (
-    Gpu,
-    read_product,
-)
+from ...module_utils._common.text import either
+from ...module_utils._common.values import quote
+from .errors import AdviceError
+from .measured import SATURATED_LOSS, SHORT_STEPS_LOSS, SLICE_MS
+from .products import Gpu, read_product
 
 ISOLATION = ("none", "memory", "faults")
 WORKLOADS = ("bursty", "short_steps", "saturating")

@@ -11,11 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import dig, text_at
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    ConnectionSettingsError,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
+from ...module_utils._common.documents import dig, text_at
+from ...module_utils._common.errors import ConnectionSettingsError
+from ...module_utils._common.text import some
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _PATH_FIELDS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")

@@ -16,9 +16,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    ConnectionSettingsError,
-)
+from ...module_utils._common.errors import ConnectionSettingsError
 
 _PORTS = {"https": 443, "http": 80}
 # Without the URL and Python's error: both may contain part of a password

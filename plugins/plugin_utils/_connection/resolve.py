@@ -16,22 +16,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
-    ConnectionSettingsError,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import some
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.values import is_off
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._connection.kubeconfig import (
-    Entry,
-    Surroundings,
-    default_path,
-    load,
-    pick,
-)
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._connection.proxy import (
-    choose_proxy,
-    read_endpoint,
-)
+from ...module_utils._common.errors import ConnectionSettingsError
+from ...module_utils._common.text import some
+from ...module_utils._common.values import is_off
+from .kubeconfig import Entry, Surroundings, default_path, load, pick
+from .proxy import choose_proxy, read_endpoint
 
 CONTEXT = "gpufleet-sharing"
 POD_WARNING = (

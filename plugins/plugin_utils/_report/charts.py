@@ -11,11 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.model import (
-    Node,
-    Revision,
-    Sums,
-)
+from .model import Node, Revision, Sums
 
 # How full a node is, and the words for it, the fullest first.
 LEVELS = {

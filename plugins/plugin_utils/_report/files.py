@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.markdown import as_markdown
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.model import Report, as_dict
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.page import as_html
+from ...module_utils._common.errors import SharingError
+from .markdown import as_markdown
+from .model import Report, as_dict
+from .page import as_html
 
 MODE = 0o644
 MADE = "made"  # the only part of the JSON file that differs from run to run

@@ -14,13 +14,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural, some
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.model import (
-    Flag,
-    FleetFinding,
-    Node,
-    Report,
-)
+from ...module_utils._common.text import plural, some
+from .model import Flag, FleetFinding, Node, Report
 
 BAR, ESCAPED = r"\\*\|", r"\\|"
 MOST_GROUPS = 25

@@ -14,11 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.usage import (
-    Usage,
-    read_usage,
-)
+from ...module_utils._common.text import plural
+from .usage import Usage, read_usage
 
 SCHEMA = 1
 BUSY = 90.0  # percent of GPU time from which a node is busy

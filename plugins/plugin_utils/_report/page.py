@@ -20,14 +20,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.charts import (
-    LEVELS,
-    Strip,
-    stacked_bar,
-    strips,
-    timeline,
-)
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.model import Node, Report
+from .charts import LEVELS, Strip, stacked_bar, strips, timeline
+from .model import Node, Report
 
 FOLDER = Path(__file__).with_name("template")
 # Inside a script element only these could end it, or start a comment; in JSON they are the same

@@ -9,23 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.causes import SITE
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
-    Check,
-    Match,
-    Severity,
-    per_node,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
-    CONFIG_MAP,
-    POLICY,
-    NodeTrace,
-    Snapshot,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import same_content
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.reader import ProfileReader
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rules import Problem, Rule
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import read_text
+from ..._profiles.hashing import same_content
+from ..._profiles.reader import ProfileReader
+from ..._profiles.rules import Problem, Rule
+from ..._profiles.validation import read_text
+from ..causes import SITE
+from ..engine import Check, Match, Severity, per_node
+from ..snapshot import CONFIG_MAP, POLICY, NodeTrace, Snapshot
 
 _NOT_ABOUT_FILES = (Rule.NAME, Rule.FORM)
 

@@ -11,42 +11,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
-    CORDONED_ANNOTATION,
-    PROFILE_LABEL,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.text import plural
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.causes import SITE
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
-    Check,
-    Match,
-    Severity,
-    per_node,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
-    DRIVER,
-    HAMI,
-    OTHER_PLUGIN,
-    PODS,
-    TOOLKIT,
-    NodeTrace,
-    Snapshot,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
-    GFD_LABEL,
-    is_invalid,
-    labels_fit,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.mig import (
-    MIG_LABEL,
-    STATE_LABEL,
-    is_busy,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
-    COUNT_LABEL,
-    PRESENT_LABEL,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import is_versioned
+from ..._common.names import CORDONED_ANNOTATION, PROFILE_LABEL
+from ..._common.text import plural
+from ..._nodes.capacity import GFD_LABEL, is_invalid, labels_fit
+from ..._nodes.mig import MIG_LABEL, STATE_LABEL, is_busy
+from ..._nodes.state import COUNT_LABEL, PRESENT_LABEL
+from ..._profiles.keys import is_versioned
+from ..causes import SITE
+from ..engine import Check, Match, Severity, per_node
+from ..snapshot import DRIVER, HAMI, OTHER_PLUGIN, PODS, TOOLKIT, NodeTrace, Snapshot
 
 OPERANDS_LABEL = "nvidia.com/gpu.deploy.operands"
 PLUGIN_LABEL = "nvidia.com/gpu.deploy.device-plugin"

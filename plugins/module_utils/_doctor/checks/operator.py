@@ -8,30 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import dig, text_at
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.causes import SITE
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
-    Check,
-    Match,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
-    DAEMON_SETS,
-    GPU_CLUSTERS,
-    POLICY,
-    Snapshot,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import OperandPod
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.cluster_policy import (
-    enabled_apps,
-    reports_no_gpus,
-    with_operator_message,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import (
+from ..._common.documents import dig, text_at
+from ..._nodes.operands import OperandPod
+from ..._provider.cluster_policy import enabled_apps, reports_no_gpus, with_operator_message
+from ..._provider.daemonsets import (
     app_of,
     blocking_pods_message,
     has_config_manager,
     reason_outdated,
 )
+from ..causes import SITE
+from ..engine import Check, Match
+from ..snapshot import DAEMON_SETS, GPU_CLUSTERS, POLICY, Snapshot
 
 _PATCH = (
     "kubectl patch clusterpolicy {policy} --type merge -p"

@@ -10,46 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.causes import (
-    NO_CONTENT,
-    NO_PLUGIN,
-    NODE_NOT_READY,
-    PLUGIN_DOWN,
-    SITE,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
-    Check,
-    Severity,
-    per_node,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
-    CONFIG_MAP,
-    DAEMON_SETS,
-    PODS,
-    POLICY,
-    NodeTrace,
-    Snapshot,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
+from ..._nodes.capacity import (
     expected_allocatable,
     is_miscounted,
     labels_fit,
     mps_problem,
     physical_devices,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
-    GFD_APP,
-    PLUGIN_APP,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import COUNT_LABEL
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import same_content
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import SHARED_SUFFIX
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
-    format_version,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
-    to_plugin_config,
-)
+from ..._nodes.operands import GFD_APP, PLUGIN_APP
+from ..._nodes.state import COUNT_LABEL
+from ..._profiles.hashing import same_content
+from ..._profiles.model import SHARED_SUFFIX
+from ..._profiles.plugin import format_version
+from ..._profiles.rendering import to_plugin_config
+from ..causes import NO_CONTENT, NO_PLUGIN, NODE_NOT_READY, PLUGIN_DOWN, SITE
+from ..engine import Check, Severity, per_node
+from ..snapshot import CONFIG_MAP, DAEMON_SETS, PODS, POLICY, NodeTrace, Snapshot
 
 _DETECTS_REMOVAL = (0, 18, 2)  # the first version that reacts when the label is removed
 Values = Iterator[Mapping[str, str]]

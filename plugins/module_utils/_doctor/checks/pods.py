@@ -11,27 +11,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import list_at
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.causes import PLUGIN_DOWN
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
-    Check,
-    Match,
-    Severity,
-    per_node,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
-    AUTOSCALER,
-    DAEMON_SETS,
-    PODS,
-    QUOTAS,
-    NodeTrace,
-    Snapshot,
-    Workload,
-)
-from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.daemonsets import (
-    app_of,
-    variables_of,
-)
+from ..._common.documents import list_at
+from ..._provider.daemonsets import app_of, variables_of
+from ..causes import PLUGIN_DOWN
+from ..engine import Check, Match, Severity, per_node
+from ..snapshot import AUTOSCALER, DAEMON_SETS, PODS, QUOTAS, NodeTrace, Snapshot, Workload
 
 DCGM_APP = "nvidia-dcgm-exporter"
 _CANNOT_START = ("CreateContainerError", "RunContainerError")
