@@ -86,9 +86,14 @@ class FakeApi:
             self.breakage = breakage
             self.lock.notify_all()
 
-    def request(self, method: str, url: str, **options: Any) -> Any:  # noqa: ANN401
-        """What urllib3's pool manager does."""
-        parts = urlsplit(url.removeprefix(SERVER))
+    proxy = None
+
+    def connection_from_url(self, _url: str) -> FakeApi:
+        return self
+
+    def urlopen(self, method: str, url: str, **options: Any) -> Any:  # noqa: ANN401
+        """What urllib3's connection pool does."""
+        parts = urlsplit(url)
         connection = self.connection  # whoever sees the request may hang up at once
         self.requests.append(f"{method} {parts.path}")
         body = json.loads(options["body"]) if options.get("body") else {}

@@ -1,12 +1,16 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The JSON that is sent, as Go lays it out; answers that are none; and lists in pages."""
+"""The client: bodies as Go writes them, answers that are not objects, lists in pages, patches."""
 
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+import urllib3
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +19,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents
     text_at,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.connection import (
+    request_target,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import (
     encode,
@@ -117,3 +124,39 @@ def test_snapshot_that_the_server_forgets_again_and_again() -> None:
     with pytest.raises(ClusterError, match="continue parameter") as caught:
         forgetful(99).cluster.snapshot(NODES, name_of)
     assert caught.value.status == 410
+
+
+@pytest.mark.parametrize(
+    ("status", "data", "passes"),
+    [
+        (200, b"{}", True),
+        (404, b'{"message": "gone"}', True),
+        (200, LOGIN, False),
+        (500, b"", False),
+    ],
+)
+def test_patch_if_exists_reads_the_status(status: int, data: bytes, passes: bool) -> None:
+    """An answer of something else than the API server is no success, whatever its status."""
+    api = FakeApi()
+    api.urlopen = lambda *_arguments, **_options: SimpleNamespace(  # type: ignore[method-assign]
+        status=status, data=data, headers={}
+    )
+    with nullcontext() if passes else pytest.raises(ClusterError):
+        api.cluster.patch_if_exists(f"{NODES}/n1", {"metadata": {}})
+
+
+@pytest.mark.parametrize(
+    ("server", "proxy", "target"),
+    [
+        ("https://api:6443", None, ("pool", "")),
+        ("https://api/k8s/clusters/one", None, ("pool", "/k8s/clusters/one")),
+        ("https://api:6443", "http://proxy:3128", ("pool", "")),
+        ("http://api:8080", None, ("pool", "")),
+        ("http://api:8080", "http://proxy:3128", ("manager", "http://api:8080")),
+    ],
+)
+def test_request_target(server: str, proxy: str | None, target: tuple[str, str]) -> None:
+    manager = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
+    api = SimpleNamespace(rest_client=SimpleNamespace(pool_manager=manager))
+    sender, base = request_target(cast("Any", api), server)
+    assert ("manager" if sender is manager else "pool", base) == target

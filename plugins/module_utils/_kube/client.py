@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 
 from .._common.errors import ClusterError
 from .._common.text import some
-from .connection import auth_headers, open_connection
+from .connection import auth_headers, open_connection, request_target
 from .objects import NODES, namespaced, object_path, version_of
 from .payloads import Json, continue_token, encode, first_line, read_answer, read_date, read_object
 from .retry import RequestRetry, retry_on_conflict
@@ -42,6 +42,7 @@ MAX_RESTARTS = 2  # of a list that the API server no longer has
 JSON = "application/json"
 _METADATA_LIST = f"{JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,{JSON}"
 _METADATA = _METADATA_LIST.replace("List;", ";")
+_WRITE = f"fieldManager={AGENT}"  # the query of a write
 _CONNECT_TIMEOUT = 10.0
 _READ_TIMEOUT = 60.0
 _WATCH_SECONDS = 50  # less than _READ_TIMEOUT, so that the server ends a quiet watch
@@ -69,6 +70,11 @@ class Cluster:
         self._date = ""
         self._counting = Lock()
         self._throttle = Throttle(CONCURRENCY)
+        self._pool, self._base = request_target(api, server)
+        self._timeout = urllib3.Timeout(connect=_CONNECT_TIMEOUT, read=_READ_TIMEOUT)
+        slow_down = self._throttle.slow_down
+        self._retry_first = RequestRetry.for_requests(slow_down, reached=False)
+        self._retry = RequestRetry.for_requests(slow_down, reached=True)
 
     def now(self) -> datetime:
         """The API server's time in its last answer: clocks of controller and nodes may differ."""
@@ -162,7 +168,7 @@ class Cluster:
             "allowWatchBookmarks": "true",
             "timeoutSeconds": str(_WATCH_SECONDS),
         }
-        response = self._send("GET", path, query, preload_content=False)
+        response = self._send("GET", path, _query(query), preload_content=False)
         if response.status >= 400:
             read_answer(self.server, f"GET {path}", response.status, response.read())
         rest = b""
@@ -189,7 +195,7 @@ class Cluster:
 
         return retry_on_conflict(attempt, unless="already exists")
 
-    def patch(self, path: str, body: Mapping[str, object], *, accept: str = JSON) -> Json:
+    def patch(self, path: str, body: Mapping[str, object]) -> Json:
         """A JSON merge patch: only the keys in body change, null removes one.
 
         A patch that does not depend on the object's version (if_unchanged) is repeated after a
@@ -197,14 +203,22 @@ class Cluster:
         """
 
         def attempt() -> Json:
-            return self._request("PATCH", path, body=body, accept=accept)
+            return self._request("PATCH", path, body=body)
 
         return attempt() if version_of(body) else retry_on_conflict(attempt)
 
     def patch_if_exists(self, path: str, body: Mapping[str, object]) -> None:
-        """Like patch, but ignores a missing object. The answer has only metadata."""
+        """Like patch without a version, but ignores a missing object. It reads only the status of
+        the answer, which has only metadata.
+        """
+
+        def attempt() -> None:
+            response = self._send("PATCH", path, _WRITE, body=body, accept=_METADATA)
+            if response.status >= 300 or not response.data.startswith(b"{"):
+                self._read("PATCH", path, response)
+
         try:
-            self.patch(path, body, accept=_METADATA)
+            retry_on_conflict(attempt)
         except ClusterError as error:
             if error.status != 404:
                 raise
@@ -260,9 +274,22 @@ class Cluster:
                 return str(error)
             return ""
 
+        failures: dict[str, str] = {}
+        remaining = iter(names)
+        lock = Lock()
+
+        def work(_worker: int) -> None:
+            while True:
+                with lock:
+                    name = next(remaining, None)
+                if name is None:
+                    return
+                if failure := attempt(name):
+                    failures[name] = failure
+
         with ThreadPoolExecutor(CONCURRENCY) as pool:
-            results = pool.map(attempt, names)
-            return {name: failure for name, failure in zip(names, results, strict=True) if failure}
+            list(pool.map(work, range(CONCURRENCY)))
+        return {name: failures[name] for name in names if name in failures}
 
     def patch_nodes(self, metadata: Mapping[str, Mapping[str, object]]) -> None:
         """Merge into the metadata of nodes, several at a time. It ignores nodes that have
@@ -292,24 +319,26 @@ class Cluster:
         accept: str = JSON,
         retry: bool = True,
     ) -> Json:
-        sent = {"fieldManager": AGENT} if method in ("POST", "PATCH") else dict(query or {})
+        sent = _WRITE if method in ("POST", "PATCH") else _query(query or {})
         options: dict[str, object] = {} if retry else {"retries": False}
         response = self._send(method, path, sent, body=body, accept=accept, **options)
         self._date = response.headers.get("Date", self._date)
+        return self._read(method, path, response)
+
+    def _read(self, method: str, path: str, response: urllib3.BaseHTTPResponse) -> Json:
         return read_answer(self.server, f"{method} {path}", response.status, response.data)
 
     def _send(
         self,
         method: str,
         path: str,
-        query: Mapping[str, str],
+        query: str,
         *,
         body: Mapping[str, object] | None = None,
         accept: str = JSON,
         **options: object,
     ) -> urllib3.BaseHTTPResponse:
         """options are urllib3's and override ours."""
-        filled = urlencode({name: value for name, value in query.items() if value})
         headers = auth_headers(self._api) | {"Accept": accept, "User-Agent": AGENT}
         if body is not None:
             kind = "application/merge-patch+json" if method == "PATCH" else JSON
@@ -317,13 +346,13 @@ class Cluster:
         with self._counting:
             self.requests += 1
         try:
-            return self._api.rest_client.pool_manager.request(
+            return self._pool.urlopen(
                 method,
-                self.server + path + ("?" + filled if filled else ""),
-                body=encode(body) if body is not None else None,
+                self._base + path + ("?" + query if query else ""),
+                body=encode(body).encode() if body is not None else None,
                 headers=headers,
                 **{"retries": self._retries(), **options},
-                timeout=urllib3.Timeout(connect=_CONNECT_TIMEOUT, read=_READ_TIMEOUT),
+                timeout=self._timeout,
             )
         except urllib3.exceptions.HTTPError as error:
             raise ClusterError(
@@ -331,8 +360,12 @@ class Cluster:
             ) from error
 
     def _retries(self) -> RequestRetry:
-        reached = self._reached or bool(self._date)
-        return RequestRetry.for_request(self._throttle.slow_down, reached=reached)
+        return self._retry if self._reached or self._date else self._retry_first
+
+
+def _query(parameters: Mapping[str, str]) -> str:
+    """The query of a URL, without empty parameters."""
+    return urlencode({name: value for name, value in parameters.items() if value})
 
 
 def _read_event(path: str, line: bytes) -> Json:

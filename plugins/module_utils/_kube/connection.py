@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
+from urllib.parse import urlsplit
 
 from .._common.errors import ClusterError
 
@@ -17,10 +18,15 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
     class _Pool(Protocol):
-        def request(self, method: str, url: str, **options: object) -> urllib3.BaseHTTPResponse: ...
+        def urlopen(self, method: str, url: str, **options: object) -> urllib3.BaseHTTPResponse: ...
+
+    class _PoolManager(_Pool, Protocol):
+        proxy: object
+
+        def connection_from_url(self, url: str) -> _Pool: ...
 
     class _Rest(Protocol):
-        pool_manager: _Pool
+        pool_manager: _PoolManager
 
     class _Configuration(Protocol):
         host: str
@@ -65,6 +71,17 @@ def open_connection(module: AnsibleModule, connections: int) -> ApiClient:
     for header, value in core_client._create_headers(module).items():
         core_client._set_header(api, header, value)
     return cast("ApiClient", api)
+
+
+def request_target(api: ApiClient, server: str) -> tuple[_Pool, str]:
+    """What sends the requests to a server, and the beginning of their URLs. The connection pool of
+    the server saves the pool manager's work for each request. Through a proxy plain HTTP needs
+    whole URLs, which the manager sends.
+    """
+    manager = api.rest_client.pool_manager
+    if manager.proxy and server.startswith("http:"):
+        return manager, server
+    return manager.connection_from_url(server), urlsplit(server).path
 
 
 def auth_headers(api: ApiClient) -> dict[str, str]:

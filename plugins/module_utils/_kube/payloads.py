@@ -15,6 +15,8 @@ from typing import cast
 from .._common.errors import ClusterError
 
 Json = dict[str, object]
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_ESCAPES = tuple((character, f"\\u{ord(character):04x}") for character in "<>&")
 
 
 def encode(body: Mapping[str, object]) -> str:
@@ -23,9 +25,9 @@ def encode(body: Mapping[str, object]) -> str:
     The API server compares the bytes of immutable data (of ControllerRevisions) with those of its
     own encoder. With other spacing not even an annotation could be changed later.
     """
-    text = json.dumps(body, sort_keys=True, separators=(",", ":"))
-    for character in "<>&":  # they occur in strings only
-        text = text.replace(character, f"\\u{ord(character):04x}")
+    text = _ENCODER.encode(body)
+    for character, escape in _ESCAPES:  # they occur in strings only
+        text = text.replace(character, escape)
     return text
 
 

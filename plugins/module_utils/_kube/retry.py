@@ -44,7 +44,7 @@ class RequestRetry(Retry):  # type: ignore[misc]
 
     Every object that we create has its own name, so nothing is created twice. An answer 429 calls
     slow_down with the seconds that the server asks for, and does not count as a failure until the
-    time runs out.
+    time runs out, which starts with the first of them. One instance serves all requests.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class RequestRetry(Retry):  # type: ignore[misc]
     ) -> None:
         super().__init__(*args, **options)
         self._slow_down = slow_down
-        self._until = time.monotonic() + _PATIENCE if until is None else until
+        self._until = until  # None before the first answer 429
 
     @classmethod
-    def for_request(cls, slow_down: Callable[[float], None], *, reached: bool) -> RequestRetry:
+    def for_requests(cls, slow_down: Callable[[float], None], *, reached: bool) -> RequestRetry:
         """reached: a server that has answered before may be restarting, and gets 20 seconds."""
         return cls(
             total=12,
@@ -91,9 +91,13 @@ class RequestRetry(Retry):  # type: ignore[misc]
         if response is not None and response.status == 429:
             wait = float(self.get_retry_after(response) or 0)
             self._slow_down(wait)
-            patient = time.monotonic() + wait < self._until
-            more = {"total": self.total + 1, "status": self.status + 1} if patient else {"total": 0}
-            start = self.new(**more)
+            now = time.monotonic()
+            start = self.new()
+            start._until = now + _PATIENCE if self._until is None else self._until
+            if now + wait < start._until:
+                start.total, start.status = self.total + 1, self.status + 1
+            else:
+                start.total = 0
         following: RequestRetry = super(RequestRetry, start).increment(
             method, url, response, *args, **options
         )
