@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The operator's pointer to the profiles: read, set, put back, and waited for."""
+"""The ClusterPolicy's device plugin config, and whether DaemonSets carry it out."""
 
 from __future__ import annotations
 
@@ -345,7 +345,7 @@ def test_still_reading(sets: list[object], facts: tuple[str, ...]) -> None:
     assert mentions(found, *facts)
 
 
-def test_pointing() -> None:
+def test_policy_using() -> None:
     theirs, ours = policy(config_of(THEIRS)), policy(config_of(OURS))
     assert policy_using([policy(), theirs], OURS.name) == ""
     said = policy_using([theirs, ours], OURS.name)
@@ -353,7 +353,7 @@ def test_pointing() -> None:
     assert mentions(said, "O(cluster_policy): cluster-policy")
 
 
-def test_held_up_names_pods_and_nodes() -> None:
+def test_blocking_pods_message_names_pods_and_nodes() -> None:
     pods = [
         operand_pod(
             {

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How many requests go at a time, by a clock of our own; and against a server that says 429."""
+"""Limits on requests at a time, with a fake clock and against a server that answers 429."""
 
 from __future__ import annotations
 
@@ -46,47 +46,47 @@ def clock() -> Clock:
     return Clock()
 
 
-def turns(pace: Throttle, count: int) -> None:
+def turns(throttle: Throttle, count: int) -> None:
     for _turn in range(count):
-        with pace.request():
+        with throttle.request():
             pass
 
 
-def test_pace_halves_once_a_burst_and_recovers(clock: Clock) -> None:
-    pace = Throttle(16, clock.now)
+def test_throttle_halves_once_a_burst_and_recovers(clock: Clock) -> None:
+    throttle = Throttle(16, clock.now)
     for _answer in range(16):
-        pace.slow_down(1)
-    assert pace.allowed == 8
+        throttle.slow_down(1)
+    assert throttle.allowed == 8
     clock.seconds = 1
-    pace.slow_down(0)
-    assert pace.allowed == 4
+    throttle.slow_down(0)
+    assert throttle.allowed == 4
     clock.seconds += MIN_PAUSE
-    turns(pace, 4)
-    assert 4.5 < pace.allowed <= 5
-    turns(pace, 500)
-    assert pace.allowed == 16
+    turns(throttle, 4)
+    assert 4.5 < throttle.allowed <= 5
+    turns(throttle, 500)
+    assert throttle.allowed == 16
 
 
-def test_pace_never_stops_for_good(clock: Clock) -> None:
-    pace = Throttle(2, clock.now)
+def test_throttle_never_stops_for_good(clock: Clock) -> None:
+    throttle = Throttle(2, clock.now)
     for _time in range(9):
-        pace.slow_down(1)
+        throttle.slow_down(1)
         clock.seconds += 1
-    assert pace.allowed == 1
-    turns(pace, 1)
+    assert throttle.allowed == 1
+    turns(throttle, 1)
 
 
-def test_pace_lets_no_more_go_than_allowed() -> None:
-    pace = Throttle(2)
+def test_throttle_lets_no_more_go_than_allowed() -> None:
+    throttle = Throttle(2)
     third = threading.Event()
 
     def take() -> None:
-        with pace.request():
+        with throttle.request():
             third.set()
 
     with ExitStack() as held:
-        held.enter_context(pace.request())
-        with pace.request():
+        held.enter_context(throttle.request())
+        with throttle.request():
             thread = threading.Thread(target=take, daemon=True)
             thread.start()
             assert not third.wait(0.05)
@@ -94,11 +94,11 @@ def test_pace_lets_no_more_go_than_allowed() -> None:
     thread.join(5)
 
 
-def test_pace_holds_all_while_the_server_wants_rest() -> None:
-    pace = Throttle(4)
-    pace.slow_down(MIN_PAUSE)
+def test_throttle_holds_all_while_the_server_wants_rest() -> None:
+    throttle = Throttle(4)
+    throttle.slow_down(MIN_PAUSE)
     began = time.monotonic()
-    turns(pace, 1)
+    turns(throttle, 1)
     assert time.monotonic() - began >= MIN_PAUSE * 0.9
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a user gave is told in YAML's terms, and refused where it is nothing that can be meant."""
+"""Values in terms of YAML: described, read, and rejected."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ ENDLESS.append(ENDLESS)
         (list(range(99)), "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...]"),
     ],
 )
-def test_given(value: object, said: str) -> None:
+def test_describe(value: object, said: str) -> None:
     """The value, and its kind in brackets."""
     text, _bracket, kind = describe(value).partition(" (")
     assert said == text or said in ("YAML", "30")
@@ -51,12 +51,12 @@ def test_given(value: object, said: str) -> None:
     assert bool(kind) is (said not in ("null", "YAML"))
 
 
-def test_shown_is_cut() -> None:
+def test_quote_is_cut() -> None:
     assert len(quote("x" * 10**6)) == len(quote(["y" * 50] * 9)) == 80
     assert quote({"a": {"b": {"c": {"d": 1}}}}) == "{'a': {'b': {'c': {...}}}}"
 
 
-def test_read_texts() -> None:
+def test_read_strings() -> None:
     assert read_strings("x", {"a": "b", "c": None, "d": "", 5: "e"}, "y") == {
         "a": "b",
         "c": None,
@@ -66,13 +66,13 @@ def test_read_texts() -> None:
 
 
 @pytest.mark.parametrize("value", [4, 0, False, ["dev"], [], {"a": 1}])
-def test_read_texts_refuses(value: object) -> None:
+def test_read_strings_refuses(value: object) -> None:
     with pytest.raises(FleetError) as caught:
         read_strings("the profile", {"n1": value, "n2": "dev"}, "a name, or null")
     assert mentions(caught.value, "the profile", "n1", describe(value), "a name, or null")
 
 
-def test_check_least() -> None:
+def test_check_minimums() -> None:
     check_minimums({"a": 1, "b": 0, "c": -1}, {"a": 1, "b": 0})
     with pytest.raises(FleetError) as caught:
         check_minimums({"a": 0, "b": -1, "c": 0}, {"a": 1, "b": 0, "c": 0})
