@@ -81,13 +81,16 @@ def test_every_default_is_described_and_nothing_else(role: str) -> None:
 
 
 def told_in_words(option: dict[str, Any], default: object) -> bool:
-    """antsibull-docs refuses a template as the default of a dict, number or boolean: there the text
-    names its input.
+    """antsibull-docs rejects a template as the default of a dict, number, boolean or list of dicts:
+    there the text names its input.
     """
-    if option["type"] not in ("dict", "int", "bool") or not isinstance(default, str):
+    of_dicts = option.get("elements") == "dict"
+    if not isinstance(default, str) or not (of_dicts or option["type"] in ("dict", "int", "bool")):
         return False
-    shared = [name for name in NAME.findall(default) if name.startswith(SHARED)]
-    return "default" not in option and all(f"O({name})" in str(option) for name in shared)
+    inputs = [name for name in NAME.findall(default) if name.startswith((SHARED, "gpu_nodes_list"))]
+    return "default" not in option and all(
+        f"O({name})" in str(option) or f"C({name})" in str(option) for name in inputs
+    )
 
 
 @pytest.mark.parametrize(("role", "entry"), ENTRIES)
