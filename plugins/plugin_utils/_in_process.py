@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: a module of ours, run in the process of its action.
+"""Internal: running a module in the process of its action plugin.
 
-These modules run on the controller in any case. A process of its own would cost each of them a
-second of processor time, for the start of Python and for imports, and their work takes a tenth of
-it. Ansible imports an action before it forks, and so once for all clusters.
+These modules run on the controller anyway. A separate process would cost a second of CPU time to
+start Python and import packages, ten times as much as the module itself needs. Ansible imports an
+action plugin before it forks, so once for all clusters.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Result = dict[str, object]
 
 
 class _Module:
-    """As much of AnsibleModule as the work of a module needs."""
+    """The part of AnsibleModule that the modules use."""
 
     def __init__(self, params: dict[str, Any], *, check_mode: bool) -> None:
         self.params, self.check_mode = params, check_mode
@@ -38,10 +38,10 @@ class _Module:
 
     def run_command(self, args: Sequence[str]) -> tuple[int, str, str]:
         try:
-            done = subprocess.run(list(args), capture_output=True, check=False, text=True)
+            completed = subprocess.run(list(args), capture_output=True, check=False, text=True)
         except OSError as error:
             return 127, "", str(error)
-        return done.returncode, done.stdout, done.stderr
+        return completed.returncode, completed.stdout, completed.stderr
 
 
 def run_here(
@@ -51,14 +51,14 @@ def run_here(
     *,
     check_mode: bool,
 ) -> Result:
-    """What the module returns, or a failed result with its message. Secrets among the arguments
-    are taken out of both. Raises AnsibleActionFail for arguments that the module does not take.
+    """Run a module. Returns its result, or a failed result with its message, without the secrets
+    of the arguments. Raises AnsibleActionFail for arguments that the module does not accept.
     """
-    checked = ArgumentSpecValidator(options_with(spec)).validate(dict(arguments))
-    secrets = checked._no_log_values
-    if checked.error_messages:
-        raise AnsibleActionFail(remove_values("; ".join(checked.error_messages), secrets))
-    module = _Module(checked.validated_parameters, check_mode=check_mode)
+    validated = ArgumentSpecValidator(options_with(spec)).validate(dict(arguments))
+    secrets = validated._no_log_values
+    if validated.error_messages:
+        raise AnsibleActionFail(remove_values("; ".join(validated.error_messages), secrets))
+    module = _Module(validated.validated_parameters, check_mode=check_mode)
     names = module.params[OPTION_NAMES]
     try:
         result = dict(work(module))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._outcome import (
-    LONGEST,
+    MAX_LENGTH,
     RESULT,
     failed_clusters,
 )
@@ -26,7 +26,7 @@ ABOVE = failed_clusters(["a"], {})[0].removeprefix("a: ")  # where no message is
     ("variables", "expected"),
     [
         ({"gpu_preflight_result": {"failed": True, "msg": "No.\nMore"}}, "No."),
-        ({"gpu_nodes_result": {"failed": True, "msg": "a" * 999}}, "a" * LONGEST + "..."),
+        ({"gpu_nodes_result": {"failed": True, "msg": "a" * 999}}, "a" * MAX_LENGTH + "..."),
         ({"gpu_nodes_result": {"failed": False, "msg": "well"}}, ABOVE),
         ({"gpu_nodes_result": {"failed": True, "msg": ""}}, ABOVE),
         ({"other": {"failed": True, "msg": "not ours"}}, ABOVE),

@@ -19,9 +19,9 @@ from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report import (
     charts as _report_charts,
 )
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.charts import (
-    APART,
-    MOST_STRIPS,
-    apart,
+    MAX_STRIPS,
+    MIN_DISTANCE,
+    spread_dots,
     stacked_bar,
     strips,
     timeline,
@@ -40,9 +40,9 @@ from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.model imp
     Report,
     Revision,
     as_dict,
-    entries,
     make_report,
-    mapping,
+    mappings_in,
+    to_mapping,
 )
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.page import (
     FOLDER,
@@ -302,7 +302,7 @@ def test_strip_has_a_cell_for_each_node(count: int, columns: int) -> None:
 
 def test_strips_are_bounded() -> None:
     nodes = report(state(*(row(f"n{n}", group=f"g{n}") for n in range(100)))).nodes
-    assert len(strips(nodes)) == MOST_STRIPS
+    assert len(strips(nodes)) == MAX_STRIPS
 
 
 def test_timeline() -> None:
@@ -324,8 +324,8 @@ def test_timeline() -> None:
     "places", [[], [50.0], [50.0, 50.0, 50.1], [97.0, 98.0, 98.0], [2.0] * 200]
 )
 def test_dots_stand_apart_within_the_line(places: list[float]) -> None:
-    found = apart(places)
-    gap = min(APART, 96 / max(len(places), 1))
+    found = spread_dots(places)
+    gap = min(MIN_DISTANCE, 96 / max(len(places), 1))
     assert all(other - one > gap - 0.02 for one, other in pairwise(found))
     assert all(1.5 <= place <= 98 for place in found)
 
@@ -443,11 +443,11 @@ def test_json_has_everything() -> None:
     data = as_dict(report(*fleet(20, lost=True)))
     assert json.loads(json.dumps(data)) == json.loads(json.dumps(data, default=str))
     assert data["schema"] == 1
-    assert len(entries(data["nodes"])) == 20
-    totals = mapping(data["totals"])
+    assert len(mappings_in(data["nodes"])) == 20
+    totals = to_mapping(data["totals"])
     assert (totals["clusters"], totals["reached"], totals["nodes"]) == (2, 1, 20)
-    assert {"node", "used", "gpu_utilisation", "flags"} <= entries(data["nodes"])[0].keys()
-    assert {"group", "actual", "used"} <= entries(data["groups"])[0].keys()
+    assert {"node", "used", "gpu_utilisation", "flags"} <= mappings_in(data["nodes"])[0].keys()
+    assert {"group", "actual", "used"} <= mappings_in(data["groups"])[0].keys()
 
 
 def test_files_are_written_once_and_renewed(tmp_path: Path) -> None:

@@ -2,10 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Copyright (c) 2026, gpufleet.sharing contributors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
-# SPDX-License-Identifier: GPL-3.0-or-later
 """Internal: the fleet that an inventory describes.
 
 Clusters are hosts of the group gpu_clusters. GPU nodes are hosts of the group gpu_nodes, to which

@@ -191,8 +191,8 @@ class Lease:
     def check(self) -> None:
         """Called before each write. Raises LeaseError once the Lease is lost.
 
-        Without renewal it counts as lost after two thirds of its time, so that a write that begins
-        now ends within it. This tries a last renewal first.
+        If two thirds of the duration have passed since the last renewal, this renews the Lease once
+        more, and raises if that fails. The rest of the duration is for the write that follows.
         """
         with self._lock:
             if self._overdue():

@@ -2,10 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Copyright (c) 2026, gpufleet.sharing contributors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
-# SPDX-License-Identifier: GPL-3.0-or-later
 """Internal: the slots that a node should advertise with a profile, and those that it advertises.
 
 A slot is what a pod with a request of 1 gets. Slots come from allocatable, never from capacity,

@@ -2,11 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the Helm release of the GPU Operator: the values that it should have,
-and whether Helm would change it.
+"""Internal: the Helm release of the GPU Operator: its values, and whether Helm would change it.
 
-Helm's answers are two: what the release is, which its Secret holds, and what the chart is, which
-`helm show chart` tells.
+The release comes from its Secret, the chart from the output of `helm show chart`.
 """
 
 from __future__ import annotations
@@ -23,11 +21,11 @@ from .._common.errors import ClusterError, RefusedError
 from .cluster_policy import disabled_part
 
 Values = dict[str, object]
-LISTED = ("deployed", "failed")  # revisions that `helm list` shows
-TRUE = ("true", "t", "yes", "y", "on", "1", "1.0")  # as Ansible reads a boolean
+LISTED_STATUSES = ("deployed", "failed")  # of revisions that `helm list` shows
+TRUE_WORDS = ("true", "t", "yes", "y", "on", "1", "1.0")  # what Ansible reads as true
 OWN_CONFIG_MAP = (
     "The release's values have devicePlugin.config.create: true, so Helm would own the ConfigMap"
-    " that this collection keeps, and delete it later. Set O(values): {devicePlugin: {config:"
+    " that this collection manages, and delete it later. Set O(values): {devicePlugin: {config:"
     " {create: false}}} and another ConfigMap name (O(config_map)), so that the one of the release"
     " is not touched."
 )
@@ -35,7 +33,7 @@ OWN_CONFIG_MAP = (
 
 @dataclass(frozen=True)
 class Chart:
-    """What tells one chart from another."""
+    """What identifies a chart."""
 
     name: str
     version: str
@@ -44,7 +42,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Release:
-    """The newest revision of a release: its chart, and the values that were set."""
+    """The newest revision of a release: its chart, and its user-supplied values."""
 
     chart: Chart
     status: str
@@ -52,7 +50,7 @@ class Release:
 
 
 def read_release(secret: object) -> Release | None:
-    """The release in a Secret of Helm 3; None where it is one that `helm list` does not show.
+    """The release in a Secret of Helm 3; None if `helm list` does not show it.
 
     Raises ClusterError if Helm has not written the Secret.
     """
@@ -66,13 +64,13 @@ def read_release(secret: object) -> Release | None:
     values = dig(document, "config")
     status = text_at(document, "info", "status")
     chart = read_chart(dig(document, "chart", "metadata"))
-    if status not in LISTED:
+    if status not in LISTED_STATUSES:
         return None
     return Release(chart, status, dict(values) if isinstance(values, Mapping) else {})
 
 
 def read_chart(metadata: object) -> Chart:
-    """The metadata of a chart, as in Chart.yaml."""
+    """A chart from its metadata, as in Chart.yaml."""
     return Chart(
         text_at(metadata, "name"), text_at(metadata, "version"), text_at(metadata, "appVersion")
     )
@@ -80,29 +78,27 @@ def read_chart(metadata: object) -> Chart:
 
 def merge_values(
     current: Mapping[str, object],
-    asked: Mapping[str, object],
+    requested: Mapping[str, object],
     pointer: Mapping[str, object],
     *,
     exact: bool,
 ) -> Values:
-    """The release's values (not with exact), overridden by the user's and the plugin config."""
-    return with_pointer(_merged({} if exact else current, asked), pointer)
+    """The current values (none if exact), overridden by the requested ones and by pointer."""
+    return with_pointer(_merged({} if exact else current, requested), pointer)
 
 
-def _merged(below: Mapping[str, object], above: Mapping[str, object]) -> Values:
-    """Mappings are merged key by key; everything else, lists too, is replaced."""
-    found: Values = dict(below)
-    for key, value in above.items():
-        under = found.get(key)
-        both = isinstance(under, Mapping) and isinstance(value, Mapping)
-        found[key] = _merged(under, value) if both else value  # type: ignore[arg-type]
-    return found
+def _merged(base: Mapping[str, object], overrides: Mapping[str, object]) -> Values:
+    """Merge mappings key by key. Other values, also lists, are replaced."""
+    merged: Values = dict(base)
+    for key, value in overrides.items():
+        current = merged.get(key)
+        both = isinstance(current, Mapping) and isinstance(value, Mapping)
+        merged[key] = _merged(current, value) if both else value  # type: ignore[arg-type]
+    return merged
 
 
 def with_pointer(values: Mapping[str, object], pointer: Mapping[str, object]) -> Values:
-    """Values with devicePlugin.config.name and .default set, or removed if the device plugin config
-    has none.
-    """
+    """Values with devicePlugin.config.name and .default set, or removed if pointer lacks them."""
     plugin = dict(values.get("devicePlugin") or {})  # type: ignore[call-overload]
     config = {
         name: value
@@ -118,7 +114,7 @@ def with_pointer(values: Mapping[str, object], pointer: Mapping[str, object]) ->
 
 
 def pointer_in(values: Mapping[str, object]) -> Values:
-    """devicePlugin.config of values: name, default and create; empty where there is none."""
+    """devicePlugin.config of values: name, default and create; empty if it is missing."""
     config = dig(values, "devicePlugin", "config")
     return (
         {name: config.get(name) for name in ("name", "default", "create")}
@@ -128,20 +124,20 @@ def pointer_in(values: Mapping[str, object]) -> Values:
 
 
 def check_values(values: Mapping[str, object]) -> None:
-    """Raise RefusedError where a release with these values could not serve."""
-    if str(pointer_in(values).get("create") or "").lower() in TRUE:
+    """Raise RefusedError if GPU sharing cannot work with these values."""
+    if str(pointer_in(values).get("create") or "").lower() in TRUE_WORDS:
         raise RefusedError(OWN_CONFIG_MAP)
-    if said := disabled_part(values):
-        raise RefusedError(f"In the release's values {said}")
+    if problem := disabled_part(values):
+        raise RefusedError(f"In the release's values {problem}")
 
 
 def would_change(release: Release | None, chart: Chart, values: Mapping[str, object]) -> bool:
-    """Whether Helm would write a new revision; as kubernetes.core.helm decides it."""
+    """Whether Helm would write a new revision, by the rules of kubernetes.core.helm."""
     return release is None or release.chart != chart or dict(release.values) != dict(values)
 
 
 def newest(secrets: Iterable[object]) -> str:
-    """The name of the Secret of the newest revision; empty where there is no release."""
+    """The name of the Secret of the newest revision; empty if there is no release."""
     numbered = [(text_at(secret, "metadata", "labels", "version"), secret) for secret in secrets]
-    found = [(int(number), secret) for number, secret in numbered if number.isdecimal()]
-    return name_of(max(found, key=lambda entry: entry[0])[1]) if found else ""
+    revisions = [(int(number), secret) for number, secret in numbered if number.isdecimal()]
+    return name_of(max(revisions, key=lambda entry: entry[0])[1]) if revisions else ""

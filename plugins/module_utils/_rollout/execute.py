@@ -74,8 +74,8 @@ class Executor:
         return Writer(self.cluster, self.live, self.settings.namespace, self.check)
 
     def _differs_from_previous(self, node: str) -> bool:
-        """Whether this change gives a node something else than the last good revision did. A node
-        on its way to that was started by a run that was killed, and is the canary now.
+        """Whether a node's target differs from that of the last good revision. If such a node is
+        already changing, a killed run started it, and it becomes the canary.
         """
         if self.previous is None or node not in self.previous.assignments:
             return False
@@ -83,8 +83,8 @@ class Executor:
         return (before.hash, before.label) != (after.hash, after.label)
 
     def _wait_for_others(self, nodes: Sequence[str]) -> None:
-        """Wait for nodes on their way for another reason, such as a reboot. This change is not the
-        cause when they fail, so nothing is rolled back.
+        """Wait for nodes that are changing for another reason, such as a reboot. If they fail, this
+        rollout is not the cause, so nothing is rolled back.
         """
         if not nodes:
             return

@@ -2,10 +2,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Copyright (c) 2026, gpufleet.sharing contributors
-# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
-# SPDX-License-Identifier: GPL-3.0-or-later
 """Internal: the plan of a rollout: what each node needs.
 
 A device plugin follows its node's label at once, but never notices a change of content: then its

@@ -18,8 +18,8 @@ from .desired import Observation, Target, profile_label
 # The third restart comes half a minute after the first crash: the kubelet's pauses are 0, 10, 20
 # and 40 s. A late file is there by then, since a crash updates files within a second. Each further
 # crash would leave the node without GPUs for twice as long.
-MOST_CRASHES = 3
-LONGEST_WAIT = 10.0  # seconds until progress is reported again
+MAX_CRASHES = 3
+MAX_WAIT = 10.0  # seconds until progress is reported again
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def not_settled(
     if reason := _node_problem(target, node):
         return NotSettled("node", reason)
     if reason := _pod_problem(pods, mps=target.profile.strategy == "mps"):
-        crashed = any(pod.crashes >= MOST_CRASHES for pod in pods if not pod.leaving)
+        crashed = any(pod.crashes >= MAX_CRASHES for pod in pods if not pod.leaving)
         return NotSettled("pods", reason, final=crashed)
     verdict = judge(node, target.profile, target.gpus)
     if not verdict.ok:
@@ -135,7 +135,7 @@ def wait_until_settled(
         report(len(waiting.targets) - len(unsettled))
         if now >= deadline or all(state.final for state in unsettled.values()):
             return unsettled
-        until = min([deadline, now + LONGEST_WAIT, *waiting.stable_at(unsettled)])
+        until = min([deadline, now + MAX_WAIT, *waiting.stable_at(unsettled)])
         changed = fleet.wait(until - now)
 
 
@@ -167,7 +167,9 @@ class _Waiting:
             else:
                 self._right_since.pop(node, None)
             self._problems[node] = problem
-        unstable = NotSettled("stable", f"is right, but not yet for {self._stable:g} s")
+        unstable = NotSettled(
+            "stable", f"matches the profile, but has not been stable for {self._stable:g} s"
+        )
         return {
             node: problem or unstable
             for node, problem in self._problems.items()

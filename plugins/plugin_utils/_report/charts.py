@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the geometry of the report's plots; the template draws them."""
+"""Internal: the geometry of the report's charts, which the template draws."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from .model import Node, Revision, Sums
 
-# How full a node is, and the words for it, the fullest first.
+# Levels of use of a node and their descriptions, the fullest first.
 LEVELS = {
     "above": "above capacity",
     "full": "full",
@@ -22,17 +22,17 @@ LEVELS = {
     "unused": "unused",
     "none": "no slots, or not known",
 }
-COLUMNS = ((60, 40), (200, 60))  # up to so many nodes in the largest group: so many a line
-MOST_COLUMNS = 120
-MOST_STRIPS = 40
-GAP = 0.14  # of a cell
-MARGIN = 2.0  # per cent of the time line left free at both ends
-APART = 1.2  # and between two dots, where there is room for that
+COLUMNS = ((60, 40), (200, 60))  # (nodes in the largest group at most, cells per line)
+MAX_COLUMNS = 120
+MAX_STRIPS = 40
+GAP = 0.14  # between two cells, as a fraction of a cell
+MARGIN = 2.0  # percent of the timeline that stays free at both ends
+MIN_DISTANCE = 1.2  # percent between two dots, if there is room
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a bar, in per cent of its width."""
+    """A part of a bar, in percent of its width."""
 
     kind: str
     start: float
@@ -41,7 +41,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Strip:
-    """The nodes of a group, a cell each, the fullest first."""
+    """The nodes of a group, one cell each, the fullest first."""
 
     cluster: str
     group: str
@@ -54,7 +54,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Dot:
-    """A revision on the time line, at per cent of its width."""
+    """A revision on the timeline; at is its position in percent of the width."""
 
     at: float
     revision: Revision
@@ -78,29 +78,27 @@ class Timeline:
 
 
 def stacked_bar(sums: Sums) -> list[Part]:
-    """Slots of a group: used, above capacity, free, and missing where fewer are there than should
-    be.
-    """
+    """The slots of a group: used, above capacity, free, and missing if fewer than expected."""
     used = sums.used or 0
-    whole = max(sums.expected, sums.actual, used)
-    taken = min(used, sums.actual)
+    total = max(sums.expected, sums.actual, used)
+    within = min(used, sums.actual)
     lengths = {
-        "used": taken,
-        "above": used - taken,
-        "free": sums.actual - taken if sums.used is not None else 0,
+        "used": within,
+        "above": used - within,
+        "free": sums.actual - within if sums.used is not None else 0,
         "unknown": sums.actual if sums.used is None else 0,
-        "missing": whole - max(sums.actual, used),
+        "missing": total - max(sums.actual, used),
     }
     parts, start = [], 0
     for kind, length in lengths.items():
         if length > 0:
-            parts.append(Part(kind, _round(100 * start / whole), _round(100 * length / whole)))
+            parts.append(Part(kind, _round(100 * start / total), _round(100 * length / total)))
             start += length
     return parts
 
 
 def level(node: Node) -> str:
-    """How full a node is, a key of LEVELS."""
+    """The level of use of a node, a key of LEVELS."""
     if node.used is None:
         return "none"
     if node.used > node.actual:
@@ -115,52 +113,53 @@ def level(node: Node) -> str:
 
 
 def strips(nodes: Sequence[Node]) -> list[Strip]:
-    """One for each group of each cluster, the first MOST_STRIPS of them."""
-    alike: dict[tuple[str, str], list[int]] = defaultdict(list)
+    """One strip for each group of each cluster, at most MAX_STRIPS."""
+    members: dict[tuple[str, str], list[int]] = defaultdict(list)
     for index, node in enumerate(nodes):
-        alike[node.cluster, node.group].append(index)
-    largest = max(map(len, alike.values()), default=0)
-    columns = next((wide for most, wide in COLUMNS if largest <= most), MOST_COLUMNS)
-    return [_strip(key, same, nodes, columns) for key, same in sorted(alike.items())[:MOST_STRIPS]]
+        members[node.cluster, node.group].append(index)
+    largest = max(map(len, members.values()), default=0)
+    columns = next((columns for most, columns in COLUMNS if largest <= most), MAX_COLUMNS)
+    shown = sorted(members.items())[:MAX_STRIPS]
+    return [_strip(key, indices, nodes, columns) for key, indices in shown]
 
 
 def timeline(revisions: Sequence[Revision]) -> Timeline | None:
-    """Revisions whose time can be read; None where there are none."""
-    timed = [(moment, one) for one in revisions if (moment := _moment(one.when))]
+    """The revisions with a readable time; None if there are none."""
+    timed = [(moment, revision) for revision in revisions if (moment := _moment(revision.when))]
     if not timed:
         return None
     start, end = (edge(moment for moment, _one in timed) for edge in (min, max))
     span = (end - start).total_seconds()
-    places: dict[str, list[float]] = defaultdict(list)
+    positions: dict[str, list[float]] = defaultdict(list)
     ordered: dict[str, list[Revision]] = defaultdict(list)
-    for moment, one in sorted(timed, key=lambda pair: pair[0]):
+    for moment, revision in sorted(timed, key=lambda pair: pair[0]):
         share = (moment - start).total_seconds() / span if span else 1.0
-        places[one.cluster].append(MARGIN + share * (100 - 2 * MARGIN))
-        ordered[one.cluster].append(one)
+        positions[revision.cluster].append(MARGIN + share * (100 - 2 * MARGIN))
+        ordered[revision.cluster].append(revision)
     lines = tuple(
-        Line(cluster, tuple(map(Dot, apart(places[cluster]), ordered[cluster])))
+        Line(cluster, tuple(map(Dot, spread_dots(positions[cluster]), ordered[cluster])))
         for cluster in ordered
     )
     return Timeline(f"{start:%Y-%m-%d}", f"{end:%Y-%m-%d}", lines)
 
 
-def apart(places: Sequence[float]) -> list[float]:
-    """Places in their order, moved so far that none hides another, where there is room."""
-    gap = min(APART, (100 - 2 * MARGIN) / max(len(places), 1))
+def spread_dots(positions: Sequence[float]) -> list[float]:
+    """Positions in the same order, moved so that no dot hides another, if there is room."""
+    gap = min(MIN_DISTANCE, (100 - 2 * MARGIN) / max(len(positions), 1))
     moved: list[float] = []
-    for place in places:
-        moved.append(max(place, moved[-1] + gap) if moved else place)
+    for position in positions:
+        moved.append(max(position, moved[-1] + gap) if moved else position)
     end = 100 - MARGIN
     for at in range(len(moved) - 1, -1, -1):
         moved[at] = min(moved[at], end)
         end = moved[at] - gap
-    return [_round(place) for place in moved]
+    return [_round(position) for position in moved]
 
 
-def _strip(key: tuple[str, str], same: list[int], nodes: Sequence[Node], columns: int) -> Strip:
+def _strip(key: tuple[str, str], indices: list[int], nodes: Sequence[Node], columns: int) -> Strip:
     order = list(LEVELS)
-    levels = {index: level(nodes[index]) for index in same}
-    ranked = sorted(same, key=lambda index: (order.index(levels[index]), -_share(nodes[index])))
+    levels = {index: level(nodes[index]) for index in indices}
+    ranked = sorted(indices, key=lambda index: (order.index(levels[index]), -_share(nodes[index])))
     cells: dict[str, list[str]] = defaultdict(list)
     for at, index in enumerate(ranked):
         side = _round(1 - GAP)
@@ -169,7 +168,7 @@ def _strip(key: tuple[str, str], same: list[int], nodes: Sequence[Node], columns
     return Strip(
         *key,
         columns=columns,
-        lines=-(-len(same) // columns),
+        lines=-(-len(indices) // columns),
         paths={name: "".join(cells[name]) for name in LEVELS if name in cells},
         counts={name: len(cells[name]) for name in LEVELS if name in cells},
         nodes=tuple(ranked),

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the three files of a report: planned as texts, then written."""
+"""Internal: the three files of a report: planning and writing them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .model import Report, as_dict
 from .page import as_html
 
 MODE = 0o644
-MADE = "made"  # the only part of the JSON file that differs from run to run
+MADE = "made"  # key of the time in the JSON file: all that differs between equal reports
 
 
 class ReportError(SharingError):
@@ -29,7 +29,7 @@ class ReportError(SharingError):
 
 @dataclass(frozen=True)
 class File:
-    """A file as it is (None: missing) and as it is to be."""
+    """The current content of a file, None if it is missing, and the planned one."""
 
     path: Path
     before: str | None
@@ -38,7 +38,7 @@ class File:
 
 @dataclass(frozen=True)
 class Files:
-    """The files of a report; changed shows whether anything except the time differs."""
+    """The files of a report. changed is whether anything except the time differs."""
 
     page: File
     data: File
@@ -50,7 +50,7 @@ class Files:
         return self.page, self.data, self.summary
 
     def diff(self) -> list[dict[str, str]]:
-        """The summary in full, of the others only that they change: they may be large."""
+        """The summary in full. The other files may be large: only that they change."""
         if not self.changed:
             return []
         shown = [_diff(self.summary.path, self.summary.before or "", self.summary.after)]
@@ -61,17 +61,17 @@ class Files:
 
 
 def plan_files(report: Report, page: Path, now: datetime) -> Files:
-    """What has to be written so that the report is at page, and beside it."""
+    """Plan the report at page, with the JSON and Markdown files beside it."""
     if page.suffix != ".html":
         raise ReportError(f"The report's path is '{page}'; it has to end in .html.")
-    said = f"{now:%Y-%m-%d %H:%M} UTC"
+    read_at = f"{now:%Y-%m-%d %H:%M} UTC"
     data = {MADE: f"{now:%Y-%m-%dT%H:%M:%SZ}", **as_dict(report)}
     page_file, data_file, summary = (
-        File(path, _text(path), text)
-        for path, text in (
-            (page, as_html(report, said)),
+        File(path, _read(path), content)
+        for path, content in (
+            (page, as_html(report, read_at)),
             (page.with_suffix(".json"), f"{json.dumps(data, ensure_ascii=False, indent=1)}\n"),
-            (page.with_suffix(".md"), as_markdown(report, said)),
+            (page.with_suffix(".md"), as_markdown(report, read_at)),
         )
     )
     missing = any(file.before is None for file in (page_file, data_file, summary))
@@ -88,12 +88,12 @@ def write(files: Files) -> None:
             raise ReportError(f"{file.path} cannot be written: {error.strerror}.") from None
 
 
-def _replace(path: Path, text: str) -> None:
-    """Write beside the file, then take its place, so that nobody ever reads half of it."""
+def _replace(path: Path, content: str) -> None:
+    """Write a temporary file and rename it, so that nobody reads an incomplete file."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
-            file.write(text)
+            file.write(content)
             os.fchmod(file.fileno(), MODE)
             file.flush()
             os.fsync(file.fileno())
@@ -104,7 +104,7 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
-def _text(path: Path) -> str | None:
+def _read(path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
@@ -115,13 +115,13 @@ def _text(path: Path) -> str | None:
 
 def _differs(before: str, data: dict[str, object]) -> bool:
     try:
-        known = json.loads(before)
+        previous = json.loads(before)
     except ValueError:
         return True
-    if not isinstance(known, dict):
+    if not isinstance(previous, dict):
         return True
-    known[MADE] = data[MADE]
-    return bool(known != json.loads(json.dumps(data)))
+    previous[MADE] = data[MADE]
+    return bool(previous != json.loads(json.dumps(data)))
 
 
 def _diff(path: Path, before: str, after: str) -> dict[str, str]:

@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the report as Markdown, short enough for a ticket however large the
-fleet is.
+"""Internal: the report as Markdown, short enough for a ticket, for a fleet of any size.
 
-Names and messages are anybody's text: they stand in code spans, where nothing is markup and nobody
-is mentioned.
+Names and messages are untrusted. They are in code spans, where they are neither markup nor
+mentions.
 """
 
 from __future__ import annotations
@@ -18,25 +17,25 @@ from ...module_utils._common.text import plural, some
 from .model import Flag, FleetFinding, Node, Report
 
 BAR, ESCAPED = r"\\*\|", r"\\|"
-MOST_GROUPS = 25
-MOST_FINDINGS = 15
-MOST_NODES = 20
-MOST_NAMES = 8
-MOST_REVISIONS = 8
-LONGEST = 160  # characters of a text of somebody else's
+MAX_GROUPS = 25
+MAX_FINDINGS = 15
+MAX_NODES = 20
+MAX_NAMES = 8
+MAX_REVISIONS = 8
+MAX_LENGTH = 160  # characters of a name or message
 GROUP_HEAD = ("cluster", "group", "profile", "nodes", "GPUs", "slots", "used", "free", "differ")
 NODE_HEAD = ("node", "group", "slots", "expected", "used", "what")
 REVISION_HEAD = ("revision", "when", "state", "who", "what")
-WORDS = {
+FLAG_TEXTS = {
     Flag.ABOVE: "above capacity",
     Flag.NOT_READY: "not ready",
 }
 
 
-def as_markdown(report: Report, made: str) -> str:
-    """Headings, tables and lists, ending with a line break."""
+def as_markdown(report: Report, read_at: str) -> str:
+    """The whole file. read_at is the time at which the clusters were read, for people."""
     parts = [
-        ["# GPU sharing report", "", f"**{report.verdict}**", "", f"Read at {made}."],
+        ["# GPU sharing report", "", f"**{report.verdict}**", "", f"Read at {read_at}."],
         [f"Only what `--limit` {code(report.limit)} selects."] if report.limit else [],
         list(_unreached(report)),
         list(_totals(report)),
@@ -49,10 +48,10 @@ def as_markdown(report: Report, made: str) -> str:
 
 
 def code(value: object) -> str:
-    """A text as a code span in one line, cut where it is long."""
+    """A value as a code span in one line, shortened to MAX_LENGTH."""
     line = re.sub(r"[\s\x00-\x1f\x7f]+", " ", str(value)).strip()
-    if len(line) > LONGEST:
-        line = f"{line[: LONGEST - 1]}…"
+    if len(line) > MAX_LENGTH:
+        line = f"{line[: MAX_LENGTH - 1]}…"
     if not line:
         return "-"
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
@@ -63,10 +62,10 @@ def code(value: object) -> str:
 
 def _unreached(report: Report) -> Iterator[str]:
     missing = [cluster for cluster in report.clusters if not cluster.reached]
-    for cluster in missing[:MOST_NODES]:
+    for cluster in missing[:MAX_NODES]:
         yield f"- Not reached: {code(cluster.name)}: {code(cluster.reason)}"
-    if len(missing) > MOST_NODES:
-        yield f"- and {len(missing) - MOST_NODES} more"
+    if len(missing) > MAX_NODES:
+        yield f"- and {len(missing) - MAX_NODES} more"
 
 
 def _totals(report: Report) -> Iterator[str]:
@@ -87,25 +86,25 @@ def _groups(report: Report) -> Iterator[str]:
     yield ""
     rows = [
         (
-            *(code(name) for name in (one.cluster, one.group, one.profile)),
-            *(_known(n) for n in (one.sums.nodes, one.sums.physical, one.sums.actual)),
-            *(_known(n) for n in (one.sums.used, one.sums.free, one.sums.differing)),
+            *(code(name) for name in (group.cluster, group.group, group.profile)),
+            *(_known(n) for n in (group.sums.nodes, group.sums.physical, group.sums.actual)),
+            *(_known(n) for n in (group.sums.used, group.sums.free, group.sums.differing)),
         )
-        for one in report.groups
+        for group in report.groups
     ]
-    yield from _table(GROUP_HEAD, rows, MOST_GROUPS)
+    yield from _table(GROUP_HEAD, rows, MAX_GROUPS)
 
 
 def _findings(report: Report) -> Iterator[str]:
     if not report.findings:
         return
     yield "## Findings"
-    for finding in report.findings[:MOST_FINDINGS]:
+    for finding in report.findings[:MAX_FINDINGS]:
         yield ""
         yield from _finding(finding)
-    if len(report.findings) > MOST_FINDINGS:
+    if len(report.findings) > MAX_FINDINGS:
         yield ""
-        yield f"And {len(report.findings) - MOST_FINDINGS} more."
+        yield f"And {len(report.findings) - MAX_FINDINGS} more."
 
 
 def _finding(finding: FleetFinding) -> Iterator[str]:
@@ -117,20 +116,20 @@ def _finding(finding: FleetFinding) -> Iterator[str]:
         yield f"  - {code(place.cluster)}{names}{seen}"
     if len(finding.occurrences) > 3:
         yield f"  - and {len(finding.occurrences) - 3} more clusters"
-    for name, said in (("why", finding.why), ("fix", finding.fix)):
-        if said:
-            yield f"  - {name}: {code(said)}"
+    for name, text in (("why", finding.why), ("fix", finding.fix)):
+        if text:
+            yield f"  - {name}: {code(text)}"
 
 
 def _names(names: Sequence[str], count: int) -> str:
-    shown = some([code(name) for name in names[:MOST_NAMES]])
-    rest = max(count, len(names)) - MOST_NAMES
+    shown = some([code(name) for name in names[:MAX_NAMES]])
+    rest = max(count, len(names)) - MAX_NAMES
     return shown if rest <= 0 else f"{shown} and {rest:,} more"
 
 
 def _nodes(report: Report) -> Iterator[str]:
-    """Nodes that differ or are above capacity; without findings that is all there is to say."""
-    flagged = [node for node in report.nodes if {Flag.DIFFERS, *WORDS} & set(node.flags)]
+    """Nodes that differ, are above capacity or are not ready."""
+    flagged = [node for node in report.nodes if {Flag.DIFFERS, *FLAG_TEXTS} & set(node.flags)]
     if not flagged:
         return
     yield "## Nodes to look at"
@@ -140,16 +139,16 @@ def _nodes(report: Report) -> Iterator[str]:
             code(f"{node.cluster}/{node.node}"),
             code(node.group),
             *(_known(n) for n in (node.actual, node.expected, node.used)),
-            _what(node),
+            _problems(node),
         )
         for node in flagged
     ]
-    yield from _table(NODE_HEAD, rows, MOST_NODES)
+    yield from _table(NODE_HEAD, rows, MAX_NODES)
 
 
-def _what(node: Node) -> str:
-    words = ", ".join(word for flag, word in WORDS.items() if flag in node.flags)
-    return "; ".join(part for part in (code(node.problem) if node.problem else "", words) if part)
+def _problems(node: Node) -> str:
+    flags = ", ".join(text for flag, text in FLAG_TEXTS.items() if flag in node.flags)
+    return "; ".join(part for part in (code(node.problem) if node.problem else "", flags) if part)
 
 
 def _revisions(report: Report) -> Iterator[str]:
@@ -157,17 +156,17 @@ def _revisions(report: Report) -> Iterator[str]:
         return
     yield "## Revisions"
     yield ""
-    newest = sorted(report.revisions, key=lambda one: one.when, reverse=True)
+    newest = sorted(report.revisions, key=lambda revision: revision.when, reverse=True)
     rows = [
         tuple(map(code, (f"{one.cluster} {one.revision}", one.when, one.state, one.who, one.what)))
         for one in newest
     ]
-    yield from _table(REVISION_HEAD, rows, MOST_REVISIONS)
+    yield from _table(REVISION_HEAD, rows, MAX_REVISIONS)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]], most: int) -> Iterator[str]:
     for cells in (head, ["---"] * len(head), *rows[:most]):
-        # Also in a code span a cell ends at a pipe without a backslash, or with two
+        # A pipe ends a cell, even in a code span, unless exactly one backslash is before it
         yield f"| {' | '.join(re.sub(BAR, ESCAPED, cell) for cell in cells)} |"
     if len(rows) > most:
         yield ""

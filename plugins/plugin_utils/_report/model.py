@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: what the report tells of a fleet: its nodes, sums, findings, history.
+"""Internal: the data of the report: clusters, nodes, sums, findings, revisions.
 
-What modules have found comes in as JSON; fields that are missing there count as not known.
+The results of modules come in as JSON. Missing fields count as unknown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ...module_utils._common.text import plural
 from .usage import Usage, read_usage
 
 SCHEMA = 1
-BUSY = 90.0  # percent of GPU time from which a node is busy
+BUSY = 90.0  # percent of GPU time from which on a node is busy
 IDLE = 10.0  # percent below which a node with used slots is idle
 SEVERITIES = ("error", "warning", "info")
 NOT_TRIED = "its play ended before it was read; see the output of the run"
@@ -26,7 +26,7 @@ Json = Mapping[str, object]
 
 
 class Flag(StrEnum):
-    """What is worth a look about a node."""
+    """Something about a node that the report points out."""
 
     DIFFERS = "differs"
     ABOVE = "above"
@@ -38,7 +38,7 @@ class Flag(StrEnum):
 
 @dataclass(frozen=True)
 class Node:
-    """A node of the inventory, and what was found of it. Numbers are None where not known."""
+    """A node of the inventory and its state. Unknown numbers are None."""
 
     cluster: str
     node: str
@@ -59,7 +59,7 @@ class Node:
     @property
     def flags(self) -> tuple[Flag, ...]:
         gpu, used = self.usage.gpu_utilisation, self.used
-        found = {
+        conditions = {
             Flag.DIFFERS: bool(self.problem),
             Flag.ABOVE: used is not None and used > self.actual,
             Flag.NOT_READY: self.ready is False,
@@ -67,12 +67,12 @@ class Node:
             Flag.BUSY: gpu is not None and gpu >= BUSY,
             Flag.IDLE: gpu is not None and gpu < IDLE and bool(used),
         }
-        return tuple(flag for flag, holds in found.items() if holds)
+        return tuple(flag for flag, holds in conditions.items() if holds)
 
 
 @dataclass(frozen=True)
 class Sums:
-    """Sums over nodes. Used and free are None where no node's are known."""
+    """Sums over nodes. used and free are None if they are unknown for every node."""
 
     nodes: int
     physical: int
@@ -88,7 +88,7 @@ class Sums:
 
     @property
     def share(self) -> int | None:
-        """Used slots, in per cent of those that there are."""
+        """Used slots in percent of the allocatable ones."""
         if self.used is None or not self.actual:
             return None
         return round(100 * self.used / self.actual)
@@ -96,7 +96,7 @@ class Sums:
 
 @dataclass(frozen=True)
 class Group:
-    """Nodes of one cluster that have group and profile in common."""
+    """Nodes of one cluster with the same group and profile."""
 
     cluster: str
     group: str
@@ -117,7 +117,7 @@ class Occurrence:
 
 @dataclass(frozen=True)
 class FleetFinding:
-    """One cause, and all its occurrences."""
+    """One cause and all its occurrences in the fleet."""
 
     code: str
     severity: str
@@ -135,7 +135,7 @@ class FleetFinding:
 
 @dataclass(frozen=True)
 class Revision:
-    """What a cluster was asked to be, once."""
+    """A revision in the history of a cluster."""
 
     cluster: str
     revision: int
@@ -148,7 +148,7 @@ class Revision:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A cluster, read or not: then reason says why."""
+    """A cluster. If it was not reached, reason says why."""
 
     name: str
     reached: bool
@@ -162,7 +162,7 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that a report tells, but for the time at which it was made."""
+    """The whole report except the time at which the clusters were read."""
 
     clusters: tuple[Cluster, ...]
     nodes: tuple[Node, ...]
@@ -190,38 +190,38 @@ class Report:
         return [f"{cluster.name}: {note}" for cluster in self.clusters for note in cluster.notes]
 
     def severities(self) -> dict[str, int]:
-        """How many findings there are of each severity, those that follow from others left out."""
-        found = Counter(finding.severity for finding in self.findings if not finding.follows)
-        return {severity: found[severity] for severity in SEVERITIES}
+        """The number of findings by severity, without those that follow from others."""
+        counts = Counter(finding.severity for finding in self.findings if not finding.follows)
+        return {severity: counts[severity] for severity in SEVERITIES}
 
     @property
     def status(self) -> str:
-        """How the fleet is: bad, warn or good."""
+        """The state of the fleet: bad, warn or good."""
         if self.missing or self.sums.differing or self.severities()["error"]:
             return "bad"
         flags = self.sums.flags
-        troubled = self.severities()["warning"] or flags["above"] or flags["not-ready"]
-        return "warn" if troubled else "good"
+        warn = self.severities()["warning"] or flags["above"] or flags["not-ready"]
+        return "warn" if warn else "good"
 
 
 def make_report(names: Sequence[str], states: Sequence[Json], limit: str = "") -> Report:
-    """The report of some clusters, out of what was read of each; a cluster of names without a
-    state counts as not reached.
+    """Make the report from the state of each cluster. A cluster in names without a state counts as
+    not reached.
     """
-    by_name = {text(state.get("name")): state for state in states}
+    by_name = {to_text(state.get("name")): state for state in states}
     order = [*dict.fromkeys([*names, *by_name])]
-    read = [by_name.get(name, {"name": name, "reason": NOT_TRIED}) for name in order]
-    nodes = tuple(node for state in read for node in _nodes(state))
-    made = Report(
-        clusters=tuple(_cluster(state) for state in read),
+    clusters = [by_name.get(name, {"name": name, "reason": NOT_TRIED}) for name in order]
+    nodes = tuple(node for state in clusters for node in _nodes(state))
+    report = Report(
+        clusters=tuple(_cluster(state) for state in clusters),
         nodes=nodes,
         groups=_groups(nodes),
-        findings=_findings(read),
-        revisions=tuple(one for state in read for one in _revisions(state)),
+        findings=_findings(clusters),
+        revisions=tuple(revision for state in clusters for revision in _revisions(state)),
         sums=add_up(nodes),
         limit=limit,
     )
-    return replace(made, verdict=_verdict(made))
+    return replace(report, verdict=_verdict(report))
 
 
 def add_up(nodes: Iterable[Node]) -> Sums:
@@ -249,7 +249,7 @@ def totals(report: Report) -> dict[str, object]:
 
 
 def as_dict(report: Report) -> dict[str, object]:
-    """The report as JSON for machines."""
+    """The report as JSON."""
     return {
         "schema": SCHEMA,
         "status": report.status,
@@ -271,33 +271,34 @@ def as_dict(report: Report) -> dict[str, object]:
     }
 
 
-def text(value: object) -> str:
-    """A text; the lines of a list; nothing for nothing."""
+def to_text(value: object) -> str:
+    """A value as a string: the entries of a list as lines, None and False as an empty string."""
     if isinstance(value, list | tuple):
-        return "\n".join(text(entry) for entry in value)
+        return "\n".join(to_text(entry) for entry in value)
     return "" if value is None or value is False else str(value)
 
 
-def number(value: object) -> int | None:
+def to_int(value: object) -> int | None:
     try:
         return int(str(value))
     except ValueError:
         return None
 
 
-def entries(value: object) -> list[Json]:
-    """The mappings of a list; nothing where there is no list."""
+def mappings_in(value: object) -> list[Json]:
+    """The mappings in a list; an empty list for any other value."""
     listed = value if isinstance(value, list | tuple) else []
     return [entry for entry in listed if isinstance(entry, Mapping)]
 
 
-def mapping(value: object) -> Json:
+def to_mapping(value: object) -> Json:
     return value if isinstance(value, Mapping) else {}
 
 
-def _flat(whole: dict[str, object], name: str) -> dict[str, object]:
-    inner = whole.pop(name)
-    return whole | dict(mapping(inner))
+def _flat(nested: dict[str, object], name: str) -> dict[str, object]:
+    """A mapping with the keys of its inner mapping moved up."""
+    inner = nested.pop(name)
+    return nested | dict(to_mapping(inner))
 
 
 def _sum(values: Iterable[int | None]) -> int | None:
@@ -306,16 +307,16 @@ def _sum(values: Iterable[int | None]) -> int | None:
 
 
 def _cluster(state: Json) -> Cluster:
-    sharing = mapping(state.get("sharing"))
+    sharing = to_mapping(state.get("sharing"))
     return Cluster(
-        name=text(state.get("name")),
+        name=to_text(state.get("name")),
         reached=bool(state.get("reached")),
-        reason=text(state.get("reason")),
-        server=text(state.get("server")),
-        version=text(state.get("version")),
-        verdict=text(sharing.get("verdict")),
+        reason=to_text(state.get("reason")),
+        server=to_text(state.get("server")),
+        version=to_text(state.get("version")),
+        verdict=to_text(sharing.get("verdict")),
         findings_known=isinstance(sharing.get("findings"), list),
-        notes=tuple(text(note) for note in _list(state.get("notes")) if note),
+        notes=tuple(to_text(note) for note in _list(state.get("notes")) if note),
     )
 
 
@@ -324,120 +325,120 @@ def _list(value: object) -> Sequence[object]:
 
 
 def _nodes(state: Json) -> list[Node]:
-    rows = entries(mapping(state.get("sharing")).get("nodes"))
-    names = {text(row.get("node")) for row in rows}
+    rows = mappings_in(to_mapping(state.get("sharing")).get("nodes"))
+    names = {to_text(row.get("node")) for row in rows}
     usage = read_usage(state.get("usage"), state.get("prometheus"), names)
-    cluster = text(state.get("name"))
-    found = [_node(cluster, row, usage.get(text(row.get("node")), Usage())) for row in rows]
-    return sorted(found, key=lambda node: node.node)
+    cluster = to_text(state.get("name"))
+    nodes = [_node(cluster, row, usage.get(to_text(row.get("node")), Usage())) for row in rows]
+    return sorted(nodes, key=lambda node: node.node)
 
 
 def _node(cluster: str, row: Json, usage: Usage) -> Node:
-    actual, used = number(row.get("actual")) or 0, number(row.get("used"))
-    free = number(row.get("free"))
+    actual, used = to_int(row.get("actual")) or 0, to_int(row.get("used"))
+    free = to_int(row.get("free"))
     if free is None and used is not None:
         free = max(actual - used, 0)
     ready = row.get("ready")
     return Node(
         cluster=cluster,
-        node=text(row.get("node")),
-        group=text(row.get("group")),
-        profile=text(row.get("profile")),
-        product=text(row.get("product")),
-        physical=number(row.get("physical")),
-        replicas=number(row.get("replicas")),
-        resource=text(row.get("resource")),
-        expected=number(row.get("expected")),
+        node=to_text(row.get("node")),
+        group=to_text(row.get("group")),
+        profile=to_text(row.get("profile")),
+        product=to_text(row.get("product")),
+        physical=to_int(row.get("physical")),
+        replicas=to_int(row.get("replicas")),
+        resource=to_text(row.get("resource")),
+        expected=to_int(row.get("expected")),
         actual=actual,
         used=used,
         free=free,
         ready=ready if isinstance(ready, bool) else None,
-        problem=text(row.get("problem")),
+        problem=to_text(row.get("problem")),
         usage=usage,
     )
 
 
 def _groups(nodes: Sequence[Node]) -> tuple[Group, ...]:
-    alike: dict[tuple[str, str, str], list[Node]] = defaultdict(list)
+    members: dict[tuple[str, str, str], list[Node]] = defaultdict(list)
     for node in nodes:
-        alike[node.cluster, node.group, node.profile].append(node)
+        members[node.cluster, node.group, node.profile].append(node)
     return tuple(
-        Group(*key, replicas=same[0].replicas, sums=add_up(same))
-        for key, same in sorted(alike.items())
+        Group(*key, replicas=group[0].replicas, sums=add_up(group))
+        for key, group in sorted(members.items())
     )
 
 
 def _findings(states: Sequence[Json]) -> tuple[FleetFinding, ...]:
-    """Findings of all clusters; those that say the same are one."""
+    """Findings of all clusters; equal ones are merged."""
     occurrences: dict[FleetFinding, list[Occurrence]] = defaultdict(list)
     for state in states:
-        for found in entries(mapping(state.get("sharing")).get("findings")):
-            nodes = tuple(text(name) for name in _list(found.get("nodes")))
-            count = number(found.get("count"))
-            occurrences[_without_occurrences(found)].append(
+        for row in mappings_in(to_mapping(state.get("sharing")).get("findings")):
+            nodes = tuple(to_text(name) for name in _list(row.get("nodes")))
+            count = to_int(row.get("count"))
+            occurrences[_without_occurrences(row)].append(
                 Occurrence(
-                    cluster=text(state.get("name")),
+                    cluster=to_text(state.get("name")),
                     count=len(nodes) if count is None else count,
                     nodes=nodes,
-                    seen=text(found.get("seen")),
+                    seen=to_text(row.get("seen")),
                 )
             )
-    made = (replace(finding, occurrences=tuple(at)) for finding, at in occurrences.items())
-    return tuple(sorted(made, key=_weight))
+    findings = (replace(finding, occurrences=tuple(at)) for finding, at in occurrences.items())
+    return tuple(sorted(findings, key=_sort_key))
 
 
-def _without_occurrences(found: Json) -> FleetFinding:
+def _without_occurrences(row: Json) -> FleetFinding:
     return FleetFinding(
-        code=text(found.get("code")),
-        severity=text(found.get("severity")),
-        title=text(found.get("title")),
-        cause=text(found.get("cause")),
-        why=text(found.get("why")),
-        fix=text(found.get("fix")),
-        follows=text(found.get("follows")),
+        code=to_text(row.get("code")),
+        severity=to_text(row.get("severity")),
+        title=to_text(row.get("title")),
+        cause=to_text(row.get("cause")),
+        why=to_text(row.get("why")),
+        fix=to_text(row.get("fix")),
+        follows=to_text(row.get("follows")),
         occurrences=(),
     )
 
 
-def _weight(finding: FleetFinding) -> tuple[int, bool, int, str]:
+def _sort_key(finding: FleetFinding) -> tuple[int, bool, int, str]:
     known = finding.severity in SEVERITIES
     rank = SEVERITIES.index(finding.severity) if known else len(SEVERITIES)
     return rank, bool(finding.follows), -finding.count, finding.code
 
 
 def _revisions(state: Json) -> list[Revision]:
-    found = entries(mapping(state.get("history")).get("revisions"))
+    rows = mappings_in(to_mapping(state.get("history")).get("revisions"))
     return [
         Revision(
-            cluster=text(state.get("name")),
-            revision=number(one.get("revision")) or 0,
-            state=text(one.get("state")),
-            when=text(one.get("when")),
-            who=text(one.get("who")),
-            what=text(one.get("what")),
-            nodes=number(one.get("nodes")) or 0,
+            cluster=to_text(state.get("name")),
+            revision=to_int(row.get("revision")) or 0,
+            state=to_text(row.get("state")),
+            when=to_text(row.get("when")),
+            who=to_text(row.get("who")),
+            what=to_text(row.get("what")),
+            nodes=to_int(row.get("nodes")) or 0,
         )
-        for one in found
+        for row in rows
     ]
 
 
 def _verdict(report: Report) -> str:
-    """The fleet in a line."""
+    """The state of the fleet in one line."""
     sums, reached = report.sums, len(report.clusters) - len(report.missing)
-    said = []
+    statements = []
     if report.missing:
-        said.append(f"{len(report.missing)} of {len(report.clusters)} clusters not reached")
+        statements.append(f"{len(report.missing)} of {len(report.clusters)} clusters not reached")
     if sums.differing:
-        said.append(f"{sums.differing:,} of {sums.nodes:,} nodes differ from the inventory")
+        statements.append(f"{sums.differing:,} of {sums.nodes:,} nodes differ from the inventory")
     elif sums.nodes:
-        said.append(f"no node of {sums.nodes:,} differs from the inventory")
+        statements.append(f"no node of {sums.nodes:,} differs from the inventory")
     elif reached:
-        said.append("no nodes to look at")
-    counted = report.severities()
-    grave = [plural(counted[kind], kind) for kind in ("error", "warning") if counted[kind]]
-    if grave:
-        said.append(f"findings: {', '.join(grave)}")
+        statements.append("no nodes to look at")
+    counts = report.severities()
+    severe = [plural(counts[kind], kind) for kind in ("error", "warning") if counts[kind]]
+    if severe:
+        statements.append(f"findings: {', '.join(severe)}")
     if sums.flags["above"]:
-        said.append(f"{plural(sums.flags['above'], 'node')} above capacity")
-    line = "; ".join(said)
+        statements.append(f"{plural(sums.flags['above'], 'node')} above capacity")
+    line = "; ".join(statements)
     return f"{line[:1].upper()}{line[1:]}."

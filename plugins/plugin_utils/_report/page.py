@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: the report as one HTML file, out of the template in template/.
+"""Internal: the report as one HTML file, rendered from template/.
 
-The file may do nothing but run its own script and use its own style sheet, each known to the
-browser by its hash. Text of others gets in by the template's escaping, or as JSON that the script
-makes text nodes of.
+The content security policy allows only the file's own script and style sheet, each by its hash.
+Names and messages are untrusted: the template escapes them, and the script turns those in the JSON
+into text nodes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .charts import LEVELS, Strip, stacked_bar, strips, timeline
 from .model import Node, Report
 
 FOLDER = Path(__file__).with_name("template")
-# Inside a script element only these could end it, or start a comment; in JSON they are the same
+# Only these can end a script element or start a comment in it. Escapes mean the same in JSON.
 UNSAFE = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 COLUMNS = (
     "cluster",
@@ -40,13 +40,13 @@ COLUMNS = (
     "free",
     "problem",
 )
-MOST_NAMES = 30
+MAX_NAMES = 30  # of nodes in a finding
 
 
-def as_html(report: Report, made: str) -> str:
-    """The whole file. made is when it was made, for people."""
+def as_html(report: Report, read_at: str) -> str:
+    """The whole file. read_at is the time at which the clusters were read, for people."""
     style, script = (_read(name) for name in ("page.css", "page.js"))
-    drawn = strips(report.nodes)
+    node_strips = strips(report.nodes)
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -57,42 +57,42 @@ def as_html(report: Report, made: str) -> str:
     environment.filters["count"] = in_thousands
     return environment.get_template("page.html.j2").render(
         report=report,
-        made=made,
-        # Marked as safe: they are ours, and in the last one nothing can end the element
+        read_at=read_at,
+        # Safe: style and script are our own files, and nothing in data can end the element
         style=Markup(style),
         script=Markup(script),
-        data=Markup(embedded(page_data(report, drawn))),
+        data=Markup(embedded(page_data(report, node_strips))),
         policy=content_policy(style, script),
         stacked_bar=stacked_bar,
-        strips=drawn,
+        strips=node_strips,
         levels=LEVELS,
         timeline=timeline(report.revisions),
-        most_names=MOST_NAMES,
+        max_names=MAX_NAMES,
     )
 
 
 def embedded(data: object) -> str:
-    """JSON that may stand in a script element."""
+    """JSON that is safe inside a script element."""
     return json.dumps(data, ensure_ascii=False, separators=(",", ":")).translate(UNSAFE)
 
 
 def content_policy(style: str, script: str) -> str:
-    """Nothing is loaded, sent or framed; only this style sheet and this script are used."""
+    """A policy that allows this style sheet and script, and no loading, sending or framing."""
     return (
         f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}';"
         " base-uri 'none'; form-action 'none'"
     )
 
 
-def page_data(report: Report, drawn: Sequence[Strip]) -> dict[str, object]:
-    """What the script shows: nodes as rows without names of columns, and by index in these rows
-    the cells of strips and the nodes of findings.
+def page_data(report: Report, node_strips: Sequence[Strip]) -> dict[str, object]:
+    """The data of the script: one row of values per node. The cells of strips and the nodes of
+    findings are indices of these rows.
     """
     rows = {(node.cluster, node.node): index for index, node in enumerate(report.nodes)}
     return {
         "columns": [*COLUMNS, "gpu", "memory", "ready", "flags"],
         "nodes": [_row(node) for node in report.nodes],
-        "strips": [strip.nodes for strip in drawn],
+        "strips": [strip.nodes for strip in node_strips],
         "findings": [
             [
                 rows[at.cluster, name]
@@ -116,7 +116,7 @@ def _row(node: Node) -> list[object]:
 
 
 def _read(name: str) -> str:
-    """A file of ours, without the lines in front of the first empty one, its licence."""
+    """A file of the template without its licence, which ends at the first empty line."""
     return (FOLDER / name).read_text(encoding="utf-8").partition("\n\n")[2]
 
 

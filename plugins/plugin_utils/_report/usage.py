@@ -2,9 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""PRIVATE to the collection: how busy GPUs are, as given, or as Prometheus has it from the DCGM
-exporter.
-"""
+"""Internal: the use of GPUs and their memory, as given or from Prometheus (DCGM exporter)."""
 
 from __future__ import annotations
 
@@ -14,13 +12,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 GPU, MEMORY = "gpu_utilisation", "memory"
-# Where the exporter, or a relabelling, says the node
+# Labels that hold the node, as set by the exporter or by relabeling
 NODE_LABELS = ("Hostname", "node", "kubernetes_node")
 
 
 @dataclass(frozen=True)
 class Usage:
-    """Mean over the GPUs of a node, in per cent; None where not known."""
+    """The mean over the GPUs of a node, in percent; None if unknown."""
 
     gpu_utilisation: float | None = None
     memory: float | None = None
@@ -31,45 +29,45 @@ class Usage:
 
 
 def read_usage(given: object, answers: object, names: Collection[str]) -> dict[str, Usage]:
-    """{node: usage} of some nodes.
+    """{node: usage} of the nodes in names, without those whose usage is unknown.
 
-    given is {node: {gpu_utilisation: per cent, memory: per cent}}, and wins; answers is
-    {gpu_utilisation: ..., memory: ...}, each an answer of Prometheus to an instant query.
+    given is {node: {gpu_utilisation: percent, memory: percent}} and takes precedence. answers is
+    {gpu_utilisation: ..., memory: ...}, each the answer of Prometheus to an instant query.
     """
-    measured = answers if isinstance(answers, Mapping) else {}
-    told = {kind: from_prometheus(measured.get(kind), names) for kind in (GPU, MEMORY)}
-    own = given if isinstance(given, Mapping) else {}
-    found = {}
+    by_kind = answers if isinstance(answers, Mapping) else {}
+    measured = {kind: from_prometheus(by_kind.get(kind), names) for kind in (GPU, MEMORY)}
+    given_by_node = given if isinstance(given, Mapping) else {}
+    usage_by_node = {}
     for name in names:
-        stated = own.get(name)
-        values = stated if isinstance(stated, Mapping) else {}
+        settings = given_by_node.get(name)
+        values = settings if isinstance(settings, Mapping) else {}
         usage = Usage(
             *(
-                percent(values[kind]) if kind in values else told[kind].get(name)
+                percent(values[kind]) if kind in values else measured[kind].get(name)
                 for kind in (GPU, MEMORY)
             )
         )
         if usage.known:
-            found[name] = usage
-    return found
+            usage_by_node[name] = usage
+    return usage_by_node
 
 
 def from_prometheus(answer: object, names: Collection[str]) -> dict[str, float]:
-    """{node: value} of an instant query; several series of a node are averaged."""
+    """{node: value} of an instant query, averaged over the series of a node."""
     data = answer.get("data") if isinstance(answer, Mapping) else None
     series = data.get("result") if isinstance(data, Mapping) else None
     values: dict[str, list[float]] = defaultdict(list)
-    for one in series if isinstance(series, list) else []:
-        labels = one.get("metric", {})
-        node = next((labels[at] for at in NODE_LABELS if labels.get(at) in names), None)
-        value = percent(one.get("value", (0, None))[1])
+    for entry in series if isinstance(series, list) else []:
+        labels = entry.get("metric", {})
+        node = next((labels[label] for label in NODE_LABELS if labels.get(label) in names), None)
+        value = percent(entry.get("value", (0, None))[1])
         if node is not None and value is not None:
             values[node].append(value)
-    return {node: round(sum(of) / len(of), 1) for node, of in values.items()}
+    return {node: round(sum(of_node) / len(of_node), 1) for node, of_node in values.items()}
 
 
 def percent(value: object) -> float | None:
-    """A number, also as the text that Prometheus and YAML write; None for what is none."""
+    """A number, which may be a string as in answers of Prometheus; None for any other value."""
     try:
         number = float(str(value))
     except ValueError:
