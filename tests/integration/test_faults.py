@@ -48,6 +48,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.modules import (
     POINTER,
     Wanted,
     applied,
+    call,
     converge,
 )
 from ansible_collections.gpufleet.sharing.tests.integration.sampler import _Watch
@@ -316,14 +317,18 @@ def test_faults_of_helm(busy: Lab, proxy: FaultProxy, fault: Fault, method: str)
         assert found["msg"]
         assert "Traceback" not in str(found)
         assert not turn(busy, driver).get("failed")
-    check_done(busy, dev_now(busy))
+    dev = dev_now(busy)
+    last = call(busy, "rollout", {**wanted(dev).of_rollout(), "run": "helm"})  # ends the lease
+    assert not last["changed"]
+    check_done(busy, dev)
     assert helm_values(busy)["driver"] == driver
 
 
 def turn(lab: Lab, driver: Mapping[str, bool]) -> dict[str, Any]:
     """Change a value of the release, by the task that keeps it."""
     task = {"chart_ref": lab.environ["GPULAB_CHART"], "timeout": HELM_TIMEOUT, "pointer": POINTER}
-    return module_result(lab, "helm_release", {**task, "values": {"driver": dict(driver)}})
+    values = {"driver": dict(driver)}
+    return module_result(lab, "helm_release", {**task, "values": values, "run": "helm"})
 
 
 def helm_values(lab: Lab) -> dict[str, Any]:
