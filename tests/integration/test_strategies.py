@@ -281,7 +281,7 @@ def test_profile_that_only_another_strategy_advertises_is_refused(lab: Lab) -> N
 def test_setting_that_the_plugin_is_too_old_for_is_refused(lab: Lab) -> None:
     policy = {"flags": {"plugin": {"sharedDevicesAllocationPolicy": "packed"}}}
     run = applied(lab, asking({"alike-01": None}, {"default": policy}, "mixed"))
-    run.fails_with("sharedDevicesAllocationPolicy", "v0.20.0", "v0.19.3")
+    run.fails_with("flags.plugin.sharedDevicesAllocationPolicy", "v0.20.0", "v0.19.3")
 
 
 def test_label_is_set_instead_of_removed_where_the_plugin_would_not_notice(lab: Lab) -> None:
