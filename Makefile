@@ -46,7 +46,7 @@ test-all: export DIFFERENTIAL_FILES := 20000
 test-all: export FAULTS := all
 test-all: export KILLS := 25
 test-all: export REALNODE := must
-test-all: venv ## make test with every fault, 25 kills and no excuse for the real node: an hour more
+test-all: venv ## make test with every fault, 25 kills, and a real node that must run: an hour more
 	@$(CHECKS)
 
 lint: venv ## ruff, mypy, yamllint, ansible-lint, reuse, changelog, docs, importer

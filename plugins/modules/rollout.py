@@ -18,7 +18,7 @@ description:
     daemon.
   - The annotation C(gpufleet.sharing/config-hash) of a node records the content that it has
     loaded, so you can run an interrupted run again. A node whose pods started after the content
-    was written, and whose numbers are right, is only annotated.
+    was written, and whose allocatable matches, is only annotated.
   - Nodes that are NotReady are skipped and listed.
   - Before it changes anything, it finds the running pods that the change would disrupt
     (O(drain)).
