@@ -42,7 +42,6 @@ PROBE = """\
   tasks:
     - ansible.builtin.include_role:
         name: gpufleet.sharing.gpu_preflight
-        tasks_from: connect
       vars:
         gpu_preflight_purpose: history
     - gpufleet.sharing.helm_release:
