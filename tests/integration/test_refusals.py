@@ -159,7 +159,7 @@ def test_helm_missing(lab: Lab, inventory: Path) -> None:
     kept = [p for p in lab.environ["PATH"].split(os.pathsep) if not Path(p, "helm").exists()]
     without = replace(lab, environ=lab.environ | {"PATH": os.pathsep.join(kept)})
     run = without.playbook("site", inventory)
-    run.fails_with("Helm", "PATH", 3, "manage")
+    run.fails_with("Helm", "PATH", 3, "gpu_operator_manage")
     result = module_result(without, "helm_release", {"chart_ref": "c"})
     assert result["failed"]
     assert mentions(result["msg"], "Helm", "PATH")
