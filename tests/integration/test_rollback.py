@@ -148,7 +148,7 @@ def test_rollback_that_is_killed_is_finished_by_the_next(lab: Lab, six: Path) ->
     assert dev_slots(lab) == ["8", "6"]
     assert states(lab)[-1] == "started"
     run = lab.playbook("rollback", six, "-e", "gpu_sharing_rollback_to=1").succeeded()
-    run.names("WARNING", "gpufleet-sharing")  # the lease of the run that was killed
+    run.names("gpufleet-sharing", "gpu-operator", 30)  # the wait for the run that was killed
     assert dev_slots(lab) == ["8", "8"]
     assert states(lab)[-1] == "good"
 

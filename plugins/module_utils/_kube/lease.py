@@ -173,7 +173,7 @@ class Lease:
             act = decide(seen, self._holder, first, now)
             if act is Decision.REFUSE and seen:
                 raise LeaseError(
-                    f"Another run is running: {_who(seen)} holds {self._where} and renews it."
+                    f"Another run is in progress: {_who(seen)} holds {self._where} and renews it."
                     " This run makes no changes. Run again when the other one has ended."
                 )
             if act is Decision.WAIT and seen and first is None:
