@@ -112,7 +112,7 @@ def readers(lab: Lab, agent: str) -> set[str]:
 
 
 def probe(lab: Lab, inventory: Path, *arguments: str, **more: Any) -> Run:
-    """Settle the connection, and let Helm and a module read: both find that there is nothing."""
+    """Resolve the connection, and let Helm and a module read: both find nothing."""
     lab.forget_requests()
     playbook = inventory / "probe.yml"
     playbook.write_text(PROBE.replace("CLUSTER_VARS", str(CLUSTER_VARS)), encoding="utf-8")
