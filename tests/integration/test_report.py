@@ -186,6 +186,6 @@ def test_node_that_differs_and_how_busy_nodes_are(
     (note,) = data["clusters"][0]["notes"]
     assert mentions(note, "revisions")
     assert data["revisions"] == []
-    found = [place["nodes"] for one in data["findings"] for place in one["places"]]
+    found = [place["nodes"] for one in data["findings"] for place in one["occurrences"]]
     assert ["prod-gpu-01"] in found
     lab.kubectl("annotate", "node", "prod-gpu-01", "lab.gpufleet.sharing/unhealthy-")
