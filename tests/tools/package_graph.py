@@ -111,7 +111,7 @@ def placed(graph: Graph) -> tuple[dict[str, tuple[float, int]], list[list[str]]]
         for name, below in graph.items()
         for one in sorted(below)
     ]
-    rows: list[list[str]] = [[] for _ in range(max(layer.values()) + 1)]
+    rows: list[list[str]] = [[] for _layer in range(max(layer.values()) + 1)]
     for name, y in layer.items():
         rows[y].append(name)
     for chain in chains:

@@ -158,5 +158,5 @@ def test_patch_if_exists_reads_the_status(status: int, data: bytes, passes: bool
 def test_request_target(server: str, proxy: str | None, target: tuple[str, str]) -> None:
     manager = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
     api = SimpleNamespace(rest_client=SimpleNamespace(pool_manager=manager))
-    sender, base = request_target(cast("Any", api), server)
+    sender, base = request_target(cast(Any, api), server)
     assert ("manager" if sender is manager else "pool", base) == target

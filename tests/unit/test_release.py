@@ -32,8 +32,9 @@ CHART = Chart("gpu-operator", "v26.7.0", "v26.7.0")
 RELEASE = Release(CHART, "deployed", VALUES)
 
 
-def secret(status: str = "deployed", values: object = VALUES) -> dict[str, Any]:
-    """As Helm 3 writes it."""
+def secret(status: str = "deployed", *, with_values: bool = True) -> dict[str, Any]:
+    """As Helm 3 writes it, with VALUES or with none."""
+    values = VALUES if with_values else None
     metadata = {"name": CHART.name, "version": CHART.version, "appVersion": CHART.app_version}
     document = {"info": {"status": status}, "chart": {"metadata": metadata}, "config": values}
     packed = base64.b64encode(gzip.compress(json.dumps(document).encode()))
@@ -55,7 +56,7 @@ def test_release_that_helm_does_not_list(status: str) -> None:
 
 
 def test_release_without_values() -> None:
-    found = read_release(secret(values=None))
+    found = read_release(secret(with_values=False))
     assert found is not None
     assert found.values == {}
 

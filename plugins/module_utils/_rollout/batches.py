@@ -66,4 +66,4 @@ def _batch_size(entry: object, total: int) -> int:
 
 def split_into_batches(nodes: Sequence[str], spec: Sequence[object]) -> list[list[str]]:
     remaining: Iterator[str] = iter(nodes)
-    return [[next(remaining) for _ in range(size)] for size in batch_sizes(spec, len(nodes))]
+    return [[next(remaining) for _place in range(size)] for size in batch_sizes(spec, len(nodes))]
