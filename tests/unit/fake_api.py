@@ -91,7 +91,7 @@ class FakeApi:
     def connection_from_url(self, _url: str) -> FakeApi:
         return self
 
-    def urlopen(self, method: str, url: str, **options: Any) -> Any:  # noqa: ANN401
+    def request(self, method: str, url: str, **options: Any) -> Any:  # noqa: ANN401
         """What urllib3's connection pool does."""
         parts = urlsplit(url)
         connection = self.connection  # whoever sees the request may hang up at once

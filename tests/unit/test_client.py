@@ -138,7 +138,7 @@ def test_snapshot_that_the_server_forgets_again_and_again() -> None:
 def test_patch_if_exists_reads_the_status(status: int, data: bytes, passes: bool) -> None:
     """An answer of something else than the API server is no success, whatever its status."""
     api = FakeApi()
-    api.urlopen = lambda *_arguments, **_options: SimpleNamespace(  # type: ignore[method-assign]
+    api.request = lambda *_arguments, **_options: SimpleNamespace(  # type: ignore[method-assign]
         status=status, data=data, headers={}
     )
     with nullcontext() if passes else pytest.raises(ClusterError):

@@ -346,7 +346,7 @@ class Cluster:
         with self._counting:
             self.requests += 1
         try:
-            return self._pool.urlopen(
+            return self._pool.request(
                 method,
                 self._base + path + ("?" + query if query else ""),
                 body=encode(body).encode() if body is not None else None,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
     class _Pool(Protocol):
-        def urlopen(self, method: str, url: str, **options: object) -> urllib3.BaseHTTPResponse: ...
+        def request(self, method: str, url: str, **options: object) -> urllib3.BaseHTTPResponse: ...
 
     class _PoolManager(_Pool, Protocol):
         proxy: object
