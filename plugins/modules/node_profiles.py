@@ -111,7 +111,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..module_utils._common.errors import FleetError, joined
 from ..module_utils._common.module_entry import Spec, run_module, warn
-from ..module_utils._common.names import CONFIG_HASH_ANNOTATION, PROFILE_LABEL
+from ..module_utils._common.names import CONFIG_HASH_ANNOTATION, LOADED_ANNOTATION, PROFILE_LABEL
 from ..module_utils._common.text import some
 from ..module_utils._fleet.assignments import LabelPlan, plan_labels, undefined_profiles
 from ..module_utils._fleet.nodes import NODES_OPTION, read_nodes
@@ -239,9 +239,10 @@ def forget(patches: Patches, states: list[NodeState]) -> None:
 def forget_hashes(patches: Patches, states: list[NodeState]) -> None:
     """The same for our notes on any nodes, such as those that have left the inventory since."""
     for state in states:
-        if CONFIG_HASH_ANNOTATION in state.annotations:
+        notes = {CONFIG_HASH_ANNOTATION, LOADED_ANNOTATION} & state.annotations.keys()
+        if notes:
             annotations = patches.setdefault(state.name, {}).setdefault("annotations", {})
-            annotations[CONFIG_HASH_ANNOTATION] = None
+            annotations |= dict.fromkeys(sorted(notes))
 
 
 def main() -> None:

@@ -297,8 +297,8 @@ def note_found(module: AnsibleModule, observed: Observed, before: ConfigMap) -> 
 
 
 def write(module: AnsibleModule, observed: Observed, plan: ContentPlan) -> bool:
-    """Write what differs, as the one run that may. False where another run has moved a label to a
-    key that is to go, after the plan was made and before the Lease was ours.
+    """Write what differs, as the one run that may. False where the plan is out of date: it had to
+    wait for another run, or that has moved a label to a key that is to go.
     """
     given, cluster, keys = module.params, observed.cluster, plan.keys
     if plan.labels:
@@ -312,6 +312,8 @@ def write(module: AnsibleModule, observed: Observed, plan: ContentPlan) -> bool:
             keep=keep,
             log=partial(warn, module),
         ) as lease:
+            if lease.waited:
+                return False
             now = Observed(cluster, given["namespace"], given["name"])
             if keys.remove and now.keys_in_use() & set(keys.remove):
                 return False

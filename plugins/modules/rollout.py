@@ -17,8 +17,9 @@ description:
     never notices, it restarts the pods of the plugin, of GPU feature discovery and of the MPS
     daemon.
   - The annotation C(gpufleet.sharing/config-hash) of a node records the content that it has
-    loaded, so you can run an interrupted run again. A node whose pods started after the content
-    was written, and whose allocatable matches, is only annotated.
+    loaded, and C(gpufleet.sharing/loaded) how that is known, so you can run an interrupted run
+    again. A node whose pods have loaded the content, and whose allocatable matches, is only
+    annotated.
   - Nodes that are NotReady are skipped and listed.
   - Before it changes anything, it finds the running pods that the change would disrupt
     (O(drain)).

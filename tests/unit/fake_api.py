@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import read_date
 
 if TYPE_CHECKING:
     from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.connection import ApiClient
@@ -161,8 +162,16 @@ class FakeApi:
         wanted = body.get("metadata", {}).get("resourceVersion")
         if wanted not in (None, document["metadata"]["resourceVersion"]):
             return 409, {"message": "the object has been modified"}
-        self.put(path, merged(document, body))
+        changed = merged(document, body)
+        if "data" in body and self._time():
+            field = {"time": self._time(), "fieldsV1": {"f:data": {}}}
+            changed["metadata"] = {**changed["metadata"], "managedFields": [field]}
+        self.put(path, changed)
         return 200, self.objects[path]
+
+    def _time(self) -> str:
+        found = read_date(self.date)
+        return found.strftime("%Y-%m-%dT%H:%M:%SZ") if found else ""
 
     def delete(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         document = self.objects.get(path)

@@ -44,6 +44,7 @@ from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 LABEL, HASH = "nvidia.com/device-plugin.config", "gpufleet.sharing/config-hash"
 NODES, PODS = "/api/v1/nodes", "/api/v1/namespaces/gpu-operator/pods"
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 MAP = "/api/v1/namespaces/gpu-operator/configmaps/device-plugin-config"
 APPS = {"plugin": PLUGIN_APP, "gfd": GFD_APP}
 GPU = "nvidia.com/gpu"
@@ -231,17 +232,20 @@ class FakeFleet:
             for pod in self._below(PODS)
             if pod["spec"]["nodeName"] == node
         }
-        started = self.time.strftime("%Y-%m-%dT%H:%M:%SZ")
+        created = self.time.strftime(TIME)
         for short, app in APPS.items():
             if app not in there:
                 uid = self._uid()
-                running = {"state": {"running": {"startedAt": started}}}
                 self.api.put(
                     f"{PODS}/{short}-{uid}",
                     {
-                        "metadata": {"uid": uid, "labels": {"app": app}},
+                        "metadata": {
+                            "uid": uid,
+                            "labels": {"app": app},
+                            "creationTimestamp": created,
+                        },
                         "spec": {"nodeName": node, "containers": [{"name": "config-manager"}]},
-                        "status": {"conditions": [], "containerStatuses": [running]},
+                        "status": {"conditions": [], "containerStatuses": []},
                     },
                 )
 

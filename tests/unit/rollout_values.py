@@ -28,10 +28,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired 
     Observation,
     Target,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.loaded import LoadedNote
 
 GPU = "nvidia.com/gpu"
 LABEL = "nvidia.com/device-plugin.config"
 HASH = "gpufleet.sharing/config-hash"
+LOADED = "gpufleet.sharing/loaded"
 PROFILE = parse_profile("p", {"replicas": 4})
 OTHER = parse_profile("p", {"replicas": 6})
 TARGET = Target("n1", PROFILE, key="p")
@@ -40,7 +42,7 @@ TEXT = to_plugin_config(PROFILE)
 WRITTEN = datetime(2026, 1, 1, tzinfo=UTC)
 AFTER, BEFORE = WRITTEN + timedelta(seconds=5), WRITTEN - timedelta(seconds=1)
 NOTED = KeyRecord(TARGET.hash, "2026-01-01T00:00:00Z")
-MAP = ConfigMap({"p": TEXT}, {"p": NOTED})
+MAP = ConfigMap({"p": TEXT}, {"p": NOTED}, changed=NOTED.at)
 NEW_KEY = replace(MAP, written={"p": replace(NOTED, replaced=False)})
 OLD_LABELS = {"nvidia.com/gpu.count": "2", "nvidia.com/gpu.replicas": "1"}
 GOOD = NodeState(
@@ -58,7 +60,14 @@ UNSHARED = replace(
     labels=OLD_LABELS,
     allocatable={GPU: 2},
 )
-DONE = replace(GOOD, annotations={HASH: TARGET.hash})
+RESTARTS = {"u1": 0, "u2": 0}  # of PODS
+DONE = replace(
+    GOOD,
+    annotations={
+        HASH: TARGET.hash,
+        LOADED: str(LoadedNote("p", TARGET.hash, NOTED.at, RESTARTS)),
+    },
+)
 PLUGIN = OperandPod("plugin", "gpu-operator", "u1", "n1", PLUGIN_APP, True, False, AFTER, True)
 GFD = replace(PLUGIN, name="gfd", uid="u2", app=GFD_APP)
 PODS = (PLUGIN, GFD)

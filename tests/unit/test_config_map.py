@@ -32,7 +32,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 600000, tzinfo=UTC)
-ROUNDED = "2026-01-02T03:04:06Z"
+PLANNED = "2026-01-02T03:04:05Z"
+CHANGED = "2026-01-02T03:04:09Z"
 CREATED = "2025-01-01T00:00:00Z"
 A, B = "version: v1\n", "version: v1\nflags:\n  gdsEnabled: true\n"
 FILES = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.sampled_from([A, B, "{", ""]))
@@ -106,24 +107,40 @@ def test_read_config_map_owner(owner: str, ours: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("record", "expected"),
+    ("record", "changed", "expected"),
     [
-        pytest.param({}, datetime(2025, 1, 1, tzinfo=UTC), id="created"),
+        pytest.param({}, CHANGED, datetime(2025, 1, 1, tzinfo=UTC), id="created"),
+        pytest.param({"a": written(A, PLANNED)}, CHANGED, NOW.replace(second=9), id="written"),
         pytest.param(
-            {"a": written(A, ROUNDED)}, datetime(2026, 1, 2, 3, 4, 6, tzinfo=UTC), id="noted"
+            {"a": written(A, PLANNED)},
+            "2026-01-02T04:00:00Z",
+            NOW + timedelta(minutes=2),
+            id="another key was written later",
+        ),
+        pytest.param({"a": written(A, PLANNED)}, "", NOW + timedelta(minutes=2), id="no managers"),
+        pytest.param(
+            {"a": written(A, "2026-01-02 03:04:05")}, CHANGED, NOW.replace(second=9), id="by hand"
         ),
         pytest.param(
-            {"a": written(A, "2026-01-02 03:04:06")},
-            datetime(2026, 1, 2, 3, 4, 6, tzinfo=UTC),
-            id="edited by hand",
+            {"a": written(A, PLANNED)}, CREATED, NOW + timedelta(minutes=2), id="makes no sense"
         ),
-        pytest.param({"a": written(B, ROUNDED)}, None, id="edited since by somebody"),
-        pytest.param({"a": written(A, "")}, None, id="unreadable time"),
+        pytest.param({"a": written(B, PLANNED)}, CHANGED, None, id="edited since by somebody"),
+        pytest.param({"a": written(A, "")}, CHANGED, None, id="unreadable time"),
     ],
 )
-def test_written_at(record: dict[str, KeyRecord], expected: datetime | None) -> None:
-    config_map = ConfigMap({"a": A}, record, created=CREATED)
-    assert config_map.written_at("a") == expected
+def test_written_at(record: dict[str, KeyRecord], changed: str, expected: datetime | None) -> None:
+    config_map = ConfigMap({"a": A}, record, created=CREATED, changed=changed)
+    assert config_map.written_at("a") == (expected and expected.replace(microsecond=0))
+
+
+def test_read_config_map_last_change_is_that_of_any_client_to_the_data() -> None:
+    managers = [
+        {"time": "2026-01-02T03:00:00Z", "fieldsV1": {"f:data": {".": {}, "f:a": {}}}},
+        {"time": "2026-01-02T03:04:09Z", "fieldsV1": {"f:data": {"f:b": {}}}},
+        {"time": "2026-02-01T00:00:00Z", "fieldsV1": {"f:metadata": {}}},
+    ]
+    assert read_config_map(document(None, managedFields=managers)).changed == CHANGED
+    assert read_config_map(document(None)).changed == ""
 
 
 def test_plan_config_map_creates() -> None:
@@ -133,7 +150,7 @@ def test_plan_config_map_creates() -> None:
         "metadata": {
             "annotations": {
                 PROFILES_ANNOTATION: json.dumps(
-                    {"a": {"hash": config_hash(A), "at": ROUNDED, "replaced": False}}
+                    {"a": {"hash": config_hash(A), "at": PLANNED, "replaced": False}}
                 )
             }
         },
@@ -146,7 +163,7 @@ def test_plan_config_map_puts_what_differs() -> None:
     observed = ConfigMap({"a": A, "b": A}, {"a": written(A), "b": written(A)})
     plan = plan_config_map(observed, {"a": A, "b": B}, now=NOW)
     assert plan.put == {"b": B}
-    assert plan.record == {"a": written(A), "b": written(B, ROUNDED)}
+    assert plan.record == {"a": written(A), "b": written(B, PLANNED)}
     assert plan.diff() == {"before": {"b": A}, "after": {"b": B}}
 
 
@@ -189,18 +206,6 @@ def test_plan_config_map_lets_keys_go(
     assert plan.diff() == {"before": dict.fromkeys(remove, B), "after": {}}
 
 
-@pytest.mark.parametrize(
-    ("now", "expected"),
-    [
-        (NOW, ROUNDED),
-        (NOW.replace(microsecond=0), ROUNDED),
-        (datetime(2026, 12, 31, 23, 59, 59, 1, tzinfo=UTC), "2027-01-01T00:00:00Z"),
-    ],
-)
-def test_plan_config_map_rounds_time_up(now: datetime, expected: str) -> None:
-    assert plan_config_map(None, {"a": A}, now=now).record["a"].at == expected
-
-
 KEYS = st.sets(st.sampled_from(["a", "b", "c", "d"]))
 
 
@@ -234,7 +239,7 @@ def test_plan_config_map_notes_what_a_key_had_before(
 ) -> None:
     """A plugin that started earlier may still have the earlier content in hand."""
     plan = plan_config_map(before, {"a": A}, now=NOW)
-    assert plan.record["a"] == written(A, ROUNDED, replaced=replaced)
+    assert plan.record["a"] == written(A, PLANNED, replaced=replaced)
     assert applied(plan).written["a"].replaced is replaced
 
 

@@ -13,6 +13,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption
     Hazard,
     disruption_table,
     find_disruptions,
+    may_disrupt,
     mig_disruptions,
     pods_of,
 )
@@ -54,8 +55,10 @@ GONE, ABOVE, NOT_EXCLUSIVE = (
         pytest.param({GPU: 1}, {GPU: 8}, SIX, pods(2, each=4), [ABOVE] * 2, id="two pods, 8 slots"),
         pytest.param({GPU: 1}, {GPU: 6}, EIGHT, pods(9), [], id="grows, though above"),
         pytest.param({GPU: 1}, {GPU: 6}, SIX, pods(7), [], id="above already"),
-        pytest.param({GPU: 1}, {GPU: 0}, SIX, pods(7), [], id="plugin down"),
-        pytest.param({GPU: 1}, {}, RENAMED, pods(1), [], id="plugin down, renamed"),
+        pytest.param({GPU: 1}, {GPU: 0}, SIX, pods(6), [], id="plugin down, all fit"),
+        pytest.param({GPU: 1}, {GPU: 0}, SIX, pods(7), [ABOVE] * 7, id="plugin down"),
+        pytest.param({GPU: 1}, {}, RENAMED, pods(1), [GONE], id="plugin down, renamed"),
+        pytest.param({GPU: 2}, {}, NONE, pods(2), [], id="plugin down, unknown before"),
         pytest.param({GPU: 1}, {GPU: 8}, RENAMED, pods(1), [GONE], id="renamed"),
         pytest.param(
             {GPU: 1}, {SHARED: 4, GPU: 0}, SIX, pods(1, SHARED), [GONE], id="renamed back"
@@ -91,6 +94,37 @@ def test_find_disruptions(
     assert [each.hazard for each in found] == hazards
     assert [each.pod for each in found] == (running if hazards else [])
     assert len({each.text for each in found}) <= 1
+
+
+@pytest.mark.parametrize(
+    ("devices", "now", "before", "after", "running", "hazards"),
+    [
+        pytest.param({GPU: 1}, {}, EIGHT, SIX, pods(7), [ABOVE] * 7, id="too many"),
+        pytest.param({GPU: 1}, {}, EIGHT, SIX, pods(6), [], id="all fit"),
+        pytest.param({GPU: 1}, {GPU: 0}, EIGHT, EIGHT, pods(8), [], id="repair, no change"),
+        pytest.param({GPU: 1}, {}, EIGHT, RENAMED, pods(1), [GONE], id="renamed"),
+        pytest.param({GPU: 2}, {}, EIGHT, NONE, pods(2), [NOT_EXCLUSIVE] * 2, id="ends sharing"),
+        pytest.param({GPU: 2}, {}, NONE, NONE, pods(2), [], id="exclusive before"),
+        pytest.param(
+            {GPU: 2}, {GPU: 8}, EIGHT, SIX, pods(16), [ABOVE] * 16, id="one device unhealthy"
+        ),
+        pytest.param(
+            {GPU: 2, MIG: 2}, {GPU: 16}, EIGHT, NONE, pods(3, MIG), [ABOVE] * 3, id="MIG down"
+        ),
+    ],
+)
+def test_find_disruptions_while_less_is_advertised_than_meant(
+    devices: dict[str, int],
+    now: dict[str, int],
+    before: Profile,
+    after: Profile,
+    running: list[GpuPod],
+    hazards: list[Hazard],
+) -> None:
+    node = NodeState("n", {}, {}, now)
+    found = find_disruptions(node, after, devices, running, before)
+    assert [each.hazard for each in found] == hazards
+    assert may_disrupt(node, after, devices, before) or not hazards
 
 
 def test_find_disruptions_text() -> None:

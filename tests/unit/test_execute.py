@@ -816,7 +816,7 @@ def test_guard_lists_all_pods_where_there_are_many_nodes(monkeypatch: pytest.Mon
     found = scene()
     found.fleet.workload("busy", "n2", 14)
     found.fleet.workload("elsewhere", "n9", 14)
-    disruption_guard = DisruptionGuard(fake_fleet.cluster(found.fleet), found.targets)
+    disruption_guard = DisruptionGuard(fake_fleet.cluster(found.fleet), found.targets, {})
     disruptions = disruption_guard.find([*FOUR, "gone"], found.fleet.observe())
     assert [each.pod.name for each in disruptions] == ["busy"]
     assert disruption_guard.find(["gone"], found.fleet.observe()) == []
@@ -826,14 +826,14 @@ def test_guard_looks_at_each_pod_once_however_many_nodes(monkeypatch: pytest.Mon
     looked: list[str] = []
 
     def find_disruptions(*arguments: Any) -> list[Disruption]:
-        looked.extend(pod.name for pod in arguments[-1])
+        looked.extend(pod.name for pod in arguments[3])
         return []
 
     monkeypatch.setattr(guard, "find_disruptions", find_disruptions)
     found = scene()
     for node in FOUR:
         found.fleet.workload(f"on-{node}", node, 14)
-    disruption_guard = DisruptionGuard(fake_fleet.cluster(found.fleet), found.targets)
+    disruption_guard = DisruptionGuard(fake_fleet.cluster(found.fleet), found.targets, {})
     disruption_guard.find(FOUR, found.fleet.observe())
     assert sorted(looked) == [f"on-{node}" for node in FOUR]
 

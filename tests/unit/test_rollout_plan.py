@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.assignments import LabelChange
@@ -32,6 +33,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired 
     Observation,
     Target,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.loaded import (
+    LoadedNote,
+    note_of,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan import (
     RolloutPlan,
     Step,
@@ -46,8 +51,10 @@ from ansible_collections.gpufleet.sharing.tests.unit.rollout_values import (
     HASH,
     LABEL,
     LABELLED,
+    LOADED,
     MAP,
     NEW_KEY,
+    NOTED,
     PLUGIN,
     PODS,
     PROFILE,
@@ -60,7 +67,18 @@ from ansible_collections.gpufleet.sharing.tests.unit.rollout_values import (
 )
 
 OLD_HASH = replace(GOOD, annotations={HASH: "old"})
-OLD_PODS = tuple(replace(pod, started=BEFORE) for pod in PODS)
+UNNOTED = replace(GOOD, annotations={HASH: TARGET.hash})  # by a release that left no note
+OLD_PODS = tuple(replace(pod, created=BEFORE) for pod in PODS)
+RESTARTED = tuple(replace(pod, restarts={"main": 1}) for pod in OLD_PODS)
+NEW_PODS = tuple(replace(pod, uid=f"{pod.uid}+") for pod in OLD_PODS)  # whatever clocks say
+AGAIN = WRITTEN + timedelta(hours=1)
+LATER_PODS = tuple(replace(pod, created=AGAIN + timedelta(seconds=1)) for pod in NEW_PODS)
+WRITTEN_AGAIN = replace(
+    MAP, written={"p": replace(NOTED, at=AGAIN.isoformat())}, changed=AGAIN.isoformat()
+)
+EDITED = replace(MAP, data={"p": "version: v1\n"})
+BEGUN_NOTE = LoadedNote("p", TARGET.hash, NOTED.at, old=["u1", "u2"])
+BEGUN = replace(GOOD, annotations={LOADED: str(BEGUN_NOTE)})
 
 
 @pytest.mark.parametrize(
@@ -70,28 +88,67 @@ OLD_PODS = tuple(replace(pod, started=BEFORE) for pod in PODS)
         pytest.param(observation(replace(DONE, ready=False)), "skip", id="NotReady"),
         pytest.param(observation(DONE), "nothing", id="annotated"),
         pytest.param(observation(DONE, ()), "nothing", id="annotated, no pods"),
-        pytest.param(observation(DONE, OLD_PODS), "nothing", id="annotated, key written again"),
+        pytest.param(observation(DONE, RESTARTED), "nothing", id="restarted, the key is as it was"),
         pytest.param(
-            observation(replace(DONE, allocatable={GPU: 4})),
+            observation(replace(DONE, allocatable={GPU: 4}), RESTARTED),
             "nothing",
-            id="annotated, newer than the key: not for a restart to mend",
+            id="other slots, the key is as it was: not for a restart to mend",
         ),
         pytest.param(
-            observation(replace(DONE, allocatable={GPU: 4}), OLD_PODS),
+            observation(DONE, OLD_PODS, WRITTEN_AGAIN), "nothing", id="same pods, key written again"
+        ),
+        pytest.param(
+            observation(DONE, RESTARTED, WRITTEN_AGAIN),
             "restart",
-            id="annotated, started while the key had other content",
+            id="restarted while the key had other content, same slots",
         ),
         pytest.param(
-            observation(replace(DONE, allocatable={GPU: 4}), OLD_PODS, NEW_KEY),
+            observation(DONE, [replace(PLUGIN, uid="u3"), GFD], WRITTEN_AGAIN),
+            "restart",
+            id="replaced while the key had other content, same slots",
+        ),
+        pytest.param(
+            observation(DONE, LATER_PODS, WRITTEN_AGAIN), "nothing", id="replaced since then"
+        ),
+        pytest.param(
+            observation(DONE, OLD_PODS, EDITED), "nothing", id="key edited by hand, same pods"
+        ),
+        pytest.param(
+            observation(DONE, RESTARTED, EDITED), "restart", id="key edited by hand, restarted"
+        ),
+        pytest.param(observation(UNNOTED, OLD_PODS), "nothing", id="no note, right numbers"),
+        pytest.param(
+            observation(replace(UNNOTED, allocatable={GPU: 4}), OLD_PODS),
+            "restart",
+            id="no note, other numbers",
+        ),
+        pytest.param(
+            observation(replace(UNNOTED, allocatable={GPU: 4}), OLD_PODS, NEW_KEY),
             "nothing",
-            id="annotated, the key never had other content",
+            id="no note, the key never had other content",
+        ),
+        pytest.param(observation(BEGUN), "restart", id="killed before the pods were deleted"),
+        pytest.param(
+            observation(BEGUN, [replace(PLUGIN, uid="u3"), GFD]), "restart", id="one deleted"
+        ),
+        pytest.param(observation(BEGUN, NEW_PODS), "record", id="killed after the restart"),
+        pytest.param(
+            observation(replace(BEGUN, allocatable={GPU: 4}), NEW_PODS),
+            "wait",
+            id="killed in the restart",
+        ),
+        pytest.param(
+            observation(BEGUN, NEW_PODS, WRITTEN_AGAIN), "restart", id="begun with other content"
+        ),
+        pytest.param(
+            observation(OLD_HASH, RESTARTED), "restart", id="rebooted between write and plan"
         ),
         pytest.param(observation(), "record", id="loaded already"),
         pytest.param(observation(OLD_HASH), "record", id="loaded already, old annotation"),
         pytest.param(
-            observation(pods=[replace(pod, started=WRITTEN) for pod in PODS]),
-            "record",
-            id="started in the same second",
+            observation(pods=[replace(pod, created=WRITTEN) for pod in PODS]),
+            "restart",
+            id="created in the same second",
         ),
         pytest.param(observation(pods=()), "wait", id="no pods"),
         pytest.param(
@@ -99,13 +156,13 @@ OLD_PODS = tuple(replace(pod, started=BEFORE) for pod in PODS)
         ),
         pytest.param(observation(UNSHARED), "wait", id="new pods, old numbers"),
         pytest.param(
-            observation(pods=[PLUGIN, replace(GFD, started=BEFORE)]), "restart", id="one old pod"
+            observation(pods=[PLUGIN, replace(GFD, created=BEFORE)]), "restart", id="one old pod"
         ),
         pytest.param(
-            observation(pods=[PLUGIN, replace(GFD, started=None)]), "restart", id="not running"
+            observation(pods=[PLUGIN, replace(GFD, created=None)]), "restart", id="age not known"
         ),
         pytest.param(
-            observation(pods=[*PODS, replace(GFD, started=BEFORE, leaving=True)]),
+            observation(pods=[*PODS, replace(GFD, created=BEFORE, leaving=True)]),
             "record",
             id="old pod leaving",
         ),
@@ -251,9 +308,11 @@ class Sim:
         text = to_plugin_config(profile)
         plan = plan_config_map(self.config_map, {key: text}, now=at)
         data = {**self.config_map.data, **plan.put}
-        self.config_map = replace(self.config_map, data=data, written=plan.record)
+        self.config_map = replace(
+            self.config_map, data=data, written=plan.record, changed=at.isoformat()
+        )
 
-    def apply(self, plan: RolloutPlan, at: datetime) -> None:
+    def apply(self, plan: RolloutPlan, target: Target, at: datetime) -> None:
         """What the rollout does, and what becomes of it."""
         step, change = plan.steps["n1"], plan.labels.get("n1")
         labels = dict(self.node.labels)
@@ -261,11 +320,12 @@ class Sim:
             labels[LABEL] = change.after or ""
         if step is Step.RESTART:
             self.pods = tuple(
-                replace(pod, uid=f"{pod.uid}+", started=at + timedelta(seconds=2))
+                replace(pod, uid=f"{pod.uid}+", created=at + timedelta(seconds=2))
                 for pod in self.pods
             )
         if step not in (Step.SKIP, Step.NOTHING):
-            hashes = {HASH: plan.after["n1"]}
+            note = note_of(target, self.config_map, self.pods)
+            hashes = {HASH: plan.after["n1"], LOADED: str(note)}
             self.node = replace(self.node, labels=labels, annotations=hashes)
 
 
@@ -289,5 +349,92 @@ def test_plan_after_apply_is_nothing(
         sim.write(profile, targets[0].key, at)
         plan = plan_rollout(targets, sim.observe())
         assert bool(plan) <= bool(foreseen), "a plan that was made before the keys were written"
-        sim.apply(plan, at)
+        sim.apply(plan, targets[0], at)
         assert not plan_rollout(targets, sim.observe())
+
+
+@dataclass
+class Node(Sim):
+    """A node that also knows which file its plugin really has."""
+
+    loaded: str = ""
+    at: datetime = WRITTEN
+    files: Mapping[str, str] = field(default_factory=dict)  # those in its pods, maybe old ones
+
+    def sync(self) -> None:
+        """What a kubelet does a minute later, at a start, or when it is asked to."""
+        self.files = self.config_map.data
+
+    def load(self) -> None:
+        """As a start of the plugin, or a change of the label, does."""
+        self.loaded = self.files[self.node.labels.get(LABEL) or "p"]
+
+    def reboot(self) -> None:
+        self.pods = tuple(
+            replace(pod, restarts={"main": sum(pod.restarts.values()) + 1}) for pod in self.pods
+        )
+        self.sync()
+        self.load()
+
+    def roll(self, target: Target, *, killed: bool = False) -> Step:
+        """One run, by the writes of Writer.apply and Writer.record; killed before it deletes."""
+        plan = plan_rollout([target], self.observe())
+        step = plan.steps["n1"]
+        if plan.refresh:
+            self.sync()
+        note = note_of(target, self.config_map, self.pods, old=True)
+        if step is Step.FLIP:
+            note = replace(note, old=())
+        if step in (Step.FLIP, Step.RESTART):
+            labels = {**self.node.labels, LABEL: target.label or ""}
+            self.node = replace(self.node, labels=labels, annotations={LOADED: str(note)})
+            if plan.labels:
+                self.load()
+        if step is Step.RESTART and not killed:
+            self.sync()
+            self.load()
+            self.pods = tuple(
+                replace(pod, uid=f"{pod.uid}+", created=self.at, restarts={}) for pod in self.pods
+            )
+        if not killed and step not in (Step.NOTHING, Step.SKIP):
+            settled = note_of(target, self.config_map, self.pods)
+            annotations = {HASH: target.hash, LOADED: str(settled)}
+            self.node = replace(self.node, annotations=annotations)
+        return step
+
+
+@settings(max_examples=500)
+@given(
+    events=st.lists(
+        st.sampled_from(["2", "3", "sync", "reboot", "roll", "killed", "to p", "to q"]), max_size=12
+    )
+)
+def test_plugin_has_the_right_file_whatever_happened(events: list[str]) -> None:
+    """Profiles have the same slots and differ in what no number shows; reboots come at any time."""
+    profiles = {
+        name: Profile(name, replace(PROFILE.content, flags=(("gdsEnabled", name == "q"),)))
+        for name in ("p", "q")
+    }
+    start = {name: to_plugin_config(profile) for name, profile in profiles.items()}
+    sim = Node(GOOD, OLD_PODS, ConfigMap(start, created="2026-01-02T00:00:00Z"))
+    sim.sync()
+    sim.load()
+    target = Target("n1", profiles["p"], key="p", label="p")
+    for number, event in enumerate(events):
+        sim.at = WRITTEN + timedelta(days=2, hours=number)
+        if event in ("2", "3"):
+            flags = (("mofedEnabled", event == "2"),)
+            profiles[target.key] = Profile(target.key, replace(PROFILE.content, flags=flags))
+            sim.write(profiles[target.key], target.key, sim.at)
+        elif event == "reboot":
+            sim.reboot()
+        elif event == "sync":
+            sim.sync()
+        elif event in ("roll", "killed"):
+            sim.roll(target, killed=event == "killed")
+        key = event.removeprefix("to ") if event.startswith("to ") else target.key
+        target = Target("n1", profiles[key], key=key, label=key)
+    sim.at = WRITTEN + timedelta(days=3)
+    sim.roll(target)
+    assert sim.loaded == to_plugin_config(target.profile)
+    assert sim.roll(target) is Step.NOTHING

@@ -428,6 +428,21 @@ def test_disruption_is_refused_before_any_write(done: Scene) -> None:
     assert done.writes() == []
 
 
+def test_disruption_is_refused_while_the_plugin_is_down(done: Scene) -> None:
+    """Nothing is advertised then, which is when people run site to repair."""
+    two = {**OLD, "dev": {"replicas": 2}}
+    for name in ("p", "q", "r"):
+        done.fleet.workload(name, "n1", 2)
+    done.fleet.refuses = lambda node, _text: node == "n1"
+    done.fleet.restart("n1")
+    done.fleet.settle(10)
+    assert done.fleet.slots("n1") == [0]
+    told = done.fails(done.request(two))
+    assert mentions(told, "n1", "work", GPU)
+    assert done.writes() == []
+    assert done.fails(done.request(OLD)).count("did not settle") == 1  # a repair is not refused
+
+
 def test_plan_of_many_nodes_does_not_ask_for_pods_node_by_node(
     done: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,5 +11,6 @@ MANAGED_BY = "gpufleet.sharing"
 PROFILES_ANNOTATION = "gpufleet.sharing/profiles"
 OUR_PREFIX = "gpufleet.sharing/"
 CONFIG_HASH_ANNOTATION = "gpufleet.sharing/config-hash"
+LOADED_ANNOTATION = "gpufleet.sharing/loaded"  # how config-hash is known; see _rollout/loaded.py
 CORDONED_ANNOTATION = "gpufleet.sharing/cordoned"  # by a run, while it evicts pods
 PROFILE_LABEL = "nvidia.com/device-plugin.config"

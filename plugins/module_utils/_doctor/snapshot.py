@@ -167,6 +167,12 @@ class NodeTrace:
         return self.operands.get(MPS_APP)
 
     @property
+    def profile_pods(self) -> list[OperandPod]:
+        """Its pods that read profiles, except those that are leaving."""
+        operands = (self.plugin, self.gfd, self.mps)
+        return [operand.pod for operand in operands if operand and not operand.pod.leaving]
+
+    @property
     def plugin_ready(self) -> bool:
         return self.plugin is not None and self.plugin.pod.ready
 

@@ -44,37 +44,61 @@ class Disruption:
 
 
 def find_disruptions(
-    node: NodeState, after: Profile, devices: Mapping[str, int], pods: Iterable[GpuPod]
+    node: NodeState,
+    after: Profile,
+    devices: Mapping[str, int],
+    pods: Iterable[GpuPod],
+    before: Profile | None = None,
 ) -> list[Disruption]:
     """The pods of a node that a profile would disrupt, by resource and name. devices are its
-    physical devices by resource.
+    physical devices by resource, before is the profile that it is meant to have so far.
+
+    While the plugin is down, nothing is advertised, but pods still hold their slots.
     """
     here = sorted(
         (pod for pod in pods if pod.node == node.name), key=lambda pod: (pod.namespace, pod.name)
     )
-    now, slots = advertised_slots(node, devices), expected_allocatable(after, devices)
+    known, slots = known_slots(node, devices, before), expected_allocatable(after, devices)
     found = []
     for resource in sorted(slots):
         users = [pod for pod in here if pod.requests.get(resource)]
         requested = sum(pod.requests[resource] for pod in users)
-        ends_sharing = now[resource] > slots[resource] == devices.get(resource)
-        hazard = _hazard(requested, now[resource], slots[resource], ends_sharing=ends_sharing)
+        now = max(known[resource], 0 if _advertises(node, resource) else requested)
+        ends_sharing = now > slots[resource] == devices.get(resource)
+        hazard = _hazard(requested, now, slots[resource], ends_sharing=ends_sharing)
         if hazard:
             text = _text(hazard, resource, requested, slots[resource])
             found += [Disruption(pod, hazard, text) for pod in users]
     return found
 
 
-def shrinks(node: NodeState, after: Profile, devices: Mapping[str, int]) -> bool:
-    """Whether a node would lose slots of any resource, so that pods could be disrupted."""
-    now, slots = advertised_slots(node, devices), expected_allocatable(after, devices)
-    return any(now[resource] > slots[resource] for resource in slots)
+def may_disrupt(
+    node: NodeState, after: Profile, devices: Mapping[str, int], before: Profile | None = None
+) -> bool:
+    """Whether a node would lose slots of any resource, or advertises none, so that its pods have to
+    be looked at.
+    """
+    known, slots = known_slots(node, devices, before), expected_allocatable(after, devices)
+    return any(
+        known[resource] > slots[resource] or not _advertises(node, resource) for resource in slots
+    )
 
 
-def advertised_slots(node: NodeState, devices: Mapping[str, int]) -> dict[str, int]:
-    """Slots by resource, shared names included."""
+def known_slots(
+    node: NodeState, devices: Mapping[str, int], before: Profile | None
+) -> dict[str, int]:
+    """Slots by resource, shared names included: those that the node advertises, or those that it is
+    meant to have. It advertises less while the plugin is down or a device is unhealthy.
+    """
+    meant = expected_allocatable(before, devices) if before else {}
     names = (name for device in devices for name in (device, device + SHARED_SUFFIX))
-    return {name: node.allocatable.get(name, 0) for name in names}
+    return {name: max(node.allocatable.get(name, 0), meant.get(name, 0)) for name in names}
+
+
+def _advertises(node: NodeState, resource: str) -> bool:
+    """Whether a node advertises a device under its own or its shared name."""
+    name = resource.removesuffix(SHARED_SUFFIX)
+    return any(node.allocatable.get(each, 0) for each in (name, name + SHARED_SUFFIX))
 
 
 def _hazard(requested: int, now: int, slots: int, *, ends_sharing: bool) -> Hazard | None:

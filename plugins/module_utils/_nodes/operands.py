@@ -32,7 +32,7 @@ class OperandPod:
     app: str
     ready: bool
     leaving: bool  # being deleted
-    started: datetime | None  # the first of its containers; None until all are running
+    created: datetime | None  # by the API server's clock
     has_config_manager: bool
     crashes: int = 0  # of the container that waits for a restart; 0 when none does
     crashing: str = ""  # the name of that container
@@ -46,9 +46,6 @@ class OperandPod:
 
 
 def operand_pod(document: object) -> OperandPod:
-    statuses = list_at(document, "status", "containerStatuses")
-    times = [read_time(text_at(status, "state", "running", "startedAt")) for status in statuses]
-    running = [time for time in times if time is not None]
     containers = list_at(document, "spec", "containers")
     return OperandPod(
         name=name_of(document),
@@ -58,7 +55,7 @@ def operand_pod(document: object) -> OperandPod:
         app=text_at(document, "metadata", "labels", "app"),
         ready=has_condition(document, "Ready"),
         leaving=bool(text_at(document, "metadata", "deletionTimestamp")),
-        started=min(running) if running and len(running) == len(times) else None,
+        created=read_time(text_at(document, "metadata", "creationTimestamp")),
         has_config_manager=any(dig(c, "name") == CONFIG_MANAGER for c in containers),
         **_waiting(document),
     )

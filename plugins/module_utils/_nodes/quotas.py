@@ -11,15 +11,17 @@ from collections.abc import Iterable, Mapping
 from .._common.documents import mapping_at, name_of, text_at
 from .._profiles.model import SHARED_SUFFIX, Profile
 from .capacity import expected_allocatable
-from .disruption import advertised_slots
+from .disruption import known_slots
 from .state import NodeState
 
 
 def renamed_resources(
-    node: NodeState, after: Profile, devices: Mapping[str, int]
+    node: NodeState, after: Profile, devices: Mapping[str, int], before: Profile | None = None
 ) -> dict[str, str]:
-    """Resources that a node loses to another name: {old: new}."""
-    now, slots = advertised_slots(node, devices), expected_allocatable(after, devices)
+    """Resources that a node loses to another name: {old: new}. before is the profile that it is
+    meant to have so far.
+    """
+    now, slots = known_slots(node, devices, before), expected_allocatable(after, devices)
     pairs = [(device, device + SHARED_SUFFIX) for device in devices]
     pairs += [(new, old) for old, new in pairs]
     return {old: new for old, new in pairs if now[old] and not slots[old] and slots[new]}

@@ -12,10 +12,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from .._common.documents import mapping_at, read_time, text_at
+from .._common.documents import dig, list_at, mapping_at, read_time, text_at
 from .._common.errors import SharingError
 from .._common.names import MANAGED_BY, MANAGED_BY_LABEL, PROFILES_ANNOTATION
 from .hashing import config_hash, same_content
+
+LONGEST_WRITE = timedelta(minutes=2)  # from a plan to the end of its write, retries included
 
 _VOLUME_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -49,12 +51,12 @@ def check_config_map_name(name: str) -> None:
 
 @dataclass(frozen=True)
 class KeyRecord:
-    """A key that we wrote: the hash of its content, the time, and whether it replaced other
-    content, which a plugin that started earlier may still use.
+    """A key that we wrote: the hash of its content, the time when the write was planned, and
+    whether it replaced other content, which a plugin that started earlier may still use.
     """
 
     hash: str
-    at: str  # RFC 3339, UTC, full seconds, rounded up
+    at: str  # RFC 3339, UTC, full seconds, by the API server's clock
     replaced: bool = True
 
 
@@ -64,15 +66,21 @@ class ConfigMap:
     written: Mapping[str, KeyRecord] = field(default_factory=dict)  # keys that we wrote
     ours: bool = False  # we created the ConfigMap
     created: str = ""
+    changed: str = ""  # the last change of any key, by anybody
 
     def written_at(self, key: str) -> datetime | None:
-        """When a key got its content: the time that we recorded, else the creation of the
-        ConfigMap; None where neither is known.
+        """The latest time at which a key can have got its content, by the API server's clock; None
+        where it is unknown. Of a key that we did not write, only the creation of the ConfigMap is
+        known.
         """
         record = self.written.get(key)
-        if record and record.hash == config_hash(self.data.get(key, "")):
-            return read_time(record.at)
-        return read_time(self.created) if not record else None
+        if record is None:
+            return read_time(self.created)
+        planned = read_time(record.at)
+        if planned is None or record.hash != config_hash(self.data.get(key, "")):
+            return None
+        changed, latest = read_time(self.changed), planned + LONGEST_WRITE
+        return min(changed, latest) if changed and changed >= planned else latest
 
 
 @dataclass(frozen=True)
@@ -122,9 +130,20 @@ def read_config_map(document: object) -> ConfigMap:
     return ConfigMap(
         data=mapping_at(document, "data"),
         written=written,
+        changed=_last_change(document),
         ours=mapping_at(document, "metadata", "labels").get(MANAGED_BY_LABEL) == MANAGED_BY,
         created=text_at(document, "metadata", "creationTimestamp"),
     )
+
+
+def _last_change(document: object) -> str:
+    """When the data was last changed, as the API server notes it for each client."""
+    times = [
+        text_at(entry, "time")
+        for entry in list_at(document, "metadata", "managedFields")
+        if dig(entry, "fieldsV1", "f:data") is not None
+    ]
+    return max(times, default="")
 
 
 def plan_config_map(
@@ -146,7 +165,7 @@ def plan_config_map(
     others = sorted(data.keys() & set(obsolete) - files.keys())
     remove = tuple(key for key in others if key not in in_use)
     known = dict(observed.written) if observed else {}
-    at = _round_up(now)
+    at = now.replace(microsecond=0).isoformat().replace("+00:00", "Z")
     record = {key: entry for key, entry in known.items() if key in data and key not in remove}
     record |= {key: KeyRecord(config_hash(text), at, key in data) for key, text in put.items()}
     kept = tuple(key for key in others if key in in_use)
@@ -166,9 +185,3 @@ def plan_removal(observed: ConfigMap | None, in_use: Collection[str] = ()) -> Co
     delete = observed.ours and observed.data.keys() == set(remove)
     record = {key: observed.written[key] for key in kept}
     return ConfigMapPlan(observed, {}, remove, kept, record, delete=delete)
-
-
-def _round_up(now: datetime) -> str:
-    """The next full second: containers report their start in full seconds, rounded down."""
-    full = now.replace(microsecond=0)
-    return (full + timedelta(seconds=1)).isoformat().replace("+00:00", "Z")

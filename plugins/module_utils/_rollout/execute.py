@@ -14,6 +14,7 @@ from .._common.text import plural, some
 from .._kube.client import Cluster
 from .._nodes.disruption import pods_of
 from .._nodes.pods import GpuPod
+from .._profiles.model import Profile
 from .batches import batch_sizes, ordered_nodes
 from .desired import Desired, Target
 from .drain import Drainer, DrainError
@@ -51,6 +52,7 @@ class Executor:
     check: Callable[[], None]
     report: Callable[[str], None]
     previous: Desired | None = None  # what a rollback restores
+    before: Mapping[str, Profile] = field(default_factory=dict)  # that nodes are meant to have
     outcome: Outcome = field(default_factory=Outcome)
 
     def execute(self, plan: RolloutPlan) -> None:
@@ -147,7 +149,7 @@ class Executor:
                 self._writer.refresh(plan.refresh)
                 plan = self._plan(nodes)
             self.outcome.touched += nodes
-            self._settle(nodes, what, self._writer.apply(nodes, plan))
+            self._settle(nodes, what, self._writer.apply(nodes, plan, self.targets))
         except LeaseError:
             drained = False  # the run that has taken over uncordons the nodes
             raise
@@ -168,7 +170,7 @@ class Executor:
         if self.settings.drain == IGNORE:
             return False
         observed = self.live.observe()
-        guard = DisruptionGuard(self.cluster, self.targets)
+        guard = DisruptionGuard(self.cluster, self.targets, self.before)
         found = guard.find(nodes, observed)
         if not found:
             return False

@@ -13,23 +13,28 @@ from .._common.errors import RefusedError
 from .._common.text import plural
 from .._kube.client import Cluster
 from .._nodes.capacity import physical_devices
-from .._nodes.disruption import Disruption, disruption_table, find_disruptions, pods_of, shrinks
+from .._nodes.disruption import Disruption, disruption_table, find_disruptions, may_disrupt, pods_of
 from .._nodes.pods import GpuPod
 from .._nodes.state import NodeState
+from .._profiles.model import Profile
 from .desired import Observation, Target
 from .drain import gpu_pods_on
 
 
 class DisruptionGuard:
-    """Finds the running pods that changes to targets would disrupt."""
+    """Finds the running pods that changes to targets would disrupt. before holds the profiles that
+    nodes are meant to have so far, where known.
+    """
 
-    def __init__(self, cluster: Cluster, targets: Mapping[str, Target]) -> None:
-        self._cluster, self._targets = cluster, targets
+    def __init__(
+        self, cluster: Cluster, targets: Mapping[str, Target], before: Mapping[str, Profile]
+    ) -> None:
+        self._cluster, self._targets, self._before = cluster, targets, before
 
     def find(self, nodes: Iterable[str], observed: Observation) -> list[Disruption]:
-        """The disruptions on some nodes. Pods are listed only for nodes that lose slots."""
+        """The disruptions on some nodes. Pods are listed only for nodes that may lose slots."""
         states = [observed.nodes[node] for node in nodes if node in observed.nodes]
-        if suspects := [state for state in states if self._shrinks(state)]:
+        if suspects := [state for state in states if self._may_disrupt(state)]:
             pods = gpu_pods_on(self._cluster, [state.name for state in suspects])
             return self.find_among(suspects, pods)
         return []
@@ -43,12 +48,14 @@ class DisruptionGuard:
             target = self._targets[state.name]
             devices = physical_devices(state, target.gpus)
             here = by_node.get(state.name, ())
-            found += find_disruptions(state, target.profile, devices, here)
+            before = self._before.get(state.name)
+            found += find_disruptions(state, target.profile, devices, here, before)
         return found
 
-    def _shrinks(self, state: NodeState) -> bool:
-        target = self._targets[state.name]
-        return shrinks(state, target.profile, physical_devices(state, target.gpus))
+    def _may_disrupt(self, state: NodeState) -> bool:
+        target, before = self._targets[state.name], self._before.get(state.name)
+        devices = physical_devices(state, target.gpus)
+        return may_disrupt(state, target.profile, devices, before)
 
 
 def disruption_error(found: Sequence[Disruption]) -> RefusedError:

@@ -5,26 +5,21 @@
 """Internal: the plan of a rollout: what each node needs.
 
 A device plugin follows its node's label at once, but never notices a change of content: then its
-pods have to be restarted. The node's annotation gpufleet.sharing/config-hash records the content
-that its plugin has loaded.
+pods have to be restarted. loaded.py tells what a node has loaded.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 from .._common.errors import SharingError
-from .._common.names import CONFIG_HASH_ANNOTATION
 from .._fleet.assignments import LabelChange
-from .._nodes.capacity import judge
 from .._nodes.operands import OperandPod
-from .._nodes.state import NodeState
 from .._profiles.config_map import ConfigMap
-from .._profiles.hashing import same_content
-from .._profiles.rendering import to_plugin_config
 from .desired import Observation, Target, profile_label
+from .loaded import has_content, has_loaded, is_certain, never_replaced, recorded_hash
 from .settle import not_settled
 
 
@@ -66,7 +61,7 @@ class RolloutPlan:
 def plan_rollout(targets: Iterable[Target], observed: Observation) -> RolloutPlan:
     wanted = {target.node: target for target in targets}
     steps = {node: _step(target, observed) for node, target in sorted(wanted.items())}
-    before = {node: _recorded_hash(observed.nodes.get(node)) for node in wanted}
+    before = {node: recorded_hash(observed.nodes.get(node)) for node in wanted}
     labels = {
         node: LabelChange(node, profile_label(observed.nodes[node]), target.label)
         for node, target in sorted(wanted.items())
@@ -75,8 +70,7 @@ def plan_rollout(targets: Iterable[Target], observed: Observation) -> RolloutPla
     refresh = frozenset(
         node
         for node in labels
-        if steps[node] is Step.FLIP
-        and not _runs_content(_remaining_pods(observed, node), wanted[node], observed.config_map)
+        if steps[node] is Step.FLIP and not _has_loaded(wanted[node], observed)
     )
     after = {node: target.hash for node, target in wanted.items()}
     return RolloutPlan(steps, before, after, labels, refresh)
@@ -94,12 +88,9 @@ def _step_without_pods(target: Target, observed: Observation) -> Step | None:
     node = observed.nodes.get(target.node)
     if node is None or not node.ready:
         return Step.SKIP
-    if profile_label(node) != target.label or _recorded_hash(node) != target.hash:
+    if profile_label(node) != target.label or recorded_hash(node) != target.hash:
         return None
-    certain = (
-        _never_replaced(target, observed.config_map) or judge(node, target.profile, target.gpus).ok
-    )
-    return Step.NOTHING if certain else None
+    return Step.NOTHING if is_certain(node, target, observed.config_map) else None
 
 
 def _step(target: Target, observed: Observation) -> Step:
@@ -108,9 +99,9 @@ def _step(target: Target, observed: Observation) -> Step:
     node = observed.nodes[target.node]
     flip = profile_label(node) != target.label
     pods = _remaining_pods(observed, target.node)
-    current = _runs_content(pods, target, observed.config_map)
-    new = _never_replaced(target, observed.config_map)
-    if not flip and _recorded_hash(node) == target.hash:
+    current = _has_loaded(target, observed)
+    new = never_replaced(target, observed.config_map)
+    if not flip and recorded_hash(node) == target.hash:
         # The key had other content for a while, and a plugin that started then loaded that
         return Step.RESTART if pods and not current else Step.NOTHING
     if flip:
@@ -130,38 +121,17 @@ def _remaining_pods(observed: Observation, node: str) -> list[OperandPod]:
     return [pod for pod in observed.pods.get(node, ()) if not pod.leaving]
 
 
-def _recorded_hash(node: NodeState | None) -> str:
-    return node.annotations.get(CONFIG_HASH_ANNOTATION, "") if node else ""
-
-
-def _never_replaced(target: Target, config_map: ConfigMap | None) -> bool:
-    """Whether the target's key never had other content, so that any plugin loads the right one."""
-    if config_map is None or target.key not in config_map.data:
-        return True
-    record = config_map.written.get(target.key)
-    return _has_content(target, config_map) and record is not None and not record.replaced
-
-
-def _has_content(target: Target, config_map: ConfigMap) -> bool:
-    return same_content(config_map.data.get(target.key), to_plugin_config(target.profile))
+def _has_loaded(target: Target, observed: Observation) -> bool:
+    pods = _remaining_pods(observed, target.node)
+    return has_loaded(observed.nodes[target.node], target, pods, observed.config_map)
 
 
 def check_content(targets: Iterable[Target], config_map: ConfigMap | None) -> None:
     """Raise SharingError when a key does not have its profile's content, before a node loads it."""
     for target in targets:
-        if config_map is None or not _has_content(target, config_map):
+        if not has_content(target, config_map):
             raise SharingError(
                 f"The key {target.key} of the ConfigMap differs from profile"
                 f" '{target.profile.name}': it was changed after it was written. No other node was"
                 " changed. Run again to restore the key."
             )
-
-
-def _runs_content(pods: Sequence[OperandPod], target: Target, config_map: ConfigMap | None) -> bool:
-    """Whether every container of the pods started after the profile's content was written."""
-    if config_map is None or not _has_content(target, config_map):
-        return False  # the content is still to be written
-    written = config_map.written_at(target.key)
-    return written is not None and all(
-        pod.started is not None and pod.started >= written for pod in pods
-    )

@@ -24,6 +24,7 @@ from .._nodes.disruption import Disruption, disruption_table, pods_of
 from .._nodes.quotas import bypassed_quotas, renamed_resources
 from .._nodes.state import NodeState
 from .._profiles.keys import IN_PLACE, VERSIONED
+from .._profiles.model import Profile
 from .._profiles.validation import checked_profiles
 from .batches import ordered_nodes, split_into_batches
 from .desired import Desired, Target, profile_label
@@ -118,7 +119,9 @@ class RolloutRun:
         self._left_cordoned = left_cordoned(observed.nodes.values())
         self._history = History(cluster, settings.namespace, settings.config_map)
         self._unfinished = self._is_unfinished()
-        self._disruptions = DisruptionGuard(cluster, self._targets).find(nodes, observed)
+        self._before = self._profiles_before()
+        guard = DisruptionGuard(cluster, self._targets, self._before)
+        self._disruptions = guard.find(nodes, observed)
         if self._disruptions and settings.drain == REFUSE and not request.explains:
             raise disruption_error(self._disruptions)
         self._changes, self._quotas = self._node_changes(), self._bypassed_quotas()
@@ -180,6 +183,7 @@ class RolloutRun:
             check=check,
             report=self._report,
             previous=self._previous(revision),
+            before=self._before,
             outcome=self._outcome,
         )
         self._live.start()
@@ -304,19 +308,30 @@ class RolloutRun:
         """The last good revision before this one, for a rollback."""
         if revision.state is RevisionState.GOOD:
             return None
-        good = last_good(self._history.load(), revision.number)
-        if good is None:
+        return self._desired_of(last_good(self._history.load(), revision.number))
+
+    def _profiles_before(self) -> dict[str, Profile]:
+        """The profiles of the last good revision, by node."""
+        found: dict[str, Profile] = {}
+        if desired := self._desired_of(last_good(self._revisions)):
+            for node in desired.assignments:
+                with suppress(FleetError):  # a profile that was not there even then
+                    found[node] = desired.target(node).profile
+        return found
+
+    def _desired_of(self, revision: Revision | None) -> Desired | None:
+        if revision is None:
             return None
         try:
-            profiles = checked_profiles(good.spec.profiles)
+            profiles = checked_profiles(revision.spec.profiles)
         except SharingError:
             return None  # files as found on the cluster, which this collection would reject
         return replace(
             self._request.desired,
             profiles=profiles,
-            default_profile=good.spec.default_profile,
-            assignments=good.spec.assignments,
-            versioned=good.spec.mode == VERSIONED,
+            default_profile=revision.spec.default_profile,
+            assignments=revision.spec.assignments,
+            versioned=revision.spec.mode == VERSIONED,
         )
 
     def _diff(self) -> dict[str, dict[str, str]]:
@@ -334,7 +349,9 @@ class RolloutRun:
         for node in (node for batch in self._batches for node in batch if node in states):
             target = self._targets[node]
             devices = physical_devices(states[node], target.gpus)
-            renamed |= renamed_resources(states[node], target.profile, devices)
+            renamed |= renamed_resources(
+                states[node], target.profile, devices, self._before.get(node)
+            )
         return bypassed_quotas(self._cluster.items(QUOTAS), renamed) if renamed else []
 
     def _node_changes(self) -> list[NodeChange]:

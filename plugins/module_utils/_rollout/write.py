@@ -10,11 +10,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from .._common.errors import ClusterError
-from .._common.names import CONFIG_HASH_ANNOTATION, PROFILE_LABEL
+from .._common.names import CONFIG_HASH_ANNOTATION, LOADED_ANNOTATION, PROFILE_LABEL
 from .._kube.client import Cluster
 from .._kube.objects import namespaced, object_path
 from .desired import Target
 from .live import LiveFleet
+from .loaded import note_of
 from .plan import RolloutPlan, Step
 from .settle import pause_for
 
@@ -35,13 +36,15 @@ class Writer:
 
     def record(self, nodes: Collection[str], targets: Mapping[str, Target]) -> None:
         """Annotate nodes with the content that they have loaded."""
-        if nodes:
-            self._patch_nodes(
-                {
-                    node: {"annotations": {CONFIG_HASH_ANNOTATION: targets[node].hash}}
-                    for node in nodes
-                }
-            )
+        if not nodes:
+            return
+        observed = self.live.observe()
+        patches = {}
+        for node in nodes:
+            note = note_of(targets[node], observed.config_map, observed.pods.get(node, ()))
+            hashes = {CONFIG_HASH_ANNOTATION: targets[node].hash, LOADED_ANNOTATION: str(note)}
+            patches[node] = {"annotations": hashes}
+        self._patch_nodes(patches)
 
     def relabel(self, nodes: Collection[str], targets: Mapping[str, Target]) -> None:
         """Set the labels of nodes that nobody waits for; it is unknown what they will load."""
@@ -50,19 +53,34 @@ class Writer:
                 {
                     node: {
                         "labels": {PROFILE_LABEL: targets[node].label},
-                        "annotations": {CONFIG_HASH_ANNOTATION: None},
+                        "annotations": {CONFIG_HASH_ANNOTATION: None, LOADED_ANNOTATION: None},
                     }
                     for node in nodes
                 }
             )
 
-    def apply(self, nodes: Sequence[str], plan: RolloutPlan) -> list[str]:
-        """Change labels and restart pods. Returns the uids of the deleted pods."""
-        observed = self.live.observe().pods
-        patches = {node: _metadata(node, plan) for node in nodes}
-        self._patch_nodes({node: patch for node, patch in patches.items() if patch})
+    def apply(
+        self, nodes: Sequence[str], plan: RolloutPlan, targets: Mapping[str, Target]
+    ) -> list[str]:
+        """Change labels and restart pods. Returns the uids of the deleted pods.
+
+        Before a node loads other content, its annotations tell which, and which pods have to go
+        first: then a run that follows a killed one knows what was done.
+        """
+        observed = self.live.observe()
         restarted = [node for node in nodes if plan.steps[node] is Step.RESTART]
-        pods = {pod.name: pod for node in restarted for pod in observed.get(node, ())}
+        pods = {pod.name: pod for node in restarted for pod in observed.pods.get(node, ())}
+        patches: dict[str, dict[str, object]] = {}
+        for node in nodes:
+            if plan.steps[node] not in (Step.FLIP, Step.RESTART):
+                continue
+            going = [pod for pod in pods.values() if pod.node == node]
+            note = note_of(targets[node], observed.config_map, going, old=True)
+            hashes = {CONFIG_HASH_ANNOTATION: None, LOADED_ANNOTATION: str(note)}
+            patches[node] = {"annotations": hashes}
+            if change := plan.labels.get(node):
+                patches[node]["labels"] = {PROFILE_LABEL: change.after}
+        self._patch_nodes(patches)
         self._each_pod(list(pods), lambda name, path: self.cluster.delete(path, uid=pods[name].uid))
         return [pod.uid for pod in pods.values()]
 
@@ -92,15 +110,3 @@ class Writer:
                 f"{len(failures)} of {len(names)} pods could not be written:"
                 f" {min(failures.values())} Run again to finish."
             )
-
-
-def _metadata(node: str, plan: RolloutPlan) -> dict[str, object]:
-    """The metadata to merge before a node loads other content: its label, and no annotation, since
-    it is unknown what the node has loaded until it settles.
-    """
-    patch: dict[str, object] = {}
-    if change := plan.labels.get(node):
-        patch["labels"] = {PROFILE_LABEL: change.after}
-    if plan.before[node] and plan.steps[node] in (Step.FLIP, Step.RESTART):
-        patch["annotations"] = {CONFIG_HASH_ANNOTATION: None}
-    return patch

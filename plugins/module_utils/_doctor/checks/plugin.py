@@ -9,6 +9,7 @@ they produce. Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from ..._nodes.capacity import (
     expected_allocatable,
@@ -19,10 +20,9 @@ from ..._nodes.capacity import (
 )
 from ..._nodes.operands import GFD_APP, PLUGIN_APP
 from ..._nodes.state import COUNT_LABEL
-from ..._profiles.hashing import same_content
 from ..._profiles.model import SHARED_SUFFIX
 from ..._profiles.plugin import format_version
-from ..._profiles.rendering import to_plugin_config
+from ..._rollout.loaded import has_content, has_loaded, is_certain, never_replaced
 from ..causes import NO_CONTENT, NO_PLUGIN, NODE_NOT_READY, PLUGIN_DOWN, SITE
 from ..engine import Check, Severity, per_node
 from ..snapshot import CONFIG_MAP, DAEMON_SETS, PODS, POLICY, NodeTrace, Snapshot
@@ -56,20 +56,19 @@ def _outdated(trace: NodeTrace, snapshot: Snapshot) -> Values:
 
 def _is_outdated(trace: NodeTrace, snapshot: Snapshot) -> bool:
     """Whether its plugin runs older content of the right key."""
-    correct = same_content(trace.content, to_plugin_config(trace.target.profile))
-    if snapshot.config_map is None or not correct or trace.plugin is None:
+    config_map, target = snapshot.config_map, replace(trace.target, key=trace.key)
+    if config_map is None or trace.plugin is None or not has_content(target, config_map):
         return False
-    record = snapshot.config_map.written.get(trace.key)
-    if record is not None and record.hash == trace.hash and not record.replaced:
-        return False  # the key never had other content, so every plugin has read this one
-    written = snapshot.config_map.written_at(trace.key)
-    started = trace.plugin.pod.started
-    if started is not None and written is not None and started >= written:
+    if never_replaced(target, config_map):
+        return False  # every plugin has read this content
+    if trace.loaded_hash == trace.hash and is_certain(trace.state, target, config_map):
+        return False
+    if has_loaded(trace.state, target, trace.profile_pods, config_map):
         return False
     if trace.loaded_hash:
-        return trace.loaded_hash != trace.hash
+        return True
     differs = trace.verdict.actual != trace.verdict.expected
-    return bool(written and trace.plugin_ready and differs)
+    return bool(config_map.written_at(trace.key) and trace.plugin_ready and differs)
 
 
 def _missed_removal(trace: NodeTrace, snapshot: Snapshot) -> Values:
