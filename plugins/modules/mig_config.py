@@ -119,7 +119,6 @@ from ..module_utils._fleet.nodes import NODES_OPTION, read_nodes
 from ..module_utils._kube.client import connect
 from ..module_utils._kube.lease import hold_lease
 from ..module_utils._profiles.rendered import take_profiles
-from ..module_utils._rollout.drain import Drainer
 from ..module_utils._rollout.mig_change import MigRun, configurations, plan_change
 from ..module_utils._rollout.settings import DRAINS, REFUSE
 
@@ -146,8 +145,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     nodes, profiles = read_nodes(given["nodes"]), take_profiles(given["profiles"])
     wanted = configurations(nodes.assignments, profiles, given["default_profile"])
     cluster = connect(module)
-    drainer = Drainer(cluster, given["drain_timeout"], lambda _line: None)
-    ready = MigRun(cluster, wanted, given["timeout"], drainer)
+    ready = MigRun(cluster, wanted, given["timeout"], given["drain_timeout"])
     plan = plan_change(wanted, ready.states() if wanted else {}, given["batches"])
     if given["drain"] == REFUSE and not (given["explain"] and module.check_mode):
         ready.free(list(plan.changes), REFUSE)

@@ -191,7 +191,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
         with _lease.hold_lease(cluster, namespace, name, log=partial(warn, module)) as lease:
             lease.check()
             cluster.patch_nodes(patches)
-            Drainer(cluster, 0, lambda _line: None).uncordon(cordoned)
+            Drainer(cluster, 0, lambda _line: None, lease.check).uncordon(cordoned)
     return {
         "changed": bool(patches or cordoned),
         "differs": bool(patches or cordoned),

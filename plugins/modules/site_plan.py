@@ -261,7 +261,6 @@ from ..module_utils._profiles.validation import depends_on_plugin, parse_profile
 from ..module_utils._provider.cluster_policy import DevicePluginConfig
 from ..module_utils._provider.release import Chart, read_chart
 from ..module_utils._rollout.content import ContentPlan, Wanted, plan_content
-from ..module_utils._rollout.drain import Drainer
 from ..module_utils._rollout.mig_change import MigPlan, MigRun, configurations, plan_change
 from ..module_utils._rollout.observed import Observed
 from ..module_utils._rollout.operator_plan import (
@@ -467,8 +466,8 @@ class Planner:
             return MigPlan()
         plan = plan_change(wanted, self._seen.nodes, given["batches"])
         if given["drain"] == REFUSE and not self._params["explain"]:
-            drainer = Drainer(self._seen.cluster, given["drain_timeout"], lambda _line: None)
-            run = MigRun(self._seen.cluster, wanted, given["mig_timeout"], drainer)
+            timeouts = given["mig_timeout"], given["drain_timeout"]
+            run = MigRun(self._seen.cluster, wanted, *timeouts)
             run.free(list(plan.changes), REFUSE)
         return plan
 

@@ -5,20 +5,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.clock import Clock
-from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import (
+    ClusterError,
+    LeaseError,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.throttle import Throttle
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes import pods as _pods
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.pods import GpuPod
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import drain as _drain
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import gpu_pods
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain import (
     Drainer,
     DrainError,
@@ -29,8 +34,10 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.drain im
     without_controller,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
+from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
 
 GPU = "nvidia.com/gpu"
+PODS = "/api/v1/namespaces/ns/pods"
 MARK = {"gpufleet.sharing/cordoned": "true"}
 POD = GpuPod("ns", "p", "u", "n", "Deployment/d", False, False, {GPU: 1}, "Running", False)
 BUDGET = "The disruption budget web needs 2 healthy pods and has 2 currently"
@@ -185,6 +192,27 @@ class Time:
 
 
 @dataclass
+class FakeWatch:
+    """Watches pods; a wait lets the time pass."""
+
+    cluster: FakeCluster
+    time: Time
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> None:
+        pass
+
+    def pods(self) -> list[GpuPod]:
+        return _pods.gpu_pods(self.cluster.pods.values())
+
+    def wait(self, seconds: float) -> Collection[str]:
+        self.time.pause(seconds)
+        return ()
+
+
+@dataclass
 class Scene:
     cluster: FakeCluster
     time: Time = field(default_factory=Time)
@@ -194,7 +222,13 @@ class Scene:
     def drainer(self) -> Drainer:
         clock = Clock(lambda: self.time.now, self.time.pause)
         cluster = cast("Cluster", self.cluster)
-        return Drainer(cluster, 60, self.lines.append, clock)
+        return Drainer(
+            cluster,
+            60,
+            self.lines.append,
+            clock=clock,
+            watch=lambda _cluster, _nodes: FakeWatch(self.cluster, self.time),
+        )
 
     def drain(self, disrupted: Callable[[Any], Any] = list) -> list[str]:
         return [each.name for each in self.drainer.drain(list(self.cluster.nodes), disrupted)]
@@ -365,3 +399,55 @@ def test_drain_says_when_uncordoning_fails_too() -> None:
     drained, uncordoned = str(caught.value).splitlines()
     assert mentions(drained, "401")
     assert mentions(uncordoned, "n ", "uncordon", "403")
+
+
+@pytest.mark.parametrize("one_by_one", [200, 1])
+def test_drain_watches_instead_of_listing_again(
+    one_by_one: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long a pod takes to end: a list before the cordon, one to watch from, a last one."""
+    monkeypatch.setattr(gpu_pods, "ONE_BY_ONE", one_by_one)
+    api = FakeApi()
+    for name in ("n", "m"):
+        api.put(f"{NODES}/{name}", {"spec": {}})
+    for name, where in (("slow", "n"), ("quick", "m"), ("other", "k")):
+        api.put(f"{PODS}/{name}", pod(name, where))
+    slow = api.objects[f"{PODS}/slow"]
+    slow["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    ending = threading.Timer(1.5, api.drop, [f"{PODS}/slow"])
+    ending.start()
+    evicted = Drainer(api.cluster, 20, lambda _line: None).drain(["n", "m"], list)
+    ending.join()
+    api.hang_up()
+    assert [each.name for each in evicted] == ["quick"]
+    assert f"{PODS}/other" in api.objects
+    lists_of_nodes = 2 if one_by_one > 1 else 1
+    assert api.requests.count("GET /api/v1/pods") == 3 * lists_of_nodes + 1  # and the watch
+
+
+def test_drain_that_may_not_watch_fails_and_uncordons() -> None:
+    api = FakeApi(fault=lambda method, _path: 403 if method == "WATCH" else 0)
+    api.put(f"{NODES}/n", {"spec": {}})
+    api.put(f"{PODS}/slow", pod("slow"))
+    api.objects[f"{PODS}/slow"]["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    with pytest.raises(ClusterError, match="injected 403"):
+        Drainer(api.cluster, 20, lambda _line: None).drain(["n"], list)
+    assert "unschedulable" not in api.objects[f"{NODES}/n"]["spec"]
+
+
+@pytest.mark.parametrize("lost_at", [0, 1, 2])
+def test_run_that_has_lost_its_lease_neither_evicts_nor_uncordons(lost_at: int) -> None:
+    """Checked before the cordon, each round of evictions, and the removal of the cordon."""
+    found = scene(pod("a"), refusals={"a": [refusal(401, "no")]})
+    checks = []
+
+    def check() -> None:
+        checks.append(1)
+        if len(checks) > lost_at:
+            raise LeaseError("lost")
+
+    drainer = replace(found.drainer, check=check)
+    with pytest.raises(LeaseError):
+        drainer.drain(["n"], list)
+    assert found.cluster.cordoned() == ({"n": True} if lost_at else {})
+    assert found.cluster.asked == (["a"] if lost_at == 2 else [])

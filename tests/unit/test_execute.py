@@ -31,6 +31,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.renderi
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
     drain,
     execute,
+    gpu_pods,
     guard,
     write,
 )
@@ -812,7 +813,7 @@ def test_work_is_left_at_its_own_risk() -> None:
 
 
 def test_guard_lists_all_pods_where_there_are_many_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drain, "ONE_BY_ONE", 2)
+    monkeypatch.setattr(gpu_pods, "ONE_BY_ONE", 2)
     found = scene()
     found.fleet.workload("busy", "n2", 14)
     found.fleet.workload("elsewhere", "n9", 14)

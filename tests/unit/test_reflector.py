@@ -12,6 +12,7 @@ import pytest
 import urllib3
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents import text_at
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads import Json
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.reflector import Reflector
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
@@ -122,6 +123,34 @@ def test_reflector_of_some(watched: Watched, labels: str) -> None:
         watched.api.put(f"{NODES}/{name}", {"metadata": metadata})
     watched.follow(labels)
     watched.told((None, "a=red"))
+
+
+def test_reflector_of_several_fields_lists_each_and_watches_once(watched: Watched) -> None:
+    for name in "abc":
+        watched.put(name, "red")
+    fields = [f"metadata.name={name}" for name in "ab"]
+    reflector = Reflector(watched.api.cluster, NODES, read, watched.note, fields=fields)
+    watched.reflectors.append(reflector)
+    assert sorted(watched.changes, key=str) == [(None, "a=red"), (None, "b=red")]
+    watched.changes.clear()
+    watched.put("b", "blue")  # between the lists and the watch
+    reflector.start()
+    watched.told(("b=red", "b=blue"))
+    watched.put("c", "blue")  # another object is read once it changes
+    watched.told((None, "c=blue"))
+    assert watched.asked() == 2 + 1
+
+
+def test_reflector_of_several_fields_that_cannot_list_one(watched: Watched) -> None:
+    asked = []
+
+    def fault(_method: str, _path: str) -> int:
+        asked.append(1)
+        return 500 if len(asked) > 1 else 0
+
+    watched.api.fault = fault
+    with pytest.raises(ClusterError, match="injected 500"):
+        Reflector(watched.api.cluster, NODES, read, watched.note, fields=["a=b", "a=c"])
 
 
 def test_reflector_goes_on_after_the_server_ends_a_watch(watched: Watched) -> None:

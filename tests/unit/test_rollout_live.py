@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 
@@ -122,7 +123,7 @@ def test_live_node_made_again_while_nobody_watched(scene: Scene, slots: int) -> 
     api, live = scene
     api.drop(f"{NODES}/n1")
     put_node(api, "n1", "u2", slots)
-    live._reflectors[0]._list()
+    cast(Any, live._reflectors[0])._list()
     assert live.observe().nodes["n1"].allocatable == {"nvidia.com/gpu": slots}
 
 

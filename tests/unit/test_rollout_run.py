@@ -25,7 +25,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.renderi
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     checked_profiles,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import drain, run
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import gpu_pods, run
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
     History,
@@ -447,7 +447,7 @@ def test_plan_of_many_nodes_does_not_ask_for_pods_node_by_node(
     done: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     busy(done)
-    monkeypatch.setattr(drain, "ONE_BY_ONE", 1)
+    monkeypatch.setattr(gpu_pods, "ONE_BY_ONE", 1)
     done.fleet.api.requests.clear()
     result = done.look(done.request(NEW, planning=True, explain=True)).result()
     assert len(cast("list[object]", result["nodes"])) > 2

@@ -50,7 +50,7 @@ _WATCH_SECONDS = 50  # less than _READ_TIMEOUT, so that the server ends a quiet 
 
 def connect(module: AnsibleModule) -> Cluster:
     """The cluster of a module's connection options. Raises ClusterError as open_connection does."""
-    api = open_connection(module, CONCURRENCY + 3)  # one for the Lease, two for watches
+    api = open_connection(module, CONCURRENCY + 4)  # one for the Lease, three for watches
     server = str(api.configuration.host).rstrip("/")
     in_run = bool(module.params.get("run"))  # the preflight of the run has reached the server
     return Cluster(api, server, reached=in_run)

@@ -118,6 +118,7 @@ def _required(scope: Scope, *, namespace_exists: bool) -> Permissions:
     yield from of((SITE, PROBE), "list", "pods")
     yield from of((SITE,), "list", "resourcequotas")
     if scope.evict:
+        yield from of((SITE,), "watch", "pods")
         yield from of((SITE,), "create", "pods", subresource="eviction")
     yield from of(_WRITES, "get patch", *_LEASES, namespace=place, name=_LEASE)
     yield from of(_WRITES, "create", *_LEASES, namespace=place)

@@ -10,7 +10,7 @@ With it a wait needs neither sleeps nor repeated lists of thousands of nodes.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from .._common.backoff import pauses
@@ -29,6 +29,9 @@ class Reflector(Generic[T]):
     The constructor lists; from start() on a thread watches. changed is called with the values
     before and after, None where the object does not exist. After a broken connection, a restart of
     the server or an expired resourceVersion it lists again. trouble says why it may be out of date.
+
+    With several fields it lists by each field selector, and one watch without any serves all of
+    them, so that other objects are read too once they change.
     """
 
     def __init__(
@@ -39,10 +42,11 @@ class Reflector(Generic[T]):
         changed: Callable[[T | None, T | None], None],
         *,
         labels: str = "",
-        fields: str = "",
+        fields: str | Sequence[str] = "",
     ) -> None:
         self._cluster, self._path = cluster, path
-        self._labels, self._fields = labels, fields
+        self._lists = [fields] if isinstance(fields, str) else fields
+        self._labels, self._fields = labels, fields if isinstance(fields, str) else ""
         self._read, self._changed = read, changed
         self._values: dict[str, T] = {}
         self._since = ""
@@ -58,13 +62,22 @@ class Reflector(Generic[T]):
         self._stopped.set()
 
     def _list(self) -> None:
-        pairs, self._since = self._cluster.snapshot(
-            self._path,
-            lambda item: (text_at(item, "metadata", "uid"), self._read(item)),
-            labels=self._labels,
-            fields=self._fields,
-        )
-        found = dict(pairs)
+        found: dict[str, T] = {}
+
+        def list_some(fields: str) -> str:
+            pairs, version = self._cluster.snapshot(
+                self._path,
+                lambda item: (text_at(item, "metadata", "uid"), self._read(item)),
+                labels=self._labels,
+                fields=fields,
+            )
+            found.update(pairs)
+            return version
+
+        first, *others = self._lists
+        self._since = list_some(first)  # the others are not older, so the watch misses nothing
+        if failures := self._cluster.for_each(others, list_some) if others else {}:
+            raise ClusterError(min(failures.values()))
         before, self._values = self._values, found
         # Deleted objects first: one of the same name may have replaced them.
         for uid in [*(before.keys() - found.keys()), *found]:

@@ -10,29 +10,29 @@ get an annotation, and only nodes with it are uncordoned: other people's cordons
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Protocol
 
 from .._common.backoff import pauses
 from .._common.clock import CLOCK, Clock
 from .._common.documents import dig, mapping_at
-from .._common.errors import ClusterError, LeaseError, SharingError
+from .._common.errors import ClusterError, SharingError
 from .._common.names import CORDONED_ANNOTATION
 from .._common.table import format_first_rows
-from .._common.text import some
 from .._kube.client import Cluster
 from .._kube.objects import NODES, if_unchanged, object_path
-from .._nodes.pods import GpuPod, gpu_pods
+from .._nodes.pods import GpuPod
 from .._nodes.state import NodeState
 from .._nodes.taints import CORDON
+from .gpu_pods import LivePods, for_each_node, gpu_pods_on
 
-PODS = "/api/v1/pods"
-ONE_BY_ONE = 200  # up to so many nodes, pods are listed node by node; else all pods at once
 COLUMNS = ("node", "namespace", "pod", "why")
 MOST_LINES = 20
 ATTEMPTS = 6  # to write to a node, which the kubelet and controllers write to as well
-RETRY_EVICTION = 2.0  # seconds until a rejected eviction is requested again
+RETRY_EVICTION = 2.0  # seconds until an eviction is requested again
+MAX_WAIT = 10.0  # seconds until the Lease is checked again
 NOT_ALLOWED = (401, 403)
 GONE = (404, 409)  # the pod is gone, or another pod has its name: the next check shows which
 
@@ -111,29 +111,6 @@ def drain_error(
     return DrainError("\n".join([message, *lines, advice]), problems)
 
 
-def gpu_pods_on(cluster: Cluster, nodes: Sequence[str]) -> list[GpuPod]:
-    """The GPU pods of nodes."""
-    if len(nodes) > ONE_BY_ONE:
-        running = "status.phase!=Succeeded,status.phase!=Failed,spec.nodeName!="
-        wanted = set(nodes)
-        return [pod for pod in gpu_pods(cluster.items(PODS, fields=running)) if pod.node in wanted]
-    found: dict[str, list[GpuPod]] = {}
-
-    def read(node: str) -> None:
-        found[node] = gpu_pods(cluster.items(PODS, fields=f"spec.nodeName={node}"))
-
-    _for_each(cluster, nodes, read, "The pods of {nodes} could not be listed")
-    return [pod for node in nodes for pod in found[node]]
-
-
-def _for_each(
-    cluster: Cluster, nodes: Sequence[str], action: Callable[[str], None], failure: str
-) -> None:
-    if failures := cluster.for_each(list(nodes), action):
-        message = failure.format(nodes=some(sorted(failures)))
-        raise ClusterError(f"{message}: {min(failures.values())}")
-
-
 @dataclass
 class Evictions:
     """What has been requested during one drain; all by uid of the pod."""
@@ -147,22 +124,42 @@ class Evictions:
             if not pod.leaving and self.not_before.get(pod.uid, now) <= now:
                 yield pod
 
+    def next_due(self, pods: Iterable[GpuPod]) -> list[float]:
+        """When evictions of pods have to be requested again."""
+        return [self.not_before[pod.uid] for pod in pods if not pod.leaving]
+
     def reason(self, pod: GpuPod) -> str:
         if pod.leaving:
             return "it is being deleted, and its containers are still running"
         return self.rejected.get(pod.uid, "it appeared just before the timeout")
 
 
+class WatchedPods(Protocol):
+    """GPU pods that are watched from start to stop."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def pods(self) -> list[GpuPod]: ...
+
+    def wait(self, seconds: float) -> Collection[str]:
+        """Wait for a change, at most some seconds."""
+
+
 @dataclass(frozen=True)
 class Drainer:
     """Drains nodes of one cluster. timeout, in seconds, is for all nodes of one drain together;
-    report takes lines of progress.
+    report takes lines of progress; check is called before writes, and raises LeaseError when
+    another run has taken over: then that run handles the cordoned nodes.
     """
 
     cluster: Cluster
     timeout: float
     report: Callable[[str], None]
+    check: Callable[[], None] = lambda: None
     clock: Clock = CLOCK
+    watch: Callable[[Cluster, Sequence[str]], WatchedPods] = LivePods
 
     def drain(
         self, nodes: Sequence[str], disrupted: Callable[[list[GpuPod]], list[GpuPod]]
@@ -176,8 +173,6 @@ class Drainer:
         try:
             self.cordon(nodes)
             return self.evict(nodes, disrupted)
-        except LeaseError:
-            raise  # the run that has taken over handles the nodes
         except SharingError as error:
             self._undo(nodes, error)
             raise
@@ -195,18 +190,25 @@ class Drainer:
     ) -> list[GpuPod]:
         """Evict the disrupted pods of cordoned nodes, and wait until they are gone.
 
-        Every round lists the pods again, so it also finds pods that were bound during the cordon.
+        The pods are watched from after the cordon, so this also finds pods that were bound during
+        it. Since a watch may be late, a list confirms that none is left.
         """
         evictions = Evictions()
         deadline = self.clock.now() + self.timeout
-        pause = pauses()
-        while pods := disrupted(gpu_pods_on(self.cluster, nodes)):
-            check_movable(pods)
-            now = self.clock.now()
-            if now >= deadline:
-                raise self._timeout_error(pods, evictions)
-            self._request(list(evictions.due(pods, now)), evictions)
-            self.clock.pause(min(next(pause), deadline - now))
+        live = self.watch(self.cluster, nodes)
+        live.start()
+        try:
+            while pods := disrupted(live.pods()) or disrupted(gpu_pods_on(self.cluster, nodes)):
+                check_movable(pods)
+                now = self.clock.now()
+                if now >= deadline:
+                    raise self._timeout_error(pods, evictions)
+                self.check()
+                self._request(list(evictions.due(pods, now)), evictions)
+                until = min([deadline, now + MAX_WAIT, *evictions.next_due(pods)])
+                live.wait(until - self.clock.now())
+        finally:
+            live.stop()
         return list(evictions.evicted.values())
 
     def _request(self, pods: list[GpuPod], evictions: Evictions) -> None:
@@ -226,6 +228,7 @@ class Drainer:
             error = errors.get(uid)
             if error is None:
                 evictions.evicted[uid] = pod
+                evictions.not_before[uid] = self.clock.now() + RETRY_EVICTION
                 self.report(f"{pod.node}: evicted {pod.namespace}/{pod.name}")
             elif error.status == 401:
                 raise error
@@ -264,7 +267,9 @@ class Drainer:
     def _write(
         self, nodes: Sequence[str], patch: Callable[[object], dict[str, object]], failure: str
     ) -> None:
-        _for_each(self.cluster, nodes, lambda node: self._write_node(node, patch), failure)
+        if nodes:
+            self.check()
+            for_each_node(self.cluster, nodes, lambda node: self._write_node(node, patch), failure)
 
     def _write_node(self, node: str, patch: Callable[[object], dict[str, object]]) -> None:
         """Patch a node, with retries after conflicts and other errors."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from .._common.errors import LeaseError, RefusedError, SharingError
+from .._common.errors import RefusedError, SharingError
 from .._common.text import plural, some
 from .._kube.client import Cluster
 from .._nodes.disruption import pods_of
@@ -150,11 +150,8 @@ class Executor:
                 plan = self._plan(nodes)
             self.outcome.touched += nodes
             self._settle(nodes, what, self._writer.apply(nodes, plan, self.targets))
-        except LeaseError:
-            drained = False  # the run that has taken over uncordons the nodes
-            raise
         finally:
-            if drained:
+            if drained:  # unless another run has taken over: then it uncordons them
                 self._drainer.uncordon(nodes)
 
     def _plan(self, nodes: Sequence[str]) -> RolloutPlan:
@@ -182,7 +179,6 @@ class Executor:
         self.report(f"draining {count} from {plural(len(affected), 'node')}")
 
         def disrupted(pods: Sequence[GpuPod]) -> list[GpuPod]:
-            self.check()
             return pods_of(guard.find_among(states, pods))
 
         self.outcome.evicted += self._drainer.drain(affected, disrupted)
@@ -190,7 +186,7 @@ class Executor:
 
     @property
     def _drainer(self) -> Drainer:
-        return Drainer(self.cluster, self.settings.drain_timeout, self.report)
+        return Drainer(self.cluster, self.settings.drain_timeout, self.report, self.check)
 
     def _settle(
         self, nodes: Sequence[str], what: str, old_pods: Collection[str] = ()

@@ -18,7 +18,7 @@ from .._nodes.pods import GpuPod
 from .._nodes.state import NodeState
 from .._profiles.model import Profile
 from .desired import Observation, Target
-from .drain import gpu_pods_on
+from .gpu_pods import gpu_pods_on
 
 
 class DisruptionGuard:

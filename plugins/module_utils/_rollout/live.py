@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection
+from typing import Protocol
 
 from .._common.errors import ClusterError
 from .._kube.client import Cluster
@@ -22,34 +23,26 @@ from .desired import Observation
 BURST = 0.05  # seconds in which changes are collected before they are returned together
 
 
-class LiveFleet:
-    """The cluster as a rollout sees it: listed once, pods on demand; watched from start to stop."""
+class Reflected(Protocol):
+    """A reflector, whatever it reads."""
 
-    def __init__(self, cluster: Cluster, namespace: str, config_map: str) -> None:
-        self._cluster = cluster
-        self._config_map_path = object_path(namespaced("configmaps", namespace), config_map)
+    trouble: str
+    refused: bool
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class Live:
+    """What reflectors show of a cluster: listed when made, watched from start to stop."""
+
+    def __init__(self) -> None:
         self._changes = threading.Condition()
-        self._changed: set[str] = set()
-        self._nodes: dict[str, NodeState] = {}
-        self._pods: dict[str, dict[str, OperandPod]] = {}
-        self._pods_path = namespaced("pods", namespace)
-        self._node_reflector = Reflector(cluster, NODES, node_state, self._on_node)
-        self._pod_reflector: Reflector[OperandPod] | None = None
-        self._config_map = self._read_config_map()
-
-    def read_pods(self) -> None:
-        """List the plugin's pods, two or three for each node, unless that has been done."""
-        if self._pod_reflector is None:
-            self._pod_reflector = Reflector(
-                self._cluster, self._pods_path, operand_pod, self._on_pod, labels=OPERAND_SELECTOR
-            )
-
-    @property
-    def _reflectors(self) -> list[Reflector[NodeState] | Reflector[OperandPod]]:
-        return [self._node_reflector, *([self._pod_reflector] if self._pod_reflector else [])]
+        self._changed: set[str] = set()  # nodes
+        self._reflectors: list[Reflected] = []
 
     def start(self) -> None:
-        self.read_pods()
         for reflector in self._reflectors:
             reflector.start()
 
@@ -64,11 +57,6 @@ class LiveFleet:
 
     def now(self) -> float:
         return time.monotonic()
-
-    def observe(self) -> Observation:
-        with self._changes:
-            pods = {node: tuple(found.values()) for node, found in self._pods.items()}
-            return Observation(dict(self._nodes), pods, self._config_map)
 
     def wait(self, seconds: float) -> Collection[str]:
         """Wait for a change, at most some seconds. Returns the nodes that changed. Raises
@@ -85,13 +73,18 @@ class LiveFleet:
             changed, self._changed = self._changed, set()
         return changed
 
-    def refresh_config_map(self) -> None:
-        """Read the ConfigMap again, as after a write of our own."""
-        self._config_map = self._read_config_map()
 
-    def _read_config_map(self) -> ConfigMap | None:
-        document = self._cluster.find(self._config_map_path)
-        return read_config_map(document) if document else None
+class LiveNodes(Live):
+    """The nodes of a cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__()
+        self._nodes: dict[str, NodeState] = {}
+        self._reflectors.append(Reflector(cluster, NODES, node_state, self._on_node))
+
+    def nodes(self) -> dict[str, NodeState]:
+        with self._changes:
+            return dict(self._nodes)
 
     def _on_node(self, before: NodeState | None, after: NodeState | None) -> None:
         with self._changes:
@@ -103,6 +96,50 @@ class LiveFleet:
             elif before is not None and self._nodes.get(before.name) == before:
                 del self._nodes[before.name]  # unless a new node has the name
             self._changes.notify_all()
+
+
+class LiveFleet(LiveNodes):
+    """The cluster as a rollout sees it: nodes, the ConfigMap, and on demand the plugin's pods."""
+
+    def __init__(self, cluster: Cluster, namespace: str, config_map: str) -> None:
+        super().__init__(cluster)
+        self._cluster = cluster
+        self._config_map_path = object_path(namespaced("configmaps", namespace), config_map)
+        self._pods: dict[str, dict[str, OperandPod]] = {}
+        self._pods_path = namespaced("pods", namespace)
+        self._pods_are_read = False
+        self._config_map = self._read_config_map()
+
+    def read_pods(self) -> None:
+        """List the plugin's pods, two or three for each node, unless that has been done."""
+        if not self._pods_are_read:
+            self._pods_are_read = True
+            self._reflectors.append(
+                Reflector(
+                    self._cluster,
+                    self._pods_path,
+                    operand_pod,
+                    self._on_pod,
+                    labels=OPERAND_SELECTOR,
+                )
+            )
+
+    def start(self) -> None:
+        self.read_pods()
+        super().start()
+
+    def observe(self) -> Observation:
+        with self._changes:
+            pods = {node: tuple(found.values()) for node, found in self._pods.items()}
+            return Observation(dict(self._nodes), pods, self._config_map)
+
+    def refresh_config_map(self) -> None:
+        """Read the ConfigMap again, as after a write of our own."""
+        self._config_map = self._read_config_map()
+
+    def _read_config_map(self) -> ConfigMap | None:
+        document = self._cluster.find(self._config_map_path)
+        return read_config_map(document) if document else None
 
     def _on_pod(self, before: OperandPod | None, after: OperandPod | None) -> None:
         with self._changes:

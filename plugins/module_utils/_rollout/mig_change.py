@@ -6,11 +6,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .._common.backoff import pauses
 from .._common.errors import FleetError, RefusedError, SharingError, joined
 from .._common.text import some
 from .._kube.client import Cluster
@@ -28,8 +26,10 @@ from .._nodes.mig import (
 from .._nodes.state import NodeState, node_state
 from .._profiles.model import Profile
 from .batches import split_into_batches
-from .drain import Drainer, gpu_pods_on
+from .drain import Drainer
+from .gpu_pods import gpu_pods_on
 from .guard import disruption_error
+from .live import LiveNodes
 from .settings import IGNORE, REFUSE
 
 HINT = (
@@ -101,15 +101,19 @@ def plan_change(
 
 @dataclass(frozen=True)
 class MigRun:
-    """Carries changes out on one cluster. check is called before each write, and raises where
-    another run has taken over.
+    """Carries changes out on one cluster. timeout and drain_timeout are in seconds; check is
+    called before each write, and raises LeaseError where another run has taken over.
     """
 
     cluster: Cluster
     wanted: Mapping[str, str]
-    timeout: int
-    drainer: Drainer
+    timeout: float
+    drain_timeout: float
     check: Callable[[], None] = lambda: None
+
+    @property
+    def _drainer(self) -> Drainer:
+        return Drainer(self.cluster, self.drain_timeout, lambda _line: None, self.check)
 
     def states(self) -> dict[str, NodeState]:
         found = (node_state(item) for item in self.cluster.items(NODES))
@@ -121,7 +125,7 @@ class MigRun:
             return False
         if drain == REFUSE:
             raise disruption_error(found)
-        self.drainer.drain(list(nodes), lambda pods: pods)
+        self._drainer.drain(list(nodes), lambda pods: pods)
         return True
 
     def carry_out(self, plan: MigPlan, drain: str) -> None:
@@ -134,8 +138,8 @@ class MigRun:
                 self._change([plan.changes[node] for node in batch])
                 self._wait(batch, f"batch {number} of {len(plan.batches)}")
             finally:
-                if cordoned:
-                    self.drainer.uncordon(batch)
+                if cordoned:  # unless another run has taken over: then it uncordons them
+                    self._drainer.uncordon(batch)
 
     def _change(self, changes: Sequence[MigChange]) -> None:
         states = self.states()
@@ -147,22 +151,30 @@ class MigRun:
         self.cluster.patch_nodes(patches)
 
     def _wait(self, nodes: Sequence[str], what: str) -> None:
-        """Wait until nodes have their configuration. Raises MigError naming those that do not."""
-        deadline = time.monotonic() + self.timeout
-        for pause in pauses():
-            states = self.states()
-            reasons = {
-                node: why_not_partitioned(states.get(node), self.wanted[node]) for node in nodes
-            }
-            wrong = {node: reason for node, reason in reasons.items() if reason}
-            hopeless = all(has_failed(states.get(node)) for node in wrong)
-            if not wrong:
-                return
-            if hopeless or time.monotonic() >= deadline:
-                lines = [f"- {node}: {reason}" for node, reason in sorted(wrong.items())[:20]]
-                said = (
-                    f"{len(wrong)} of {len(nodes)} nodes ({what}) did not get their MIG"
-                    f" configuration (waited up to {self.timeout} s):"
-                )
-                raise MigError("\n".join([said, *lines, HINT]))
-            time.sleep(pause)
+        """Watch nodes until they have their configuration. Raises MigError with those that do not
+        get it.
+        """
+        live = LiveNodes(self.cluster)
+        live.start()
+        deadline = live.now() + self.timeout
+        try:
+            while wrong := self._wrong(nodes, states := live.nodes()):
+                hopeless = all(has_failed(states.get(node)) for node in wrong)
+                if hopeless or live.now() >= deadline:
+                    raise self._error(wrong, len(nodes), what)
+                live.wait(deadline - live.now())
+        finally:
+            live.stop()
+
+    def _wrong(self, nodes: Sequence[str], states: Mapping[str, NodeState]) -> dict[str, str]:
+        """Nodes without their configuration, and why."""
+        reasons = {node: why_not_partitioned(states.get(node), self.wanted[node]) for node in nodes}
+        return {node: reason for node, reason in reasons.items() if reason}
+
+    def _error(self, wrong: Mapping[str, str], total: int, what: str) -> MigError:
+        lines = [f"- {node}: {reason}" for node, reason in sorted(wrong.items())[:20]]
+        said = (
+            f"{len(wrong)} of {total} nodes ({what}) did not get their MIG configuration (waited"
+            f" up to {self.timeout:g} s):"
+        )
+        return MigError("\n".join([said, *lines, HINT]))

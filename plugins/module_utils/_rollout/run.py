@@ -28,8 +28,9 @@ from .._profiles.model import Profile
 from .._profiles.validation import checked_profiles
 from .batches import ordered_nodes, split_into_batches
 from .desired import Desired, Target, profile_label
-from .drain import Drainer, gpu_pods_on, left_cordoned, without_controller
+from .drain import Drainer, left_cordoned, without_controller
 from .execute import Executor
+from .gpu_pods import gpu_pods_on
 from .guard import DisruptionGuard, disruption_error
 from .history import (
     FleetSpec,
@@ -153,7 +154,8 @@ class RolloutRun:
             if lease.waited:
                 self._observe_and_plan()  # another run has changed the cluster meanwhile
             if self._left_cordoned:
-                Drainer(self._cluster, 0, self._report).uncordon(self._left_cordoned)
+                drainer = Drainer(self._cluster, 0, self._report, lease.check)
+                drainer.uncordon(self._left_cordoned)
             revision = self._history.begin(self._spec(), run)
             self._revision = revision.number
             state = RevisionState.FAILED
