@@ -120,12 +120,13 @@ from ..module_utils._kube.client import Cluster, connect
 from ..module_utils._kube.objects import NODES
 from ..module_utils._nodes.admission import (
     check_nodes,
+    check_not_busy,
     check_present,
     notices_removal,
     waiting_for_mig,
 )
 from ..module_utils._nodes.mig import undo_patch
-from ..module_utils._nodes.state import NodeState, node_state
+from ..module_utils._nodes.state import NodeMetadata, node_metadata
 from ..module_utils._profiles.rendered import take_profiles
 from ..module_utils._provider.plugin import read_cluster_plugin
 from ..module_utils._rollout.drain import Drainer, left_cordoned
@@ -156,7 +157,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     if profiles and (found := list(undefined_profiles(desired, list(profiles), default))):
         raise joined(FleetError, found)
     cluster = connect(module)
-    states = [node_state(item) for item in cluster.items(NODES, metadata_only=True)]
+    states = [node_metadata(item) for item in cluster.items(NODES, metadata_only=True)]
     gpu_nodes = {
         s.name: s for s in states if s.has_gpus or s.name in desired or PROFILE_LABEL in s.labels
     }
@@ -168,11 +169,9 @@ def run(module: AnsibleModule) -> dict[str, object]:
         for node, profile in desired.items()
         if (profile or default) in profiles and node in gpu_nodes
     }
-    changing = [change.node for change in plan.changes]
-    if remove:
-        check_nodes(gpu_nodes, {}, changing, planning=False)
-    else:
-        check_nodes(gpu_nodes, meant, changing, planning=module.check_mode)
+    if not remove:
+        check_nodes(gpu_nodes, meant)
+    check_not_busy(gpu_nodes, [change.node for change in plan.changes])
     held = set() if remove or module.check_mode else waiting_for_mig(gpu_nodes, meant)
     if held:
         warn(
@@ -206,7 +205,7 @@ def make_plan(
     module: AnsibleModule,
     cluster: Cluster,
     desired: dict[str, str | None],
-    states: dict[str, NodeState],
+    states: dict[str, NodeMetadata],
     known: Sequence[str],
 ) -> LabelPlan:
     """The plan of labels; without removals where the plugin is too old to notice one."""
@@ -228,7 +227,7 @@ def make_plan(
     return found if notices else plan(module.params["default_profile"])
 
 
-def forget(patches: Patches, states: list[NodeState]) -> None:
+def forget(patches: Patches, states: list[NodeMetadata]) -> None:
     """Add to the patches what takes away everything else that we wrote on the nodes to act on."""
     for state in states:
         for part, entries in undo_patch(state).items():
@@ -236,7 +235,7 @@ def forget(patches: Patches, states: list[NodeState]) -> None:
     forget_hashes(patches, states)
 
 
-def forget_hashes(patches: Patches, states: list[NodeState]) -> None:
+def forget_hashes(patches: Patches, states: list[NodeMetadata]) -> None:
     """The same for our notes on any nodes, such as those that have left the inventory since."""
     for state in states:
         notes = {CONFIG_HASH_ANNOTATION, LOADED_ANNOTATION} & state.annotations.keys()

@@ -20,7 +20,8 @@ description:
     loaded, and C(gpufleet.sharing/loaded) how that is known, so you can run an interrupted run
     again. A node whose pods have loaded the content, and whose allocatable matches, is only
     annotated.
-  - Nodes that are NotReady are skipped and listed.
+  - Nodes that are NotReady, or that another controller is working on (a driver upgrade, MIG, any
+    C(nvidia.com/gpu.deploy) label that is C(paused-for-)), are skipped and listed.
   - Before it changes anything, it finds the running pods that the change would disrupt
     (O(drain)).
   - When a batch fails, the rollout stops, and changed nodes go back to the last good revision
@@ -189,9 +190,15 @@ waited:
   returned: always
 unavailable:
   description: Nodes that are NotReady, not in the cluster, or do not have their MIG configuration
-    yet.
+    yet, or that another controller is working on.
   type: list
   elements: str
+  returned: always
+maintenance:
+  description: Those of RV(unavailable) that another controller is working on, such as a driver
+    upgrade or the MIG manager, each with what it is doing. They are left alone, and make no other
+    node fail.
+  type: dict
   returned: always
 unmanaged:
   description: GPU nodes of the cluster that are not in the inventory.

@@ -117,6 +117,13 @@ nodes:
     problem: {description: Why the slots differ; empty if they do not., type: str}
     product: {description: GPU model from GPU feature discovery., type: str}
     ready: {description: Whether the node is Ready., type: bool}
+    maintenance:
+      description: What another controller is doing on the node; empty if none is working on it.
+      type: str
+    missing:
+      description: Resources that the profile shares and the node does not have.
+      type: list
+      elements: str
     used:
       description: Slots that its pods request; null without O(findings).
       type: int
@@ -142,7 +149,8 @@ differing:
   returned: always
 unavailable:
   description:
-    - Nodes that O(unavailable_nodes=report) tolerates, each with the reason. Empty with V(fail).
+    - Nodes that do not count, each with the reason. These are nodes that another controller is
+      working on, such as a driver upgrade, and those that O(unavailable_nodes=report) tolerates.
   type: dict
   returned: always
 totals:

@@ -12,6 +12,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.admission import (
     check_nodes,
+    check_not_busy,
     notices_removal,
     waiting_for_mig,
 )
@@ -48,42 +49,21 @@ def test_notices_removal(version: tuple[int, int, int] | None, notices: bool) ->
     assert notices_removal(Plugin(version=version)) is notices
 
 
-@pytest.mark.parametrize("planning", [True, False])
-def test_check_nodes_names_each_that_cannot_be_shared_so(planning: bool) -> None:
+def test_check_nodes_names_each_that_cannot_be_shared_so() -> None:
     found = states(n2=OLD_GPU, n1=OLD_GPU, n3={})
     with pytest.raises(FleetError) as caught:
-        check_nodes(found, dict.fromkeys(found, MPS), [], planning=planning)
+        check_nodes(found, dict.fromkeys(found, MPS))
     assert [problem.partition(": ")[0] for problem in caught.value.problems] == ["n1", "n2"]
     for problem in caught.value.problems:
         assert mentions(problem, "profile 'mps'", "20", "MPS", "16")
 
 
 @pytest.mark.parametrize("labels", [AT_WORK, REBOOTING])
-@pytest.mark.parametrize(
-    ("changing", "planning", "profile", "refused"),
-    [
-        pytest.param(["n1"], False, PLAIN, True, id="its label would change"),
-        pytest.param(["n1"], True, PLAIN, True, id="and in a plan"),
-        pytest.param([], False, PLAIN, False, id="its label stays"),
-        pytest.param(["n1"], False, CUT, True, id="cut for us, and not done"),
-        pytest.param(["n1"], True, CUT, False, id="in a plan it may be at work for us"),
-        pytest.param(["n1"], True, None, True, id="unmanaged"),
-    ],
-)
-def test_check_nodes_while_mig_is_at_work(
-    labels: dict[str, str],
-    changing: list[str],
-    planning: bool,
-    profile: object,
-    refused: bool,
-) -> None:
-    meant = {} if profile is None else {"n1": PLAIN if profile is PLAIN else CUT}
+def test_check_not_busy(labels: dict[str, str]) -> None:
     found = states(n1=labels, n2=CAPABLE)
-    if not refused:
-        check_nodes(found, meant, changing, planning=planning)
-        return
+    check_not_busy(found, ["n2"])
     with pytest.raises(RefusedError, match=r"MIG manager.*\bn1\b"):
-        check_nodes(found, meant, changing, planning=planning)
+        check_not_busy(found, ["n2", "n1"])
 
 
 @pytest.mark.parametrize(

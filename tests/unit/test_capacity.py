@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import SharingError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity import (
     REPLICAS_LABEL,
     Verdict,
@@ -17,6 +21,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.capacity i
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import (
     NodeState,
+    node_metadata,
+    node_state,
     read_quantity,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import (
@@ -43,10 +49,42 @@ ALL_CUT = {**COUNT_2, **MIXED_7, "nvidia.com/gpu.replicas": "0"}
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("8", 8), (8, 8), ("8k", 8000), ("0", 0), ("", 0), (None, 0), ("1.5", 0), ("-1", 0)],
+    [
+        ("8", 8),
+        (8, 8),
+        ("8k", 8000),
+        ("0", 0),
+        ("1M", 10**6),
+        ("1Ki", 1024),
+        ("2Ei", 2 * 2**60),
+        ("1e3", 1000),
+        ("1E3", 1000),
+        ("5e-1", 1),
+        ("1E", 10**18),
+        ("1.5", 2),
+        ("500m", 1),
+        (".5k", 500),
+        ("+3", 3),
+        ("-1", -1),
+    ],
 )
 def test_read_quantity(text: object, expected: int) -> None:
     assert read_quantity(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", None, "x", "1 k", "1kk", "1ki", "1e", "0x8", "1Kie3", "."])
+def test_read_quantity_unknown_is_not_zero(text: object) -> None:
+    with pytest.raises(SharingError, match=re.escape(f"'{text}'")):
+        read_quantity(text)
+
+
+def test_node_state_of_a_metadata_only_list_is_unknown_not_zero() -> None:
+    document = {"metadata": {"name": "n", "labels": {"nvidia.com/gpu.count": "2"}}}
+    with pytest.raises(SharingError, match=r"\bn\b"):
+        node_state(document)
+    found = node_metadata(document)
+    assert (found.name, found.has_gpus) == ("n", True)
+    assert not node_metadata({"metadata": {"name": "n"}}).has_gpus
 
 
 @pytest.mark.parametrize(
@@ -158,12 +196,76 @@ def test_judge_not_ready() -> None:
     assert mentions(judge(node, FOUR, None).problem, "NotReady")
 
 
+@pytest.mark.parametrize("name", ["1g.24gb-me", "1g.24gb.me", "1g.24gb.me.all", "1g.24gb.gfx"])
+def test_judge_knows_mig_devices_with_attributes(name: str) -> None:
+    resource = f"nvidia.com/mig-{name}"
+    profile = parse_profile("p", {"resources": [{"name": resource, "replicas": 2}]})
+    labels = {**ALL_CUT, f"{resource}.count": "8", f"{resource}.replicas": "2"}
+    del labels["nvidia.com/mig-1g.5gb.count"]
+    none, all_of_them = (
+        judge(NodeState("n", labels, {}, {GPU: 0, resource: slots}), profile, None)
+        for slots in (0, 16)
+    )
+    assert (none.physical, none.expected, none.actual) == (8, 16, 0)
+    assert mentions(none.problem, resource, 0, 16)
+    assert all_of_them.ok
+    label = {**labels, f"{resource}.sharing-strategy": "time-slicing"}
+    for configuration in (name, name.replace(".me", "+me", 1).replace(".gfx", "+gfx")):
+        cut = replace(profile, mig=f"all-{configuration}")
+        assert labels_fit(NodeState("n", label), cut)
+        assert not labels_fit(NodeState("n", COUNT_2 | {"nvidia.com/mig.strategy": "mixed"}), cut)
+
+
+CUT_WHOLE = {**COUNT_2, "nvidia.com/gpu.replicas": "0", "nvidia.com/mig.strategy": "mixed"}
+ONE, TEN = "nvidia.com/mig-1g.5gb", "nvidia.com/mig-1g.10gb"
+
+
+@pytest.mark.parametrize(
+    ("labels", "allocatable", "shared", "missing", "ok"),
+    [
+        pytest.param(
+            {**COUNT_2, "nvidia.com/gpu.replicas": "1"}, {GPU: 2}, [ONE], (ONE,), False, id="no MIG"
+        ),
+        pytest.param(
+            {
+                **COUNT_2,
+                "nvidia.com/gpu.replicas": "0",
+                "nvidia.com/mig.strategy": "mixed",
+                f"{TEN}.count": "7",
+            },
+            {TEN: 7},
+            [ONE],
+            (ONE,),
+            False,
+            id="other MIG devices",
+        ),
+        pytest.param(COUNT_2, {GPU: 8}, [GPU, ONE], (ONE,), True, id="a file for several kinds"),
+        pytest.param(MIXED_7 | COUNT_2, {GPU: 4, ONE: 28}, [GPU, ONE], (), True, id="GPUs unknown"),
+        pytest.param(COUNT_2, {GPU: 8}, [GPU], (), True, id="all there"),
+    ],
+)
+def test_judge_tells_what_a_profile_shares_and_a_node_does_not_have(
+    labels: dict[str, str],
+    allocatable: dict[str, int],
+    shared: list[str],
+    missing: tuple[str, ...],
+    ok: bool,
+) -> None:
+    resources = [{"name": name, "replicas": 4} for name in shared]
+    verdict = judge(
+        NodeState("n", labels, {}, allocatable), parse_profile("p", {"resources": resources}), None
+    )
+    assert (verdict.missing, verdict.ok) == (missing, ok)
+    assert ok or mentions(verdict.problem, *missing)
+
+
 @pytest.mark.parametrize(
     ("labels", "allocatable", "profile", "verdict", "facts"),
     [
         (ALL_CUT, {GPU: 0, MIG: 14}, MIXED, (MIG, 7, 14, 14), ()),
         (ALL_CUT, {GPU: 0, MIG: 7}, MIXED, (MIG, 7, 14, 7), (MIG, 7, 14)),
-        (ALL_CUT, {MIG: 7}, FOUR, (MIG, 7, 7, 7), ()),
+        (ALL_CUT, {MIG: 7}, NONE, (MIG, 7, 7, 7), ()),
+        (ALL_CUT, {MIG: 7}, FOUR, (MIG, 7, 7, 7), (GPU, MIG)),  # it shares what is not there
         (ALL_CUT, {GPU: 2, MIG: 7}, FOUR, (MIG, 7, 7, 7), (GPU, 2, 0)),
         (
             {**CUT, "nvidia.com/gpu.count": "14"},

@@ -8,8 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import CHECKS
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import (
+    CHECKS,
+    find_all,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Location
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.summary import counts
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     GFD_APP,
     MPS_APP,
@@ -332,6 +336,24 @@ def _driver_upgrade(fleet: Fleet) -> None:
     _cordoned(fleet)
 
 
+@case("GS030", "GS037", "GS042", "GS043")
+def _driver_upgrade_failed(fleet: Fleet) -> None:
+    fleet.labels("dev-1")["nvidia.com/gpu-driver-upgrade-state"] = "upgrade-failed"
+    for app in (PLUGIN_APP, GFD_APP):
+        fleet.drop(pod_path(app, "dev-1"))
+    fleet.slots("dev-1", 0)
+
+
+@case("GS030", "GS037", "GS042", "GS043")
+def _paused_by_another_controller(fleet: Fleet) -> None:
+    labels = fleet.labels("dev-1")
+    labels["nvidia.com/gpu-driver-upgrade-state"] = "upgrade-done"
+    for app, name in ((PLUGIN_APP, "device-plugin"), (GFD_APP, "gpu-feature-discovery")):
+        fleet.drop(pod_path(app, "dev-1"))
+        labels[f"nvidia.com/gpu.deploy.{name}"] = "paused-for-driver-upgrade"
+    fleet.slots("dev-1", 0)
+
+
 @case("GS031", "GS043")
 def _mixed_models(fleet: Fleet) -> None:
     fleet.labels("prod-1")["nvidia.com/gpu.count"] = "1"
@@ -606,6 +628,61 @@ def test_busy_healthy_fleet_has_no_findings() -> None:
     exporter["spec"]["template"]["spec"]["containers"][0]["env"] = [told]
     fleet.objects[SETS + "nvidia-dcgm-exporter"] = exporter
     assert fleet.find() == []
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_node_without_its_slots_is_an_error(name: str) -> None:
+    """Whatever explains it, the exit code must not be that of a fleet without fault."""
+    _code, break_it, _follows = CASES[name]
+    fleet = healthy()
+    break_it(fleet)
+    found = find_all(fleet.snapshot())
+    if any(finding.code in ("GS037", "GS038", "GS043") for finding in found):
+        assert counts(found)["error"]
+
+
+@pytest.mark.parametrize("state", ["upgrade-required", "upgrade-failed", "drain-required"])
+def test_driver_upgrade_excuses_no_crash_loop(state: str) -> None:
+    """cases/README.md, 3a and 3b: all nodes carry the label, the plugin of one is down."""
+    fleet = healthy()
+    for name in fleet.assignments:
+        fleet.labels(name)["nvidia.com/gpu-driver-upgrade-state"] = state
+    waiting(fleet.pod(PLUGIN_APP, "dev-1"), "CrashLoopBackOff", 3)
+    fleet.slots("dev-1", 0)
+    found = find_all(fleet.snapshot())
+    assert counts(found)["error"] >= 1
+    required = {finding.code: finding.follows for finding in found}
+    assert required["GS043"] == ("GS038" if state == "upgrade-required" else "GS030")
+
+
+@pytest.mark.parametrize(
+    ("since", "severity"),
+    [("2026-01-02T03:00:00Z", "warning"), ("2026-01-02T02:00:00Z", "error"), (None, "warning")],
+)
+def test_mig_that_is_pending_for_too_long_is_an_error(since: str | None, severity: str) -> None:
+    """cases/README.md, 3d. The API server notes when the label was set."""
+    fleet = healthy()
+    fleet.labels("dev-1")["nvidia.com/mig.config.state"] = "pending"
+    if since:
+        field: dict[str, object] = {
+            "f:metadata": {"f:labels": {"f:nvidia.com/mig.config.state": {}}}
+        }
+        managers = [{"time": since, "fieldsV1": field}]
+        fleet.objects["/api/v1/nodes/dev-1"]["metadata"]["managedFields"] = managers
+    (finding,) = find_all(fleet.snapshot())
+    assert (finding.code, finding.severity.value) == ("GS026", severity)
+
+
+def test_edited_key_with_an_ignored_flag_is_an_error() -> None:
+    """cases/README.md, 3c."""
+    fleet = healthy()
+    fleet.objects[CONFIG_MAP]["data"]["dev"] = (
+        "version: v1\nflags:\n  migStrategy: none\nsharing: {timeSlicing: {resources:"
+        " [{name: nvidia.com/gpu, replicas: 2}]}}\n"
+    )
+    found = find_all(fleet.snapshot())
+    assert {finding.code: finding.follows for finding in found} == {"GS017": "", "GS018": "GS017"}
+    assert counts(found)["error"] == 1
 
 
 @pytest.mark.parametrize("name", CASES)

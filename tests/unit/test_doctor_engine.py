@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
     MOST_NAMES,
     Check,
@@ -87,6 +89,31 @@ def test_consequences_come_once_if_a_root_has_several_causes() -> None:
     root = check("A", on("n1", "a"), on("n2", "b"))
     after = check("B", Match(("n1", "n2"), {"x": "c"}), follows=("A",))
     assert [code for code, *_rest in found(root, after)] == ["A", "A", "B"]
+
+
+def test_root_is_as_severe_as_what_follows_from_it_on_its_nodes() -> None:
+    root = check("A", on("n1", "a"), on("n2", "b"), severity="warning")
+    after = check("B", on("n1", "c"), follows=("A",))
+    findings = diagnose(healthy().snapshot(), [root, after])
+    assert {(each.code, each.cause): each.severity.value for each in findings} == {
+        ("A", "cause a"): "error",
+        ("A", "cause b"): "warning",
+        ("B", "cause c"): "error",
+    }
+
+
+def test_match_that_explains_nothing() -> None:
+    idle = replace(on("n1", "a"), explains=False, severity=Severity.INFO)
+    root = check("A", idle, on("n2", "b"), severity="warning")
+    after = check("B", on("n1", "c"), on("n2", "c"), follows=("A",))
+    findings = diagnose(healthy().snapshot(), [root, after])
+    found = [(each.code, each.nodes, each.severity.value, each.follows) for each in findings]
+    assert found == [
+        ("A", ("n2",), "error", ""),
+        ("B", ("n2",), "error", "A"),
+        ("B", ("n1",), "error", ""),
+        ("A", ("n1",), "info", ""),
+    ]
 
 
 def test_worst_first() -> None:

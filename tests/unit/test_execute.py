@@ -487,6 +487,45 @@ def test_node_becomes_not_ready_before_its_turn() -> None:
     assert found.is_at(found.new)
 
 
+UPGRADE = "nvidia.com/gpu-driver-upgrade-state"
+PAUSED = {"nvidia.com/gpu.deploy.device-plugin": "paused-for-driver-upgrade"}
+
+
+@pytest.mark.parametrize("labels", [PAUSED, {UPGRADE: "drain-required"}])
+def test_paused_node_is_left_out_and_never_the_canary(labels: dict[str, str]) -> None:
+    found = scene()
+    found.fleet.edit("n1", labels=labels)
+    assert found.plan().nodes(Step.SKIP) == ["n1"]
+    done = found.run()
+    assert (done.touched, done.failed) == (["n2", "n3", "n4"], {})
+    assert found.fleet.slots(*FOUR) == [16, 12, 12, 12]
+
+
+@pytest.mark.parametrize("node", ["n1", "n3"])
+@pytest.mark.parametrize("modes", MODES)
+def test_driver_upgrade_in_mid_rollout_fails_nobody(node: str, modes: tuple[bool, bool]) -> None:
+    """The canary while it settles, or a node before its turn."""
+    found = scene(modes=modes)
+
+    def upgrade() -> None:
+        found.fleet.edit(node, labels={UPGRADE: "pod-restart-required", **PAUSED})
+        found.fleet.refuses = lambda name, _text: name == node
+        found.fleet.restart(node)
+
+    during(found, upgrade)
+    done = found.run()
+    assert done.failed == {}
+    assert mentions(done.skipped[node], UPGRADE, "pod-restart-required")
+    others = [name for name in FOUR if name != node]
+    assert found.fleet.slots(*others) == [12] * 3
+    found.fleet.refuses = lambda _name, _text: False
+    found.fleet.edit(node, labels={UPGRADE: "upgrade-done", **dict.fromkeys(PAUSED, "true")})
+    found.fleet.restart(node)
+    found.fleet.settle(600)
+    found.run()
+    assert found.is_at(found.new)
+
+
 def test_config_map_goes_in_mid_run() -> None:
     found = scene()
     during(found, lambda: found.fleet.api.drop(MAP))

@@ -413,6 +413,21 @@ def drains(how: str) -> Settings:
     return replace(SETTINGS, drain=how)
 
 
+def test_nodes_that_others_work_on_are_named(done: Scene) -> None:
+    label = "nvidia.com/gpu.deploy.device-plugin"
+    done.fleet.edit("n1", labels={label: "paused-for-driver-upgrade"})
+    done.fleet.set_ready("n2", ready=False)
+    result = done.run(done.request(NEW))
+    assert result["unavailable"] == ["n1", "n2"]
+    assert result["maintenance"] == {"n1": f"{label} is paused-for-driver-upgrade"}
+    first, second = cast("list[str]", result["notes"])
+    assert mentions(first, "n2", "NotReady")
+    assert mentions(second, "n1", label)
+    assert done.fleet.slots(*NAMES) == [16, 16, 12]
+    again = done.look(done.request(NEW, planning=True)).result()
+    assert (again["differs"], again["unavailable"]) == (False, ["n1", "n2"])
+
+
 def test_disruption_is_refused_before_any_write(done: Scene) -> None:
     busy(done)
     done.fleet.write(checked_profiles(NEW))

@@ -164,4 +164,5 @@ def collect(
         quotas=collector.attempt(QUOTAS, collector.quotas, ()),
         unreadable=collector.unreadable,
         complete=not node,
+        now=cluster.now(),
     )

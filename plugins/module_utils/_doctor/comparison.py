@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .._nodes.capacity import PRODUCT_LABEL, Verdict
+from .._nodes.maintenance import UPGRADE_FAILED, maintenance
 from .._nodes.state import NodeState
 from .._rollout.desired import Desired, Target
 from .slots import total, verdict_table
@@ -27,6 +28,8 @@ def compare(desired: Desired, states: Mapping[str, NodeState]) -> list[Row]:
 
 
 def compared(desired: Desired, target: Target, state: NodeState | None, verdict: Verdict) -> Row:
+    reason = maintenance(state) if state else ""
+    problem = verdict.problem
     return {
         "node": target.node,
         "group": desired.groups.get(target.node, ""),
@@ -36,9 +39,11 @@ def compared(desired: Desired, target: Target, state: NodeState | None, verdict:
         "resource": verdict.resource,
         "expected": verdict.expected,
         "actual": verdict.actual,
-        "problem": verdict.problem,
+        "problem": f"{reason}: {problem}" if reason and problem else problem,
         "product": state.labels.get(PRODUCT_LABEL, "") if state else "",
         "ready": state is not None and state.ready,
+        "maintenance": reason,
+        "missing": list(verdict.missing),
         "used": None,
         "free": None,
         "trace": None,
@@ -46,11 +51,13 @@ def compared(desired: Desired, target: Target, state: NodeState | None, verdict:
 
 
 def comparison(rows: Sequence[Row], *, all_needed: bool) -> dict[str, object]:
-    """What the module sharing_info returns. all_needed: a node that is not in the cluster, or is
-    NotReady, counts as differing.
+    """What the module sharing_info returns. all_needed: a node that is not in the cluster or is
+    NotReady counts as differing. One that another controller is working on never does.
     """
     problems = {str(entry["node"]): entry["problem"] for entry in rows if entry["problem"]}
-    unavailable = set() if all_needed else {entry["node"] for entry in rows if not entry["ready"]}
+    unavailable = {entry["node"] for entry in rows if _passes(entry)}
+    if not all_needed:
+        unavailable |= {entry["node"] for entry in rows if not entry["ready"]}
     needed = [entry for entry in rows if entry["node"] not in unavailable]
     return {
         "changed": False,
@@ -60,3 +67,9 @@ def comparison(rows: Sequence[Row], *, all_needed: bool) -> dict[str, object]:
         "totals": {column: total(needed, column) for column in ("physical", "expected", "actual")},
         "table": verdict_table(rows),
     }
+
+
+def _passes(entry: Row) -> bool:
+    """Whether a node lacks its slots only until another controller has finished."""
+    reason = str(entry["maintenance"])
+    return bool(entry["problem"] and reason and not reason.endswith(UPGRADE_FAILED))

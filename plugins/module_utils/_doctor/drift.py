@@ -92,6 +92,7 @@ def _nodes(rollout: Mapping[str, object], tolerated: Container[str]) -> Iterator
     if dig(rollout, "unfinished"):
         what = "the newest revision differs from the inventory, or its run did not succeed"
         yield Difference("revision", "history", what)
+    paused = mapping_at(rollout, "maintenance")
     for kind, name, what in (
         ("plugin", "recorded", "what its plugin has loaded is not recorded"),
         ("plugin", "waited", "its plugin has not settled yet"),
@@ -102,7 +103,8 @@ def _nodes(rollout: Mapping[str, object], tolerated: Container[str]) -> Iterator
         missing = set(map(str, list_at(rollout, "missing"))) if name == "unavailable" else set()
         for node in map(str, list_at(rollout, name)):
             if node not in missing and not (kind == "node" and node in tolerated):
-                yield Difference(kind, node, what)
+                reason = paused.get(node) if name == "unavailable" else None
+                yield Difference(kind, node, reason or what)
 
 
 def _allocatable(verified: Mapping[str, object]) -> Iterator[Difference]:

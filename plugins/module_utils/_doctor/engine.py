@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from .snapshot import NodeTrace, Snapshot
@@ -34,10 +34,16 @@ class Severity(Enum):
 
 @dataclass(frozen=True)
 class Match:
-    """One occurrence of what a check looks for: the nodes, if any, and the values for the texts."""
+    """One occurrence of what a check looks for: the nodes, if any, and the values for the texts.
+
+    severity replaces that of the check. explains: whether other findings on the same nodes can
+    follow from it.
+    """
 
     nodes: tuple[str, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
+    severity: Severity | None = None
+    explains: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,14 +87,15 @@ class Finding:
 
 
 def per_node(
-    find: Callable[[NodeTrace, Snapshot], Iterable[Mapping[str, str]]],
+    find: Callable[[NodeTrace, Snapshot], Iterable[Mapping[str, str] | Match]],
 ) -> Callable[[Snapshot], Iterator[Match]]:
-    """Matches of one node each. find yields the values of each match on a node of the cluster."""
+    """Matches of one node each. find yields each match on a node of the cluster, or its values."""
 
     def find_on_all(snapshot: Snapshot) -> Iterator[Match]:
         for trace in snapshot.existing():
-            for values in find(trace, snapshot):
-                yield Match((trace.node,), values)
+            for found in find(trace, snapshot):
+                match = found if isinstance(found, Match) else Match(values=found)
+                yield replace(match, nodes=(trace.node,))
 
     return find_on_all
 
@@ -99,7 +106,22 @@ def diagnose(snapshot: Snapshot, checks: Sequence[Check]) -> list[Finding]:
     matches = {check.code: list(check.find(snapshot)) for check in runnable}
     roots = _Roots({check.code: check.follows for check in runnable}, matches)
     found = [finding for check in runnable for finding in _group(check, matches[check.code], roots)]
-    return _ordered(found)
+    return _ordered(_as_severe_as_consequences(found))
+
+
+def _as_severe_as_consequences(found: Sequence[Finding]) -> list[Finding]:
+    """A root is at least as severe as what follows from it on its nodes."""
+    later = [finding for finding in found if finding.follows]
+
+    def raised(root: Finding) -> Finding:
+        consequences = [finding.severity for finding in later if _explains(root, finding)]
+        return replace(root, severity=_worst([root.severity, *consequences]))
+
+    return [finding if finding.follows else raised(finding) for finding in found]
+
+
+def _worst(severities: Iterable[Severity]) -> Severity:
+    return min(severities, key=list(Severity).index)
 
 
 class _Roots:
@@ -110,7 +132,7 @@ class _Roots:
     ) -> None:
         self._follows = follows
         self._nodes = {
-            code: {node for match in found for node in match.nodes}
+            code: {node for match in found if match.explains for node in match.nodes}
             for code, found in matches.items()
         }
 
@@ -131,7 +153,7 @@ def _group(check: Check, matches: Iterable[Match], roots: _Roots) -> Iterator[Fi
         for node in match.nodes:
             by_root[roots.of(check.code, node)].append(node)
         for root, nodes in by_root.items():
-            groups[cause, root].append(Match(tuple(nodes), match.values))
+            groups[cause, root].append(replace(match, nodes=tuple(nodes)))
         if not match.nodes:
             groups[cause, ""].append(match)
     for (cause, root), same in groups.items():
@@ -150,7 +172,7 @@ def _finding(check: Check, cause: str, root: str, matches: Sequence[Match]) -> F
     }
     return Finding(
         code=check.code,
-        severity=check.severity,
+        severity=_worst(match.severity or check.severity for match in matches),
         title=check.title,
         cause=cause,
         nodes=nodes,
@@ -170,7 +192,14 @@ def _ordered(found: Sequence[Finding]) -> list[Finding]:
     ordered: list[Finding] = []
     for position, root in enumerate(roots):
         ordered.append(root)
-        if any(later.code == root.code for later in roots[position + 1 :]):
-            continue
-        ordered += [finding for finding in found if finding.follows == root.code]
+        ordered += [
+            finding
+            for finding in found
+            if _explains(root, finding)
+            and not any(_explains(later, finding) for later in roots[position + 1 :])
+        ]
     return ordered
+
+
+def _explains(root: Finding, finding: Finding) -> bool:
+    return finding.follows == root.code and not set(root.nodes).isdisjoint(finding.nodes)

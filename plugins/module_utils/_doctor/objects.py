@@ -6,7 +6,18 @@
 
 from __future__ import annotations
 
-from .._common.documents import dig, entries_with_prefix, list_at, mapping_at, name_of, text_at
+from datetime import datetime
+
+from .._common.documents import (
+    dig,
+    entries_with_prefix,
+    list_at,
+    mapping_at,
+    name_of,
+    read_time,
+    text_at,
+)
+from .._nodes.mig import STATE_LABEL, is_busy
 from .._nodes.operands import OPERAND_APPS, operand_pod
 from .._nodes.pods import requested_slots
 from .._nodes.state import node_state, read_quantity
@@ -54,8 +65,9 @@ _KUBERNETES_TAINTS = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/"
 def node_view(document: object) -> NodeView:
     capacity = entries_with_prefix(document, RESOURCE_PREFIX, "status", "capacity")
     annotations = dig(document, "metadata", "annotations")
+    state = node_state(document)
     return NodeView(
-        state=node_state(document),
+        state=state,
         capacity={name: read_quantity(quantity) for name, quantity in capacity.items()},
         cordoned=dig(document, "spec", "unschedulable") is True,
         taints=tuple(
@@ -64,7 +76,18 @@ def node_view(document: object) -> NodeView:
             if taint.repels and not taint.key.startswith(_KUBERNETES_TAINTS)
         ),
         hami=isinstance(annotations, dict) and _HAMI_REGISTER in annotations,
+        mig_state_since=_set_at(document, STATE_LABEL) if is_busy(state) else None,
     )
+
+
+def _set_at(document: object, label: str) -> datetime | None:
+    """When the client that set a label last changed labels, as the API server notes it."""
+    times = [
+        text_at(entry, "time")
+        for entry in list_at(document, "metadata", "managedFields")
+        if dig(entry, "fieldsV1", "f:metadata", "f:labels", f"f:{label}") is not None
+    ]
+    return read_time(max(times, default=""))
 
 
 def read_pod(document: object, namespace: str) -> Operand | Workload | ForeignPod | None:

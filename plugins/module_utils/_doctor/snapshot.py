@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 
 from .._common.names import CONFIG_HASH_ANNOTATION, PROFILE_LABEL
@@ -54,6 +55,7 @@ class NodeView:
     cordoned: bool = False
     taints: tuple[Taint, ...] = ()  # that keep pods away, except those that Kubernetes sets itself
     hami: bool = False  # HAMi has registered its GPUs
+    mig_state_since: datetime | None = None  # while the MIG manager is working
 
 
 @dataclass(frozen=True)
@@ -226,6 +228,7 @@ class Snapshot:
     quotas: tuple[Quota, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)  # what could not be read, and why
     complete: bool = True  # whether it covers all nodes
+    now: datetime | None = None  # by the API server's clock
 
     @cached_property
     def plugin_config(self) -> DevicePluginConfig:

@@ -14,7 +14,7 @@ from .._profiles.model import Profile
 from .._profiles.plugin import Plugin
 from .capacity import mps_problem
 from .mig import STATE_LABEL, is_busy, stays_without_mig, why_not_partitioned
-from .state import NodeState
+from .state import NodeMetadata
 
 NOTICES_REMOVAL = (0, 18, 2)  # the first device plugin that notices a label's removal
 
@@ -33,19 +33,8 @@ def check_present(missing: Sequence[str], server: str) -> None:
         )
 
 
-def check_nodes(
-    states: Mapping[str, NodeState],
-    wanted: Mapping[str, Profile],
-    changing: Sequence[str],
-    *,
-    planning: bool,
-) -> None:
-    """Raise FleetError when a node cannot be shared as its profile says, and RefusedError when
-    NVIDIA's MIG manager is partitioning a node whose label would change.
-
-    With planning, nodes with a MIG configuration of ours are skipped: earlier tasks of a real run
-    would have waited for them.
-    """
+def check_nodes(states: Mapping[str, NodeMetadata], wanted: Mapping[str, Profile]) -> None:
+    """Raise FleetError when a node cannot be shared as its profile says."""
     problems = [
         f"{node}: profile '{profile.name}' cannot be used on it: {reason}."
         for node, profile in sorted(wanted.items())
@@ -53,9 +42,13 @@ def check_nodes(
     ]
     if problems:
         raise joined(FleetError, problems)
-    ours = {node for node, profile in wanted.items() if planning and profile.mig is not None}
-    busy = [node for node in changing if is_busy(states[node]) and node not in ours]
-    if busy:
+
+
+def check_not_busy(states: Mapping[str, NodeMetadata], changing: Sequence[str]) -> None:
+    """Raise RefusedError when NVIDIA's MIG manager is partitioning a node whose label would change.
+    A rollout leaves such nodes out instead.
+    """
+    if busy := [node for node in changing if is_busy(states[node])]:
         raise RefusedError(
             f"NVIDIA's MIG manager is partitioning the GPUs of {some(busy)} ({STATE_LABEL} is"
             " pending or rebooting), so their profiles cannot change now. Run again when it has"
@@ -63,7 +56,7 @@ def check_nodes(
         )
 
 
-def waiting_for_mig(states: Mapping[str, NodeState], wanted: Mapping[str, Profile]) -> set[str]:
+def waiting_for_mig(states: Mapping[str, NodeMetadata], wanted: Mapping[str, Profile]) -> set[str]:
     """Nodes that do not have their profile's MIG configuration yet, since they are NotReady. Their
     labels have to wait for a run that finds them ready.
     """

@@ -14,22 +14,31 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .._profiles.model import GPU_RESOURCE, NO_MIG, RESOURCE_PREFIX, SHARED_SUFFIX, Profile
+from .._profiles.model import (
+    GPU_RESOURCE,
+    MIG_PROFILE,
+    NO_MIG,
+    RESOURCE_PREFIX,
+    SHARED_SUFFIX,
+    Profile,
+)
 from .._profiles.resources import MAX_MPS_CLIENTS
-from .state import COUNT_LABEL, NodeState
+from .state import COUNT_LABEL, NodeMetadata, NodeState
 
 REPLICAS_LABEL = "nvidia.com/gpu.replicas"
 PRODUCT_LABEL = "nvidia.com/gpu.product"
 CAPABILITY_LABELS = ("nvidia.com/gpu.compute.major", "nvidia.com/gpu.compute.minor")
 GFD_LABEL = "nvidia.com/gpu.deploy.gpu-feature-discovery"
 MIG_STRATEGY_LABEL = "nvidia.com/mig.strategy"
-_MIG_DEVICE = re.compile(r"all-([0-9]+g\.[0-9]+gb)")
-_MIG_COUNT = re.compile(r"nvidia\.com/(mig-[a-z0-9.]+)\.count")
+_MIG_DEVICE = re.compile(rf"all-({MIG_PROFILE})")
+_MIG_COUNT = re.compile(rf"nvidia\.com/(mig-{MIG_PROFILE})\.count")
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One node's expected and actual slots. problem is empty when they agree."""
+    """One node's expected and actual slots. problem is empty when they agree. missing lists
+    resources that the profile shares and the node does not have.
+    """
 
     node: str
     physical: int | None
@@ -37,6 +46,7 @@ class Verdict:
     expected: int | None
     actual: int
     problem: str = ""
+    missing: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -71,7 +81,7 @@ def physical_devices(node: NodeState, stated: int | None) -> dict[str, int]:
     return devices if devices or gpus is None else {GPU_RESOURCE: gpus}
 
 
-def _is_partitioned(node: NodeState) -> bool:
+def _is_partitioned(node: NodeMetadata) -> bool:
     """Whether GPU feature discovery counts MIG devices as GPUs (MIG strategy single)."""
     return "-MIG-" in node.labels.get(PRODUCT_LABEL, "")
 
@@ -81,7 +91,7 @@ def is_invalid(node: NodeState) -> bool:
     return node.labels.get(PRODUCT_LABEL, "").endswith("-MIG-INVALID")
 
 
-def mps_problem(node: NodeState, profile: Profile) -> str:
+def mps_problem(node: NodeMetadata, profile: Profile) -> str:
     """Why MPS cannot share a node with a profile; empty when no reason is known.
 
     A profile that turns MIG off removes the MIG devices first.
@@ -133,14 +143,35 @@ def judge(node: NodeState, profile: Profile, stated: int | None) -> Verdict:
         problem = f"physical GPUs unknown: the label {COUNT_LABEL} is missing"
         return Verdict(node.name, None, names[0], None, actual, problem)
     expected = expected_allocatable(profile, devices)
+    missing = missing_resources(profile, devices)
     return Verdict(
         node=node.name,
         physical=sum(devices.values()),
         resource=", ".join(names),
         expected=sum(expected.get(name, 0) for name in names),
         actual=actual,
-        problem=_difference(node, expected, stated),
+        problem=_difference(node, expected, stated) or _nothing_shared(profile, missing, devices),
+        missing=missing,
     )
+
+
+def missing_resources(profile: Profile, devices: Mapping[str, int]) -> tuple[str, ...]:
+    """Resources that a profile shares and a node does not have. Where only some GPUs are in MIG
+    mode, it is unknown whether the node has nvidia.com/gpu.
+    """
+    unknown = {GPU_RESOURCE} - devices.keys()
+    shared = (resource.name for resource in profile.content.resources)
+    return tuple(name for name in shared if name not in unknown and not devices.get(name))
+
+
+def _nothing_shared(profile: Profile, missing: tuple[str, ...], devices: Mapping[str, int]) -> str:
+    """Why a profile shares nothing on a node. A profile may name the resources of several kinds of
+    nodes, as NVIDIA's examples do, so one that is there is enough.
+    """
+    if not missing or len(missing) < len(profile.content.resources):
+        return ""
+    has = ", ".join(name for name, count in devices.items() if count) or "none"
+    return f"it does not have what the profile shares: {', '.join(missing)}; it has {has}"
 
 
 def is_miscounted(node: NodeState, stated: int | None) -> bool:
@@ -176,11 +207,12 @@ def _mig_fits(node: NodeState, mig: str | None) -> bool:
         return True
     if mig == NO_MIG:
         return not _is_partitioned(node) and not mig_resources(node.labels)
-    name = _MIG_DEVICE.fullmatch(mig)
+    name = _MIG_DEVICE.fullmatch(mig.replace("+", "."))
     if name is None:
         return True
-    alike = f"-MIG-{name[1]}" in node.labels.get(PRODUCT_LABEL, "")
-    return alike or f"nvidia.com/mig-{name[1]}.count" in node.labels
+    device = name[1]
+    alike = f"-MIG-{device}" in node.labels.get(PRODUCT_LABEL, "")
+    return alike or f"nvidia.com/mig-{device}.count" in node.labels
 
 
 def _label_fits(labels: Mapping[str, str], profile: Profile, resource: str) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from .._common.names import CONFIG_HASH_ANNOTATION
 from .._profiles.model import NO_MIG
-from .state import NodeState
+from .state import NodeMetadata, NodeState
 
 MIG_LABEL = "nvidia.com/mig.config"
 STATE_LABEL = "nvidia.com/mig.config.state"
@@ -34,7 +34,7 @@ class MigChange:
     before: str | None
     after: str
 
-    def patch(self, state: NodeState) -> dict[str, dict[str, str | None]]:
+    def patch(self, state: NodeMetadata) -> dict[str, dict[str, str | None]]:
         """The metadata to merge. It keeps the configuration before our first change for undo.
 
         It removes the state, which belongs to the configuration before, and the config hash, since
@@ -57,7 +57,7 @@ class PreviousConfig:
     ours: str
 
 
-def read_previous(state: NodeState) -> PreviousConfig | None:
+def read_previous(state: NodeMetadata) -> PreviousConfig | None:
     try:
         noted = json.loads(state.annotations[PREVIOUS_ANNOTATION])
         return PreviousConfig(noted["before"] or None, str(noted["ours"]))
@@ -87,7 +87,7 @@ def plan_mig(
     return changes, waiting
 
 
-def why_not_partitioned(state: NodeState | None, config: str) -> str:
+def why_not_partitioned(state: NodeMetadata | None, config: str) -> str:
     """Why a node does not have its MIG configuration yet; empty when it has."""
     if state is None:
         return "the node has left the cluster"
@@ -98,29 +98,29 @@ def why_not_partitioned(state: NodeState | None, config: str) -> str:
     return "" if progress == "success" else f"{STATE_LABEL} is {progress or 'missing'}"
 
 
-def has_failed(state: NodeState | None) -> bool:
+def has_failed(state: NodeMetadata | None) -> bool:
     """Whether waiting longer does not help."""
     return state is not None and state.labels.get(STATE_LABEL) == "failed"
 
 
-def why_not_capable(state: NodeState, config: str) -> str:
+def why_not_capable(state: NodeMetadata, config: str) -> str:
     """Why a node cannot have a MIG configuration; empty when no reason is known."""
     if state.labels.get(CAPABLE_LABEL) == "false" and config != NO_MIG:
         return f"its GPUs do not support MIG ({CAPABLE_LABEL}), so it cannot have {config}"
     return ""
 
 
-def stays_without_mig(state: NodeState, config: str) -> bool:
+def stays_without_mig(state: NodeMetadata, config: str) -> bool:
     """Whether a node does not support MIG, and should have none."""
     return config == NO_MIG and state.labels.get(CAPABLE_LABEL) == "false"
 
 
-def is_busy(state: NodeState) -> bool:
+def is_busy(state: NodeMetadata) -> bool:
     """Whether NVIDIA's MIG manager is partitioning a node's GPUs."""
     return state.labels.get(STATE_LABEL) in BUSY
 
 
-def undo_patch(state: NodeState) -> dict[str, dict[str, str | None]]:
+def undo_patch(state: NodeMetadata) -> dict[str, dict[str, str | None]]:
     """The metadata to merge to restore the configuration before our first change; empty when there
     was none. A label that others have changed since stays.
     """

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import ROUND_UP, Decimal
 
-from .._common.documents import entries_with_prefix, has_condition, name_of
+from .._common.documents import dig, entries_with_prefix, has_condition, name_of
+from .._common.errors import SharingError
 from .._common.names import OUR_PREFIX
 from .._profiles.model import RESOURCE_PREFIX
 
@@ -19,20 +21,30 @@ PRESENT_LABEL = "nvidia.com/gpu.present"
 
 
 @dataclass(frozen=True)
-class NodeState:
-    """The state of one node."""
+class NodeMetadata:
+    """The labels and annotations of one node: all that a metadata-only list tells."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether the operator, or GPU feature discovery, has found GPUs."""
+        return self.labels.get(PRESENT_LABEL) == "true" or COUNT_LABEL in self.labels
+
+
+@dataclass(frozen=True)
+class NodeState(NodeMetadata):
+    """The state of one node."""
+
     allocatable: Mapping[str, int] = field(default_factory=dict)  # only nvidia.com/ resources
     ready: bool = True
 
     @property
     def has_gpus(self) -> bool:
         """Whether the operator, or a device plugin without it, has found GPUs."""
-        labelled = self.labels.get(PRESENT_LABEL) == "true" or COUNT_LABEL in self.labels
-        return labelled or any(count > 0 for count in self.allocatable.values())
+        return super().has_gpus or any(count > 0 for count in self.allocatable.values())
 
     @property
     def physical(self) -> int | None:
@@ -41,22 +53,50 @@ class NodeState:
         return int(count) if count.isdecimal() else None
 
 
-def node_state(document: object) -> NodeState:
-    """The node's nvidia.com/ labels and resources, our annotations, and its readiness.
-
-    The rest of the object is much larger, so it is not kept.
-    """
-    allocatable = entries_with_prefix(document, RESOURCE_PREFIX, "status", "allocatable")
-    return NodeState(
+def node_metadata(document: object) -> NodeMetadata:
+    """The node's nvidia.com/ labels and our annotations."""
+    return NodeMetadata(
         name=name_of(document),
         labels=entries_with_prefix(document, RESOURCE_PREFIX, "metadata", "labels"),
         annotations=entries_with_prefix(document, OUR_PREFIX, "metadata", "annotations"),
+    )
+
+
+def node_state(document: object) -> NodeState:
+    """The node's nvidia.com/ labels and resources, our annotations, and its readiness.
+
+    The rest of the object is much larger, so it is not kept. Raises SharingError for an object
+    without status, as in a metadata-only list: what it has is unknown, not zero.
+    """
+    found = node_metadata(document)
+    if not isinstance(dig(document, "status"), Mapping):
+        raise SharingError(f"The API server's answer about node {found.name} has no status.")
+    allocatable = entries_with_prefix(document, RESOURCE_PREFIX, "status", "allocatable")
+    return NodeState(
+        **vars(found),
         allocatable={name: read_quantity(quantity) for name, quantity in allocatable.items()},
         ready=has_condition(document, "Ready"),
     )
 
 
+_SUFFIXES = {
+    **{suffix: Decimal(1000) ** power for power, suffix in enumerate(("n", "u", "m", ""), -3)},
+    **{suffix: Decimal(1000) ** power for power, suffix in enumerate("kMGTPE", 1)},
+    **{f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", 1)},
+}
+_QUANTITY = re.compile(
+    r"([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:[eE]([+-]?[0-9]{1,3})|([a-zA-Z]{0,2}))"
+)
+
+
 def read_quantity(text: object) -> int:
-    """A number of devices as Kubernetes writes it ("8", also "8k"); 0 for anything else."""
-    match = re.fullmatch(r"([0-9]+)(k?)", str(text))
-    return int(match[1]) * (1000 if match[2] else 1) if match else 0
+    """A quantity of Kubernetes ("8", "8k", "1Ki", "1e3"), rounded up as Kubernetes does. Raises
+    SharingError for anything else: unknown is not zero.
+
+    Source: k8s.io/apimachinery pkg/api/resource/quantity.go.
+    """
+    match = _QUANTITY.fullmatch(str(text))
+    if match is None or (match[3] or "") not in _SUFFIXES:
+        raise SharingError(f"The API server's answer has a quantity that is none: '{text}'.")
+    factor = Decimal(10) ** int(match[2]) if match[2] else _SUFFIXES[match[3]]
+    return int((Decimal(match[1]) * factor).to_integral_value(ROUND_UP))

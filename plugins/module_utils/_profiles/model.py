@@ -17,6 +17,9 @@ NO_MIG = "all-disabled"  # the configuration of NVIDIA's MIG manager that turns 
 GPU_RESOURCE = "nvidia.com/gpu"
 SHARED_SUFFIX = ".shared"
 RESOURCE_PREFIX = "nvidia.com/"
+# The name of a MIG profile in the name of a resource; configurations have + for its second dot.
+# Source: NVIDIA/go-nvlib pkg/nvlib/device (MIG attributes), k8s-device-plugin.
+MIG_PROFILE = r"[1-46-8]g\.[1-9][0-9]*gb(?:\.me\.all|\.me|\.gfx|-me)?"
 Flag: TypeAlias = "str | bool | int | tuple[str, ...]"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from .._common.values import quote
 from .fields import map_fields
-from .model import GPU_RESOURCE, RESOURCE_PREFIX, Content, SharedResource
+from .model import GPU_RESOURCE, MIG_PROFILE, RESOURCE_PREFIX, Content, SharedResource
 from .plugin import V0_20, Plugin, format_version
 from .reader import ProfileReader, join_path
 from .rules import Rule
@@ -22,7 +22,7 @@ _DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]
 
 # Slices and attributes of NVML; go-nvlib writes them, and the plugin replaces + by a point.
 # Compute instances (1c.3g.20gb) have no resource of their own.
-_MIG_RESOURCE = re.compile(r"nvidia\.com/mig-[1-46-8]g\.[1-9][0-9]*gb(\.me|\.me\.all|\.gfx|-me)?")
+_MIG_RESOURCE = re.compile(rf"nvidia\.com/mig-{MIG_PROFILE}")
 
 
 def read_resources(

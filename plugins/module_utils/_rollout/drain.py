@@ -24,7 +24,7 @@ from .._common.table import format_first_rows
 from .._kube.client import Cluster
 from .._kube.objects import NODES, if_unchanged, object_path
 from .._nodes.pods import GpuPod
-from .._nodes.state import NodeState
+from .._nodes.state import NodeMetadata
 from .._nodes.taints import CORDON
 from .gpu_pods import LivePods, for_each_node, gpu_pods_on
 
@@ -46,7 +46,7 @@ def without_controller(pods: Iterable[GpuPod]) -> list[GpuPod]:
     return [pod for pod in pods if not pod.owner]
 
 
-def left_cordoned(states: Iterable[NodeState]) -> list[str]:
+def left_cordoned(states: Iterable[NodeMetadata]) -> list[str]:
     """Nodes that a killed run left cordoned."""
     return sorted(state.name for state in states if CORDONED_ANNOTATION in state.annotations)
 

@@ -28,10 +28,10 @@ from .outcome import (
     unsettled_lines,
     unsettled_table,
 )
-from .plan import RolloutPlan, Step, check_content, plan_rollout
+from .plan import RolloutPlan, Step, check_content, maintenance_of, plan_rollout
 from .restore import Restorer
 from .settings import IGNORE, REFUSE, ROLLBACK, Settings
-from .settle import NotSettled, pause_for, wait_until_settled
+from .settle import MAINTENANCE, NotSettled, pause_for, wait_until_settled
 from .write import Writer
 
 REPORT_INTERVAL = 10.0  # seconds between two lines of progress
@@ -117,14 +117,15 @@ class Executor:
 
     def _available(self, nodes: Sequence[str]) -> list[str]:
         """The nodes that can be changed now; the others are recorded as skipped."""
-        states, skipped = self.live.observe().nodes, self.outcome.skipped
+        states, skipped = self.live.observe().nodes, dict[str, str]()
         for node in nodes:
             if node not in states:
-                skipped[node] = "the node has left the cluster"
+                skipped[node] = "it has left the cluster"
             elif not states[node].ready:
-                skipped[node] = "node is NotReady"
-        if gone := [node for node in nodes if node in skipped]:
-            self.report(f"skipped, because they are NotReady or gone: {some(gone)}")
+                skipped[node] = "it is NotReady"
+            elif why := maintenance_of(self.targets[node], states[node]):
+                skipped[node] = why
+        self._skip(skipped)
         return [node for node in nodes if node not in skipped]
 
     def _progress(self, work: Sequence[str], started: float) -> str:
@@ -199,10 +200,19 @@ class Executor:
             if settled < len(targets) and interval.is_over():
                 self.report(f"{what}: {settled} of {len(targets)} nodes settled")
 
-        failed = wait_until_settled(targets, self.live, self.settings.wait, set(old_pods), report)
-        self._writer.record([node for node in nodes if node not in failed], self.targets)
+        left = wait_until_settled(targets, self.live, self.settings.wait, set(old_pods), report)
+        self._writer.record([node for node in nodes if node not in left], self.targets)
+        failed = {node: why for node, why in left.items() if why.stage != MAINTENANCE}
+        self._skip({node: why.reason for node, why in left.items() if node not in failed})
         self.outcome.failed |= failed
         return failed
+
+    def _skip(self, nodes: Mapping[str, str]) -> None:
+        """Leave nodes out, each for a reason that this rollout has not caused."""
+        self.outcome.skipped |= nodes
+        for reason in sorted(set(nodes.values())):
+            same = [node for node, why in nodes.items() if why == reason]
+            self.report(f"left out, because {reason}: {some(same)}")
 
     def _judge(self, batches: Sequence[Sequence[str]], what: str) -> None:
         """Raise RolloutError when too many nodes have failed, after a rollback if configured."""

@@ -6,7 +6,7 @@
 
 Nothing in the cluster tells it, so a run notes it on the node, in two annotations:
 gpufleet.sharing/config-hash is the hash of the content, and is there only while the node is
-settled. gpufleet.sharing/loaded (LoadedNote) tells how that is known. Clocks of nodes and of the
+settled. gpufleet.sharing/loaded (LoadedNote) shows how that is known. Clocks of nodes and of the
 controller play no part: a pod is known by its uid and the restarts of its containers.
 """
 

@@ -5,7 +5,7 @@
 """Internal: the plan of a rollout: what each node needs.
 
 A device plugin follows its node's label at once, but never notices a change of content: then its
-pods have to be restarted. loaded.py tells what a node has loaded.
+pods have to be restarted. loaded.py decides what a node has loaded.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from enum import Enum
 
 from .._common.errors import SharingError
 from .._fleet.assignments import LabelChange
+from .._nodes.maintenance import maintenance
 from .._nodes.operands import OperandPod
+from .._nodes.state import NodeState
 from .._profiles.config_map import ConfigMap
 from .desired import Observation, Target, profile_label
 from .loaded import has_content, has_loaded, is_certain, never_replaced, recorded_hash
@@ -31,7 +33,7 @@ class Step(Enum):
     WAIT = "wait"  # its label or its pods have just changed, and it loads the content by itself
     FLIP = "flip"  # its label has to change, and the plugin loads the other key
     RESTART = "restart"  # its plugin has older content, or crashes; its label may change too
-    SKIP = "skip"  # it is NotReady, or not in the cluster
+    SKIP = "skip"  # it is NotReady, not in the cluster, or another controller is working on it
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def needs_pods(targets: Iterable[Target], observed: Observation) -> bool:
 def _step_without_pods(target: Target, observed: Observation) -> Step | None:
     """What a node needs; None when that depends on its pods."""
     node = observed.nodes.get(target.node)
-    if node is None or not node.ready:
+    if node is None or not node.ready or maintenance_of(target, node):
         return Step.SKIP
     if profile_label(node) != target.label or recorded_hash(node) != target.hash:
         return None
@@ -115,6 +117,11 @@ def _step(target: Target, observed: Observation) -> Step:
         return Step.RECORD if settled else Step.WAIT
     loaded = new and target.label is not None  # its plugin loaded the key when it got the label
     return Step.RECORD if loaded and settled else Step.RESTART
+
+
+def maintenance_of(target: Target, node: NodeState) -> str:
+    """Why a node has to be left alone for now; empty when nobody else is working on it."""
+    return maintenance(node, own_mig=target.profile.mig is not None)
 
 
 def _remaining_pods(observed: Observation, node: str) -> list[OperandPod]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from .._common.text import plural
 from .._kube.objects import if_unchanged, namespaced, object_path
 from .._kube.retry import retry_on_conflict
+from .._nodes.maintenance import maintenance
 from .._profiles.config_map import plan_config_map, read_config_map
 from .batches import ordered_nodes
 from .desired import Desired, Target
@@ -59,7 +60,7 @@ class Restorer:
         failed = self.bring_back(targets, batches)
         unready = [node for node in plan.nodes(Step.SKIP) if node in observed.nodes]
         self.writer.relabel(unready, targets)  # for when they come back
-        failed = {**failed, **{node: NotSettled("node", "node is NotReady") for node in unready}}
+        failed = {**failed, **{node: self._why_unready(node) for node in unready}}
         took = format_duration(self._live.now() - started)
         lines = [f"Rolled {plural(len(work), 'node')} back to the previous profiles in {took}."]
         if failed:
@@ -71,6 +72,10 @@ class Restorer:
         if unknown := sorted(set(outcome.touched) - targets.keys()):
             lines.append(f"Unchanged, since they had no profile before: {', '.join(unknown)}.")
         return [*lines, "Correct the profile or the cause, and run again."]
+
+    def _why_unready(self, node: str) -> NotSettled:
+        why = maintenance(self._live.observe().nodes[node])
+        return NotSettled("node", why or "node is NotReady")
 
     def _changed_by_others(self, before: Mapping[str, Target]) -> list[str]:
         """Nodes that have the failed content although this run did not touch them: an earlier run

@@ -45,7 +45,7 @@ from .history import (
 from .live import LiveFleet
 from .observed import Observed
 from .outcome import Outcome
-from .plan import Step, needs_pods, plan_rollout
+from .plan import Step, maintenance_of, needs_pods, plan_rollout
 from .settings import EVICT, IGNORE, REFUSE, Settings
 from .view import NodeChange, Notes, node_change, plan_table
 
@@ -202,11 +202,12 @@ class RolloutRun:
     def result(self) -> dict[str, object]:
         """What the module returns."""
         plan, outcome = self._plan, self._outcome
-        skipped = [*plan.nodes(Step.SKIP), *self._waiting_for_mig, *outcome.skipped]
+        skipped = {*plan.nodes(Step.SKIP), *self._waiting_for_mig, *outcome.skipped}
         notes = Notes(
             missing=list(self._labels.missing),
             unmanaged=list(self._labels.unmanaged),
             unavailable=sorted(skipped),
+            maintenance=self._maintenance(skipped),
             unsettled={node: state.reason for node, state in outcome.failed.items()},
             quotas=self._quotas,
         )
@@ -230,6 +231,14 @@ class RolloutRun:
             "notes": notes.lines(),
         }
         return result | ({} if self._revision is None else {"revision": self._revision})
+
+    def _maintenance(self, skipped: set[str]) -> dict[str, str]:
+        """The nodes that are left out because another controller is working on them, and why."""
+        states, found = self._fleet.observe().nodes, {}
+        for node in sorted(skipped & self._targets.keys() & states.keys()):
+            if reason := maintenance_of(self._targets[node], states[node]):
+                found[node] = reason
+        return found
 
     def _plan_labels(self, states: Mapping[str, NodeState]) -> LabelPlan:
         """Which GPU nodes are not in the inventory, and which assigned ones not in the cluster."""
@@ -274,14 +283,9 @@ class RolloutRun:
         }
 
     def _admit(self, states: Mapping[str, NodeState]) -> set[str]:
-        """Raise an error when a node cannot get its profile, or the MIG manager is busy. Returns
-        the nodes that have to wait for MIG.
-        """
+        """Raise an error when a node cannot get its profile. Returns nodes that wait for MIG."""
         wanted = {node: target.profile for node, target in self._targets.items() if node in states}
-        changing = [
-            node for node in wanted if profile_label(states[node]) != self._targets[node].label
-        ]
-        check_nodes(states, wanted, changing, planning=self._request.planning)
+        check_nodes(states, wanted)
         return set() if self._request.planning else waiting_for_mig(states, wanted)
 
     def _spec(self) -> FleetSpec:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from .._nodes.capacity import judge, labels_fit
+from .._nodes.maintenance import maintenance
 from .._nodes.operands import GFD_APP, MPS_APP, PLUGIN_APP, OperandPod
 from .._nodes.state import NodeState
 from .desired import Observation, Target, profile_label
@@ -19,13 +20,15 @@ from .desired import Observation, Target, profile_label
 # and 40 s. A late file is there by then, since a crash updates files within a second. Each further
 # crash would leave the node without GPUs for twice as long.
 MAX_CRASHES = 3
+MAINTENANCE = "maintenance"
 MAX_WAIT = 10.0  # seconds until progress is reported again
 
 
 @dataclass(frozen=True)
 class NotSettled:
     """Why a node does not have its profile yet: the stage that is missing (node, pods, allocatable,
-    labels or stable), and the reason in words.
+    labels or stable), or maintenance, when another controller is working on it; and the reason in
+    words.
     """
 
     stage: str
@@ -68,11 +71,18 @@ def not_settled(
     """Why a node does not have its profile yet; None when it has it."""
     if node is None:
         return NotSettled("node", "the node has left the cluster")
+    if reason := maintenance(node):
+        return NotSettled(MAINTENANCE, reason, final=True)
     if reason := _node_problem(target, node):
         return NotSettled("node", reason)
     if reason := _pod_problem(pods, mps=target.profile.strategy == "mps"):
         crashed = any(pod.crashes >= MAX_CRASHES for pod in pods if not pod.leaving)
         return NotSettled("pods", reason, final=crashed)
+    return _numbers_problem(target, node)
+
+
+def _numbers_problem(target: Target, node: NodeState) -> NotSettled | None:
+    """What is wrong with the node's slots and labels."""
     verdict = judge(node, target.profile, target.gpus)
     if not verdict.ok:
         return NotSettled("allocatable", verdict.problem)

@@ -116,16 +116,21 @@ class Notes:
     missing: Sequence[str]
     unmanaged: Sequence[str]
     unavailable: Sequence[str]
+    maintenance: Mapping[str, str]  # those of the unavailable that others are working on, and why
     unsettled: Mapping[str, str]  # reasons by node
     quotas: Sequence[str]
 
     def lines(self) -> list[str]:
         """A line for each kind, node or quota; none where all is well."""
+        idle = [node for node in self.unavailable if node not in self.maintenance]
         named = (
             ("In the inventory, but not in the cluster", self.missing),
             ("GPU nodes that the inventory does not know", self.unmanaged),
-            ("Left as they are, because they are NotReady or missing", self.unavailable),
+            ("Left as they are, because they are NotReady or missing", idle),
         )
         found = [f"{what}: {some(nodes)} ({len(nodes)})" for what, nodes in named if nodes]
+        for reason in sorted(set(self.maintenance.values())):
+            nodes = [node for node, why in self.maintenance.items() if why == reason]
+            found.append(f"Left alone, because {reason}: {some(nodes)} ({len(nodes)})")
         unsettled = [f"{node} did not settle: {why}" for node, why in self.unsettled.items()]
         return [*found, *unsettled[:MOST_NOTES], *self.quotas[:MOST_NOTES]]

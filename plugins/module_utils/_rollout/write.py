@@ -64,7 +64,7 @@ class Writer:
     ) -> list[str]:
         """Change labels and restart pods. Returns the uids of the deleted pods.
 
-        Before a node loads other content, its annotations tell which, and which pods have to go
+        Before a node loads other content, its annotations show which, and which pods have to go
         first: then a run that follows a killed one knows what was done.
         """
         observed = self.live.observe()

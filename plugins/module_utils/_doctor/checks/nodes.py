@@ -10,10 +10,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 
 from ..._common.names import CORDONED_ANNOTATION, PROFILE_LABEL
 from ..._common.text import plural
 from ..._nodes.capacity import GFD_LABEL, is_invalid, labels_fit
+from ..._nodes.maintenance import (
+    PAUSED_FOR_MIG,
+    PAUSED_PREFIX,
+    UPGRADE_FAILED,
+    UPGRADE_LABEL,
+    UPGRADE_REQUIRED,
+    paused_label,
+    upgrade_state,
+)
 from ..._nodes.mig import MIG_LABEL, STATE_LABEL, is_busy
 from ..._nodes.state import COUNT_LABEL, PRESENT_LABEL
 from ..._profiles.keys import is_versioned
@@ -23,9 +33,7 @@ from ..snapshot import DRIVER, HAMI, OTHER_PLUGIN, PODS, TOOLKIT, NodeTrace, Sna
 
 OPERANDS_LABEL = "nvidia.com/gpu.deploy.operands"
 PLUGIN_LABEL = "nvidia.com/gpu.deploy.device-plugin"
-UPGRADE_LABEL = "nvidia.com/gpu-driver-upgrade-state"
-_UPGRADED = ("", "unknown", "upgrade-done")
-_PAUSED = "paused-for-mig-change"
+MIG_TIMEOUT = timedelta(minutes=15)  # as long as gpu_nodes waits by default
 _BLOCKED = ("toolkit-validation", "driver-validation")
 Values = Iterator[Mapping[str, str]]
 
@@ -78,14 +86,17 @@ def _switched_off(trace: NodeTrace, _snapshot: Snapshot) -> Values:
     elif labels.get(PRESENT_LABEL) == "true":
         for label in (PLUGIN_LABEL, GFD_LABEL):
             value = labels.get(label, "missing")
-            if value not in ("true", _PAUSED):
+            if value != "true" and not value.startswith(PAUSED_PREFIX):
                 yield {"label": label, "value": value, "change": f"{label}=true --overwrite"}
                 break
 
 
-def _mig_busy(trace: NodeTrace, _snapshot: Snapshot) -> Values:
+def _mig_busy(trace: NodeTrace, snapshot: Snapshot) -> Iterator[Match]:
     if is_busy(trace.state):
-        yield {"state": trace.state.labels[STATE_LABEL]}
+        since, now = trace.view.mig_state_since, snapshot.now
+        stuck = since is not None and now is not None and now - since > MIG_TIMEOUT
+        state = trace.state.labels[STATE_LABEL] + (f" for more than {MIG_TIMEOUT}" if stuck else "")
+        yield Match(values={"state": state}, severity=Severity.ERROR if stuck else None)
 
 
 def _mig_failed(trace: NodeTrace, _snapshot: Snapshot) -> Values:
@@ -111,10 +122,17 @@ def _driver(trace: NodeTrace, _snapshot: Snapshot) -> Values:
         yield {"what": "driver or toolkit", "state": state}
 
 
-def _upgrading(trace: NodeTrace, _snapshot: Snapshot) -> Values:
-    state = trace.state.labels.get(UPGRADE_LABEL, "")
-    if state not in _UPGRADED:
-        yield {"state": state}
+def _paused(trace: NodeTrace, _snapshot: Snapshot) -> Iterator[Match]:
+    """The MIG manager's pause is GS026, while it works."""
+    labels = trace.state.labels
+    if labels.get(UPGRADE_LABEL) == UPGRADE_REQUIRED:
+        values = {"label": UPGRADE_LABEL, "state": UPGRADE_REQUIRED}
+        yield Match(values=values, severity=Severity.INFO, explains=False)
+    label = UPGRADE_LABEL if upgrade_state(trace.state) else paused_label(trace.state)
+    if label and not (labels[label] == PAUSED_FOR_MIG and is_busy(trace.state)):
+        failed = labels[label] == UPGRADE_FAILED
+        values = {"label": label, "state": labels[label]}
+        yield Match(values=values, severity=Severity.ERROR if failed else None)
 
 
 def _mixed_models(trace: NodeTrace, _snapshot: Snapshot) -> Values:
@@ -305,14 +323,16 @@ CHECKS = (
     Check(
         code="GS030",
         severity=Severity.WARNING,
-        title="The driver is being upgraded",
-        cause="nvidia.com/gpu-driver-upgrade-state is {state}",
-        seen="{nodes}: nvidia.com/gpu-driver-upgrade-state is {state}.",
-        why="The operator cordons the node, removes GPU pods and restarts driver and plugin.",
-        fix="Wait until it is upgrade-done; if it is upgrade-failed, check the driver's pod,"
-        " and then run kubectl label node {nodes}"
+        title="The driver is being upgraded, or another controller has paused a node",
+        cause="{label} is {state}",
+        seen="{nodes}: {label} is {state}.",
+        why="For an upgrade the operator cordons the node, removes GPU pods and restarts driver and"
+        " plugin; upgrade-required means that it has not begun. A controller that sets paused-for-…"
+        " puts true back itself. To do that for it breaks what it does. site leaves the node out.",
+        fix="Wait until it is upgrade-done, or true again. If it is upgrade-failed, check the"
+        " driver's pod, and then run kubectl label node {nodes}"
         " nvidia.com/gpu-driver-upgrade-state=upgrade-required --overwrite",
-        find=per_node(_upgrading),
+        find=per_node(_paused),
     ),
     Check(
         code="GS031",
