@@ -178,7 +178,9 @@ findings:
     count: {description: "Number of nodes, or of other objects if there are none.", type: int}
     seen: {description: What was seen., type: str}
     why: {description: Why it matters., type: str}
-    fix: {description: "Advice: a command or a variable.", type: str}
+    fix:
+      description: "Advice: what to do. Commands are between backticks and run as printed."
+      type: str
     follows: {description: Code of the finding that it follows from; empty for a root., type: str}
 accepted:
   description: Findings with accepted codes, and those that follow from them, as in RV(findings).

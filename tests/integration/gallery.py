@@ -7,7 +7,6 @@ broken, and that it finds nothing once the advice is followed.
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,6 +21,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.summary import (
     split_accepted,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.texts import commands
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     parse_profiles,
@@ -38,6 +38,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.modules import Wante
 from ansible_collections.gpufleet.sharing.tests.integration.workloads import make_namespace
 
 PATIENCE = 90.0
+READS = ("get", "describe", "logs")  # verbs of kubectl
 STEADY = 0.7  # seconds that a state must hold, so that no transient one counts
 WORK = "work"
 
@@ -100,6 +101,7 @@ class Gallery:
         roots = [finding for finding in found if not finding.follows]
         for finding in found:
             assert finding.follows in ("", code)
+        self._try(roots[0].fix)
         return roots[0]
 
     def is_healthy(self) -> None:
@@ -115,15 +117,25 @@ class Gallery:
         """What site does, with its modules."""
         converge(self.lab, Wanted(groups=self.groups, profiles=self.profiles))
 
-    def run(self, advice: str) -> None:
-        """Run the first command of an advice unchanged."""
-        start = advice.index("kubectl ")
-        words = []
-        for word in shlex.split(advice[start:]):
-            words.append(word.rstrip(";"))
-            if word.endswith(";"):
-                break
-        subprocess.run(words, env=self.lab.environ, check=True, capture_output=True)
+    def run(self, advice: str, number: int = 0) -> str:
+        """Run a command of an advice, by default the first, in a shell and unchanged."""
+        return self._shell(commands(advice)[number])
+
+    def _shell(self, command: str) -> str:
+        line = ["bash", "-c", command]
+        done = subprocess.run(
+            line, env=self.lab.environ, check=False, text=True, capture_output=True
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+        return done.stdout
+
+    def _try(self, advice: str) -> None:
+        """Run all commands of an advice; those that write as a dry run of the server."""
+        for command in commands(advice):
+            program, verb, *_rest = command.split()
+            if program in ("kubectl", "helm"):
+                reads = verb in READS or program == "helm"
+                self._shell(command if reads else f"{command} --dry-run=server")
 
     def patch(self, kind: str, name: str, body: object, *more: str) -> None:
         text = json.dumps(body)

@@ -59,7 +59,7 @@ def test_gs021_not_ready(gallery: Gallery) -> None:
 def test_gs022_cordoned(gallery: Gallery) -> None:
     gallery.lab.kubectl("cordon", "dev-gpu-01", "dev-gpu-02")
     found = gallery.fires("GS022")
-    assert found.fix == "kubectl uncordon dev-gpu-01 dev-gpu-02"
+    assert found.fix == "`kubectl uncordon dev-gpu-01 dev-gpu-02`"
     gallery.run(found.fix)
 
 
@@ -191,9 +191,8 @@ def test_gs034_hami(gallery: Gallery) -> None:
     registered = '[{"id":"GPU-1","count":10,"devmem":23028,"devcore":100,"type":"NVIDIA-A10"}]'
     annotate(gallery, "dev-gpu-01", f"hami.io/node-nvidia-register={registered}")
     found = gallery.fires("GS034")
-    first, second, _other = found.fix.split("; ")
-    gallery.run(first)
-    gallery.run(second)
+    gallery.run(found.fix)
+    gallery.run(found.fix, 1)
 
 
 def test_gs035_kai_fractions(gallery: Gallery) -> None:

@@ -62,8 +62,9 @@ def test_gs002_no_cluster_policy(gallery: Gallery) -> None:
     gallery.lab.kubectl("delete", "clusterpolicy", "cluster-policy")
     found = gallery.fires("GS002", *AFTER, settled=["GS042"])
     assert "cluster-policy" in found.seen
-    assert "helm rollback gpu-operator REVISION -n gpu-operator" in found.fix
-    command = ["helm", "rollback", "gpu-operator", "1", "-n", NAMESPACE]
+    _head, row = gallery.run(found.fix).splitlines()
+    name, namespace, revision, *_rest = row.split()
+    command = ["helm", "rollback", name, revision, "-n", namespace]
     subprocess.run(command, env=gallery.lab.environ, check=True, capture_output=True)
 
 
@@ -158,5 +159,5 @@ def test_gs011_operator_away(gallery: Gallery) -> None:
     gallery.lab.kubectl("wait", *unavailable, "deployment/gpu-operator", "-n", NAMESPACE)
     gallery.lab.kubectl("delete", "ds", "gpu-feature-discovery", "-n", NAMESPACE)
     found = gallery.fires("GS011", *AFTER, settled=["GS042"])
-    assert "kubectl get deployment gpu-operator" in found.fix
+    assert "`kubectl get deployment gpu-operator" in found.fix
     send({"none": None})

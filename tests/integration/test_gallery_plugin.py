@@ -89,7 +89,7 @@ def test_gs038_plugin_that_crashes(gallery: Gallery) -> None:
     gallery.restart_plugin(NODE)
     found = gallery.fires("GS038", *AFTER, settled=["GS043"])
     annotate(gallery, NODE, f"{REFUSE}-")
-    gallery.run(found.fix.partition("; ")[2])
+    gallery.run(found.fix, 1)
 
 
 def test_gs040_old_plugin_that_misses_a_removed_label(gallery: Gallery) -> None:

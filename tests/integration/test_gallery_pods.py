@@ -110,7 +110,7 @@ def test_gs050_quota_on_the_old_name(gallery: Gallery) -> None:
         },
     )
     found = gallery.fires("GS050")
-    gallery.run(found.fix.replace('"N"', '"4"'))
+    gallery.run(found.fix)
     gallery.is_healthy()
     gallery.lab.kubectl("delete", "resourcequota", "gpus", "-n", WORK)
 

@@ -53,17 +53,29 @@ class Check(Protocol):
     reads: tuple[str, ...]
 
 
-class _Placeholders(dict[str, str]):
+class _Placeholder(str):
+    """The name of a value, in any format."""
+
+    __slots__ = ()
+
+    def __format__(self, _spec: str) -> str:
+        return str(self)
+
+
+class _Placeholders(dict[str, _Placeholder]):
     """Shows each value of a template by its name."""
 
-    def __missing__(self, name: str) -> str:
-        return f"<{name}>"
+    def __missing__(self, name: str) -> _Placeholder:
+        return _Placeholder(f"<{name}>")
 
 
 def _filled(template: str) -> str:
-    """Format values as code, so that Markdown does not read names as markup."""
-    text = template.format_map(_Placeholders())
-    return text.replace("<", "`<").replace(">", ">`")
+    """Format values as code, so that Markdown does not read names as markup. Commands between
+    backticks are code already.
+    """
+    parts = template.format_map(_Placeholders()).split("`")
+    parts[::2] = [part.replace("<", "`<").replace(">", ">`") for part in parts[::2]]
+    return "`".join(parts)
 
 
 def _section(check: Check) -> str:

@@ -531,7 +531,7 @@ def test_rejected_pod_has_a_reason(message: str) -> None:
     (found,) = fleet.find()
     assert mentions(found.cause, "UnexpectedAdmissionError")
     assert numbers(found.cause) == [1]
-    assert mentions(found.fix, "kubectl delete pod -n work greedy")
+    assert mentions(found.fix, "`kubectl delete pod -n work greedy`")
     assert 1 in numbers(found.fix)
 
 

@@ -7,15 +7,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
-    MOST_NAMES,
     Check,
     Match,
     Severity,
     diagnose,
 )
-from ansible_collections.gpufleet.sharing.tests.unit.fake_snapshot import (
-    healthy,
-)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.texts import MOST_NAMES
+from ansible_collections.gpufleet.sharing.tests.unit.fake_snapshot import healthy
 
 
 def check(
@@ -28,7 +26,7 @@ def check(
         cause="cause {x}",
         seen="{node} of {count} ({nodes}): {x}",
         why="why {x}",
-        fix="fix {nodes}",
+        fix="fix {nodes:q}",
         find=lambda _snapshot: matches,
         follows=follows,
     )
@@ -50,8 +48,8 @@ def test_one_entry_for_all_nodes_with_the_same_cause() -> None:
     assert (first.cause, first.count, len(first.nodes)) == ("cause a", 200, 200)
     assert first.nodes == tuple(sorted(first.nodes))
     assert first.seen.startswith("n001 of 200 (n001 n003 ")
-    assert first.fix.endswith(" ...")
-    assert len(first.fix.split()) == MOST_NAMES + 2
+    assert len(first.seen.partition("(")[2].partition(")")[0].split()) == MOST_NAMES + 1
+    assert first.fix.split() == ["fix", *first.nodes]
     assert second.cause == "cause b"
 
 

@@ -2,13 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Internal: groups of codes that other findings follow from, and the command that most advice uses.
-Pure.
+"""Internal: groups of codes that other findings follow from, and the playbook that most advice
+names. Pure.
 """
 
 from __future__ import annotations
 
-SITE = "ansible-playbook gpufleet.sharing.site -i inventory"
+SITE = "the playbook gpufleet.sharing.site"
 
 # The whole cluster runs no device plugin, or another one than expected.
 NO_PLUGIN = ("GS001", "GS002", "GS003", "GS004", "GS005")

@@ -18,8 +18,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from .snapshot import NodeTrace, Snapshot
-
-MOST_NAMES = 20
+from .texts import text_values
 
 
 class Severity(Enum):
@@ -49,9 +48,10 @@ class Match:
 @dataclass(frozen=True)
 class Check:
     """What can be found. cause, seen, why and fix are templates of the values of a match, of node
-    (the first one), nodes (the first ones) and count; cause, which groups matches, of the values
-    only. follows holds the codes that explain the finding on the same node. reads lists what the
-    check needs; without it the check does not run.
+    (the first one), nodes (the first ones; all in the format q) and count; cause, which groups
+    matches, of the values only. Commands are between backticks, with values in the format q.
+    follows holds the codes that explain the finding on the same node. reads lists what the check
+    needs; without it the check does not run.
     """
 
     code: str
@@ -164,12 +164,8 @@ def _finding(check: Check, cause: str, root: str, matches: Sequence[Match]) -> F
     nodes = tuple(sorted({node for match in matches for node in match.nodes}))
     first = min(matches, key=lambda match: match.nodes)
     count = len(nodes) or len(matches)
-    values = {
-        **first.values,
-        "node": first.nodes[0] if first.nodes else "",
-        "nodes": " ".join(nodes[:MOST_NAMES]) + (" ..." if len(nodes) > MOST_NAMES else ""),
-        "count": str(count),
-    }
+    node = first.nodes[0] if first.nodes else ""
+    values = text_values({**first.values, "count": str(count)}, node, nodes)
     return Finding(
         code=check.code,
         severity=_worst(match.severity or check.severity for match in matches),

@@ -149,12 +149,12 @@ def _workload(document: object) -> Workload:
 
 
 def read_quota(document: object) -> Quota:
-    limits = (
-        key.removeprefix("requests.").removeprefix("limits.")
-        for key in mapping_at(document, "spec", "hard")
-    )
+    limits = {
+        key.removeprefix("requests.").removeprefix("limits."): quantity
+        for key, quantity in mapping_at(document, "spec", "hard").items()
+    }
     return Quota(
         namespace=text_at(document, "metadata", "namespace"),
         name=name_of(document),
-        limits=frozenset(name for name in limits if name.startswith(RESOURCE_PREFIX)),
+        limits=entries_with_prefix(limits, RESOURCE_PREFIX),
     )

@@ -118,7 +118,7 @@ class ForeignPod:
 class Quota:
     namespace: str
     name: str
-    limits: frozenset[str]  # resources
+    limits: Mapping[str, str]  # by resource
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,8 @@ def _missing(snapshot: Snapshot) -> Iterator[Match]:
 
 
 def _in_other_namespace(snapshot: Snapshot) -> Iterator[Match]:
-    if snapshot.config_map is None and snapshot.other_namespaces:
-        others = ", ".join(snapshot.other_namespaces)
-        yield Match(snapshot.node_names, _values(snapshot, others=others))
+    for other in snapshot.other_namespaces if snapshot.config_map is None else ():
+        yield Match(snapshot.node_names, _values(snapshot, other=other))
 
 
 def _no_default_key(snapshot: Snapshot) -> Iterator[Match]:
@@ -103,11 +102,11 @@ CHECKS = (
     Check(
         code="GS013",
         title="The ConfigMap is in another namespace",
-        cause="ConfigMap {config_map} is in {others}",
-        seen="ConfigMap {config_map} does not exist in namespace {namespace}, but in {others}.",
+        cause="ConfigMap {config_map} is in {other}",
+        seen="ConfigMap {config_map} does not exist in namespace {namespace}, but in {other}.",
         why="The device plugin mounts only the ConfigMap of its own namespace.",
         fix="Run " + SITE + " to write it to {namespace}; then delete the other one:"
-        " kubectl delete configmap {config_map} -n {others}",
+        " `kubectl delete configmap {config_map:q} -n {other:q}`",
         find=_in_other_namespace,
         follows=("GS001", "GS004"),
         reads=(CONFIG_MAP,),

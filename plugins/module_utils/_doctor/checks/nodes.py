@@ -87,7 +87,7 @@ def _switched_off(trace: NodeTrace, _snapshot: Snapshot) -> Values:
         for label in (PLUGIN_LABEL, GFD_LABEL):
             value = labels.get(label, "missing")
             if value != "true" and not value.startswith(PAUSED_PREFIX):
-                yield {"label": label, "value": value, "change": f"{label}=true --overwrite"}
+                yield {"label": label, "value": value, "change": f"{label}=true"}
                 break
 
 
@@ -96,7 +96,8 @@ def _mig_busy(trace: NodeTrace, snapshot: Snapshot) -> Iterator[Match]:
         since, now = trace.view.mig_state_since, snapshot.now
         stuck = since is not None and now is not None and now - since > MIG_TIMEOUT
         state = trace.state.labels[STATE_LABEL] + (f" for more than {MIG_TIMEOUT}" if stuck else "")
-        yield Match(values={"state": state}, severity=Severity.ERROR if stuck else None)
+        values = {"state": state, "namespace": snapshot.operator_namespace}
+        yield Match(values=values, severity=Severity.ERROR if stuck else None)
 
 
 def _mig_failed(trace: NodeTrace, _snapshot: Snapshot) -> Values:
@@ -109,17 +110,18 @@ def _mig_inconsistent(trace: NodeTrace, _snapshot: Snapshot) -> Values:
         yield {}
 
 
-def _driver(trace: NodeTrace, _snapshot: Snapshot) -> Values:
+def _driver(trace: NodeTrace, snapshot: Snapshot) -> Values:
+    namespace = snapshot.operator_namespace
     for kind in (DRIVER, TOOLKIT):
         operand = trace.operands.get(kind)
         if operand is not None and not operand.pod.ready:
             state = f"pod {operand.pod.name} of the {kind} is {operand.state}"
-            yield {"what": kind, "state": state}
+            yield {"what": kind, "state": state, "namespace": namespace}
             return
     plugin = trace.plugin
     if plugin is not None and plugin.blocked in _BLOCKED:
         state = f"pod {plugin.pod.name} waits in {plugin.blocked}"
-        yield {"what": "driver or toolkit", "state": state}
+        yield {"what": "driver or toolkit", "state": state, "namespace": namespace}
 
 
 def _paused(trace: NodeTrace, _snapshot: Snapshot) -> Iterator[Match]:
@@ -200,7 +202,7 @@ CHECKS = (
         why="The node gets no profile. Usually its Kubernetes name differs, or it has left the"
         " cluster.",
         fix="Correct the inventory, or set gpu_sharing_node_name on the host to the name that"
-        " kubectl get nodes shows.",
+        " `kubectl get nodes` shows.",
         find=_not_in_cluster,
     ),
     Check(
@@ -219,7 +221,7 @@ CHECKS = (
         cause="NotReady",
         seen="{nodes}: the condition Ready is not True.",
         why="No pod starts there, and what the node reports about its GPUs is outdated.",
-        fix="Find the cause: kubectl describe node {node}. A later run of site applies its"
+        fix="Find the cause: `kubectl describe node {node:q}`. A later run of site applies its"
         " profile.",
         find=per_node(_not_ready),
     ),
@@ -230,7 +232,7 @@ CHECKS = (
         cause="cordoned by {by}",
         seen="{nodes}: cordoned by {by}.",
         why="No new pod gets its free slots.",
-        fix="kubectl uncordon {nodes}",
+        fix="`kubectl uncordon {nodes:q}`",
         find=per_node(_cordoned),
         follows=("GS030",),
     ),
@@ -241,9 +243,9 @@ CHECKS = (
         seen="{nodes}: nvidia.com/gpu.present is {value}.",
         why="Node Feature Discovery shows the operator where NVIDIA devices are. Without it the"
         " operator installs nothing there.",
-        fix="Look for the label feature.node.kubernetes.io/pci-10de.present: kubectl get node"
-        " {node} --show-labels; and check the pods of node-feature-discovery. A node without GPUs"
-        " does not belong in gpu_nodes.",
+        fix="Look for the label feature.node.kubernetes.io/pci-10de.present: `kubectl get node"
+        " {node:q} --show-labels`; and check the pods of node-feature-discovery. A node without"
+        " GPUs does not belong in gpu_nodes.",
         find=per_node(_no_gpus),
         follows=("GS001", "GS002", "GS003", "GS021"),
     ),
@@ -265,7 +267,7 @@ CHECKS = (
         why="It keeps the pods of the device plugin or of GPU feature discovery away, while the"
         " ClusterPolicy stays ready. Removing the label of a single operand does not bring it"
         " back.",
-        fix="kubectl label node {nodes} {change}",
+        fix="`kubectl label node {nodes:q} {change:q} --overwrite`",
         find=per_node(_switched_off),
         follows=("GS001", "GS002", "GS023"),
     ),
@@ -277,8 +279,9 @@ CHECKS = (
         seen="{nodes}: nvidia.com/mig.config.state is {state}.",
         why="NVIDIA's MIG manager removes the plugin and GPU feature discovery while it works, and"
         " profiles must not change during that time.",
-        fix="Wait until it is success; if it does not change, see kubectl logs -n gpu-operator -l"
-        " app=nvidia-mig-manager --field-selector spec.nodeName={node}",
+        fix="Wait until it is success; if it does not change, read the log of the pod that `kubectl"
+        " get pods -n {namespace:q} -l app=nvidia-mig-manager --field-selector"
+        " spec.nodeName={node:q}` shows.",
         find=per_node(_mig_busy),
     ),
     Check(
@@ -291,7 +294,7 @@ CHECKS = (
         fix="Free the GPUs and set it again: "
         + SITE
         + "; or set a configuration that the GPU supports:"
-        " kubectl label node {nodes} nvidia.com/mig.config=all-disabled --overwrite",
+        " `kubectl label node {nodes:q} nvidia.com/mig.config=all-disabled --overwrite`",
         find=per_node(_mig_failed),
     ),
     Check(
@@ -301,8 +304,8 @@ CHECKS = (
         seen="{nodes}: nvidia.com/gpu.product ends in MIG-INVALID.",
         why="With MIG strategy single the plugin serves nothing unless all GPUs of a node have the"
         " same MIG layout.",
-        fix="Give them the same layout: kubectl label node {nodes}"
-        " nvidia.com/mig.config=all-disabled --overwrite; or set gpu_operator_values: mig.strategy"
+        fix="Give them the same layout: `kubectl label node {nodes:q}"
+        " nvidia.com/mig.config=all-disabled --overwrite`; or set gpu_operator_values: mig.strategy"
         " to mixed.",
         find=per_node(_mig_inconsistent),
         follows=("GS027",),
@@ -314,8 +317,8 @@ CHECKS = (
         seen="{node}: {state}.",
         why="The device plugin waits for both, so the node has no GPUs, or loses them at the next"
         " restart.",
-        fix="See what it waits for: kubectl get pods -n gpu-operator -o wide --field-selector"
-        " spec.nodeName={node}; and read the log of the pod that is not Ready.",
+        fix="See what it waits for: `kubectl get pods -n {namespace:q} -o wide --field-selector"
+        " spec.nodeName={node:q}`; and read the log of the pod that is not Ready.",
         find=per_node(_driver),
         follows=("GS001", "GS021"),
         reads=(PODS,),
@@ -330,8 +333,8 @@ CHECKS = (
         " plugin; upgrade-required means that it has not begun. A controller that sets paused-for-…"
         " puts true back itself. To do that for it breaks what it does. site leaves the node out.",
         fix="Wait until it is upgrade-done, or true again. If it is upgrade-failed, check the"
-        " driver's pod, and then run kubectl label node {nodes}"
-        " nvidia.com/gpu-driver-upgrade-state=upgrade-required --overwrite",
+        " driver's pod, and then run `kubectl label node {nodes:q}"
+        " nvidia.com/gpu-driver-upgrade-state=upgrade-required --overwrite`",
         find=per_node(_paused),
     ),
     Check(
@@ -352,7 +355,7 @@ CHECKS = (
         cause="gpu_sharing_gpus is {stated}, but {counted} are counted",
         seen="{nodes}: gpu_sharing_gpus is {stated}, but GPU feature discovery counts {counted}.",
         why="A GPU is missing (fallen off the bus or removed), or the inventory is wrong.",
-        fix="Count on the node with nvidia-smi -L. Correct gpu_sharing_gpus: {counted}, or repair"
+        fix="Count on the node with `nvidia-smi -L`. Correct gpu_sharing_gpus: {counted}, or repair"
         " the GPU.",
         find=per_node(_count),
         follows=("GS021", "GS031"),
@@ -367,7 +370,8 @@ CHECKS = (
         " that a GPU is healthy again. It restores the slot when it restarts or changes its"
         " profile, whether the GPU is healthy or not.",
         fix="Check the plugin's log and the node's dmesg for Xid errors; reset the GPU or reboot"
-        " the node: kubectl drain {node} first; then delete the plugin's pod there.",
+        " the node: `kubectl drain {node:q} --ignore-daemonsets` first; then delete the plugin's"
+        " pod there.",
         find=per_node(_unhealthy),
         follows=("GS018", "GS024", "GS039", "GS031", "GS032", "GS041"),
         reads=(PODS,),
@@ -378,8 +382,8 @@ CHECKS = (
         cause="HAMi is running",
         seen="{nodes}: HAMi's device plugin has registered the GPUs there.",
         why="Two device plugins advertise nvidia.com/gpu and keep overwriting each other's number.",
-        fix="Keep HAMi away: kubectl label node {nodes} gpu-; kubectl annotate node {nodes}"
-        " hami.io/node-nvidia-register-; or remove the nodes from the inventory.",
+        fix="Keep HAMi away: `kubectl label node {nodes:q} gpu-`; `kubectl annotate node {nodes:q}"
+        " hami.io/node-nvidia-register-`; or remove the nodes from the inventory.",
         find=per_node(_hami),
     ),
     Check(
@@ -401,7 +405,7 @@ CHECKS = (
         seen="{node}: {pod} is a device plugin that does not belong to the operator.",
         why="Both register nvidia.com/gpu with the kubelet. The last one wins, and each restart"
         " changes which one that is.",
-        fix="Remove it: kubectl get daemonset -n {namespace}, and delete the one of {pod}.",
+        fix="Remove it: `kubectl get daemonset -n {namespace:q}`, and delete the one of {pod}.",
         find=_other_plugin,
         reads=(PODS,),
     ),

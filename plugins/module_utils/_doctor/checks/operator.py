@@ -22,9 +22,9 @@ from ..engine import Check, Match
 from ..snapshot import DAEMON_SETS, GPU_CLUSTERS, POLICY, Snapshot
 
 _PATCH = (
-    "kubectl patch clusterpolicy {policy} --type merge -p"
+    "`kubectl patch clusterpolicy {policy:q} --type merge -p"
     ' \'{{"spec": {{"devicePlugin": {{"config":'
-    ' {{"name": "{config_map}", "default": "{profile}"}}}}}}}}\''
+    ' {{"name": "{config_map:j}", "default": "{profile:j}"}}}}}}}}\'`'
 )
 
 
@@ -36,7 +36,11 @@ def _gpu_cluster(snapshot: Snapshot) -> Iterator[Match]:
 def _no_policy(snapshot: Snapshot) -> Iterator[Match]:
     if snapshot.policy is None:
         existing = ", ".join(snapshot.policies) or "none"
-        values = {"policy": snapshot.location.cluster_policy, "existing": existing}
+        values = {
+            "policy": snapshot.location.cluster_policy,
+            "existing": existing,
+            "namespace": snapshot.operator_namespace,
+        }
         yield Match(snapshot.node_names, values)
 
 
@@ -147,7 +151,7 @@ CHECKS = (
         why="Profiles are files for the device plugin, and with a GPUCluster no device plugin runs."
         " The keys and labels of this collection have no effect.",
         fix="Remove the cluster from the inventory, or go back to a ClusterPolicy:"
-        " kubectl delete gpucluster {name}; then run " + SITE,
+        " `kubectl delete gpucluster {name:q}`; then run " + SITE,
         find=_gpu_cluster,
         reads=(GPU_CLUSTERS,),
     ),
@@ -157,9 +161,10 @@ CHECKS = (
         cause="ClusterPolicy {policy} is missing",
         seen="ClusterPolicy {policy} does not exist. Existing ones: {existing}.",
         why="Without it the GPU Operator runs nothing: no device plugin, and no GPUs to request.",
-        fix="If Helm installed it, restore it with Helm: helm rollback gpu-operator REVISION -n"
-        " gpu-operator, with the newest revision of helm history gpu-operator -n gpu-operator;"
-        " otherwise run " + SITE + ". If it has another name, set gpu_operator_cluster_policy.",
+        fix="If Helm installed it, restore it with helm rollback, with the name and the revision"
+        " that `helm list -n {namespace:q}` shows; otherwise run "
+        + SITE
+        + ". If it has another name, set gpu_operator_cluster_policy.",
         find=_no_policy,
         follows=("GS001",),
         reads=(POLICY,),
@@ -171,8 +176,8 @@ CHECKS = (
         seen="ClusterPolicy {active} is older than {policy}.",
         why="The operator uses only the oldest ClusterPolicy. Settings in another one have no"
         " effect, and it has no status.",
-        fix="Set gpu_operator_cluster_policy: {active}, or delete that one: kubectl delete"
-        " clusterpolicy {active}",
+        fix="Set gpu_operator_cluster_policy: {active}, or delete that one: `kubectl delete"
+        " clusterpolicy {active:q}`",
         find=_ignored,
         reads=(POLICY,),
     ),
@@ -194,8 +199,8 @@ CHECKS = (
         cause="devicePlugin.enabled is false in {policy}",
         seen="spec.devicePlugin.enabled of ClusterPolicy {policy} is false.",
         why="The operator removes the device plugin from all nodes, and their GPUs with it.",
-        fix="kubectl patch clusterpolicy {policy} --type merge -p"
-        ' \'{{"spec": {{"devicePlugin": {{"enabled": true}}}}}}\'; if you use Helm, leave'
+        fix="`kubectl patch clusterpolicy {policy:q} --type merge -p"
+        ' \'{{"spec": {{"devicePlugin": {{"enabled": true}}}}}}\'`; if you use Helm, leave'
         " devicePlugin.enabled out of gpu_operator_values.",
         find=_disabled,
         reads=(POLICY,),
@@ -261,8 +266,8 @@ CHECKS = (
         seen="The device plugin config is set, but DaemonSet {app} in {namespace} has no container"
         " config-manager.",
         why="Only config-manager reads the node's label. Without it, no node shares its GPUs.",
-        fix="Make the operator recreate the DaemonSet: kubectl delete daemonset {app} -n"
-        " {namespace}",
+        fix="Make the operator recreate the DaemonSet: `kubectl delete daemonset {app:q} -n"
+        " {namespace:q}`",
         find=_no_config_manager,
         reads=(POLICY, DAEMON_SETS),
     ),
@@ -273,9 +278,9 @@ CHECKS = (
         seen="DaemonSet {app} in {namespace} {state}.",
         why="Until its DaemonSets match the ClusterPolicy and are rolled out to all nodes, nodes"
         " run the previous configuration.",
-        fix="Check that the operator runs: kubectl get deployment gpu-operator -n {namespace},"
-        " and read its log; then check the pods: kubectl get pods -n {namespace} -o wide. A rollout"
-        " waits at the first node that does not become Ready.",
+        fix="Check that the operator runs: `kubectl get deployment gpu-operator -n {namespace:q}`,"
+        " and read its log; then check the pods: `kubectl get pods -n {namespace:q} -o wide`. A"
+        " rollout waits at the first node that does not become Ready.",
         find=_behind,
         follows=(
             *("GS001", "GS002", "GS003", "GS004", "GS012", "GS013", "GS014", "GS016"),

@@ -89,7 +89,7 @@ def _missed_removal(trace: NodeTrace, snapshot: Snapshot) -> Values:
             return
 
 
-def _mps(trace: NodeTrace, _snapshot: Snapshot) -> Values:
+def _mps(trace: NodeTrace, snapshot: Snapshot) -> Values:
     profile = trace.target.profile
     if profile.strategy != "mps" or trace.plugin is None:
         return
@@ -99,7 +99,8 @@ def _mps(trace: NodeTrace, _snapshot: Snapshot) -> Values:
     elif not problem and trace.mps and not trace.mps.pod.ready:
         problem = f"pod {trace.mps.pod.name} is {trace.mps.state}"
     if problem:
-        yield {"problem": problem, "profile": profile.name}
+        namespace = snapshot.operator_namespace
+        yield {"problem": problem, "profile": profile.name, "namespace": namespace}
 
 
 def _gfd(trace: NodeTrace, snapshot: Snapshot) -> Values:
@@ -121,12 +122,13 @@ def _gfd_problem(trace: NodeTrace, *, installed: bool) -> str:
     return ""
 
 
-def _slots(trace: NodeTrace, _snapshot: Snapshot) -> Values:
+def _slots(trace: NodeTrace, snapshot: Snapshot) -> Values:
     """GS021 covers nodes that are NotReady, and GS032 those whose GPU count differs."""
     verdict = trace.verdict
     miscounted = is_miscounted(trace.state, trace.target.gpus)
     if not (verdict.ok or miscounted or verdict.expected is None) and trace.state.ready:
-        yield {"problem": verdict.problem, "profile": trace.target.profile.name}
+        namespace, profile = snapshot.operator_namespace, trace.target.profile.name
+        yield {"problem": verdict.problem, "profile": profile, "namespace": namespace}
 
 
 def _old_resource(trace: NodeTrace, _snapshot: Snapshot) -> Values:
@@ -151,9 +153,9 @@ CHECKS = (
         " {taints}.",
         why="Without the plugin the node has no GPUs. A taint that the operator's pods do not"
         " tolerate keeps them away.",
-        fix="Tolerate the taint in gpu_operator_values: daemonsets.tolerations, or remove it:"
-        " kubectl taint node {nodes} TAINT-; otherwise see kubectl describe daemonset"
-        " nvidia-device-plugin-daemonset -n {namespace}",
+        fix="Tolerate the taint in gpu_operator_values: daemonsets.tolerations, or remove it"
+        " from the node; otherwise see `kubectl describe daemonset nvidia-device-plugin-daemonset"
+        " -n {namespace:q}`",
         find=per_node(_no_pod),
         follows=(*NO_PLUGIN, "GS011", *NODE_NOT_READY),
         reads=(PODS, DAEMON_SETS),
@@ -165,8 +167,8 @@ CHECKS = (
         seen="{node}: pod {pod} is {state} (restarts: {crashes}).",
         why="A plugin that does not run serves no GPUs. A plugin whose sidecar fails does not"
         " follow the label.",
-        fix="kubectl logs -n {namespace} {pod} --all-containers --previous; fix the cause, and"
-        " then delete the pod: kubectl delete pod -n {namespace} {pod}",
+        fix="`kubectl logs -n {namespace:q} {pod:q} --all-containers --ignore-errors`; fix the"
+        " cause, and then delete the pod: `kubectl delete pod -n {namespace:q} {pod:q}`",
         find=per_node(_failing),
         follows=PLUGIN_DOWN,
         reads=(PODS,),
@@ -190,8 +192,8 @@ CHECKS = (
         seen="{nodes}: no label, but the slots of profile {kept}; the plugin is {version}.",
         why="Plugins before v0.18.2 do not react when the label is removed, so the node keeps its"
         " previous profile.",
-        fix="kubectl label node {nodes} nvidia.com/device-plugin.config={key}; or install a newer"
-        " plugin: gpu_operator_values: devicePlugin.version",
+        fix="`kubectl label node {nodes:q} nvidia.com/device-plugin.config={key:q}`; or install a"
+        " newer plugin: gpu_operator_values: devicePlugin.version",
         find=per_node(_missed_removal),
         follows=(*NO_PLUGIN, *NO_CONTENT, *NODE_NOT_READY, "GS024", "GS039"),
         reads=(PODS, DAEMON_SETS),
@@ -202,8 +204,8 @@ CHECKS = (
         cause="MPS of profile {profile}: {problem}",
         seen="{nodes}: {problem}.",
         why="With MPS the plugin serves nothing until the MPS control daemon of its node runs.",
-        fix="kubectl get pods -n gpu-operator -l app=nvidia-device-plugin-mps-control-daemon -o"
-        " wide; it needs GPU feature discovery, no MIG devices, and at most 48 replicas (16"
+        fix="`kubectl get pods -n {namespace:q} -l app=nvidia-device-plugin-mps-control-daemon -o"
+        " wide`; it needs GPU feature discovery, no MIG devices, and at most 48 replicas (16"
         " before compute capability 7.5). Or give the node a profile with strategy: time_slicing.",
         find=per_node(_mps),
         follows=(*PLUGIN_DOWN, "GS006", "GS010", "GS018", "GS024", "GS037", "GS038", "GS039"),
@@ -217,8 +219,9 @@ CHECKS = (
         seen="{nodes}: {problem}.",
         why="These labels count the GPUs and name their model. Everything that reads them,"
         " including this collection, gets old values or none. They lag by up to a minute.",
-        fix="kubectl get pods -n {namespace} -l app=gpu-feature-discovery -o wide --field-selector"
-        " spec.nodeName={node}; delete the pod, and it writes its labels again.",
+        fix="`kubectl get pods -n {namespace:q} -l app=gpu-feature-discovery -o wide"
+        " --field-selector spec.nodeName={node:q}`; delete the pod, and it writes its labels"
+        " again.",
         find=per_node(_gfd),
         follows=(
             *PLUGIN_DOWN,
@@ -236,9 +239,10 @@ CHECKS = (
         fix="Run the doctor again in a minute: a change takes that long to arrive. If the finding"
         " stays, run "
         + SITE
-        + ", and then kubectl logs of the node's pod nvidia-device-plugin-daemonset. If that is"
-        " healthy, check the kubelet's log: after 'device plugin already connected' (seen with"
-        " v1.37.2) only a restart of the kubelet helps.",
+        + ", and then read the log of the pod that `kubectl get pods -n {namespace:q} -l"
+        " app=nvidia-device-plugin-daemonset --field-selector spec.nodeName={node:q}` shows. If"
+        " that is healthy, check the kubelet's log: after 'device plugin already connected' (seen"
+        " with v1.37.2) only a restart of the kubelet helps.",
         find=per_node(_slots),
         follows=(
             *PLUGIN_DOWN,
@@ -254,8 +258,8 @@ CHECKS = (
         seen="{nodes}: capacity still has {capacity} {resource}, but allocatable is 0.",
         why="After a rename the kubelet keeps the old name until it restarts. Pods cannot get"
         " anything under it, but it misleads tools that read capacity.",
-        fix="No action is needed. A restart of the kubelet removes it: systemctl restart"
-        " kubelet on {node}, once its GPU pods may restart.",
+        fix="No action is needed. A restart of the kubelet removes it: `systemctl restart"
+        " kubelet` on {node}, once its GPU pods may restart.",
         find=per_node(_old_resource),
         follows=("GS024",),
     ),

@@ -85,7 +85,8 @@ def _old_quota(snapshot: Snapshot) -> Iterator[Match]:
             new = snapshot.counterpart(resource)
             if new and new not in quota.limits:
                 values = {"namespace": quota.namespace, "quota": quota.name}
-                yield Match((), {"old": resource, "new": new, **values})
+                number = quota.limits[resource]
+                yield Match((), {"old": resource, "new": new, "number": number, **values})
 
 
 def _crashing(trace: NodeTrace, _snapshot: Snapshot) -> Values:
@@ -127,8 +128,8 @@ CHECKS = (
         seen="{node}: its pods request {requested} {resource}, but allocatable is {has}.",
         why="Fewer replicas evict no pod. After a restart of the kubelet or of a container the node"
         " can reject the pods that exceed the number.",
-        fix="Move pods away at a good moment: delete some of kubectl get pods -A --field-selector"
-        " spec.nodeName={node}; or use more replicas in the profile.",
+        fix="Move pods away at a good moment: delete some of `kubectl get pods -A --field-selector"
+        " spec.nodeName={node:q}`; or use more replicas in the profile.",
         find=per_node(_above),
         follows=(
             *PLUGIN_DOWN,
@@ -145,7 +146,7 @@ CHECKS = (
         seen="{node}: pod {pod} has failed with UnexpectedAdmissionError: {reason}.",
         why="Kubernetes does not retry a pod that failed this way. It stays until somebody deletes"
         " it.",
-        fix="kubectl delete pod -n {namespace} {name}; {advice}",
+        fix="`kubectl delete pod -n {namespace:q} {name:q}`; {advice}",
         find=per_node(_rejected),
         follows=("GS033",),
         reads=(PODS,),
@@ -157,8 +158,8 @@ CHECKS = (
         seen="{node}: {number} GPU pods wait, such as {pod}: {state}.",
         why="Allocatable can be correct while no GPU container starts: CDI, the container toolkit"
         " or the driver root is broken.",
-        fix="Read the runtime's message: kubectl describe pod -n {namespace} {name}; then restart"
-        " toolkit and runtime of {node}, and delete the pods.",
+        fix="Read the runtime's message: `kubectl describe pod -n {namespace:q} {name:q}`; then"
+        " restart toolkit and runtime of {node}, and delete the pods.",
         find=per_node(_cannot_start),
         follows=("GS021", "GS029", "GS030"),
         reads=(PODS,),
@@ -195,8 +196,10 @@ CHECKS = (
         cause="ResourceQuota {quota} in {namespace}",
         seen="ResourceQuota {quota} in namespace {namespace} limits {old}, but nodes have {new}.",
         why="It does not limit pods that request the new name.",
-        fix="kubectl patch resourcequota {quota} -n {namespace} --type merge -p"
-        ' \'{{"spec": {{"hard": {{"requests.{new}": "N"}}}}}}\'',
+        fix="`kubectl patch resourcequota {quota:q} -n {namespace:q} --type merge -p"
+        ' \'{{"spec": {{"hard": {{"requests.{new:j}": "{number:j}"}}}}}}\'`, with the number that'
+        " the"
+        " namespace should get. Before, it was {number} {old}.",
         find=_old_quota,
         reads=(QUOTAS,),
     ),
@@ -208,8 +211,9 @@ CHECKS = (
         seen="{node}: pod {pod} has crashed {crashes} times.",
         why="The pod itself may be the cause. On a shared GPU it is often memory: time-slicing does"
         " not limit it, one pod can take all of it, and Kubernetes shows no OOMKilled.",
-        fix="kubectl logs -n {namespace} {name} --previous; for memory set a limit in the programs"
-        " (filter memory_budget gives the settings), use fewer replicas, MPS or MIG.",
+        fix="`kubectl logs -n {namespace:q} {name:q} --all-containers --previous --ignore-errors`;"
+        " for memory set a limit in the programs (filter memory_budget gives the settings), use"
+        " fewer replicas, MPS or MIG.",
         find=per_node(_crashing),
         follows=("GS029", "GS033"),
         reads=(PODS,),
