@@ -96,6 +96,10 @@ def test_node_state_of_a_metadata_only_list_is_unknown_not_zero() -> None:
         ({"nvidia.com/gpu.count": "1"}, {}, True),
         ({}, {GPU: 0}, False),
         ({}, {GPU: 1}, True),
+        ({}, {"nvidia.com/gpu.shared": 4}, True),
+        ({}, {"nvidia.com/mig-1g.24gb-me": 2}, True),
+        ({}, {"nvidia.com/hostdev": 8}, False),
+        ({}, {"nvidia.com/GA102GL_A10": 1}, False),
     ],
 )
 def test_has_gpus(labels: dict[str, str], allocatable: dict[str, int], expected: bool) -> None:

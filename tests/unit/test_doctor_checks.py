@@ -256,6 +256,23 @@ def _no_gpus(fleet: Fleet) -> None:
     fleet.drop(pod_path(GFD_APP, "dev-1"))
 
 
+@case("GS023")
+def _taint_that_feature_discovery_does_not_tolerate(fleet: Fleet) -> None:
+    """The operator's DaemonSets tolerate nvidia.com/gpu."""
+    tolerated, other = ({"key": key, "effect": "NoSchedule"} for key in ("nvidia.com/gpu", "team"))
+    worker = daemon_set("gpu-operator-node-feature-discovery-worker", 3)
+    worker["spec"]["template"]["metadata"]["labels"] = {
+        "app.kubernetes.io/name": "node-feature-discovery",
+        "role": "worker",
+    }
+    fleet.objects[SETS + "gpu-operator-node-feature-discovery-worker"] = worker
+    for app in (PLUGIN_APP, GFD_APP, "gpu-operator-node-feature-discovery-worker"):
+        spec = fleet.objects[SETS + app]["spec"]["template"]["spec"]
+        spec["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists"}]
+    _no_gpus(fleet)
+    fleet.node("dev-1")["spec"]["taints"] = [tolerated, other]
+
+
 @case("GS024", "GS043")
 def _hand_set_label(fleet: Fleet) -> None:
     fleet.labels("dev-1")[LABEL] = "default"
@@ -522,6 +539,29 @@ def _old_resource(fleet: Fleet) -> None:
 def _over_capacity(fleet: Fleet) -> None:
     for number in range(9):
         fleet.add_pod(pod(f"busy-{number}", slots=1))
+
+
+@pytest.mark.parametrize("code", ["GS023", "GS037"])
+def test_only_taints_that_keep_pods_away_are_named(code: str) -> None:
+    fleet = healthy()
+    _taint_that_feature_discovery_does_not_tolerate(fleet)
+    fleet.labels("dev-1")["nvidia.com/gpu.count"] = "1"
+    (found,) = (finding for finding in fleet.find() if finding.code == code)
+    assert mentions(found.seen, "team:NoSchedule")
+    assert mentions(found.fix, "tolerations")
+    assert "nvidia.com/gpu:NoSchedule" not in found.seen + found.cause
+
+
+def test_other_devices_of_nvidia_are_no_slots() -> None:
+    """The network operator's nodes and pods are not about GPUs."""
+    fleet = healthy()
+    other = {"nvidia.com/hostdev": "2"}
+    metadata = {"name": "net-1", "labels": {}}
+    status = {"capacity": other, "allocatable": other, "conditions": []}
+    fleet.objects["/api/v1/nodes/net-1"] = {"metadata": metadata, "spec": {}, "status": status}
+    crashing = pod("net", slots=4, resource="nvidia.com/hostdev")
+    fleet.add_pod(waiting(crashing, "CrashLoopBackOff", 9))
+    assert fleet.find() == []
 
 
 @pytest.mark.parametrize("message", ["too large: maximum request size for shared resources is 1"])

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
+from .._common.documents import list_at, mapping_at
 from .._common.names import CONFIG_HASH_ANNOTATION, PROFILE_LABEL
 from .._nodes.capacity import PRODUCT_LABEL, REPLICAS_LABEL, Verdict, judge
 from .._nodes.operands import GFD_APP, MPS_APP, PLUGIN_APP, OperandPod
 from .._nodes.state import COUNT_LABEL, NodeState
-from .._nodes.taints import Taint
+from .._nodes.taints import Taint, kept_away_by
 from .._profiles.config_map import ConfigMap
 from .._profiles.hashing import config_hash
 from .._profiles.model import GPU_RESOURCE, SHARED_SUFFIX
@@ -34,6 +35,7 @@ QUOTAS, GPU_CLUSTERS = "ResourceQuotas", "GPUClusters"
 DRIVER, TOOLKIT = "driver", "toolkit"
 # Kinds of foreign pods.
 HAMI, OTHER_PLUGIN, AUTOSCALER = "HAMi", "device plugin", "autoscaler"
+_TEMPLATE = ("spec", "template")
 TERMINAL = ("Succeeded", "Failed")
 
 
@@ -238,6 +240,18 @@ class Snapshot:
     @cached_property
     def plugin(self) -> Plugin:
         return read_plugin(self.daemon_sets)
+
+    def taints_for(self, view: NodeView, labels: Mapping[str, str]) -> str:
+        """The taints of a node that the DaemonSet whose pods have these labels does not tolerate;
+        all taints if there is no such DaemonSet.
+        """
+        found = (
+            item
+            for item in self.daemon_sets
+            if labels.items() <= mapping_at(item, *_TEMPLATE, "metadata", "labels").items()
+        )
+        tolerations = list_at(next(found, None), *_TEMPLATE, "spec", "tolerations")
+        return ", ".join(map(str, kept_away_by(view.taints, tolerations))) or "none"
 
     @cached_property
     def apps(self) -> frozenset[str]:

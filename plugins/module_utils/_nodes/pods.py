@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from .._common.documents import dig, list_at, mapping_at, name_of, text_at
-from .._profiles.model import RESOURCE_PREFIX
+from .._profiles.model import is_gpu_resource
 from .state import read_quantity
 from .taints import CORDON, tolerates
 
@@ -95,6 +95,6 @@ def _slots(container: object) -> Counter[str]:
         {
             resource: read_quantity(quantity)
             for resource, quantity in requests.items()
-            if resource.startswith(RESOURCE_PREFIX)
+            if is_gpu_resource(resource)
         }
     )

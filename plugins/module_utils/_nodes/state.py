@@ -14,7 +14,7 @@ from decimal import ROUND_UP, Decimal
 from .._common.documents import dig, entries_with_prefix, has_condition, name_of
 from .._common.errors import SharingError
 from .._common.names import OUR_PREFIX
-from .._profiles.model import RESOURCE_PREFIX
+from .._profiles.model import RESOURCE_PREFIX, is_gpu_resource
 
 COUNT_LABEL = "nvidia.com/gpu.count"
 PRESENT_LABEL = "nvidia.com/gpu.present"
@@ -44,7 +44,8 @@ class NodeState(NodeMetadata):
     @property
     def has_gpus(self) -> bool:
         """Whether the operator, or a device plugin without it, has found GPUs."""
-        return super().has_gpus or any(count > 0 for count in self.allocatable.values())
+        slots = (count for name, count in self.allocatable.items() if is_gpu_resource(name))
+        return super().has_gpus or any(count > 0 for count in slots)
 
     @property
     def physical(self) -> int | None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .._common.documents import list_at, text_at
@@ -37,6 +38,15 @@ def taints_of(node: object) -> list[Taint]:
     return [
         Taint(text_at(entry, "key"), text_at(entry, "value"), text_at(entry, "effect"))
         for entry in list_at(node, "spec", "taints")
+    ]
+
+
+def kept_away_by(taints: Iterable[Taint], tolerations: Sequence[object]) -> list[Taint]:
+    """The taints that keep pods with these tolerations away."""
+    return [
+        taint
+        for taint in taints
+        if taint.repels and not any(tolerates(toleration, taint) for toleration in tolerations)
     ]
 
 

@@ -23,6 +23,14 @@ MIG_PROFILE = r"[1-46-8]g\.[1-9][0-9]*gb(?:\.me\.all|\.me|\.gfx|-me)?"
 Flag: TypeAlias = "str | bool | int | tuple[str, ...]"
 
 
+def is_gpu_resource(name: str) -> bool:
+    """Whether a resource is slots of GPUs or MIG devices, shared or not. Others of nvidia.com/ are
+    not, such as nvidia.com/hostdev of the network operator or GPUs that are passed to VMs.
+    """
+    whole = (GPU_RESOURCE, GPU_RESOURCE + SHARED_SUFFIX)
+    return name in whole or name.startswith(RESOURCE_PREFIX + "mig-")
+
+
 @dataclass(frozen=True)
 class SharedResource:
     """An extended resource and the number of slots per device (2 or more)."""

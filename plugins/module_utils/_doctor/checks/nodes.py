@@ -35,6 +35,7 @@ OPERANDS_LABEL = "nvidia.com/gpu.deploy.operands"
 PLUGIN_LABEL = "nvidia.com/gpu.deploy.device-plugin"
 MIG_TIMEOUT = timedelta(minutes=15)  # as long as gpu_nodes waits by default
 _BLOCKED = ("toolkit-validation", "driver-validation")
+_FEATURE_DISCOVERY = {"app.kubernetes.io/name": "node-feature-discovery", "role": "worker"}
 Values = Iterator[Mapping[str, str]]
 
 
@@ -63,10 +64,10 @@ def _cordoned(trace: NodeTrace, _snapshot: Snapshot) -> Values:
         yield {"by": "a killed run of this collection" if ours else "somebody else"}
 
 
-def _no_gpus(trace: NodeTrace, _snapshot: Snapshot) -> Values:
+def _no_gpus(trace: NodeTrace, snapshot: Snapshot) -> Values:
     value = trace.state.labels.get(PRESENT_LABEL, "missing")
     if value != "true":
-        yield {"value": value}
+        yield {"value": value, "taints": snapshot.taints_for(trace.view, _FEATURE_DISCOVERY)}
 
 
 def _label(trace: NodeTrace, snapshot: Snapshot) -> Values:
@@ -239,11 +240,14 @@ CHECKS = (
     Check(
         code="GS023",
         title="The operator sees no GPU on a node",
-        cause="no GPU is seen",
-        seen="{nodes}: nvidia.com/gpu.present is {value}.",
+        cause="no GPU is seen, taints: {taints}",
+        seen="{nodes}: nvidia.com/gpu.present is {value}. Taints of the node that Node Feature"
+        " Discovery does not tolerate: {taints}.",
         why="Node Feature Discovery shows the operator where NVIDIA devices are. Without it the"
         " operator installs nothing there.",
-        fix="Look for the label feature.node.kubernetes.io/pci-10de.present: `kubectl get node"
+        fix="If there is a taint, tolerate it in gpu_operator_values:"
+        " node-feature-discovery.worker.tolerations and daemonsets.tolerations. Otherwise look for"
+        " the label feature.node.kubernetes.io/pci-10de.present: `kubectl get node"
         " {node:q} --show-labels`; and check the pods of node-feature-discovery. A node without"
         " GPUs does not belong in gpu_nodes.",
         find=per_node(_no_gpus),

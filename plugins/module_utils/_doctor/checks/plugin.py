@@ -33,7 +33,7 @@ Values = Iterator[Mapping[str, str]]
 
 def _no_pod(trace: NodeTrace, snapshot: Snapshot) -> Values:
     if PLUGIN_APP in snapshot.apps and trace.plugin is None and trace.state.has_gpus:
-        taints = ", ".join(map(str, trace.view.taints)) or "none"
+        taints = snapshot.taints_for(trace.view, {"app": PLUGIN_APP})
         yield {"taints": taints, "namespace": snapshot.operator_namespace}
 
 
@@ -149,8 +149,8 @@ CHECKS = (
         code="GS037",
         title="No device plugin pod on a node",
         cause="no plugin pod, taints: {taints}",
-        seen="{nodes}: the DaemonSet of the device plugin has no pod there. Taints of the node:"
-        " {taints}.",
+        seen="{nodes}: the DaemonSet of the device plugin has no pod there. Taints of the node"
+        " that it does not tolerate: {taints}.",
         why="Without the plugin the node has no GPUs. A taint that the operator's pods do not"
         " tolerate keeps them away.",
         fix="Tolerate the taint in gpu_operator_values: daemonsets.tolerations, or remove it"
