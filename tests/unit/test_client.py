@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import json
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import urllib3
@@ -20,6 +21,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.documents
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.connection import (
+    auth_headers,
+    open_connection,
     request_target,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.objects import NODES
@@ -29,6 +32,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.payloads im
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import SERVER, FakeApi
+
+if TYPE_CHECKING:
+    from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.connection import ApiClient
 
 
 @pytest.mark.parametrize(
@@ -160,3 +166,53 @@ def test_request_target(server: str, proxy: str | None, target: tuple[str, str])
     api = SimpleNamespace(rest_client=SimpleNamespace(pool_manager=manager))
     sender, base = request_target(cast(Any, api), server)
     assert ("manager" if sender is manager else "pool", base) == target
+
+
+def kubeconfig(folder: Path, user: dict[str, str]) -> str:
+    """A kubeconfig with two users, the second of which is meant."""
+    names = {"other": {"token": "of-other"}, "ours": user}
+    document = {
+        "current-context": "ours",
+        "clusters": [{"name": "c", "cluster": {"server": SERVER}}],
+        "contexts": [{"name": n, "context": {"cluster": "c", "user": n}} for n in names],
+        "users": [{"name": name, "user": entry} for name, entry in names.items()],
+    }
+    path = folder / "config"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return str(path)
+
+
+def opened(**options: object) -> ApiClient:
+    module = SimpleNamespace(params=options)
+    return open_connection(cast(Any, module), 4)
+
+
+@pytest.mark.parametrize("token", [{}, {"token": "of-an-hour-ago"}])
+def test_token_is_read_again_when_its_file_has_changed(
+    tmp_path: Path, token: dict[str, str]
+) -> None:
+    """As the kubelet renews it: another folder behind a link. The preflight of a long run has put
+    the token of that time into the kubeconfig.
+    """
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "token").write_text(f"{name}\n", encoding="utf-8")
+    link = tmp_path / "data"
+    link.symlink_to("first")
+    api = opened(kubeconfig=kubeconfig(tmp_path, {"tokenFile": "data/token", **token}))
+    assert auth_headers(api)["Authorization"] == "Bearer first"
+    link.unlink()
+    assert auth_headers(api)["Authorization"] == "Bearer first"
+    link.symlink_to("second")
+    assert auth_headers(api)["Authorization"] == "Bearer second"
+    (tmp_path / "second" / "token").write_text("", encoding="utf-8")
+    assert auth_headers(api)["Authorization"] == "Bearer second"
+
+
+def test_token_of_another_context_or_option_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("in-file", encoding="utf-8")
+    path = kubeconfig(tmp_path, {"tokenFile": "token"})
+    other = opened(kubeconfig=path, context="other")
+    assert auth_headers(other)["Authorization"] == "Bearer of-other"
+    given = opened(kubeconfig=path, api_key="given")
+    assert auth_headers(given)["Authorization"] == "Bearer given"

@@ -67,18 +67,19 @@ def test_check_program_refuses(
 
 
 def secret(number: object, status: str = "deployed", age: int | None = 60) -> dict[str, Any]:
-    """A Secret of Helm, modified age seconds before now, created an hour before."""
-    labels = {"version": str(number), "status": status}
-    if age is not None:
-        labels["modifiedAt"] = str(int(NOW.timestamp()) - age)
-    return {
-        "metadata": {
-            "name": f"sh.helm.release.v1.gpu-operator.v{number}",
-            "uid": f"uid-{number}",
-            "labels": labels,
-            "creationTimestamp": "2026-11-25T11:00:00Z",
-        }
+    """A Secret of Helm, written age seconds before now, created an hour before. Helm ran on a
+    machine whose clock is wrong.
+    """
+    metadata: dict[str, Any] = {
+        "name": f"sh.helm.release.v1.gpu-operator.v{number}",
+        "uid": f"uid-{number}",
+        "labels": {"version": str(number), "status": status, "modifiedAt": "1"},
+        "creationTimestamp": "2026-11-25T11:00:00Z",
     }
+    if age is not None:
+        written = (NOW - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        metadata["managedFields"] = [{"time": "2026-11-25T11:00:00Z"}, {}, {"time": written}]
+    return {"metadata": metadata}
 
 
 def test_read_revisions_sorts_by_number() -> None:
@@ -97,14 +98,14 @@ def test_read_revisions_sorts_by_number() -> None:
     )
 
 
-def test_revision_that_helm_has_not_modified_is_as_old_as_its_secret() -> None:
+def test_revision_without_a_list_of_its_writers_is_as_old_as_its_secret() -> None:
     (revision,) = read_helm_revisions([secret(1, age=None)])
     assert revision.age(NOW) == 3600
 
 
 def test_revision_without_any_time_is_new() -> None:
     (revision,) = read_helm_revisions([{"metadata": {"name": "s"}}])
-    assert revision.age(datetime.now(UTC)) < 60
+    assert revision.age(NOW) == 0
     assert (revision.number, revision.status) == (0, "")
 
 

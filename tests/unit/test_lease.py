@@ -379,6 +379,26 @@ def test_overdue_lease_is_renewed_at_once_before_a_write(api: FakeApi, clock: Fa
     assert len(api.writes()) == 2
 
 
+def test_lease_expires_while_the_machine_is_suspended(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By default it counts on a clock that goes on then, unlike CLOCK_MONOTONIC."""
+    slept = [0.0]
+    clock_gettime = time.clock_gettime
+
+    def with_sleep(which: int) -> float:
+        return clock_gettime(which) + (slept[0] if which == time.CLOCK_BOOTTIME else 0)
+
+    monkeypatch.setattr(time, "clock_gettime", with_sleep)
+    lease = Lease(api.cluster, NAMESPACE, "me", LeaseTiming())
+    lease.take(ignore)
+    api.put(PATH, lease_of("other"))
+    lease.check()  # not known yet
+    slept[0] = 3600
+    with pytest.raises(LeaseError, match="other"):
+        lease.check()
+
+
 def test_lease_that_cannot_be_renewed_stops_the_next_write(api: FakeApi, clock: FakeClock) -> None:
     lease = taken_by_us(api, clock)
     api.fault = lambda _method, _path: 500

@@ -18,6 +18,7 @@ import pytest
 import urllib3
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import ClusterError
+from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import retry
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import (
     CONCURRENCY,
     Cluster,
@@ -220,10 +221,34 @@ def test_bulk_is_more_patient_with_429_than_with_faults(
             retries.increment("PATCH", "/", answer)
 
 
-def test_bulk_does_not_wait_for_hours(server: Server) -> None:
-    server.answer = lambda _path: (429, "86400")
-    with pytest.raises(ClusterError, match=r"\(429\)"):
+@pytest.mark.parametrize("status", [413, 429, 500, 503])
+@pytest.mark.parametrize("retry_after", ["86400", "Fri, 31 Dec 2100 23:59:59 GMT"])
+def test_bulk_does_not_wait_for_hours(server: Server, status: int, retry_after: str) -> None:
+    """Neither the request that is told to, nor those that wait beside it."""
+    server.answer = lambda _path: (status, retry_after)
+    with pytest.raises(ClusterError, match=rf"\({status}\)") as caught:
+        patch_all(server.cluster)
+    assert len(caught.value.problems) == len(server.asked) == len(NAMES)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_request_is_not_patient_for_ever(
+    server: Server, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a server that always asks for a second more."""
+    monkeypatch.setattr(retry, "_PATIENCE", 2.5)
+    server.answer = lambda _path: (status, "1")
+    began = time.monotonic()
+    with pytest.raises(ClusterError, match=rf"\({status}\)"):
         server.cluster.patch("/api/v1/nodes/n1", {"metadata": {}})
+    assert len(server.asked) == 3
+    assert 2 <= time.monotonic() - began < 4
+
+
+def test_request_is_sent_again_where_nobody_understands_when(server: Server) -> None:
+    server.answer = lambda _path: (200, "") if len(server.asked) > 1 else (503, "soon")
+    server.cluster.patch("/api/v1/nodes/n1", {"metadata": {}})
+    assert len(server.asked) == 2
 
 
 def test_bulk_names_each_node_that_failed(server: Server) -> None:

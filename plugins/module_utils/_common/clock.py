@@ -19,4 +19,10 @@ class Clock:
     pause: Callable[[float], None]
 
 
+def _boot_seconds() -> float:
+    """Also counts while the machine is suspended: on Linux CLOCK_MONOTONIC does not."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
 CLOCK = Clock(time.monotonic, time.sleep)
+BOOT_CLOCK = Clock(_boot_seconds, time.sleep)

@@ -6,9 +6,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
+from .._common.documents import list_at, text_at
 from .._common.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     class _Configuration(Protocol):
         host: str
         connection_pool_maxsize: int
+        api_key: dict[str, str]
+        refresh_api_key_hook: Callable[[_Configuration], None]
 
         def auth_settings(self) -> dict[str, dict[str, str | None]]: ...
         def get_basic_auth_token(self) -> str | None: ...
@@ -43,6 +49,7 @@ if TYPE_CHECKING:
 
 try:
     import kubernetes
+    import yaml
     from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client as core_client
 
     IMPORT_ERROR = ""
@@ -63,7 +70,12 @@ def open_connection(module: AnsibleModule, connections: int) -> ApiClient:
             f" ({IMPORT_ERROR}). Install both for the Python that runs ansible-playbook."
         )
     try:
-        configuration = core_client._create_configuration(core_client._create_auth_spec(module))
+        options = core_client._create_auth_spec(module)
+        configuration = core_client._create_configuration(options)
+        if options.get("api_key"):
+            configuration.refresh_api_key_hook = None  # it would put the kubeconfig's token back
+        elif path := _token_file(options):
+            configuration.refresh_api_key_hook = TokenFile(path).refresh
     except (kubernetes.config.ConfigException, OSError, ValueError) as error:
         raise ClusterError(f"There are no usable credentials for a cluster: {error}") from error
     configuration.connection_pool_maxsize = connections
@@ -71,6 +83,46 @@ def open_connection(module: AnsibleModule, connections: int) -> ApiClient:
     for header, value in core_client._create_headers(module).items():
         core_client._set_header(api, header, value)
     return cast("ApiClient", api)
+
+
+def _token_file(options: Mapping[str, object]) -> Path | None:
+    """The file of the token in the kubeconfig, of which the client would read the token once."""
+    given = options.get("kubeconfig")
+    if not given:
+        return None
+    base, config = Path(), given
+    if isinstance(given, str):
+        base = Path(given).expanduser()
+        config = yaml.safe_load(base.read_bytes()) if base.is_file() else {}
+    context = str(options.get("context") or text_at(config, "current-context"))
+    user = text_at(_entry(config, "contexts", context), "context", "user")
+    path = text_at(_entry(config, "users", user), "user", "tokenFile")
+    return base.parent / Path(path).expanduser() if path else None
+
+
+def _entry(config: object, kind: str, name: str) -> object:
+    entries = (entry for entry in list_at(config, kind) if text_at(entry, "name") == name)
+    return next(entries, None)
+
+
+class TokenFile:
+    """A file with a token that is renewed while we run, such as a service account's."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: object = None
+
+    def refresh(self, configuration: _Configuration) -> None:
+        """Put the token into the configuration again, if the file has changed. While it cannot be
+        read, the token before stays.
+        """
+        with suppress(OSError, ValueError):
+            found = self._path.stat()
+            seen = found.st_mtime_ns, found.st_ino
+            if seen != self._seen and (token := self._path.read_text(encoding="utf-8").strip()):
+                self._seen = seen
+                names = configuration.api_key or ("BearerToken", "authorization")
+                configuration.api_key = dict.fromkeys(names, f"Bearer {token}")
 
 
 def request_target(api: ApiClient, server: str) -> tuple[_Pool, str]:

@@ -22,7 +22,7 @@ from enum import Enum
 from threading import Event, Lock, Thread
 
 from .._common.backoff import pauses
-from .._common.clock import CLOCK, Clock
+from .._common.clock import BOOT_CLOCK, Clock
 from .._common.documents import dig, read_time, text_at
 from .._common.errors import ClusterError, LeaseError
 from .._common.names import MANAGED_BY, MANAGED_BY_LABEL
@@ -43,7 +43,7 @@ class LeaseTiming:
     """How long a Lease lasts without renewal, in seconds, and the clock that measures it."""
 
     duration: float = DURATION
-    clock: Clock = CLOCK
+    clock: Clock = BOOT_CLOCK  # a Lease also expires while this machine is suspended
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     import urllib3
 try:
     from urllib3 import Retry
+    from urllib3.exceptions import InvalidHeader
 except ImportError:  # connect() reports it
-    Retry = object
+    Retry, InvalidHeader = object, ValueError
 T = TypeVar("T")
 MAX_CONFLICTS = 4
-_PATIENCE = 120.0  # seconds for each request, with a server that answers 429
+_PATIENCE = 120.0  # seconds for each request, with a server that says when to ask again
 
 
 def retry_on_conflict(action: Callable[[], T], *, unless: str = "") -> T:
@@ -42,9 +43,10 @@ def retry_on_conflict(action: Callable[[], T], *, unless: str = "") -> T:
 class RequestRetry(Retry):  # type: ignore[misc]
     """Sends a request again after a broken connection, a fault of the server, or an answer 429.
 
-    Every object that we create has its own name, so nothing is created twice. An answer 429 calls
-    slow_down with the seconds that the server asks for, and does not count as a failure until the
-    time runs out, which starts with the first of them. One instance serves all requests.
+    Every object that we create has its own name, so nothing is created twice. The time for answers
+    that say when to ask again (Retry-After, or 429) starts with the first of them: one that asks
+    for more than is left ends the request. Within it, answers 429 do not count as failures. They
+    call slow_down with the seconds that the server asks for. One instance serves all requests.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class RequestRetry(Retry):  # type: ignore[misc]
     ) -> None:
         super().__init__(*args, **options)
         self._slow_down = slow_down
-        self._until = until  # None before the first answer 429
+        self._until = until  # None before the first answer that says when to ask again
 
     @classmethod
     def for_requests(cls, slow_down: Callable[[float], None], *, reached: bool) -> RequestRetry:
@@ -88,17 +90,25 @@ class RequestRetry(Retry):  # type: ignore[misc]
         **options: object,
     ) -> RequestRetry:
         start = self
-        if response is not None and response.status == 429:
-            wait = float(self.get_retry_after(response) or 0)
-            self._slow_down(wait)
-            now = time.monotonic()
-            start = self.new()
+        wait = self.get_retry_after(response) if response is not None else None
+        busy = response is not None and response.status == 429
+        if busy or wait:
+            start, now = self.new(), time.monotonic()
             start._until = now + _PATIENCE if self._until is None else self._until
-            if now + wait < start._until:
-                start.total, start.status = self.total + 1, self.status + 1
-            else:
+            if now + (wait or 0) >= start._until:
                 start.total = 0
+            elif busy:
+                self._slow_down(wait or 0)
+                start.total, start.status = self.total + 1, self.status + 1
         following: RequestRetry = super(RequestRetry, start).increment(
             method, url, response, *args, **options
         )
         return following
+
+    def get_retry_after(self, response: urllib3.BaseHTTPResponse) -> float | None:
+        """Seconds until the server wants the request again; None where it does not say."""
+        try:
+            seconds: float | None = super().get_retry_after(response)
+        except InvalidHeader:
+            return None
+        return seconds

@@ -10,9 +10,9 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
-from .._common.documents import mapping_at, name_of, read_time, text_at
+from .._common.documents import list_at, mapping_at, name_of, read_time, text_at
 from .._common.errors import RefusedError
 from .._common.text import some
 
@@ -62,15 +62,15 @@ class HelmRevision:
     uid: str
     number: int
     status: str
-    modified: datetime
+    modified: datetime | None  # by the API server's clock
 
     @property
     def pending(self) -> bool:
         return self.status.startswith("pending-")
 
     def age(self, now: datetime) -> int:
-        """Seconds since Helm changed it."""
-        return max(0, int((now - self.modified).total_seconds()))
+        """Seconds since Helm changed it, with the API server's time."""
+        return max(0, int((now - self.modified).total_seconds())) if self.modified else 0
 
     def as_dict(self, now: datetime) -> dict[str, object]:
         return {"revision": self.number, "status": self.status, "age": self.age(now)}
@@ -85,16 +85,25 @@ def read_helm_revisions(secrets: Iterable[object]) -> list[HelmRevision]:
 
 def _revision(secret: object) -> HelmRevision:
     labels = mapping_at(secret, "metadata", "labels")
-    stamp, number = labels.get("modifiedAt", ""), labels.get("version", "")
-    created = read_time(text_at(secret, "metadata", "creationTimestamp"))
-    modified = datetime.fromtimestamp(int(stamp), UTC) if stamp.isdecimal() else created
+    number = labels.get("version", "")
     return HelmRevision(
         secret=name_of(secret),
         uid=text_at(secret, "metadata", "uid"),
         number=int(number) if number.isdecimal() else 0,
         status=labels.get("status", ""),
-        modified=modified or datetime.now(UTC),
+        modified=_last_write(secret),
     )
+
+
+def _last_write(secret: object) -> datetime | None:
+    """When a Secret was last written. Helm's own label modifiedAt has the time of the machine on
+    which Helm runs.
+    """
+    metadata = mapping_at(secret, "metadata")
+    entries = list_at(secret, "metadata", "managedFields")
+    texts = [metadata.get("creationTimestamp"), *(text_at(entry, "time") for entry in entries)]
+    times = [read_time(str(text)) for text in texts]
+    return max((time for time in times if time), default=None)
 
 
 def pending_revision(revisions: Sequence[HelmRevision]) -> HelmRevision | None:

@@ -254,7 +254,7 @@ def _pod(surroundings: Surroundings) -> Entry:
         "server": f"https://{address}:{port}",
         "certificate-authority": str(surroundings.service_account / "ca.crt"),
     }
-    # Helm reads the file again when the token is renewed; the Python client reads only the token.
+    # Helm and our modules read the file again when the token is renewed; others read the token.
     file = surroundings.service_account / "token"
     token = surroundings.read(file, "The service account's token").strip()
     return Entry(CONTEXT, cluster, {"tokenFile": str(file), "token": token})
