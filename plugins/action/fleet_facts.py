@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -16,11 +17,20 @@ from ..module_utils._common.errors import SharingError
 from ..module_utils._fleet.fleet import Fleet, misspelled_variables, read_fleet
 from ..module_utils._fleet.nodes import NODE_OPTIONS
 from ..plugin_utils._inventory import read_inventory, read_selection
+from ..plugin_utils._this_run import RUN_FACT, given_tags, leaves_out_work, this_run
+
+if TYPE_CHECKING:
+    from ansible.playbook.play import Play
 
 SLICES = ("awx_job_slice_count", "tower_job_slice_count")
 SLICED = (
     "AWX job slicing cuts clusters and their nodes apart, so parts of the fleet would be left out."
     " Use one job with forks, or one job for each cluster with a limit."
+)
+LEFT_OUT = (
+    "{0}: leaves out the work of this playbook, so nothing would be read or changed. Run it without"
+    " these options; the playbook has no tags. To select it with a tag in a playbook of your own,"
+    " set tags on its import_playbook."
 )
 
 
@@ -32,6 +42,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     ) -> dict[str, object]:
         result: dict[str, object] = super().run(tmp, task_vars)
         variables = self._templar.available_variables
+        play = self._task.get_play()
+        if leaves_out_work(play, variables):
+            return result | {"changed": False, "ansible_facts": self._left_out(play, variables)}
         if any(int(str(variables.get(name) or 1)) > 1 for name in SLICES):
             raise AnsibleActionFail(SLICED)
         hostvars = variables["hostvars"]
@@ -49,7 +62,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         except SharingError as error:
             raise AnsibleActionFail(str(error)) from None
         parts = {cluster: part_of(fleet, cluster) for cluster in fleet.clusters}
-        return result | {"changed": False, "ansible_facts": {"gpu_sharing_fleet": parts}}
+        facts = {"gpu_sharing_fleet": parts, RUN_FACT: this_run()}
+        return result | {"changed": False, "ansible_facts": facts}
+
+    def _left_out(self, play: Play, variables: Mapping[str, object]) -> dict[str, object]:
+        """The facts of a run whose tags leave out a whole playbook that has tags of its own.
+        Raises AnsibleActionFail for one that has none: no tag could select it.
+        """
+        tags = given_tags(variables)
+        if not play.tags:
+            raise AnsibleActionFail(LEFT_OUT.format(tags))
+        self._display.warning(
+            f"{tags}: leaves out a playbook of gpufleet.sharing, which has the tags"
+            f" {', '.join(map(str, play.tags))}. Its work is not done."
+        )
+        return {"gpu_sharing_fleet": {}, RUN_FACT: this_run()}
 
 
 def part_of(fleet: Fleet, cluster: str) -> dict[str, object]:

@@ -22,7 +22,7 @@ from ..module_utils._nodes.state import COUNT_LABEL, NodeState
 from ..module_utils._profiles import rendering
 from ..module_utils._profiles.plugin import operator_plugin, read_version
 from ..module_utils._profiles.validation import checked_profiles, parse_profiles
-from ..plugin_utils import _arguments, _outcome
+from ..plugin_utils import _arguments, _outcome, _this_run
 from ..plugin_utils._advice import memory_budget as _memory_budget
 from ..plugin_utils._advice import replicas as _replicas
 from ..plugin_utils._advice import strategy as _strategy
@@ -141,6 +141,15 @@ def failed_clusters(hosts: object, hostvars: object) -> list[str]:
     return _outcome.failed_clusters(named, {name: _variables_of(name, hostvars) for name in named})
 
 
+@_clear_errors
+def cluster_hosts(groups: object, hostvars: object) -> str:
+    """The hosts of plays over clusters, once the guard has run in this run."""
+    return _this_run.cluster_hosts(
+        _arguments.mapping("the input", groups, "the magic variable groups"),
+        _arguments.mapping("hostvars", hostvars, "the magic variable hostvars, or {}"),
+    )
+
+
 def _variables_of(host: str, hostvars: object) -> object:
     of_hosts = _arguments.mapping("hostvars", hostvars, "the magic variable hostvars")
     return of_hosts.get(host)
@@ -158,4 +167,5 @@ class FilterModule:
             "sharing_strategy": sharing_strategy,
             "as_in_revision": as_in_revision,
             "failed_clusters": failed_clusters,
+            "cluster_hosts": cluster_hosts,
         }

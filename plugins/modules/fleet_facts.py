@@ -14,6 +14,10 @@ description:
   - Internal to the playbook C(guard). Reads and checks the groups C(gpu_clusters) and
     C(gpu_nodes), the variables of their hosts and the limit of the run, and sets the fact
     C(gpu_sharing_fleet), which has one part per cluster.
+  - Also sets the fact C(gpu_sharing_run), which only this run of Ansible has. The plays that follow
+    compare it, because a fact cache keeps the fleet of earlier runs.
+  - Fails if C(--tags) or C(--skip-tags) leave out the work of the playbook. If the whole playbook
+    has tags, from its C(import_playbook), it warns instead.
   - Run it once in a play over all hosts, because it takes Ansible's own resolution of the limit
     from that play.
   - The fact is as large as the inventory. Delegate it to one host, as in the example; otherwise
@@ -71,6 +75,10 @@ ansible_facts:
             [{"name":"gpu-01","profile":"dev","group":"dev_gpus","gpus":null,"host":"eu-gpu-01",
             "selected":true}]
           limited: false
+    gpu_sharing_run:
+      description: A name of this run.
+      type: str
+      sample: /home/me/.ansible/tmp/ansible-local-4711k3j_x9
 """
 
 from ansible.module_utils.basic import AnsibleModule
