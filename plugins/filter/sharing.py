@@ -12,6 +12,7 @@ from inspect import signature
 from typing import ParamSpec, TypeVar
 
 from ansible.errors import AnsibleFilterError
+from ansible.utils.display import Display
 
 from ..module_utils._common.errors import SharingError
 from ..module_utils._common.options import with_names
@@ -66,7 +67,7 @@ def to_plugin_config(
         raise _arguments.refused("plugin_version", plugin_version, allowed)
     strategy = _arguments.choice("mig_strategy", mig_strategy, MIG_STRATEGIES)
     plugin = operator_plugin(strategy or None, version)
-    profiles = parse_profiles(definitions, plugin)
+    profiles = parse_profiles(definitions, plugin, Display().warning)
     return {name: rendering.to_plugin_config(profile) for name, profile in profiles.items()}
 
 

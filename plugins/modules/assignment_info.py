@@ -94,9 +94,10 @@ nodes:
   returned: success
 """
 
+from functools import partial
 from typing import TYPE_CHECKING
 
-from ..module_utils._common.module_entry import Spec, run_module
+from ..module_utils._common.module_entry import Spec, run_module, warn
 from ..module_utils._fleet.nodes import NODES_OPTION, read_nodes
 from ..module_utils._fleet.summary import summarise
 from ..module_utils._profiles.plugin import operator_plugin, read_version
@@ -124,7 +125,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     nodes = [node for node in given["nodes"] if node["selected"]]
     strategy = None if given["mig_strategy"] == "unknown" else given["mig_strategy"]
     plugin = operator_plugin(strategy, read_version(given["plugin_version"]))
-    profiles = take_profiles(given["profiles"], plugin)
+    profiles = take_profiles(given["profiles"], plugin, partial(warn, module))
     return {"changed": False, **summarise(nodes, profiles, given["default_profile"])}
 
 

@@ -242,7 +242,7 @@ def read_profiles(module: AnsibleModule, cluster: Cluster) -> dict[str, Profile]
     strategy = None if given["mig_strategy"] == "unknown" else given["mig_strategy"]
     observed = Observed(cluster, given["namespace"], given["name"])
     plugin = observed.plugin(strategy, read_version(given["plugin_version"]))
-    return take_profiles(given["profiles"], plugin)
+    return take_profiles(given["profiles"], plugin, partial(warn, module))
 
 
 def keep_profiles(

@@ -243,10 +243,11 @@ drift:
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..module_utils._common.errors import RefusedError, joined
-from ..module_utils._common.module_entry import Spec, run_module
+from ..module_utils._common.module_entry import Spec, run_module, warn
 from ..module_utils._doctor.comparison import compare, comparison
 from ..module_utils._doctor.drift import Planned, drift_report, find_drift
 from ..module_utils._fleet.limit import beyond_limit
@@ -341,7 +342,7 @@ class Planner:
             return take_profiles(definitions)
         told = None if strategy == "unknown" else strategy
         plugin = self._seen.plugin(told, read_version(self._content["plugin_version"]))
-        return parse_profiles(definitions, plugin)
+        return parse_profiles(definitions, plugin, partial(warn, self._module))
 
     def result(self) -> dict[str, object]:
         """Everything, in the order in which it would be done; raises where a part is refused."""

@@ -7,7 +7,7 @@ on at once, content at a start only. Time passes only while somebody waits.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any, cast
@@ -29,6 +29,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles import 
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import config_key
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.plugin import (
+    operator_plugin,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
 )
@@ -105,7 +108,9 @@ class FakeFleet:
 
     def refresh_config_map(self) -> None:
         document = self.api.objects.get(MAP)
-        self._config_map = _config_map.read_config_map(document) if document else None
+        found = _config_map.read_config_map(document) if document else None
+        shadowed = frozenset(operator_plugin().shadowed)
+        self._config_map = replace(found, shadowed=shadowed) if found else None
 
     # ---- what a fleet does
 
@@ -149,8 +154,8 @@ class FakeFleet:
             for profile in files.values()
         }
         document = self.api.objects.get(MAP)
-        observed = _config_map.read_config_map(document) if document else None
-        plan = _config_map.plan_config_map(observed, texts, now=self.time)
+        self.refresh_config_map()
+        plan = _config_map.plan_config_map(self._config_map, texts, now=self.time)
         if document is None:
             metadata = {"name": "device-plugin-config", "creationTimestamp": "2025-01-01T00:00:00Z"}
             self.api.put(MAP, {"metadata": metadata, "data": {}})

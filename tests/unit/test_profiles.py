@@ -295,6 +295,30 @@ def test_config_hash_and_same_content_ignore_layout(one: str, other: str, same: 
     assert same_content(one, other) is same
 
 
+def test_same_content_without_what_the_environment_overrides() -> None:
+    guide = "version: v1\nflags: {migStrategy: none}\n" + FOUR
+    assert same_content(guide, FOUR, {"migStrategy"})
+    assert same_content(FOUR, guide, {"migStrategy"})
+    assert not same_content(guide, FOUR, {"failOnInitError"})
+    assert not same_content(guide, FOUR.replace("4", "5"), {"migStrategy"})
+    assert not same_content("{", FOUR, {"migStrategy"})
+
+
+def test_flags_that_the_environment_overrides_are_left_out_with_a_notice() -> None:
+    guide = "version: v1\nflags: {migStrategy: none, gdsEnabled: true}\n" + FOUR
+    notices: list[str] = []
+    found = parse_profiles({"any": guide}, operator_plugin("single"), notices.append)["any"]
+    assert found.content.flags == (("gdsEnabled", True),)
+    (notice,) = notices
+    assert mentions(notice, "'any'", "flags.migStrategy", "MIG_STRATEGY")
+    assert "migStrategy" not in to_plugin_config(found)
+    unset = parse_profiles({"any": guide}, operator_plugin(""), notices.append)["any"]
+    assert ("migStrategy", "none") in unset.content.flags  # nothing overrides it
+    assert len(notices) == 1
+    with pytest.raises(ProfileError, match="migStrategy"):
+        parse_profiles({"any": {"flags": {"migStrategy": 4}}}, operator_plugin("single"))
+
+
 def test_config_hash_is_twelve_digits() -> None:
     digits = config_hash("version: v1\n")
     assert len(digits) == 12

@@ -32,7 +32,7 @@ def test_key_that_comes_into_use_before_the_lease_is_held_stays(
 
     def move(method: str, path: str) -> int:
         if method == "POST" and path.endswith("/leases"):
-            api.put(f"{objects.NODES}/n", {"metadata": {"labels": {LABEL: "old"}}})
+            api.put(f"{objects.NODES}/n", {"metadata": {"labels": {LABEL: "old"}}, "status": {}})
         return 0
 
     api.fault = move

@@ -413,6 +413,30 @@ def drains(how: str) -> Settings:
     return replace(SETTINGS, drain=how)
 
 
+@pytest.mark.parametrize("flag", ["migStrategy: none", "failOnInitError: true"])
+def test_fleet_of_nvidias_guide_is_adopted_without_a_restart(flag: str) -> None:
+    """Its files have flags that the operator's environment overrides."""
+    fleet = FakeFleet()
+    shares = "sharing: {timeSlicing: {resources: [{name: nvidia.com/gpu, replicas: 4}]}}"
+    file = f"version: v1\nflags: {{{flag}}}\n{shares}\n"
+    metadata = {"name": "device-plugin-config", "creationTimestamp": "2025-01-01T00:00:00Z"}
+    fleet.api.put(MAP, {"metadata": metadata, "data": {"default": file}})
+    fleet.default = "default"
+    fleet.refresh_config_map()
+    fleet.settle(10)
+    fleet.add(*NAMES)
+    fleet.settle(10)
+    found = Scene(fleet)
+    definitions = {"default": {"replicas": 4, "fail_requests_greater_than_one": False}}
+    request = found.request(definitions, dict.fromkeys(NAMES))
+    with pytest.MonkeyPatch.context() as patches:
+        patches.setattr(run, "LiveFleet", lambda *_arguments: fleet)
+        result = found.run(request)
+    assert (result["restarted"], result["recorded"]) == ([], NAMES)
+    assert fleet.api.objects[MAP]["data"] == {"default": file}  # it stays its owner's
+    assert not [line for line in found.writes() if line.startswith("DELETE")]
+
+
 def test_nodes_that_others_work_on_are_named(done: Scene) -> None:
     label = "nvidia.com/gpu.deploy.device-plugin"
     done.fleet.edit("n1", labels={label: "paused-for-driver-upgrade"})

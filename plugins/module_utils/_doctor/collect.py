@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from .._common.documents import name_of, text_at
@@ -19,6 +19,7 @@ from .._kube.client import Cluster
 from .._kube.objects import CLUSTER_POLICIES, NODES, namespaced, object_path
 from .._profiles.config_map import ConfigMap, read_config_map
 from .._provider.cluster_policy import oldest_first
+from .._provider.plugin import read_plugin
 from .._rollout.desired import Desired
 from .objects import node_view, read_pod, read_quota
 from .snapshot import (
@@ -146,6 +147,9 @@ def collect(
     pods = collector.attempt(PODS, collector.pods, _Pods())
     config_map = collector.attempt(CONFIG_MAP, collector.config_map, None)
     missing = config_map is None and CONFIG_MAP not in collector.unreadable
+    daemon_sets = collector.attempt(DAEMON_SETS, collector.daemon_sets, tuple[object, ...]())
+    if config_map:
+        config_map = replace(config_map, shadowed=frozenset(read_plugin(daemon_sets).shadowed))
     return Snapshot(
         desired=desired,
         location=location,
@@ -160,7 +164,7 @@ def collect(
         policy=policy,
         policies=tuple(policies),
         gpu_clusters=collector.attempt(GPU_CLUSTERS, collector.gpu_clusters, ()),
-        daemon_sets=collector.attempt(DAEMON_SETS, collector.daemon_sets, ()),
+        daemon_sets=daemon_sets,
         quotas=collector.attempt(QUOTAS, collector.quotas, ()),
         unreadable=collector.unreadable,
         complete=not node,

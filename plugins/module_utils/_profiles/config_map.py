@@ -67,6 +67,16 @@ class ConfigMap:
     ours: bool = False  # we created the ConfigMap
     created: str = ""
     changed: str = ""  # the last change of any key, by anybody
+    shadowed: frozenset[str] = frozenset()  # flags that the plugin's environment overrides
+
+    def holds(self, key: str, text: str) -> bool:
+        """Whether a key has the content of a file, for all that the plugin does."""
+        return same_content(self.data.get(key), text, self.shadowed)
+
+    @property
+    def has_flags(self) -> bool:
+        """Whether flags may play a part, so that the plugin's environment has to be known."""
+        return any("flags" in text for text in self.data.values())
 
     def written_at(self, key: str) -> datetime | None:
         """The latest time at which a key can have got its content, by the API server's clock; None
@@ -161,7 +171,8 @@ def plan_config_map(
     except those in_use.
     """
     data = observed.data if observed else {}
-    put = {key: text for key, text in files.items() if not same_content(data.get(key), text)}
+    there = observed or ConfigMap()
+    put = {key: text for key, text in files.items() if not there.holds(key, text)}
     others = sorted(data.keys() & set(obsolete) - files.keys())
     remove = tuple(key for key in others if key not in in_use)
     known = dict(observed.written) if observed else {}

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
+from dataclasses import replace
 from functools import lru_cache
 
 from .document import to_document
@@ -27,12 +29,21 @@ def config_hash(text: str) -> str:
     return hashlib.sha256(hashed.encode(errors="surrogatepass")).hexdigest()[:12]
 
 
-def same_content(one: str | None, other: str) -> bool:
-    """Whether two configuration files have the same content, independent of layout and comments."""
+def same_content(one: str | None, other: str, shadowed: Collection[str] = frozenset()) -> bool:
+    """Whether two configuration files have the same content, independent of layout and comments.
+    shadowed are flags that the plugin's environment overrides, so that they do not count.
+    """
     if one is None or one == other:
         return one is not None
-    content = parse_content(one)
-    return content is not None and content == parse_content(other)
+    first, second = parse_content(one), parse_content(other)
+    if first is None or second is None:
+        return False
+    return _without(first, shadowed) == _without(second, shadowed)
+
+
+def _without(content: Content, shadowed: Collection[str]) -> Content:
+    flags = tuple((name, value) for name, value in content.flags if name not in shadowed)
+    return replace(content, flags=flags)
 
 
 @lru_cache

@@ -131,7 +131,9 @@ class _Flags:
         if self.is_too_new(name, where):
             return None  # the plugin does not read it
         flag = FLAGS[name](self.reader, where, value)
-        allowed = None if variable else FLAG_VALUES.get(name)
+        if variable:
+            return None
+        allowed = FLAG_VALUES.get(name)
         values = (flag,) if isinstance(flag, str) else flag if isinstance(flag, tuple) else ()
         if allowed and not set(values) <= set(allowed):
             self.reader.reject(Rule.FLAG_VALUE, where, value, either(allowed))

@@ -10,7 +10,7 @@ Modules accept this form instead of definitions, so that a run validates its pro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from .._common.errors import ProfileError, joined
 from .._common.values import quote
@@ -30,13 +30,17 @@ def render(profiles: Mapping[str, Profile]) -> dict[str, dict[str, str | None]]:
     }
 
 
-def take_profiles(given: object, plugin: Plugin | None = None) -> dict[str, Profile]:
+def take_profiles(
+    given: object,
+    plugin: Plugin | None = None,
+    notice: Callable[[str], object] = lambda _text: None,
+) -> dict[str, Profile]:
     """Profiles from definitions or rendered profiles. plugin validates definitions; by default they
-    are already validated against the cluster's.
+    are already validated against the cluster's. notice is as for parse_profiles.
 
     Raises ProfileError, also where a hash does not match its file.
     """
-    profiles = checked_profiles(given) if plugin is None else parse_profiles(given, plugin)
+    profiles = checked_profiles(given) if plugin is None else parse_profiles(given, plugin, notice)
     entries = given.items() if isinstance(given, Mapping) else ()
     wrong = [
         f"profile {quote(str(name))}: hash is {quote(entry['hash'])}, but that of its file is"

@@ -60,6 +60,13 @@ class Rule(Enum):
         """Whether the plugin accepts the file nevertheless."""
         return self in _ACCEPTED
 
+    @property
+    def is_notice(self) -> bool:
+        """Whether a profile is taken nevertheless, without what the plugin ignores. Files that
+        follow NVIDIA's guide have such flags.
+        """
+        return self is Rule.SHADOWED_FLAG
+
 
 _ACCEPTED = frozenset(
     {

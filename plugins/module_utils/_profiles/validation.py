@@ -12,7 +12,7 @@ A profile becomes one key of the ConfigMap, with the plugin's configuration file
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from .._common.errors import ProfileError, joined
 from .._common.text import either
@@ -50,8 +50,14 @@ _FORMS = (
 )
 
 
-def parse_profiles(definitions: object, plugin: Plugin | None = None) -> dict[str, Profile]:
-    """Parse {name: definition}. Raises ProfileError with all problems of all profiles."""
+def parse_profiles(
+    definitions: object,
+    plugin: Plugin | None = None,
+    notice: Callable[[str], object] = lambda _text: None,
+) -> dict[str, Profile]:
+    """Parse {name: definition}. Raises ProfileError with all problems of all profiles. notice takes
+    what the plugin ignores and profiles leave out.
+    """
     if not isinstance(definitions, Mapping) or not definitions:
         raise ProfileError(
             f"O(profiles) is {quote(definitions)}; allowed: a mapping of one or more profile names"
@@ -66,8 +72,10 @@ def parse_profiles(definitions: object, plugin: Plugin | None = None) -> dict[st
             problems.append(Problem(Rule.NAME, f"{text}; allowed: each name once."))
         profiles[str(name)] = profile
         problems.extend(found)
-    if problems:
-        raise joined(ProfileError, [problem.text for problem in problems])
+    if errors := [problem.text for problem in problems if not problem.rule.is_notice]:
+        raise joined(ProfileError, errors)
+    for problem in problems:
+        notice(problem.text)
     return profiles
 
 

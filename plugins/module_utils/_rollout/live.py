@@ -13,12 +13,13 @@ from typing import Protocol
 
 from .._common.errors import ClusterError
 from .._kube.client import Cluster
-from .._kube.objects import NODES, namespaced, object_path
+from .._kube.objects import NODES, namespaced
 from .._kube.reflector import Reflector
 from .._nodes.operands import OPERAND_SELECTOR, OperandPod, operand_pod
 from .._nodes.state import NodeState, node_state
-from .._profiles.config_map import ConfigMap, read_config_map
+from .._profiles.config_map import ConfigMap
 from .desired import Observation
+from .observed import Observed
 
 BURST = 0.05  # seconds in which changes are collected before they are returned together
 
@@ -104,7 +105,7 @@ class LiveFleet(LiveNodes):
     def __init__(self, cluster: Cluster, namespace: str, config_map: str) -> None:
         super().__init__(cluster)
         self._cluster = cluster
-        self._config_map_path = object_path(namespaced("configmaps", namespace), config_map)
+        self._location = namespace, config_map
         self._pods: dict[str, dict[str, OperandPod]] = {}
         self._pods_path = namespaced("pods", namespace)
         self._pods_are_read = False
@@ -138,8 +139,8 @@ class LiveFleet(LiveNodes):
         self._config_map = self._read_config_map()
 
     def _read_config_map(self) -> ConfigMap | None:
-        document = self._cluster.find(self._config_map_path)
-        return read_config_map(document) if document else None
+        observed = Observed(self._cluster, *self._location)
+        return observed.config_map
 
     def _on_pod(self, before: OperandPod | None, after: OperandPod | None) -> None:
         with self._changes:

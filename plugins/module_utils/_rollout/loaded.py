@@ -21,7 +21,6 @@ from .._nodes.capacity import judge
 from .._nodes.operands import OperandPod
 from .._nodes.state import NodeState
 from .._profiles.config_map import ConfigMap
-from .._profiles.hashing import same_content
 from .._profiles.rendering import to_plugin_config
 from .desired import Target
 
@@ -80,7 +79,7 @@ def has_content(target: Target, config_map: ConfigMap | None) -> bool:
     """Whether the target's key holds its profile."""
     if config_map is None:
         return False
-    return same_content(config_map.data.get(target.key), to_plugin_config(target.profile))
+    return config_map.holds(target.key, to_plugin_config(target.profile))
 
 
 def never_replaced(target: Target, config_map: ConfigMap | None) -> bool:

@@ -8,6 +8,7 @@ it is asked for. Everything that is planned together is planned from one such lo
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 from .._common.documents import mapping_at, name_of
@@ -57,7 +58,12 @@ class Observed:
 
     @cached_property
     def config_map(self) -> ConfigMap | None:
-        return read_config_map(self.config_map_object) if self.config_map_object else None
+        if self.config_map_object is None:
+            return None
+        found = read_config_map(self.config_map_object)
+        if not found.has_flags:
+            return found
+        return replace(found, shadowed=frozenset(self.plugin().shadowed))
 
     @cached_property
     def daemonsets(self) -> list[Json]:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .._common.text import plural
 from .._kube.objects import if_unchanged, namespaced, object_path
@@ -102,7 +102,10 @@ class Restorer:
             document = cluster.find(path)
             if document is None or not files:
                 return
-            if plan := plan_config_map(read_config_map(document), files, now=cluster.now()):
+            found = read_config_map(document)
+            if known := self._live.observe().config_map:
+                found = replace(found, shadowed=known.shadowed)
+            if plan := plan_config_map(found, files, now=cluster.now()):
                 self.writer.check()
                 cluster.patch(path, if_unchanged(plan.patch(), document))
 

@@ -72,8 +72,9 @@ def _unreadable(*, accepted: bool) -> Callable[[Snapshot], Iterator[Match]]:
             problems = _problems(snapshot, key, text)
             fatal = [problem for problem in problems if not problem.rule.accepted_by_plugin]
             if problems and accepted == (not fatal):
-                problem = (fatal or problems)[0].text
-                yield Match(nodes, _values(snapshot, key=key, problem=problem))
+                harmless = all(problem.rule.is_notice for problem in problems)
+                values = _values(snapshot, key=key, problem=(fatal or problems)[0].text)
+                yield Match(nodes, values, Severity.INFO if harmless else None)
 
     return find
 
@@ -82,7 +83,7 @@ def _edited(snapshot: Snapshot) -> Iterator[Match]:
     """Only keys that nodes should use."""
     files = snapshot.desired.files
     for key, text, nodes in _nodes_by_key(snapshot, lambda trace: trace.target.key):
-        if not same_content(text, files[key]):
+        if not same_content(text, files[key], snapshot.plugin.shadowed):
             yield Match(nodes, _values(snapshot, key=key))
 
 
