@@ -223,6 +223,7 @@ from ..module_utils._nodes.state import node_state
 from ..module_utils._profiles.keys import IN_PLACE, MODES, VERSIONED
 from ..module_utils._profiles.rendered import take_profiles
 from ..module_utils._rollout.desired import Desired
+from ..module_utils._rollout.labels import wait_for_labels
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -273,7 +274,9 @@ def read_desired(module: AnsibleModule) -> Desired:
 def compare_slots(cluster: Cluster, desired: Desired, node: str) -> list[dict[str, object]]:
     """A row for each node with its slots only, from one list of nodes."""
     items = cluster.items(NODES, fields=f"metadata.name={node}" if node else "")
-    states = {state.name: state for item in items if (state := node_state(item)).name}
+    states = {state.name: state for state in map(node_state, items)}
+    if not node:
+        states = wait_for_labels(cluster, states, desired.gpus, desired.assignments)
     return compare(desired, states)
 
 

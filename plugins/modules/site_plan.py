@@ -262,6 +262,7 @@ from ..module_utils._profiles.validation import depends_on_plugin, parse_profile
 from ..module_utils._provider.cluster_policy import DevicePluginConfig
 from ..module_utils._provider.release import Chart, read_chart
 from ..module_utils._rollout.content import ContentPlan, Wanted, plan_content
+from ..module_utils._rollout.labels import wait_for_labels
 from ..module_utils._rollout.mig_change import MigPlan, MigRun, configurations, plan_change
 from ..module_utils._rollout.observed import Observed
 from ..module_utils._rollout.operator_plan import (
@@ -334,6 +335,9 @@ class Planner:
         cluster = connect(module)
         self._seen = Observed(cluster, self._content["namespace"], self._content["name"])
         self._profiles = self._read_profiles()
+        self._seen.nodes = wait_for_labels(
+            cluster, self._seen.nodes, self._nodes.gpus, self._nodes.assignments
+        )
 
     def _read_profiles(self) -> dict[str, Profile]:
         """The profiles, checked against the plugin that the cluster has where they depend on it."""

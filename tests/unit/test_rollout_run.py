@@ -482,6 +482,16 @@ def test_disruption_is_refused_while_the_plugin_is_down(done: Scene) -> None:
     assert done.fails(done.request(OLD)).count("did not settle") == 1  # a repair is not refused
 
 
+def test_disruption_is_refused_while_gpus_are_not_counted(done: Scene) -> None:
+    """Labels of GPU feature discovery are gone for a minute after it has restarted."""
+    busy(done)
+    done.fleet.write(checked_profiles(NEW))
+    done.fleet.edit("n2", labels={"nvidia.com/gpu.count": None})
+    with pytest.raises(RefusedError) as caught:
+        done.look(done.request(NEW))
+    assert [problem.split(":")[0] for problem in caught.value.problems] == ["n2"]
+
+
 def test_plan_of_many_nodes_does_not_ask_for_pods_node_by_node(
     done: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

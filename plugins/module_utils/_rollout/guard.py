@@ -16,7 +16,7 @@ from .._nodes.capacity import physical_devices
 from .._nodes.disruption import Disruption, disruption_table, find_disruptions, may_disrupt, pods_of
 from .._nodes.pods import GpuPod
 from .._nodes.state import NodeState
-from .._profiles.model import Profile
+from .._profiles.model import GPU_RESOURCE, Profile
 from .desired import Observation, Target
 from .gpu_pods import gpu_pods_on
 
@@ -46,16 +46,25 @@ class DisruptionGuard:
         found: list[Disruption] = []
         for state in states:
             target = self._targets[state.name]
-            devices = physical_devices(state, target.gpus)
             here = by_node.get(state.name, ())
             before = self._before.get(state.name)
-            found += find_disruptions(state, target.profile, devices, here, before)
+            found += find_disruptions(state, target.profile, self._devices(state), here, before)
         return found
 
     def _may_disrupt(self, state: NodeState) -> bool:
         target, before = self._targets[state.name], self._before.get(state.name)
-        devices = physical_devices(state, target.gpus)
-        return may_disrupt(state, target.profile, devices, before)
+        return may_disrupt(state, target.profile, self._devices(state), before)
+
+    def _devices(self, state: NodeState) -> dict[str, int]:
+        """Devices by resource. While the labels that count them are gone, they follow from the
+        slots that the node has and is meant to have for each GPU.
+        """
+        before = self._before.get(state.name)
+        found = physical_devices(state, self._targets[state.name].gpus)
+        if found or before is None:
+            return found
+        slots = state.allocatable.get(before.advertised(GPU_RESOURCE), 0)
+        return {GPU_RESOURCE: slots // before.replicas} if slots else {}
 
 
 def disruption_error(found: Sequence[Disruption]) -> RefusedError:

@@ -14,6 +14,7 @@ from .._common.text import some
 from .._kube.client import Cluster
 from .._kube.objects import NODES
 from .._nodes.disruption import mig_disruptions
+from .._nodes.maintenance import maintenance
 from .._nodes.mig import (
     MIG_LABEL,
     MigChange,
@@ -84,7 +85,11 @@ def plan_change(
     """Compare MIG configurations by node with the labels of nodes. Raises where a node cannot have
     its configuration, or where NVIDIA's MIG manager is busy with another one.
     """
-    states = {name: state for name, state in nodes.items() if name in wanted}
+    states = {
+        name: state
+        for name, state in nodes.items()
+        if name in wanted and not maintenance(state, own_mig=True)
+    }
     reasons = {node: why_not_capable(state, wanted[node]) for node, state in states.items()}
     if problems := [f"{node}: {reason}." for node, reason in sorted(reasons.items()) if reason]:
         raise joined(FleetError, problems)
