@@ -163,7 +163,8 @@ def run(module: AnsibleModule) -> dict[str, object]:
     }
     plan = make_plan(module, cluster, desired, gpu_nodes, nodes.known)
     if module.params["unavailable_nodes"] == "fail" and not remove:
-        check_present(plan.missing, cluster.server)
+        others = {state.name for state in states} - set(nodes.known)
+        check_present(plan.missing, others, cluster.server)
     meant = {
         node: profiles[profile or default]
         for node, profile in desired.items()

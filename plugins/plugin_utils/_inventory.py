@@ -17,7 +17,6 @@ from sys import intern
 from typing import TYPE_CHECKING
 
 from ansible.inventory.manager import split_host_pattern
-from ansible.vars.plugins import get_vars_from_inventory_sources, get_vars_from_path
 
 from ..module_utils._common.errors import FleetError
 from ..module_utils._fleet.inventory import (
@@ -29,10 +28,16 @@ from ..module_utils._fleet.inventory import (
     Inventory,
 )
 from ..module_utils._fleet.limit import Selection
+from ._templates import (
+    OwnVariables,
+    TemplatedProfiles,
+    group_profile,
+    is_template,
+    raw_variables,
+    resolved,
+)
 
 if TYPE_CHECKING:
-    from ansible.inventory.group import Group
-    from ansible.inventory.host import Host
     from ansible.inventory.manager import InventoryManager
     from ansible.parsing.dataloader import DataLoader
     from ansible.vars.hostvars import HostVars
@@ -46,6 +51,7 @@ def read_inventory(groups: Mapping[str, Sequence[str]], hostvars: HostVars) -> I
     manager, loader = _manager(hostvars), _loader(hostvars)
     variables = {}
     named = {}
+    templated = set()
     for host in nodes:
         of_host = hostvars.get(host)
         if not isinstance(of_host, Mapping):
@@ -53,31 +59,33 @@ def read_inventory(groups: Mapping[str, Sequence[str]], hostvars: HostVars) -> I
                 f"hostvars has no variables for {host}, which is in the group {NODES_GROUP}. Pass"
                 " groups and hostvars of the same play."
             )
-        variables[host] = {name: of_host[name] for name in NODE_VARIABLES if name in of_host}
+        variables[host] = {
+            name: resolved(of_host, name) for name in NODE_VARIABLES if name in of_host
+        }
+        if is_template(raw_variables(of_host).get(PROFILE_VARIABLE)):
+            templated.add(host)
         named[host] = _ours(of_host)
     clusters = Inventory(groups, variables).clusters
     named |= {host: _ours(of_host) for host in clusters if (of_host := hostvars.get(host))}
     if manager is None or loader is None:
         return Inventory(groups, variables, named=named)
+    own = OwnVariables(manager, loader)
     setters = [
-        GroupProfile(
-            group=name,
-            profile=own[PROFILE_VARIABLE],
-            ancestors=frozenset(ancestor.name for ancestor in manager.groups[name].get_ancestors()),
-            priority=manager.groups[name].priority,
-        )
+        group_profile(manager.groups[name], of_group[PROFILE_VARIABLE])
         for name in groups
-        if name in manager.groups
-        and PROFILE_VARIABLE in (own := _own_variables(manager, loader, manager.groups[name]))
+        if name in manager.groups and PROFILE_VARIABLE in (of_group := own.of(manager.groups[name]))
     ]
+    for setter in setters:
+        if is_template(setter.profile):
+            templated.update(groups[setter.group])
     contested = _contested(groups, setters)
     by_hand = PROFILE_VARIABLE in hostvars._variable_manager.extra_vars  # -e overrides everything
     own_profile = {
-        host
-        for host in contested
-        if by_hand or PROFILE_VARIABLE in _own_variables(manager, loader, manager.hosts[host])
+        host for host in contested if by_hand or PROFILE_VARIABLE in own.of(manager.hosts[host])
     }
-    return Inventory(groups, variables, setters, own_profile, named)
+    profiles = TemplatedProfiles(own, loader, hostvars)
+    by_host = {host: profiles.of(manager.hosts[host]) for host in nodes if host in templated}
+    return Inventory(groups, variables, setters, own_profile, named, by_host)
 
 
 def _ours(of_host: Mapping[str, object]) -> list[str]:
@@ -131,19 +139,6 @@ def _contested(groups: Mapping[str, Sequence[str]], setters: Sequence[GroupProfi
         twice |= seen & members
         seen |= members
     return twice
-
-
-def _own_variables(
-    manager: InventoryManager, loader: DataLoader, entity: Group | Host
-) -> dict[str, object]:
-    """The variables that a group or host itself sets, in the inventory and in files of group_vars
-    or host_vars.
-    """
-    sources = manager._sources
-    found: dict[str, object] = dict(entity.vars)
-    found |= get_vars_from_inventory_sources(loader, sources, [entity], "all")
-    found |= get_vars_from_path(loader, loader.get_basedir(), [entity], "all")
-    return found
 
 
 def _manager(hostvars: HostVars) -> InventoryManager | None:

@@ -13,6 +13,8 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.admission import (
     check_nodes,
     check_not_busy,
+    check_present,
+    did_you_mean,
     notices_removal,
     waiting_for_mig,
 )
@@ -47,6 +49,39 @@ def states(**labels: dict[str, str]) -> dict[str, NodeState]:
 )
 def test_notices_removal(version: tuple[int, int, int] | None, notices: bool) -> None:
     assert notices_removal(Plugin(version=version)) is notices
+
+
+@pytest.mark.parametrize(
+    ("missing", "meant"),
+    [
+        ("GPU-Node-01", "gpu-node-01"),
+        ("gpu_node_01", "gpu-node-01"),
+        ("gpu-node-01.example.com", "gpu-node-01"),
+        ("gpunode01", "gpu-node-01"),
+        ("ip-10-0-1-2", "ip-10-0-1-2.eu-west-1.compute.internal"),
+        ("10.0.0.8", ""),  # the domain of an address is part of it
+        ("web-01", ""),
+    ],
+)
+def test_name_that_is_meant(missing: str, meant: str) -> None:
+    others = ["gpu-node-01", "ip-10-0-1-2.eu-west-1.compute.internal", "10.1.2.3"]
+    found = did_you_mean([missing], others)
+    assert bool(found) == bool(meant)
+    assert mentions(found, *([meant, missing] if meant else []))
+
+
+def test_each_node_is_meant_once() -> None:
+    found = did_you_mean(["gpu_1", "gpu_2", "gpu_3"], ["gpu-1", "gpu-2"])
+    assert mentions(found, "gpu-1 for gpu_1", "gpu-2 for gpu_2")
+    assert "gpu_3" not in found
+
+
+def test_missing_nodes_are_refused_with_what_to_do() -> None:
+    check_present([], ["a"], "https://x")
+    with pytest.raises(FleetError) as caught:
+        check_present(["GPU-1", "b"], ["gpu-1"], "https://x")
+    facts = ("GPU-1, b", "https://x", "gpu-1 for GPU-1", "gpu_sharing_node_name")
+    assert mentions(caught.value, *facts, "O(unavailable_nodes)")
 
 
 def test_check_nodes_names_each_that_cannot_be_shared_so() -> None:

@@ -638,6 +638,13 @@ def _not_allowed(fleet: Fleet) -> None:
     fleet.forbidden = {"/api/v1/resourcequotas"}
 
 
+def test_missing_node_has_a_similar_name() -> None:
+    fleet = healthy()
+    fleet.assignments["Dev_1"] = fleet.assignments.pop("dev-1")
+    found = {finding.code: finding for finding in fleet.find()}
+    assert mentions(found["GS019"].seen, "Dev_1", "dev-1 for Dev_1")
+
+
 def test_healthy_fleet_has_no_findings() -> None:
     assert healthy().find() == []
 

@@ -225,6 +225,51 @@ def test_read_fleet_refuses_inventory(
     assert mentions(caught.value.problems[0], *facts)
 
 
+@pytest.mark.parametrize(
+    ("name", "possible"),
+    [
+        ("gpu-node-01", True),
+        ("ip-10-0-1-2.eu-west-1.compute.internal", True),
+        ("10.0.0.7", True),
+        ("n" * 253, True),
+        ("n" * 254, False),
+        ("GPU-Node-01", False),
+        ("gpu_node_02", False),
+        ("gpu node 3", False),
+        ("-gpu", False),
+        ("gpu-", False),
+        ("gpu..a", False),
+        ("gpu.", False),
+        ("gpu\n", False),
+        ("gpü", False),
+        (" ", False),
+    ],
+)
+def test_names_that_a_node_can_have(name: str, possible: bool) -> None:
+    of_variable = {"n1": {"gpu_sharing_node_name": name}}
+    for groups, variables in (({"gpu_nodes": ["n1"]}, of_variable), ({"gpu_nodes": [name]}, {})):
+        read = inventory(groups, variables)
+        if possible:
+            assert read_fleet(read, ALL).nodes[0].name == name
+            continue
+        with pytest.raises(FleetError) as caught:
+            read_fleet(read, ALL)
+        assert mentions(caught.value, f"'{name}'", "gpu_sharing_node_name")
+
+
+def test_impossible_names_are_listed_together() -> None:
+    hosts = ["GPU-Node-01", "gpu-node-02", "gpu_node_03"]
+    with pytest.raises(FleetError) as caught:
+        read_fleet(inventory({"gpu_nodes": hosts}), ALL)
+    (problem,) = caught.value.problems
+    assert mentions(problem, "'GPU-Node-01', 'gpu_node_03'")
+
+
+def test_impossible_name_with_a_name_of_its_own_is_fine() -> None:
+    own = {"GPU_01": {"gpu_sharing_node_name": "gpu-01"}}
+    assert read_fleet(inventory({"gpu_nodes": ["GPU_01"]}, own), ALL).nodes[0].name == "gpu-01"
+
+
 def test_read_fleet_reports_every_problem() -> None:
     variables = {"n1": {"gpu_sharing_gpus": 0}, "n2": {"gpu_sharing_gpus": -1}}
     with pytest.raises(FleetError) as caught:

@@ -10,6 +10,7 @@ Ansible never connects.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -31,9 +32,12 @@ from .inventory import (
     FleetNode,
     GroupProfile,
     Inventory,
+    Unresolved,
 )
 from .limit import Selection, selected_hosts
 
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_NODE_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")  # a DNS subdomain, RFC 1123
 _SIMILAR = 0.85  # similarity from which a name counts as a misspelling of another
 
 
@@ -50,13 +54,16 @@ class Fleet:
 
 def read_fleet(inventory: Inventory, selection: Selection) -> Fleet:
     """The fleet with its selected nodes. Raises FleetError with all problems of the inventory."""
-    problems = [*_cluster_problems(inventory), *_profile_conflicts(inventory)]
+    problems = list(_unresolved(inventory)) or [
+        *_cluster_problems(inventory),
+        *_profile_conflicts(inventory),
+    ]
     if problems:
         raise joined(FleetError, problems)
     nodes = _read_nodes(inventory)
     for host in inventory.nodes:
         problems += _variable_problems(host, inventory.variables.get(host, {}))
-    problems += [*_duplicates(nodes), *_misplaced(inventory, nodes)]
+    problems += [*_impossible_names(inventory), *_duplicates(nodes), *_misplaced(inventory, nodes)]
     if problems:
         raise joined(FleetError, problems)
     chosen = selected_hosts(inventory, nodes, selection)
@@ -79,6 +86,20 @@ def _read_nodes(inventory: Inventory) -> list[FleetNode]:
         )
         nodes.append(node)
     return nodes
+
+
+def _unresolved(inventory: Inventory) -> Iterator[str]:
+    """A message for each variable of nodes and each reason why it has no value."""
+    found: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for host in inventory.nodes:
+        for name, value in inventory.variables.get(host, {}).items():
+            if isinstance(value, Unresolved):
+                found[name, value.reason].append(host)
+    for (name, reason), hosts in found.items():
+        yield (
+            f"{name} of {some(hosts)} has no value: {reason}. Correct the template. An empty text,"
+            " as with default(''), counts as not set."
+        )
 
 
 def _cluster_problems(inventory: Inventory) -> Iterator[str]:
@@ -119,8 +140,11 @@ def _profile_conflicts(inventory: Inventory) -> Iterator[str]:
         for host in inventory.groups.get(setting.group, ()):
             setters[host].append(setting)
     for host in inventory.nodes:
-        settings = setters.get(host, [])
-        if host in inventory.own_profile or len(settings) < 2:
+        by_value = inventory.host_profiles.get(host)
+        if by_value is None and host in inventory.own_profile:
+            continue
+        settings = setters.get(host, []) if by_value is None else by_value
+        if len(settings) < 2:
             continue
         inherited = frozenset().union(*(setting.ancestors for setting in settings))
         own = [setting for setting in settings if setting.group not in inherited]
@@ -155,7 +179,7 @@ def _overruled(
 
 def _variable_problems(host: str, variables: Mapping[str, object]) -> Iterator[str]:
     gpus = variables.get(GPUS_VARIABLE)
-    if gpus is not None and not _whole_number(gpus):
+    if gpus not in (None, "") and not _whole_number(gpus):
         yield (
             f"{host}: gpu_sharing_gpus is {describe(gpus)}; allowed: the node's number of physical"
             " GPUs, 1 or more."
@@ -164,6 +188,22 @@ def _variable_problems(host: str, variables: Mapping[str, object]) -> Iterator[s
         value = variables.get(name)
         if value is not None and not isinstance(value, str):
             yield (f"{host}: {name} is {describe(value)}; allowed: a text. Put it in quotes.")
+
+
+def _impossible_names(inventory: Inventory) -> Iterator[str]:
+    """A message for all names that Kubernetes would not accept for a node."""
+    found = []
+    for host in inventory.nodes:
+        name = inventory.variables.get(host, {}).get(NAME_VARIABLE) or host
+        if isinstance(name, str) and not _NODE_NAME.fullmatch(name):
+            found.append(f"'{name}'" if name == host else f"'{name}' (of {host})")
+    if found:
+        yield (
+            f"Not a name that a node of Kubernetes can have: {some(found)}. Such a name has"
+            " lower-case letters, digits, - and . only, and begins and ends with a letter or digit."
+            " Set gpu_sharing_node_name to the name in the cluster, as 'kubectl get nodes' shows"
+            " it, or correct the inventory."
+        )
 
 
 def _duplicates(nodes: Iterable[FleetNode]) -> Iterator[str]:

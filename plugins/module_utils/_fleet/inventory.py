@@ -73,6 +73,13 @@ class GroupProfile:
 
 
 @dataclass(frozen=True)
+class Unresolved:
+    """In place of a variable's value that Ansible cannot resolve."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class FleetNode:
     """One GPU node of the inventory."""
 
@@ -91,8 +98,9 @@ class Inventory:
 
     groups maps group names to host names; variables maps hosts of GPU nodes to NODE_VARIABLES;
     group_profiles lists the groups that set a profile themselves; own_profile holds the hosts that
-    set one in their own variables, which override those of groups; named maps hosts to the names
-    of all their variables with our prefix.
+    set one in their own variables, which override those of groups; host_profiles holds the groups
+    of each host whose profile is a template, with what it would get from each; named maps hosts
+    to the names of all their variables with our prefix.
     """
 
     groups: Mapping[str, Sequence[str]]
@@ -100,6 +108,7 @@ class Inventory:
     group_profiles: Sequence[GroupProfile] = ()
     own_profile: Collection[str] = ()
     named: Mapping[str, Collection[str]] = field(default_factory=dict)
+    host_profiles: Mapping[str, Sequence[GroupProfile]] = field(default_factory=dict)
 
     @property
     def clusters(self) -> list[str]:

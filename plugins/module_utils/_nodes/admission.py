@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 
 from .._common.errors import FleetError, RefusedError, joined
 from .._common.text import some
@@ -16,6 +18,8 @@ from .capacity import mps_problem
 from .mig import STATE_LABEL, is_busy, stays_without_mig, why_not_partitioned
 from .state import NodeMetadata
 
+_SIMILAR = 0.8  # similarity from which a name counts as another writing of one
+_MOST_SIMILAR = 20
 NOTICES_REMOVAL = (0, 18, 2)  # the first device plugin that notices a label's removal
 
 
@@ -24,13 +28,35 @@ def notices_removal(plugin: Plugin) -> bool:
     return plugin.version is None or plugin.version >= NOTICES_REMOVAL
 
 
-def check_present(missing: Sequence[str], server: str) -> None:
-    """Raise FleetError when nodes of the inventory are not in the cluster."""
+def check_present(missing: Sequence[str], others: Iterable[str], server: str) -> None:
+    """Raise FleetError when nodes of the inventory are not in the cluster. others are nodes of the
+    cluster that the inventory does not have.
+    """
     if missing:
         raise FleetError(
             f"Nodes of the inventory ({len(missing)}) are not in the cluster {server}:"
-            f" {some(missing)}. Correct the inventory, or set O(unavailable_nodes) to report."
+            f" {some(missing)}.{did_you_mean(missing, others)} Set gpu_sharing_node_name to the"
+            " name in the cluster, correct the inventory, or set O(unavailable_nodes) to report."
         )
+
+
+def did_you_mean(missing: Sequence[str], others: Iterable[str]) -> str:
+    """The most similar other names of the first missing ones, as a question; empty if there are
+    none.
+    """
+    left = {_simple(name): name for name in sorted(others)}
+    found = [
+        f"{left.pop(simple)} for {name}"
+        for name in missing[:_MOST_SIMILAR]
+        for simple in get_close_matches(_simple(name), left, 1, _SIMILAR)
+    ]
+    return f" Did you mean {', '.join(found)}?" if found else ""
+
+
+def _simple(name: str) -> str:
+    """A name without what writings of the same name differ in: case, separators and domain."""
+    short = name if name.replace(".", "").isdigit() else name.partition(".")[0]
+    return re.sub(r"[-_ ]+", "-", short.lower())
 
 
 def check_nodes(states: Mapping[str, NodeMetadata], wanted: Mapping[str, Profile]) -> None:

@@ -255,7 +255,9 @@ class RolloutRun:
             exclusive=self._request.exclusive,
         )
         if self._request.needs_all:
-            check_present(plan.missing, self._cluster.server)
+            check_present(
+                plan.missing, states.keys() - set(self._request.known_nodes), self._cluster.server
+            )
         return plan
 
     def _make_targets(self, states: Mapping[str, NodeState]) -> dict[str, Target]:

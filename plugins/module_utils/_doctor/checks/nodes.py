@@ -14,6 +14,7 @@ from datetime import timedelta
 
 from ..._common.names import CORDONED_ANNOTATION, PROFILE_LABEL
 from ..._common.text import plural
+from ..._nodes.admission import did_you_mean
 from ..._nodes.capacity import GFD_LABEL, is_invalid, labels_fit
 from ..._nodes.maintenance import (
     PAUSED_FOR_MIG,
@@ -40,9 +41,10 @@ Values = Iterator[Mapping[str, str]]
 
 
 def _not_in_cluster(snapshot: Snapshot) -> Iterator[Match]:
-    for trace in snapshot.traces.values():
-        if not trace.exists:
-            yield Match((trace.node,))
+    missing = sorted(trace.node for trace in snapshot.traces.values() if not trace.exists)
+    similar = did_you_mean(missing, snapshot.nodes.keys() - snapshot.inventory_nodes)
+    for node in missing:
+        yield Match((node,), {"similar": similar})
 
 
 def _not_in_inventory(snapshot: Snapshot) -> Iterator[Match]:
@@ -199,7 +201,7 @@ CHECKS = (
         code="GS019",
         title="A node of the inventory is not in the cluster",
         cause="not in the cluster",
-        seen="{nodes}: the cluster has no node of this name.",
+        seen="{nodes}: the cluster has no node of this name.{similar}",
         why="The node gets no profile. Usually its Kubernetes name differs, or it has left the"
         " cluster.",
         fix="Correct the inventory, or set gpu_sharing_node_name on the host to the name that"
