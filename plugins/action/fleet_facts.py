@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from ansible import context
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
@@ -18,9 +19,11 @@ from ..module_utils._fleet.fleet import Fleet, misspelled_variables, read_fleet
 from ..module_utils._fleet.nodes import NODE_OPTIONS
 from ..plugin_utils._inventory import read_inventory, read_selection
 from ..plugin_utils._this_run import RUN_FACT, given_tags, leaves_out_work, this_run
+from ..plugin_utils._unread import unread_variables
 
 if TYPE_CHECKING:
     from ansible.playbook.play import Play
+    from ansible.vars.hostvars import HostVars
 
 SLICES = ("awx_job_slice_count", "tower_job_slice_count")
 SLICED = (
@@ -56,7 +59,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 inventory,
                 hostvars,
             )
-            for said in misspelled_variables(inventory):
+            for said in (*misspelled_variables(inventory), *self._unread(hostvars)):
                 self._display.warning(said)
             fleet = read_fleet(inventory, selection)
         except SharingError as error:
@@ -64,6 +67,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         parts = {cluster: part_of(fleet, cluster) for cluster in fleet.clusters}
         facts = {"gpu_sharing_fleet": parts, RUN_FACT: this_run()}
         return result | {"changed": False, "ansible_facts": facts}
+
+    def _unread(self, hostvars: HostVars) -> list[str]:
+        manager = hostvars._inventory
+        return list(unread_variables(manager, self._loader, context.CLIARGS.get("args") or ()))
 
     def _left_out(self, play: Play, variables: Mapping[str, object]) -> dict[str, object]:
         """The facts of a run whose tags leave out a whole playbook that has tags of its own.
