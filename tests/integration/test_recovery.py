@@ -79,9 +79,9 @@ def refuse(lab: Lab, what: str) -> None:
 
 
 def seconds_back(output: str) -> str:
-    found = re.search(r"\d+ (?:s|min|h): \d+ nodes?", output)
+    found = re.search(r"\d+ nodes? .* (\d+ (?:s|min|h))\.", output)
     assert found, output
-    return found[0]
+    return found[1]
 
 
 def away(sampler: Sampler) -> dict[str, float]:
