@@ -277,7 +277,7 @@ class Lab:
             "gpu_operator_chart_ref": self.environ["GPULAB_CHART"],
             "gpu_sharing_rollout_stable_seconds": 1,
             "gpu_sharing_rollout_timeout": 60,
-            "gpu_operator_timeout": 60,
+            "gpu_operator_timeout": 180,
             **(variables or {}),
         }
         playbook = f"gpufleet.sharing.{name}"

@@ -220,7 +220,7 @@ def _steps(lab: Lab, wanted: Wanted) -> Iterator[dict[str, Any]]:
     yield call(lab, "helm_release", {"chart_ref": "-", "pointer": POINTER, **run})
     deploy(lab, wanted.values)
     yield call(
-        lab, "cluster_policy", {"state": "checked", "default_profile": "default", "timeout": 60}
+        lab, "cluster_policy", {"state": "checked", "default_profile": "default", "timeout": 300}
     )
     for name, more in nodes:
         yield call(lab, name, {**more, **run})
@@ -244,7 +244,7 @@ def deploy(lab: Lab, values: Mapping[str, Any]) -> None:
         return
     install = ["helm", "upgrade", "--install", *release, lab.environ["GPULAB_CHART"]]
     subprocess.run(
-        [*install, "--reset-values", "-f", "-", "--wait", "--timeout", "60s"],
+        [*install, "--reset-values", "-f", "-", "--wait", "--timeout", "300s"],
         env=lab.environ,
         check=True,
         text=True,
