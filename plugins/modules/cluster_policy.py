@@ -162,7 +162,8 @@ def wait_for_policy(cluster: Cluster, path: str, deadline: float) -> Json:
     pause = pauses()
     while (policy := cluster.find(path)) is None:
         if time.monotonic() >= deadline:
-            raise missing_policy(path.rpartition("/")[2], cluster.server)
+            policies = cluster.items(CLUSTER_POLICIES)
+            raise missing_policy(path.rpartition("/")[2], cluster.server, policies)
         time.sleep(next(pause))
     return policy
 

@@ -253,15 +253,18 @@ from ..module_utils._doctor.drift import Planned, drift_report, find_drift
 from ..module_utils._fleet.limit import beyond_limit
 from ..module_utils._fleet.nodes import NODES_OPTION, ClusterNodes, read_nodes
 from ..module_utils._kube.client import connect
+from ..module_utils._nodes.operands import PLUGIN_APP
 from ..module_utils._profiles.config_map import check_config_map_name
 from ..module_utils._profiles.keys import IN_PLACE, MODES, VERSIONED
 from ..module_utils._profiles.model import Profile
 from ..module_utils._profiles.plugin import read_version
 from ..module_utils._profiles.rendered import render, take_profiles
 from ..module_utils._profiles.validation import depends_on_plugin, parse_profiles
-from ..module_utils._provider.cluster_policy import DevicePluginConfig
+from ..module_utils._provider.cluster_policy import DevicePluginConfig, oldest_first
+from ..module_utils._provider.daemonsets import app_of
 from ..module_utils._provider.release import Chart, read_chart
 from ..module_utils._rollout.content import ContentPlan, Wanted, plan_content
+from ..module_utils._rollout.dra import dra_nodes
 from ..module_utils._rollout.labels import wait_for_labels
 from ..module_utils._rollout.mig_change import MigPlan, MigRun, configurations, plan_change
 from ..module_utils._rollout.observed import Observed
@@ -271,6 +274,7 @@ from ..module_utils._rollout.operator_plan import (
     OperatorRequest,
     plan_operator,
 )
+from ..module_utils._rollout.platforms import claimed_nodes
 from ..module_utils._rollout.request import OPTIONS, read_desired, read_settings
 from ..module_utils._rollout.run import Request, RolloutRun
 from ..module_utils._rollout.settings import REFUSE
@@ -350,6 +354,7 @@ class Planner:
 
     def result(self) -> dict[str, object]:
         """Everything, in the order in which it would be done; raises where a part is refused."""
+        self._check_platforms()
         content = self._plan_content(final=False)
         operator = self._plan_operator()
         mig = self._plan_mig()
@@ -384,6 +389,18 @@ class Planner:
             )
             found["drift"] = drift_report(find_drift(planned))
         return found
+
+    def _check_platforms(self) -> None:
+        """Refuse nodes whose GPUs something else hands out."""
+        seen, names = self._seen, self._nodes.assignments.keys()
+        problems = claimed_nodes(
+            {name: seen.nodes[name] for name in names & seen.nodes.keys()},
+            next(iter(oldest_first(seen.policies)), None),
+            dra_nodes(seen.cluster),
+            installed=bool(seen.policies) or PLUGIN_APP in map(app_of, seen.daemonsets),
+        )
+        if problems:
+            raise joined(RefusedError, problems)
 
     def _todo(
         self, content: ContentPlan, operator: OperatorPlan, mig: MigPlan, rollout: bool

@@ -222,3 +222,52 @@ def test_gs036_another_device_plugin(gallery: Gallery) -> None:
     assert "kubectl get daemonset -n kube-system" in found.fix
     where = ("-n", "kube-system")
     gallery.lab.kubectl("delete", "daemonset", "nvidia-device-plugin-daemonset", *where)
+
+
+def test_gs057_node_for_virtual_machines(gallery: Gallery) -> None:
+    """The lab's operator does not act on it, so only the settings are there."""
+    sandbox = {"spec": {"sandboxWorkloads": {"enabled": True}}}
+    gallery.patch("clusterpolicy", "cluster-policy", sandbox)
+    label(gallery, "dev-gpu-01", "nvidia.com/gpu.workload.config=vm-passthrough")
+    found = gallery.fires("GS057", *AFTER)
+    assert found.nodes == ("dev-gpu-01",)
+    gallery.run(found.fix)
+    label(gallery, "dev-gpu-01", "nvidia.com/gpu.workload.config-")
+    gallery.patch("clusterpolicy", "cluster-policy", {"spec": {"sandboxWorkloads": None}})
+
+
+def test_gs058_plugin_of_gke(gallery: Gallery) -> None:
+    """Labels as GKE sets them."""
+    label(gallery, "dev-gpu-01", "cloud.google.com/gke-accelerator=nvidia-l4")
+    gallery.run(gallery.fires("GS058").fix)
+    gallery.is_healthy()
+    labels = ("cloud.google.com/gke-accelerator-", "gke-no-default-nvidia-gpu-device-plugin-")
+    gallery.lab.kubectl("label", "node", "dev-gpu-01", *labels)
+
+
+def test_gs060_dra_driver(gallery: Gallery) -> None:
+    """Slices as NVIDIA's DRA driver publishes them: of GPUs, and of ComputeDomains."""
+    for driver, node in (("gpu", "dev-gpu-01"), ("compute-domain", "prod-gpu-01")):
+        spec = {
+            "driver": f"{driver}.nvidia.com",
+            "nodeName": node,
+            "pool": {"name": node, "generation": 1, "resourceSliceCount": 1},
+            "devices": [{"name": f"{driver}-0"}],
+        }
+        head = {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceSlice"}
+        gallery.lab.apply({**head, "metadata": {"name": f"{node}-{driver}"}, "spec": spec})
+    assert gallery.fires("GS060").nodes == ("dev-gpu-01",)
+    gallery.lab.kubectl("delete", "resourceslices", "--all")
+
+
+@pytest.mark.parametrize(
+    ("code", "resource"), [("GS061", "mig.das.com/1g.5gb"), ("GS062", "nvidia.com/gpu.sliced")]
+)
+def test_gs061_and_gs062_other_operators(gallery: Gallery, code: str, resource: str) -> None:
+    def write(count: str | None) -> None:
+        body = {"status": {"capacity": {resource: count}, "allocatable": {resource: count}}}
+        gallery.patch("node", "dev-gpu-01", body, "--subresource=status")
+
+    write("7")
+    assert gallery.fires(code).nodes == ("dev-gpu-01",)
+    write(None)

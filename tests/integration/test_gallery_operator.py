@@ -81,6 +81,12 @@ def test_gs003_ignored_cluster_policy(gallery: Gallery) -> None:
     gallery.lab.kubectl("delete", "clusterpolicy", "second")
 
 
+def test_gs055_policy_of_another_name(gallery: Gallery) -> None:
+    wrong = gallery.given(location=Location(cluster_policy="gpu-cluster-policy"))
+    found = wrong.fires("GS055", *AFTER)
+    assert "gpu_operator_cluster_policy: cluster-policy" in found.fix
+
+
 def test_gs004_operator_elsewhere(gallery: Gallery) -> None:
     """The inventory names a namespace in which the operator is not."""
     wrong = gallery.given(location=Location(namespace="default"))

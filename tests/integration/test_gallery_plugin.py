@@ -155,6 +155,16 @@ def test_gs043_the_default_for_a_moment(gallery: Gallery) -> None:
     assert mentions(found.cause, "nvidia.com/gpu", 4, 8)
 
 
+def test_gs059_plugin_that_is_no_pod(gallery: Gallery) -> None:
+    """As with a node image that brings a plugin: the number is there, and no pod."""
+    with standing_still(gallery.lab):
+        gallery.lab.kubectl("taint", "node", NODE, "team=a:NoSchedule")
+        gallery.restart_plugin(NODE)
+        found = gallery.fires("GS059")
+    gallery.lab.kubectl("taint", "node", NODE, "team-")
+    assert mentions(found.seen, 8, "nvidia.com/gpu")
+
+
 def test_gs044_resource_left_behind(gallery: Gallery) -> None:
     renamed = with_profile(gallery, "renamed", {"replicas": 2, "rename_by_default": True})
     found = renamed.fires("GS044")

@@ -149,6 +149,15 @@ def test_gs053_autoscaler(gallery: Gallery) -> None:
     gallery.lab.kubectl("delete", "pod", "cluster-autoscaler-x", "-n", "kube-system")
 
 
+def test_gs056_karpenter(gallery: Gallery) -> None:
+    image = "public.ecr.aws/karpenter/controller:1.8.2"
+    gallery.pod("karpenter-x", "cpu-01", "kube-system", slots=0, image=image)
+    found = gallery.fires("GS056")
+    assert "profile dev = nvidia.com/gpu: 8" in found.fix
+    gallery.given(accepted=("GS056",)).is_healthy()
+    gallery.lab.kubectl("delete", "pod", "karpenter-x", "-n", "kube-system")
+
+
 def test_gs054_not_allowed(gallery: Gallery) -> None:
     """Somebody who may list nodes, and then what docs/doctor.md says."""
     lists = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}
@@ -162,6 +171,7 @@ def test_gs054_not_allowed(gallery: Gallery) -> None:
         {"apiGroups": [""], "resources": core, "verbs": ["get", "list"]},
         {"apiGroups": ["nvidia.com"], "resources": ["*"], "verbs": ["list"]},
         {"apiGroups": ["apps"], "resources": ["daemonsets"], "verbs": ["list"]},
+        {"apiGroups": ["resource.k8s.io"], "resources": ["resourceslices"], "verbs": ["list"]},
     )
     little.is_healthy()
 

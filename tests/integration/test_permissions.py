@@ -205,6 +205,7 @@ def test_documented_account_can_change_prune_verify_and_uninstall(
         ("site", "list gpuclusters", ["list gpuclusters.nvidia.com"]),
         ("site", "list pods", ["list pods", "list pods" + IN]),
         ("site", "list resourcequotas", ["list resourcequotas"]),
+        ("site", "list resourceslices", ["list resourceslices.resource.k8s.io"]),
         ("site", "patch clusterpolicies", ["patch clusterpolicies.nvidia.com cluster-policy"]),
         ("site", "get namespaces", ["get namespaces gpu-operator"]),
         ("site", "get configmaps", ["get configmaps device-plugin-config" + IN]),

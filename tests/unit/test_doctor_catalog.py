@@ -23,6 +23,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.checks im
     content,
     nodes,
     operator,
+    platforms,
     plugin,
     pods,
 )
@@ -40,9 +41,9 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_unknown_codes_are_rejected() -> None:
-    check_codes(["GS001", "GS054"])
-    with pytest.raises(FleetError, match="GS055, gs001"):
-        check_codes(["gs001", "GS055", "GS002"])
+    check_codes(["GS001", "GS062"])
+    with pytest.raises(FleetError, match="GS063, gs001"):
+        check_codes(["gs001", "GS063", "GS002"])
 
 
 def test_codes_are_stable_and_in_order() -> None:
@@ -50,7 +51,7 @@ def test_codes_are_stable_and_in_order() -> None:
     assert [check.code for check in CHECKS] == [
         f"GS{number:03}" for number in range(1, len(CHECKS) + 1)
     ]
-    assert len(CHECKS) == 54
+    assert len(CHECKS) == 62
 
 
 def ranges(codes: list[str]) -> str:
@@ -72,7 +73,7 @@ def test_ranges() -> None:
 def test_each_file_names_its_codes() -> None:
     """In the first line, and in the catalog, so that a reader finds them without a search."""
     catalog_text = Path(catalog.__file__).read_text(encoding="utf-8")
-    for module in (content, nodes, operator, plugin, pods):
+    for module in (content, nodes, operator, plugin, pods, platforms):
         codes = ranges([check.code for check in module.CHECKS])
         assert mentions(str(module.__doc__).partition(":")[2], codes)
         name = module.__name__.rpartition(".")[2]

@@ -99,7 +99,7 @@ def _ignored(fleet: Fleet) -> None:
     fleet.objects[POLICY + "-2"] = {"metadata": metadata}
 
 
-@case("GS004", "GS011")
+@case("GS004", "GS011", "GS059")
 def _namespace(fleet: Fleet) -> None:
     """It has moved without its objects."""
     fleet.objects[POLICY]["status"]["namespace"] = "nvidia"
@@ -643,6 +643,133 @@ def test_missing_node_has_a_similar_name() -> None:
     fleet.assignments["Dev_1"] = fleet.assignments.pop("dev-1")
     found = {finding.code: finding for finding in fleet.find()}
     assert mentions(found["GS019"].seen, "Dev_1", "dev-1 for Dev_1")
+
+
+@case("GS055")
+def _policy_of_another_name(fleet: Fleet) -> None:
+    """In another namespace too: its pods are not those of another plugin."""
+    fleet.objects[POLICY + "-2"] = fleet.objects.pop(POLICY)
+
+
+@case("GS055", "GS013")
+def _policy_and_namespace_of_other_names(fleet: Fleet) -> None:
+    fleet.objects[POLICY + "-2"] = fleet.objects.pop(POLICY)
+    fleet.location = Location(namespace="elsewhere")
+
+
+@case("GS056")
+def _karpenter(fleet: Fleet) -> None:
+    image = "public.ecr.aws/karpenter/controller:1.8.2@sha256:0"
+    fleet.add_pod(pod("karpenter-x", "kube-system", "cpu-1", image=image))
+
+
+@case("GS056")
+def _karpenter_outside_the_cluster(fleet: Fleet) -> None:
+    fleet.labels("prod-1")["karpenter.sh/nodepool"] = "gpus"
+
+
+def _no_plugin(fleet: Fleet, name: str) -> None:
+    """The operator keeps its pods away, and removes their labels."""
+    for app in (PLUGIN_APP, GFD_APP):
+        fleet.drop(pod_path(app, name))
+        fleet.labels(name).pop(f"nvidia.com/gpu.deploy.{app.removeprefix('nvidia-')}", None)
+    fleet.labels(name).pop("nvidia.com/gpu.deploy.device-plugin", None)
+    fleet.slots(name, 0)
+
+
+def _sandbox(fleet: Fleet, **more: str) -> None:
+    fleet.objects[POLICY]["spec"]["sandboxWorkloads"] = {"enabled": True, **more}
+
+
+@case("GS057", "GS025", "GS037", "GS042", "GS043")
+def _vm_passthrough(fleet: Fleet) -> None:
+    _sandbox(fleet)
+    _no_plugin(fleet, "dev-1")
+    fleet.labels("dev-1")["nvidia.com/gpu.workload.config"] = "vm-passthrough"
+
+
+@case("GS057", "GS025", "GS037", "GS042", "GS043")
+def _vm_by_default(fleet: Fleet) -> None:
+    _sandbox(fleet, defaultWorkload="vm-vgpu")
+    _no_plugin(fleet, "dev-1")
+    for name in ("prod-1", "train-1"):
+        fleet.labels(name)["nvidia.com/gpu.workload.config"] = "container"
+
+
+@case("GS058")
+def _gke_plugin(fleet: Fleet) -> None:
+    image = "gke.gcr.io/nvidia-gpu-device-plugin@sha256:0"
+    fleet.add_pod(pod("nvidia-gpu-device-plugin-x", "kube-system", image=image))
+
+
+@case("GS058", "GS005", "GS043")
+def _gke_node(fleet: Fleet) -> None:
+    """GKE's way: its plugin, and that of the operator off."""
+    _disabled(fleet)
+    for name in fleet.assignments:
+        fleet.labels(name)["cloud.google.com/gke-accelerator"] = "nvidia-l4"
+
+
+@case("GS059", "GS043")
+def _plugin_on_the_host(fleet: Fleet) -> None:
+    fleet.drop(pod_path(PLUGIN_APP, "dev-1"))
+    fleet.slots("dev-1", 1)
+
+
+@case("GS060")
+def _dra(fleet: Fleet) -> None:
+    group = {"preferredVersion": {"groupVersion": "resource.k8s.io/v1"}, "metadata": {}}
+    fleet.objects["/apis/resource.k8s.io"] = group
+    for driver, on in (("gpu.nvidia.com", "dev-1"), ("compute-domain.nvidia.com", "prod-1")):
+        path = f"/apis/resource.k8s.io/v1/resourceslices/{on}"
+        spec = {"driver": driver, "nodeName": on}
+        fleet.objects[path] = {"metadata": {"name": on}, "spec": spec}
+
+
+@case("GS061")
+def _slicer(fleet: Fleet) -> None:
+    fleet.node("dev-1")["status"]["capacity"]["mig.das.com/1g.5gb"] = "7"
+
+
+@case("GS062")
+def _gpustack(fleet: Fleet) -> None:
+    fleet.node("dev-1")["status"]["capacity"]["nvidia.com/gpu.sliced"] = "1"
+
+
+def test_vm_nodes_are_none_without_sandbox_workloads() -> None:
+    """The operator then ignores the label."""
+    fleet = healthy()
+    fleet.labels("dev-1")["nvidia.com/gpu.workload.config"] = "vm-passthrough"
+    assert fleet.find() == []
+
+
+def test_vm_nodes_outside_the_inventory_are_no_finding() -> None:
+    fleet = healthy()
+    _vm_passthrough(fleet)
+    del fleet.assignments["dev-1"]
+    assert fleet.find() == []
+
+
+def test_gke_nodes_without_its_plugin_are_healthy() -> None:
+    fleet = healthy()
+    for name in fleet.assignments:
+        fleet.labels(name)["cloud.google.com/gke-accelerator"] = "nvidia-l4"
+        fleet.labels(name)["gke-no-default-nvidia-gpu-device-plugin"] = "true"
+    assert fleet.find() == []
+
+
+@pytest.mark.parametrize("break_it", [_autoscaler, _karpenter])
+def test_autoscalers_get_the_slots_of_new_nodes(break_it: Break) -> None:
+    fleet = healthy()
+    break_it(fleet)
+    fleet.labels("dev-1")["node.kubernetes.io/instance-type"] = "g5.xlarge"
+    del fleet.labels("prod-1")["nvidia.com/gpu.count"]
+    (found,) = (each for each in fleet.find() if each.code in ("GS053", "GS056"))
+    assert mentions(found.fix, "g5.xlarge, profile dev = nvidia.com/gpu: 8")
+    assert mentions(found.fix, "profile default = nvidia.com/gpu: GPUs x 4")
+    assert "no-sharing" not in found.fix
+    assert ("NodeOverlay" in found.fix) == (found.code == "GS056")
+    assert ("k8s.io/cluster-autoscaler/node-template" in found.fix) == (found.code == "GS053")
 
 
 def test_healthy_fleet_has_no_findings() -> None:

@@ -81,4 +81,4 @@ def test_every_request_reads() -> None:
     snapshot = fleet.snapshot()
     find_all(collect(api.cluster, snapshot.location, snapshot.desired, snapshot.inventory_nodes))
     assert api.writes() == []
-    assert len(api.requests) == 7
+    assert len(api.requests) == 8

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -91,6 +92,76 @@ def test_nothing_to_do_is_found_from_one_look(fleet: FakeFleet) -> None:
     assert again == []
 
 
+def _vm(fleet: FakeFleet) -> None:
+    fleet.api.objects[POLICY]["spec"]["sandboxWorkloads"] = {"enabled": True}
+    _node(fleet)["metadata"]["labels"]["nvidia.com/gpu.workload.config"] = "vm-passthrough"
+
+
+def _gke(fleet: FakeFleet) -> None:
+    _node(fleet)["metadata"]["labels"]["cloud.google.com/gke-accelerator"] = "nvidia-l4"
+
+
+def _slicer(fleet: FakeFleet) -> None:
+    _node(fleet)["status"]["allocatable"]["mig.das.com/1g.5gb"] = "7"
+
+
+def _gpustack(fleet: FakeFleet) -> None:
+    _node(fleet)["status"]["allocatable"]["nvidia.com/gpu.sliced.units"] = "100"
+
+
+def _dra(fleet: FakeFleet) -> None:
+    versions = {"preferredVersion": {"groupVersion": "resource.k8s.io/v1"}}
+    fleet.api.put("/apis/resource.k8s.io", versions)
+    spec = {"driver": "gpu.nvidia.com", "nodeName": "n2"}
+    fleet.api.put("/apis/resource.k8s.io/v1/resourceslices/n2-x", {"spec": spec})
+
+
+def _node(fleet: FakeFleet) -> dict[str, Any]:
+    return fleet.api.objects["/api/v1/nodes/n2"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "told"),
+    [
+        (_vm, ("vm-passthrough", "inventory")),
+        (_gke, ("GKE", "gke-no-default-nvidia-gpu-device-plugin=true")),
+        (_slicer, ("mig.das.com/1g.5gb", "Dynamic Accelerator Slicer")),
+        (_gpustack, ("nvidia.com/gpu.sliced.units",)),
+        (_dra, ("gpu.nvidia.com", "resources.gpus.enabled")),
+    ],
+)
+def test_nodes_whose_gpus_others_hand_out_are_refused(
+    fleet: FakeFleet, claim: Callable[[FakeFleet], None], told: tuple[str, ...]
+) -> None:
+    """Unless they are not selected."""
+    claim(fleet)
+    with pytest.raises(RefusedError) as caught:
+        planned(NEW)
+    assert mentions(caught.value, "n2", *told)
+    assert "n1" not in str(caught.value)
+    assert fleet.api.writes() == []
+    others = [node for node in NODES if node["name"] != "n2"]
+    assert planned(nodes=others)["todo"] == NOTHING
+
+
+def test_gpus_without_an_operator_are_refused(fleet: FakeFleet) -> None:
+    """The device plugin is on the host, or somebody else's."""
+    fleet.api.drop(POLICY)
+    with pytest.raises(RefusedError) as caught:
+        planned(operator={"manage": "helm"})
+    assert mentions(caught.value, "n1, n2, n3", "nvidia.com/gpu", "GS059")
+
+
+def test_policy_of_another_name_is_named(fleet: FakeFleet) -> None:
+    """A second operator is not advised."""
+    fleet.api.put(POLICY.replace("cluster-policy", "gpu-cluster-policy"), {"spec": {}})
+    fleet.api.drop(POLICY)
+    with pytest.raises(ClusterError) as caught:
+        planned()
+    assert mentions(caught.value, "O(cluster_policy): gpu-cluster-policy")
+    assert "helm" not in str(caught.value)
+
+
 def test_changed_content(fleet: FakeFleet) -> None:
     found = planned(NEW)
     expected = {"profiles": True, "wait": True, "rollout": True, "verify": True}
@@ -131,7 +202,7 @@ def test_operator_that_nodes_outside_the_limit_share_is_refused(fleet: FakeFleet
         ({"nodes": [asked_node("n1", "prod")]}, FleetError, ("O(profile)", "n1", "'prod'")),
         ({"content": {"name": "my.map"}}, Exception, ("O(config_map)", "'my.map'")),
         ({"rollout": {"timeout": 0}}, FleetError, ("timeout", "0")),
-        ({"operator": {"cluster_policy": "mine"}}, ClusterError, ("mine", "O(manage)")),
+        ({"operator": {"cluster_policy": "mine"}}, ClusterError, ("mine", "cluster-policy")),
         (
             {"nodes": [asked_node("n9")], "rollout": {"unavailable_nodes": "fail"}},
             FleetError,

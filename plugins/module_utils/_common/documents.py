@@ -51,9 +51,11 @@ def read_time(text: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def entries_with_prefix(document: object, prefix: str, *path: str) -> dict[str, str]:
-    """The entries of a mapping whose keys begin with a prefix. Thousands of nodes have the same
-    strings, which are interned.
+def entries_with_prefix(
+    document: object, prefix: str | tuple[str, ...], *path: str
+) -> dict[str, str]:
+    """The entries of a mapping whose keys begin with a prefix, or one of several. Thousands of
+    nodes have the same strings, which are interned.
     """
     found = dig(document, *path)
     if not isinstance(found, Mapping):

@@ -10,16 +10,17 @@ from collections.abc import Collection
 
 from .._common.errors import FleetError
 from .._common.text import some
-from .checks import content, nodes, operator, plugin, pods
+from .checks import content, nodes, operator, platforms, plugin, pods
 from .engine import Check, Finding, diagnose
 from .snapshot import Snapshot
 
 _CHECKS = (
-    *operator.CHECKS,  # GS001 to GS011
+    *operator.CHECKS,  # GS001 to GS011, GS055
     *content.CHECKS,  # GS012 to GS018
     *nodes.CHECKS,  # GS019 to GS036
     *plugin.CHECKS,  # GS037 to GS044
-    *pods.CHECKS,  # GS045 to GS054
+    *pods.CHECKS,  # GS045 to GS054, GS056
+    *platforms.CHECKS,  # GS057 to GS062
 )
 CHECKS: tuple[Check, ...] = tuple(sorted(_CHECKS, key=lambda check: check.code))
 

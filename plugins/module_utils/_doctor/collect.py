@@ -21,6 +21,7 @@ from .._profiles.config_map import ConfigMap, read_config_map
 from .._provider.cluster_policy import oldest_first
 from .._provider.plugin import read_plugin
 from .._rollout.desired import Desired
+from .._rollout.dra import dra_nodes
 from .objects import node_view, read_pod, read_quota
 from .snapshot import (
     CONFIG_MAP,
@@ -29,6 +30,7 @@ from .snapshot import (
     PODS,
     POLICY,
     QUOTAS,
+    SLICES,
     ForeignPod,
     Location,
     NodeView,
@@ -127,6 +129,9 @@ class _Collector:
     def gpu_clusters(self) -> tuple[str, ...]:
         return tuple(name_of(item) for item in self.cluster.items(_GPU_CLUSTERS))
 
+    def dra_nodes(self) -> frozenset[str]:
+        return dra_nodes(self.cluster)
+
 
 def collect(
     cluster: Cluster,
@@ -143,7 +148,8 @@ def collect(
     nodes = collector.nodes(desired)
     policies = collector.attempt(POLICY, collector.policies, dict[str, object]())
     policy = policies.get(location.cluster_policy)
-    collector.operator_namespace = text_at(policy, "status", "namespace") or location.namespace
+    active = next(iter(policies.values()), None)
+    collector.operator_namespace = text_at(active, "status", "namespace") or location.namespace
     pods = collector.attempt(PODS, collector.pods, _Pods())
     config_map = collector.attempt(CONFIG_MAP, collector.config_map, None)
     missing = config_map is None and CONFIG_MAP not in collector.unreadable
@@ -164,6 +170,7 @@ def collect(
         policy=policy,
         policies=tuple(policies),
         gpu_clusters=collector.attempt(GPU_CLUSTERS, collector.gpu_clusters, ()),
+        dra_nodes=collector.attempt(SLICES, collector.dra_nodes, frozenset[str]()),
         daemon_sets=daemon_sets,
         quotas=collector.attempt(QUOTAS, collector.quotas, ()),
         unreadable=collector.unreadable,

@@ -20,13 +20,15 @@ from .._common.documents import (
 from .._nodes.mig import STATE_LABEL, is_busy
 from .._nodes.operands import OPERAND_APPS, operand_pod
 from .._nodes.pods import requested_slots
-from .._nodes.state import node_state, read_quantity
+from .._nodes.state import node_resources, node_state
 from .._nodes.taints import taints_of
 from .._profiles.model import RESOURCE_PREFIX
 from .snapshot import (
     AUTOSCALER,
     DRIVER,
+    GKE_PLUGIN,
     HAMI,
+    KARPENTER,
     OTHER_PLUGIN,
     TOOLKIT,
     ForeignPod,
@@ -50,25 +52,24 @@ _HAMI_REGISTER = "hami.io/node-nvidia-register"
 # before v0.6).
 _KAI_FRACTIONS = ("gpu-fraction", "gpu-memory")
 _KAI_NAMESPACES = ("kai-resource-reservation", "runai-reservation")
-# Last parts of image names. k8s-device-plugin is NVIDIA's, from its manifests or chart;
-# nvidia-gpu-device-plugin is GKE's.
+# Ends of image names. k8s-device-plugin is NVIDIA's, from its manifests or chart;
+# nvidia-gpu-device-plugin is GKE's. Karpenter's is public.ecr.aws/karpenter/controller.
 _IMAGES = {
     "hami": HAMI,
     "k8s-device-plugin": OTHER_PLUGIN,
-    "nvidia-gpu-device-plugin": OTHER_PLUGIN,
+    "nvidia-gpu-device-plugin": GKE_PLUGIN,
     "cluster-autoscaler": AUTOSCALER,
-    "karpenter": AUTOSCALER,
+    "karpenter/controller": KARPENTER,
 }
 _KUBERNETES_TAINTS = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
 
 
 def node_view(document: object) -> NodeView:
-    capacity = entries_with_prefix(document, RESOURCE_PREFIX, "status", "capacity")
     annotations = dig(document, "metadata", "annotations")
     state = node_state(document)
     return NodeView(
         state=state,
-        capacity={name: read_quantity(quantity) for name, quantity in capacity.items()},
+        capacity=node_resources(document, "capacity"),
         cordoned=dig(document, "spec", "unschedulable") is True,
         taints=tuple(
             taint
@@ -119,8 +120,9 @@ def _blocked(document: object) -> str:
 
 def _foreign_pod(document: object) -> ForeignPod | None:
     for container in list_at(document, "spec", "containers"):
-        image = text_at(container, "image").partition("@")[0].rpartition("/")[2]
-        if kind := _IMAGES.get(image.partition(":")[0]):
+        *folders, name = text_at(container, "image").partition("@")[0].split("/")
+        name = name.partition(":")[0]
+        if kind := _IMAGES.get("/".join((*folders[-1:], name))) or _IMAGES.get(name):
             return ForeignPod(
                 kind=kind,
                 namespace=text_at(document, "metadata", "namespace"),

@@ -30,11 +30,12 @@ from .._rollout.desired import Desired, Target
 
 # What can be unreadable.
 PODS, POLICY, CONFIG_MAP, DAEMON_SETS = "pods", "ClusterPolicy", "ConfigMap", "DaemonSets"
-QUOTAS, GPU_CLUSTERS = "ResourceQuotas", "GPUClusters"
+QUOTAS, GPU_CLUSTERS, SLICES = "ResourceQuotas", "GPUClusters", "ResourceSlices"
 # Kinds of operands besides those that read profiles.
 DRIVER, TOOLKIT = "driver", "toolkit"
 # Kinds of foreign pods.
-HAMI, OTHER_PLUGIN, AUTOSCALER = "HAMi", "device plugin", "autoscaler"
+HAMI, OTHER_PLUGIN, GKE_PLUGIN = "HAMi", "device plugin", "device plugin of GKE"
+AUTOSCALER, KARPENTER = "Cluster Autoscaler", "Karpenter"
 _TEMPLATE = ("spec", "template")
 TERMINAL = ("Succeeded", "Failed")
 
@@ -53,7 +54,7 @@ class NodeView:
     """A node, with what only the doctor needs."""
 
     state: NodeState
-    capacity: Mapping[str, int] = field(default_factory=dict)  # only nvidia.com/ resources
+    capacity: Mapping[str, int] = field(default_factory=dict)  # as node_resources gives it
     cordoned: bool = False
     taints: tuple[Taint, ...] = ()  # that keep pods away, except those that Kubernetes sets itself
     hami: bool = False  # HAMi has registered its GPUs
@@ -105,7 +106,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class ForeignPod:
-    """A pod of another system that affects GPUs: device plugin, HAMi or autoscaler."""
+    """A pod of another system that affects GPUs: device plugin or autoscaler."""
 
     kind: str
     namespace: str
@@ -226,6 +227,7 @@ class Snapshot:
     policy: object | None = None
     policies: tuple[str, ...] = ()  # the operator uses the first
     gpu_clusters: tuple[str, ...] = ()
+    dra_nodes: frozenset[str] = frozenset()  # whose GPUs the DRA driver offers
     daemon_sets: tuple[object, ...] = ()
     quotas: tuple[Quota, ...] = ()
     unreadable: Mapping[str, str] = field(default_factory=dict)  # what could not be read, and why

@@ -19,7 +19,7 @@ PLAN, HISTORY, DOCTOR = READS = ("plan", "history", "doctor")
 _READING = ("get", "list")
 HELM, EXISTING = MANAGES = ("helm", "existing")
 _WRITES = (SITE, UNINSTALL)
-_NVIDIA = "nvidia.com"
+_NVIDIA, _DRA = "nvidia.com", "resource.k8s.io"
 _LEASES, _LEASE = ("leases", "coordination.k8s.io"), "gpufleet-sharing"
 _REVISIONS = ("controllerrevisions", "apps")
 _JOBS, _PRIORITIES = ("jobs", "batch"), ("priorityclasses", "scheduling.k8s.io")
@@ -89,6 +89,7 @@ def doctor_permissions(scope: Scope) -> list[Permission]:
             Permission("list", "configmaps"),
             Permission("list", "clusterpolicies", _NVIDIA),
             Permission("list", "gpuclusters", _NVIDIA),
+            Permission("list", "resourceslices", _DRA),
             Permission("get", "configmaps", namespace=place, name=scope.config_map),
             Permission("list", "daemonsets", "apps", namespace=place),
         ]
@@ -117,6 +118,7 @@ def _required(scope: Scope, *, namespace_exists: bool) -> Permissions:
     yield from of(_WRITES, "list", "daemonsets", "apps", namespace=place)
     yield from of((SITE, PROBE), "list", "pods")
     yield from of((SITE,), "list", "resourcequotas")
+    yield from of((SITE,), "list", "resourceslices", _DRA)
     if scope.evict:
         yield from of((SITE,), "watch", "pods")
         yield from of((SITE,), "create", "pods", subresource="eviction")

@@ -15,9 +15,11 @@ from .._common.documents import dig, entries_with_prefix, has_condition, name_of
 from .._common.errors import SharingError
 from .._common.names import OUR_PREFIX
 from .._profiles.model import RESOURCE_PREFIX, is_gpu_resource
+from .platform import DAS_PREFIX, PLATFORM_LABELS
 
 COUNT_LABEL = "nvidia.com/gpu.count"
 PRESENT_LABEL = "nvidia.com/gpu.present"
+_LABELS = (RESOURCE_PREFIX, *PLATFORM_LABELS)
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class NodeMetadata:
 class NodeState(NodeMetadata):
     """The state of one node."""
 
-    allocatable: Mapping[str, int] = field(default_factory=dict)  # only nvidia.com/ resources
+    allocatable: Mapping[str, int] = field(default_factory=dict)  # as node_resources gives it
     ready: bool = True
 
     @property
@@ -55,16 +57,16 @@ class NodeState(NodeMetadata):
 
 
 def node_metadata(document: object) -> NodeMetadata:
-    """The node's nvidia.com/ labels and our annotations."""
+    """The node's nvidia.com/ labels, those of its platform, and our annotations."""
     return NodeMetadata(
         name=name_of(document),
-        labels=entries_with_prefix(document, RESOURCE_PREFIX, "metadata", "labels"),
+        labels=entries_with_prefix(document, _LABELS, "metadata", "labels"),
         annotations=entries_with_prefix(document, OUR_PREFIX, "metadata", "annotations"),
     )
 
 
 def node_state(document: object) -> NodeState:
-    """The node's nvidia.com/ labels and resources, our annotations, and its readiness.
+    """The node's metadata, its resources of GPUs, and its readiness.
 
     The rest of the object is much larger, so it is not kept. Raises SharingError for an object
     without status, as in a metadata-only list: what it has is unknown, not zero.
@@ -72,12 +74,19 @@ def node_state(document: object) -> NodeState:
     found = node_metadata(document)
     if not isinstance(dig(document, "status"), Mapping):
         raise SharingError(f"The API server's answer about node {found.name} has no status.")
-    allocatable = entries_with_prefix(document, RESOURCE_PREFIX, "status", "allocatable")
     return NodeState(
         **vars(found),
-        allocatable={name: read_quantity(quantity) for name, quantity in allocatable.items()},
+        allocatable=node_resources(document, "allocatable"),
         ready=has_condition(document, "Ready"),
     )
+
+
+def node_resources(document: object, which: str) -> dict[str, int]:
+    """The nvidia.com/ resources of a node's allocatable or capacity, and those of other software
+    that shares GPUs.
+    """
+    found = entries_with_prefix(document, (RESOURCE_PREFIX, DAS_PREFIX), "status", which)
+    return {name: read_quantity(quantity) for name, quantity in found.items()}
 
 
 _SUFFIXES = {

@@ -9,15 +9,16 @@ and whether it uses them.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .._common.documents import dig
+from .._common.documents import dig, name_of
 from .._common.errors import ClusterError
 from .._kube.objects import namespaced, object_path
 from .._provider.cluster_policy import (
     DevicePluginConfig,
     disabled_part,
+    oldest_first,
     read_plugin_config,
     reason_ignored,
     reports_no_gpus,
@@ -101,7 +102,7 @@ def _compare_pointer(request: OperatorRequest, observed: Observed) -> dict[str, 
     name, wanted = request.cluster_policy, request.wanted
     policy = observed.policy(name)
     if policy is None:
-        raise missing_policy(name, observed.cluster.server)
+        raise missing_policy(name, observed.cluster.server, observed.policies)
     if said := reason_ignored(name, observed.policies):
         raise ClusterError(said)
     before = read_plugin_config(policy)
@@ -121,7 +122,13 @@ def _is_settled(request: OperatorRequest, observed: Observed, *, no_nodes: bool)
     return no_nodes and reports_no_gpus(policy)
 
 
-def missing_policy(name: str, server: str) -> ClusterError:
+def missing_policy(name: str, server: str, policies: Iterable[object]) -> ClusterError:
+    """policies are all that there are. The operator uses the oldest."""
+    if found := [name_of(policy) for policy in oldest_first(policies)]:
+        return ClusterError(
+            f"There is no ClusterPolicy {name} on {server}, but there is {found[0]}. Set"
+            f" O(cluster_policy): {found[0]}."
+        )
     return ClusterError(
         f"There is no ClusterPolicy {name} on {server}: is the GPU Operator installed there? The"
         " module helm_release installs it (O(manage): helm)."

@@ -97,7 +97,7 @@ CHECKS = (
         " ConfigMap can be mounted, and its node has no GPUs until then.",
         fix="Run " + SITE + " to write it.",
         find=_missing,
-        follows=("GS001", "GS004"),
+        follows=("GS001", "GS004", "GS055"),
         reads=(CONFIG_MAP,),
     ),
     Check(
@@ -109,7 +109,7 @@ CHECKS = (
         fix="Run " + SITE + " to write it to {namespace}; then delete the other one:"
         " `kubectl delete configmap {config_map:q} -n {other:q}`",
         find=_in_other_namespace,
-        follows=("GS001", "GS004"),
+        follows=("GS001", "GS004", "GS055"),
         reads=(CONFIG_MAP,),
     ),
     Check(

@@ -26,6 +26,7 @@ from ..._nodes.maintenance import (
     upgrade_state,
 )
 from ..._nodes.mig import MIG_LABEL, STATE_LABEL, is_busy
+from ..._nodes.platform import vm_workload
 from ..._nodes.state import COUNT_LABEL, PRESENT_LABEL
 from ..._profiles.keys import is_versioned
 from ..causes import SITE
@@ -52,7 +53,8 @@ def _not_in_inventory(snapshot: Snapshot) -> Iterator[Match]:
     known = snapshot.inventory_nodes
     if snapshot.complete and known == snapshot.desired.assignments.keys():
         for node in sorted(snapshot.nodes.keys() - known):
-            yield Match((node,))
+            if not vm_workload(snapshot.nodes[node].state.labels, snapshot.policy):
+                yield Match((node,))
 
 
 def _not_ready(trace: NodeTrace, _snapshot: Snapshot) -> Values:
@@ -253,7 +255,7 @@ CHECKS = (
         " {node:q} --show-labels`; and check the pods of node-feature-discovery. A node without"
         " GPUs does not belong in gpu_nodes.",
         find=per_node(_no_gpus),
-        follows=("GS001", "GS002", "GS003", "GS021"),
+        follows=("GS001", "GS002", "GS003", "GS021", "GS055", "GS057"),
     ),
     Check(
         code="GS024",
@@ -275,7 +277,7 @@ CHECKS = (
         " back.",
         fix="`kubectl label node {nodes:q} {change:q} --overwrite`",
         find=per_node(_switched_off),
-        follows=("GS001", "GS002", "GS023"),
+        follows=("GS001", "GS002", "GS023", "GS055", "GS057"),
     ),
     Check(
         code="GS026",

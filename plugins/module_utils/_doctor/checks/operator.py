@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Internal: findings GS001 to GS011: GPU Operator, ClusterPolicy and device plugin config. Pure."""
+"""Internal: findings GS001 to GS011, GS055: GPU Operator, ClusterPolicy and device plugin config."
+" Pure."""
 
 from __future__ import annotations
 
@@ -34,13 +35,15 @@ def _gpu_cluster(snapshot: Snapshot) -> Iterator[Match]:
 
 
 def _no_policy(snapshot: Snapshot) -> Iterator[Match]:
-    if snapshot.policy is None:
-        existing = ", ".join(snapshot.policies) or "none"
-        values = {
-            "policy": snapshot.location.cluster_policy,
-            "existing": existing,
-            "namespace": snapshot.operator_namespace,
-        }
+    if snapshot.policy is None and not snapshot.policies:
+        namespace, name = snapshot.operator_namespace, snapshot.location.cluster_policy
+        yield Match(snapshot.node_names, {"policy": name, "namespace": namespace})
+
+
+def _other_policy(snapshot: Snapshot) -> Iterator[Match]:
+    """The operator uses the oldest ClusterPolicy."""
+    if snapshot.policy is None and snapshot.policies:
+        values = {"policy": snapshot.location.cluster_policy, "active": snapshot.policies[0]}
         yield Match(snapshot.node_names, values)
 
 
@@ -159,12 +162,10 @@ CHECKS = (
         code="GS002",
         title="The ClusterPolicy is missing",
         cause="ClusterPolicy {policy} is missing",
-        seen="ClusterPolicy {policy} does not exist. Existing ones: {existing}.",
+        seen="ClusterPolicy {policy} does not exist, and there is no other.",
         why="Without it the GPU Operator runs nothing: no device plugin, and no GPUs to request.",
         fix="If Helm installed it, restore it with helm rollback, with the name and the revision"
-        " that `helm list -n {namespace:q}` shows; otherwise run "
-        + SITE
-        + ". If it has another name, set gpu_operator_cluster_policy.",
+        " that `helm list -n {namespace:q}` shows; otherwise run " + SITE + ".",
         find=_no_policy,
         follows=("GS001",),
         reads=(POLICY,),
@@ -203,6 +204,7 @@ CHECKS = (
         ' \'{{"spec": {{"devicePlugin": {{"enabled": true}}}}}}\'`; if you use Helm, leave'
         " devicePlugin.enabled out of gpu_operator_values.",
         find=_disabled,
+        follows=("GS058", "GS059", "GS061"),
         reads=(POLICY,),
     ),
     Check(
@@ -287,5 +289,16 @@ CHECKS = (
             *("GS007", "GS008", "GS009", "GS010", "GS021", "GS026", "GS029", "GS030"),
         ),
         reads=(POLICY, DAEMON_SETS),
+    ),
+    Check(
+        code="GS055",
+        title="The ClusterPolicy has another name",
+        cause="the ClusterPolicy is {active}, not {policy}",
+        seen="ClusterPolicy {policy} does not exist, but {active} does.",
+        why="The GPU Operator uses {active}. Another operator beside it would do harm.",
+        fix="Set gpu_operator_cluster_policy: {active}, and run " + SITE,
+        find=_other_policy,
+        follows=("GS001",),
+        reads=(POLICY,),
     ),
 )

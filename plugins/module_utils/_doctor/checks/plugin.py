@@ -32,7 +32,14 @@ Values = Iterator[Mapping[str, str]]
 
 
 def _no_pod(trace: NodeTrace, snapshot: Snapshot) -> Values:
-    if PLUGIN_APP in snapshot.apps and trace.plugin is None and trace.state.has_gpus:
+    """GS059 covers nodes that advertise GPUs without it."""
+    advertised = trace.state.ready and trace.verdict.actual
+    if (
+        PLUGIN_APP in snapshot.apps
+        and trace.plugin is None
+        and trace.state.has_gpus
+        and not advertised
+    ):
         taints = snapshot.taints_for(trace.view, {"app": PLUGIN_APP})
         yield {"taints": taints, "namespace": snapshot.operator_namespace}
 

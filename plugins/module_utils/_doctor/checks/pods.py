@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Internal: findings GS045 to GS054: pods that use GPUs, quotas, metrics, autoscalers, and what
-could not be read. Pure.
+"""Internal: findings GS045 to GS054, GS056: pods that use GPUs, quotas, metrics, autoscalers,
+and what could not be read. Pure.
 """
 
 from __future__ import annotations
@@ -12,10 +12,23 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from ..._common.documents import list_at
+from ..._common.text import some
+from ..._nodes.capacity import expected_allocatable, physical_devices
+from ..._nodes.platform import INSTANCE_TYPE, KARPENTER_POOL
+from ..._profiles.model import GPU_RESOURCE
 from ..._provider.daemonsets import app_of, variables_of
 from ..causes import PLUGIN_DOWN
 from ..engine import Check, Match, Severity, per_node
-from ..snapshot import AUTOSCALER, DAEMON_SETS, PODS, QUOTAS, NodeTrace, Snapshot, Workload
+from ..snapshot import (
+    AUTOSCALER,
+    DAEMON_SETS,
+    KARPENTER,
+    PODS,
+    QUOTAS,
+    NodeTrace,
+    Snapshot,
+    Workload,
+)
 
 DCGM_APP = "nvidia-dcgm-exporter"
 _CANNOT_START = ("CreateContainerError", "RunContainerError")
@@ -111,7 +124,34 @@ def _metrics(snapshot: Snapshot) -> Iterator[Match]:
 def _autoscaler(snapshot: Snapshot) -> Iterator[Match]:
     found = [str(pod) for pod in snapshot.foreign_pods if pod.kind == AUTOSCALER]
     if found and _shares(snapshot):
-        yield Match((), {"pod": min(found)})
+        yield Match((), {"pod": min(found), "slots": _slots_of_new_nodes(snapshot)})
+
+
+def _karpenter(snapshot: Snapshot) -> Iterator[Match]:
+    """By its pod, or by nodes that it has created: some providers run it outside the cluster."""
+    found = [f"pod {pod}" for pod in snapshot.foreign_pods if pod.kind == KARPENTER]
+    created = (view for view in snapshot.nodes.values() if KARPENTER_POOL in view.state.labels)
+    found = found or [f"label {KARPENTER_POOL} of node {view.state.name}" for view in created]
+    if found and _shares(snapshot):
+        yield Match((), {"what": min(found), "slots": _slots_of_new_nodes(snapshot)})
+
+
+def _slots_of_new_nodes(snapshot: Snapshot) -> str:
+    """The slots of a node by its kind and profile, as those that exist show them."""
+    return some(sorted(set(filter(None, map(_slots_like, snapshot.traces.values())))))
+
+
+def _slots_like(trace: NodeTrace) -> str:
+    """The slots of a node like this one; empty if its profile shares nothing."""
+    profile, labels = trace.target.profile, trace.state.labels
+    if not profile.content.resources:
+        return ""
+    devices = physical_devices(trace.state, trace.target.gpus)
+    slots = {name: n for name, n in expected_allocatable(profile, devices).items() if n}
+    unknown = f"{profile.advertised(GPU_RESOURCE)}: GPUs x {profile.replicas}"
+    numbers = ", ".join(f"{name}: {n}" for name, n in slots.items()) or unknown
+    kind = " ".join(labels[name] for name in (KARPENTER_POOL, INSTANCE_TYPE) if name in labels)
+    return f"{kind + ', ' if kind else ''}profile {profile.name} = {numbers}"
 
 
 def _unreadable(snapshot: Snapshot) -> Iterator[Match]:
@@ -235,12 +275,14 @@ CHECKS = (
         code="GS053",
         severity=Severity.INFO,
         title="An autoscaler does not know replicas",
-        cause="autoscaler {pod}",
-        seen="Pod {pod} is an autoscaler, and profiles share GPUs.",
+        cause="Cluster Autoscaler {pod}",
+        seen="Pod {pod} is Cluster Autoscaler, and profiles share GPUs.",
         why="For node groups at zero it counts physical GPUs, so it creates too many nodes.",
-        fix="Set the slots of a new node in the node group's resource tag or template"
-        " (nvidia.com/gpu = GPUs x replicas). The doctor cannot see that setting: once it is"
-        " there, accept the finding with gpu_sharing_doctor_accept: [GS053].",
+        fix="Set the slots of a new node in the template of its node group: {slots}. On AWS it is"
+        " the tag k8s.io/cluster-autoscaler/node-template/resources/nvidia.com/gpu of the Auto"
+        " Scaling group, with Cluster API the annotation"
+        " capacity.cluster-autoscaler.kubernetes.io/gpu-count. The doctor cannot see that setting:"
+        " once it is there, accept the finding with gpu_sharing_doctor_accept: [GS053].",
         find=_autoscaler,
         reads=(PODS,),
     ),
@@ -253,5 +295,21 @@ CHECKS = (
         why="Findings about it are left out.",
         fix="Grant the identity permission to list it; docs/doctor.md has a role to copy.",
         find=_unreadable,
+    ),
+    Check(
+        code="GS056",
+        severity=Severity.INFO,
+        title="Karpenter does not know replicas",
+        cause="Karpenter: {what}",
+        seen="Karpenter creates nodes ({what}), and profiles share GPUs.",
+        why="It counts the physical GPUs of an instance type: it creates more nodes than are"
+        " needed, and none for pods that request nvidia.com/gpu.shared.",
+        fix="Set the slots of a new node in a NodeOverlay (karpenter.sh/v1alpha1; feature gate"
+        " NodeOverlay): spec.requirements with karpenter.sh/nodepool and"
+        " node.kubernetes.io/instance-type, and spec.capacity: {slots}. EKS Auto Mode has no"
+        " NodeOverlay. The doctor cannot see that setting: once it is there, accept the finding"
+        " with gpu_sharing_doctor_accept: [GS056].",
+        find=_karpenter,
+        reads=(PODS,),
     ),
 )
