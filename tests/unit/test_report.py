@@ -230,10 +230,6 @@ def test_findings_that_say_the_same_are_one() -> None:
 
 
 def test_usage_given_wins_over_prometheus() -> None:
-    def answer(*series: tuple[dict[str, str], str]) -> dict[str, Any]:
-        result = [{"metric": labels, "value": [0, value]} for labels, value in series]
-        return {"status": "success", "data": {"result": result}}
-
     answers = {
         "gpu_utilisation": answer(
             ({"Hostname": "a"}, "10"),
@@ -244,10 +240,60 @@ def test_usage_given_wins_over_prometheus() -> None:
             ({}, "99"),
         )
     }
-    found = read_usage({"b": {"gpu_utilisation": 5}}, answers, {"a", "b", "c"})
+    found, _mixed = read_usage({"b": {"gpu_utilisation": 5}}, answers, dict.fromkeys("abc"))
     assert found == {"a": Usage(15.0), "b": Usage(5.0)}
     for nothing in (None, "", {}, {"data": None}, {"data": {"result": None}}):
         assert from_prometheus(nothing, {"a"}) == {}
+
+
+def answer(*series: tuple[dict[str, str], str]) -> dict[str, Any]:
+    """What Prometheus answers to an instant query."""
+    result = [{"metric": labels, "value": [0, value]} for labels, value in series]
+    return {"status": "success", "data": {"result": result}}
+
+
+@pytest.mark.parametrize("label", ["hostname", "Hostname", "node", "kubernetes_node"])
+def test_usage_is_matched_by_each_label_of_a_node(label: str) -> None:
+    """dcgm-exporter of GPU Operator v26.7.0 sets hostname, an older one Hostname."""
+    answers = {"gpu_utilisation": answer(({label: "a"}, "40"))}
+    assert read_usage({}, answers, {"a": 1}) == ({"a": Usage(40.0)}, [])
+
+
+def test_relabelled_node_wins_over_the_name_of_a_host_engine() -> None:
+    """A remote host engine names its own host, which may be a node, too."""
+    answers = {"gpu_utilisation": answer(({"hostname": "b", "node": "a"}, "40"))}
+    assert read_usage({}, answers, {"a": 1, "b": 1}) == ({"a": Usage(40.0)}, [])
+
+
+ONE_OF_TWO = ({"hostname": "a", "cluster": "east"}, "10"), ({"hostname": "a"}, "90")
+OTHERS = ({"hostname": "a", "cluster": "x"}, "10"), ({"hostname": "a", "cluster": "y"}, "90")
+SAME = (({"hostname": "a"}, "50"),)
+
+
+@pytest.mark.parametrize(
+    ("series", "gpus", "expected"),
+    [
+        (ONE_OF_TWO, "2", {"a": Usage(10.0)}),  # by the label cluster
+        (OTHERS, "2", {}),  # which of both is not known
+        (SAME, "4", {}),  # more GPUs than the node has
+        (SAME, "2", {"a": Usage(50.0)}),
+        (SAME, "1", {"a": Usage(50.0)}),
+    ],
+)
+def test_equal_names_in_two_clusters_do_not_mix(
+    series: tuple[tuple[dict[str, str], str], ...], gpus: str, expected: dict[str, Usage]
+) -> None:
+    answers = {"gpu_utilisation": answer(*series), "gpus": answer(({"hostname": "a"}, gpus))}
+    mixed = [] if expected else ["a"]
+    assert read_usage({}, answers, {"a": 2}, "east") == (expected, mixed)
+
+
+def test_mixed_names_are_a_note_of_the_cluster() -> None:
+    answers = {"gpu_utilisation": answer(*SAME), "gpus": answer(({"hostname": "a"}, "4"))}
+    found = report(state(row(physical=2), prometheus=answers))
+    assert not found.usage_known
+    (note,) = found.clusters[0].notes
+    assert mentions(note, "a", "gpu_sharing_prometheus_url", "cluster")
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ The results of modules come in as JSON. Missing fields count as unknown.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 
-from ...module_utils._common.text import plural
+from ...module_utils._common.text import plural, some
 from .usage import Usage, read_usage
 
 SCHEMA = 1
@@ -316,7 +316,7 @@ def _cluster(state: Json) -> Cluster:
         version=to_text(state.get("version")),
         verdict=to_text(sharing.get("verdict")),
         findings_known=isinstance(sharing.get("findings"), list),
-        notes=tuple(to_text(note) for note in _list(state.get("notes")) if note),
+        notes=tuple(_notes(state)),
     )
 
 
@@ -326,11 +326,28 @@ def _list(value: object) -> Sequence[object]:
 
 def _nodes(state: Json) -> list[Node]:
     rows = mappings_in(to_mapping(state.get("sharing")).get("nodes"))
-    names = {to_text(row.get("node")) for row in rows}
-    usage = read_usage(state.get("usage"), state.get("prometheus"), names)
+    usage, _mixed = _usage(state)
     cluster = to_text(state.get("name"))
     nodes = [_node(cluster, row, usage.get(to_text(row.get("node")), Usage())) for row in rows]
     return sorted(nodes, key=lambda node: node.node)
+
+
+def _usage(state: Json) -> tuple[dict[str, Usage], list[str]]:
+    """The usage of its nodes, and the nodes that Prometheus mixes with others."""
+    rows = mappings_in(to_mapping(state.get("sharing")).get("nodes"))
+    gpus = {to_text(row.get("node")): to_int(row.get("physical")) for row in rows}
+    name = to_text(state.get("name"))
+    return read_usage(state.get("usage"), state.get("prometheus"), gpus, name)
+
+
+def _notes(state: Json) -> Iterator[str]:
+    yield from (to_text(note) for note in _list(state.get("notes")) if note)
+    if mixed := _usage(state)[1]:
+        yield (
+            f"Prometheus has several nodes of the name {some(mixed)}, so their utilization is left"
+            " out. Set gpu_sharing_prometheus_url on each cluster, or give the series a label"
+            " cluster with the cluster's name in the inventory."
+        )
 
 
 def _node(cluster: str, row: Json, usage: Usage) -> Node:

@@ -11,9 +11,11 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-GPU, MEMORY = "gpu_utilisation", "memory"
-# Labels that hold the node, as set by the exporter or by relabeling
-NODE_LABELS = ("Hostname", "node", "kubernetes_node")
+GPU, MEMORY, GPUS = "gpu_utilisation", "memory", "gpus"
+# Labels that hold the node: set by relabeling, or by the exporter, which calls its host hostname
+# (older releases: Hostname). A remote host engine gives its own host there.
+NODE_LABELS = ("node", "kubernetes_node", "hostname", "Hostname")
+_CLUSTER_LABEL = "cluster"
 
 
 @dataclass(frozen=True)
@@ -28,42 +30,72 @@ class Usage:
         return self.gpu_utilisation is not None or self.memory is not None
 
 
-def read_usage(given: object, answers: object, names: Collection[str]) -> dict[str, Usage]:
-    """{node: usage} of the nodes in names, without those whose usage is unknown.
+def read_usage(
+    given: object, answers: object, gpus: Mapping[str, int | None], cluster: str = ""
+) -> tuple[dict[str, Usage], list[str]]:
+    """{node: usage} of the nodes in gpus (their physical GPUs), without those whose usage is
+    unknown; and the nodes for which Prometheus mixes several of the same name.
 
     given is {node: {gpu_utilisation: percent, memory: percent}} and takes precedence. answers is
-    {gpu_utilisation: ..., memory: ...}, each the answer of Prometheus to an instant query.
+    {gpu_utilisation: ..., memory: ..., gpus: ...}, each the answer of Prometheus to an instant
+    query.
     """
     by_kind = answers if isinstance(answers, Mapping) else {}
-    measured = {kind: from_prometheus(by_kind.get(kind), names) for kind in (GPU, MEMORY)}
+    measured = {
+        kind: from_prometheus(by_kind.get(kind), gpus, cluster) for kind in (GPU, MEMORY, GPUS)
+    }
     given_by_node = given if isinstance(given, Mapping) else {}
-    usage_by_node = {}
-    for name in names:
+    usage_by_node, mixed = {}, []
+    for name, physical in gpus.items():
         settings = given_by_node.get(name)
         values = settings if isinstance(settings, Mapping) else {}
+        found = {kind: measured[kind].get(name, []) for kind in measured}
+        if _is_mixed(found, physical):
+            found = {}
+            mixed += [] if values else [name]
         usage = Usage(
             *(
-                percent(values[kind]) if kind in values else measured[kind].get(name)
+                percent(values[kind]) if kind in values else next(iter(found.get(kind, [])), None)
                 for kind in (GPU, MEMORY)
             )
         )
         if usage.known:
             usage_by_node[name] = usage
-    return usage_by_node
+    return usage_by_node, mixed
 
 
-def from_prometheus(answer: object, names: Collection[str]) -> dict[str, float]:
-    """{node: value} of an instant query, averaged over the series of a node."""
+def _is_mixed(found: Mapping[str, list[float]], physical: int | None) -> bool:
+    """Whether the values are of several nodes: of several clusters, or of more GPUs than the node
+    has.
+    """
+    more = physical is not None and max(found[GPUS], default=0) > physical
+    return more or any(len(values) > 1 for values in found.values())
+
+
+def from_prometheus(
+    answer: object, names: Collection[str], cluster: str = ""
+) -> dict[str, list[float]]:
+    """{node: values} of an instant query, a value for each cluster; only that of this cluster if
+    the label cluster has its name.
+    """
     data = answer.get("data") if isinstance(answer, Mapping) else None
     series = data.get("result") if isinstance(data, Mapping) else None
-    values: dict[str, list[float]] = defaultdict(list)
+    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for entry in series if isinstance(series, list) else []:
         labels = entry.get("metric", {})
         node = next((labels[label] for label in NODE_LABELS if labels.get(label) in names), None)
         value = percent(entry.get("value", (0, None))[1])
         if node is not None and value is not None:
-            values[node].append(value)
-    return {node: round(sum(of_node) / len(of_node), 1) for node, of_node in values.items()}
+            values[node][labels.get(_CLUSTER_LABEL, "")].append(value)
+    return {
+        node: [round(sum(found) / len(found), 1) for found in _ours(by_cluster, cluster)]
+        for node, by_cluster in values.items()
+    }
+
+
+def _ours(by_cluster: Mapping[str, list[float]], cluster: str) -> list[list[float]]:
+    """The values of this cluster if there are any, else those of each cluster."""
+    return [by_cluster[cluster]] if cluster in by_cluster else list(by_cluster.values())
 
 
 def percent(value: object) -> float | None:
