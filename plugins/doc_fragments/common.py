@@ -20,7 +20,7 @@ options:
     default: {}
 requirements:
   - python >= 3.11
-  - kubernetes >= 24.2.0
+  - kubernetes >= 28.1.0
   - PyYAML >= 6.0.1
 author:
   - gpufleet.sharing contributors (@gpufleet)

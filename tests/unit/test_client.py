@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import urllib3
+from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client as core_client
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -168,12 +170,14 @@ def test_request_target(server: str, proxy: str | None, target: tuple[str, str])
     assert ("manager" if sender is manager else "pool", base) == target
 
 
-def kubeconfig(folder: Path, user: dict[str, str]) -> str:
+def kubeconfig(
+    folder: Path, user: Mapping[str, str], cluster: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """A kubeconfig with two users, the second of which is meant."""
     names = {"other": {"token": "of-other"}, "ours": user}
     document = {
         "current-context": "ours",
-        "clusters": [{"name": "c", "cluster": {"server": SERVER}}],
+        "clusters": [{"name": "c", "cluster": {"server": SERVER, **cluster}}],
         "contexts": [{"name": n, "context": {"cluster": "c", "user": n}} for n in names],
         "users": [{"name": name, "user": entry} for name, entry in names.items()],
     }
@@ -207,6 +211,30 @@ def test_token_is_read_again_when_its_file_has_changed(
     assert auth_headers(api)["Authorization"] == "Bearer second"
     (tmp_path / "second" / "token").write_text("", encoding="utf-8")
     assert auth_headers(api)["Authorization"] == "Bearer second"
+
+
+def test_name_in_the_certificate_of_the_server_is_sent(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path, {"token": "x"}, {"tls-server-name": "inside.example.com"})
+    api: Any = opened(kubeconfig=path)
+    pool = api.rest_client.pool_manager.connection_pool_kw
+    assert pool["server_hostname"] == "inside.example.com"
+
+
+def test_client_that_ignores_that_name_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As before kubernetes 28.1.0: it would compare the certificate with the name in the URL."""
+    create = core_client._create_configuration
+
+    def older(options: dict[str, object]) -> object:
+        configuration = create(options)
+        del configuration.tls_server_name
+        return configuration
+
+    monkeypatch.setattr(core_client, "_create_configuration", older)
+    with pytest.raises(ClusterError) as caught:
+        opened(kubeconfig=kubeconfig(tmp_path, {"token": "x"}))
+    assert mentions(caught.value, "kubernetes", "28.1.0", "tls-server-name")
 
 
 def test_token_of_another_context_or_option_is_not_replaced(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def open_connection(module: AnsibleModule, connections: int) -> ApiClient:
     """The client of kubernetes for the module's options and K8S_AUTH_*, read as kubernetes.core
     reads them.
 
-    Raises ClusterError when a library is missing or there are no credentials.
+    Raises ClusterError when a library is missing or too old, or there are no credentials.
     """
     if IMPORT_ERROR:
         raise ClusterError(
@@ -78,6 +78,12 @@ def open_connection(module: AnsibleModule, connections: int) -> ApiClient:
             configuration.refresh_api_key_hook = TokenFile(path).refresh
     except (kubernetes.config.ConfigException, OSError, ValueError) as error:
         raise ClusterError(f"There are no usable credentials for a cluster: {error}") from error
+    if not hasattr(configuration, "tls_server_name"):
+        raise ClusterError(
+            f"The Python package kubernetes is {kubernetes.__version__}. It ignores the setting"
+            " tls-server-name of a kubeconfig. Install 28.1.0 or newer for the Python that runs"
+            " ansible-playbook."
+        )
     configuration.connection_pool_maxsize = connections
     api = kubernetes.client.ApiClient(configuration)
     for header, value in core_client._create_headers(module).items():
