@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import os
+import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -216,6 +218,45 @@ def test_one_unreachable_cluster_fails_alone(
     (missing / "prod-eu.yml").write_text("gpu_sharing_kubeconfig: /nowhere\n", encoding="utf-8")
     run = labs[1].playbook(name, two, environ={"KUBECONFIG": None}).failed()
     run.names("prod-eu", "/nowhere").names(*named)
+
+
+def test_cluster_that_hangs_delays_no_other(labs: tuple[Lab, Lab], tmp_path: Path) -> None:
+    """Nine clusters (one lab under nine names) and one whose API server accepts connections and
+    never answers, with five forks. It hangs until the nine have their plans.
+    """
+    lab, names = labs[1], [f"c{number}" for number in range(1, 10)]
+    with socket.create_server(("127.0.0.1", 0)) as hanging:
+        server = f"http://127.0.0.1:{hanging.getsockname()[1]}"
+        stuck = {"gpu_sharing_host": server, "gpu_sharing_api_key": "sesame"}
+        working = {"gpu_sharing_kubeconfig": lab.environ["KUBECONFIG"]}
+        groups = {
+            f"of_{name}": {
+                "vars": {"gpu_sharing_cluster": name},
+                "hosts": {f"{name}-node": {"gpu_sharing_node_name": "dev-gpu-01"}},
+            }
+            for name in ("a-stuck", *names)
+        }
+        clusters = {"a-stuck": stuck, **dict.fromkeys(names, working)}
+        folder = write_inventory(tmp_path / "ten", groups, None, clusters)
+        environ = {"KUBECONFIG": None, "ANSIBLE_FORKS": "5"}
+        with subprocess.Popen(
+            lab.command("plan", folder),
+            env=lab.ansible_environ(environ),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        ) as process:
+            lines, left, task = [], set(names), ""
+            for line in process.stdout or ():
+                lines.append(line)
+                task = line if line.startswith("TASK") else task
+                if "Show the nodes" in task:
+                    left -= {name for name in left if line.startswith(f"ok: [{name}]")}
+                if not left:
+                    hanging.close()  # so that its requests fail
+    run = Run(process.returncode, "".join(lines)).failed()
+    assert run.output.index("fatal: [a-stuck]") > run.output.rindex("Show the nodes")
+    run.names("a-stuck", server)  # in the report of failed clusters, at the end
 
 
 def test_inventory_without_its_cluster_is_refused(

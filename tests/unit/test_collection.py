@@ -28,14 +28,19 @@ def test_action_group_holds_every_module_and_nothing_else() -> None:
     assert sorted(members) == [name for name in MODULES if name not in without_connection]
 
 
-def test_plays_are_linear_whatever_the_configuration_says() -> None:
-    """With the strategy free, run_once is done for each host: the guard for every node."""
+def test_strategies_of_plays_whatever_the_configuration_says() -> None:
+    """Plays that talk to clusters do not wait for each other. What is done once needs the strategy
+    linear: with others it is done for each host, and the guard for every node.
+    """
     plays = [
         play for path in sorted((ROOT / "playbooks").glob("*.yml")) for play in load(str(path))
     ]
     ours = [play for play in plays if "hosts" in play]
-    assert len(ours) == 11
-    assert {play.get("strategy") for play in ours} == {"linear"}
+    assert len(ours) == 13
+    for play in ours:
+        talks = "gpufleet.sharing.gpu_preflight" in str(play)
+        assert play["strategy"] == ("host_pinned" if talks else "linear"), play["name"]
+        assert not (talks and "run_once" in str(play)), play["name"]
 
 
 def test_galaxy_tags_are_legal() -> None:

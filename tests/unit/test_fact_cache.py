@@ -54,9 +54,13 @@ def test_every_play_after_the_guard_asks_whether_it_has_run() -> None:
     files = [file for file in ROOT.glob("playbooks/*.yml") if file.stem != "guard"]
     assert files
     for file in files:
-        guard, *plays = yaml.safe_load(file.read_text("utf-8"))
-        assert guard["ansible.builtin.import_playbook"] == "guard.yml"
+        plays = yaml.safe_load(file.read_text("utf-8"))
+        imported = "ansible.builtin.import_playbook"
+        if file.stem != "failed":
+            assert plays[0][imported] == "guard.yml"
         for play in plays:
+            if play.get(imported) in ("guard.yml", "failed.yml"):
+                continue
             assert play["hosts"] == "{{ gpu_preflight_hosts }}", file
             assert play["vars_files"][0] == "vars/cluster.yml", file
 
