@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ansible import constants
+from ansible import constants, context
 from ansible.playbook.block import Block
 from ansible.playbook.task import Task
 
@@ -40,13 +40,22 @@ def cluster_hosts(groups: Mapping[object, object], hostvars: Mapping[object, obj
     """
     if hostvars:
         facts = _mapping(_mapping(hostvars.get(IMPLICIT_CLUSTER)).get("ansible_facts"))
-        if facts.get(RUN_FACT) != this_run():
+        if facts.get(RUN_FACT) != this_run() and not _skips_whole_playbook():
             raise FleetError(
                 "this run has skipped the task 'Read the fleet' of the playbook guard, so it does"
                 " not know the inventory. Run again without --start-at-task and without"
                 " --skip-tags always."
             )
     return CLUSTERS_GROUP if CLUSTERS_GROUP in groups else IMPLICIT_CLUSTER
+
+
+def _skips_whole_playbook() -> bool:
+    """Whether a guard that has not run was skipped by a tag of its import_playbook in --skip-tags.
+    Then all that follows is skipped as well.
+    """
+    skip = set(context.CLIARGS.get("skip_tags") or ())
+    guard_alone = context.CLIARGS.get("start_at_task") or skip & {"always", "tagged"}
+    return not guard_alone and bool(skip - {"all", "untagged", "never"})
 
 
 def leaves_out_work(play: Play, variables: Mapping[str, object]) -> bool:

@@ -7,10 +7,12 @@ run.
 from __future__ import annotations
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import yaml
+from ansible import context
 from ansible.playbook.play import Play
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
@@ -89,14 +91,23 @@ def test_playbook_that_is_only_listed(option: str, tmp_path: Path) -> None:
     assert run.code == 0, run.text
 
 
-def test_tags_that_leave_out_a_playbook_of_a_wrapper(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "seen"),
+    [
+        (("--tags", "web"), ("WARNING", "--tags web", "gpu", "ELSEWHERE")),
+        (("--skip-tags", "gpu"), ("ELSEWHERE",)),
+    ],
+)
+def test_tags_that_leave_out_a_playbook_of_a_wrapper(
+    arguments: tuple[str, ...], seen: tuple[str, ...], tmp_path: Path
+) -> None:
     wrapper = tmp_path / "wrapper.yml"
     elsewhere = {"name": "ELSEWHERE", "hosts": "localhost", "gather_facts": False, "tasks": []}
     imported = {"import_playbook": "gpufleet.sharing.validate", "tags": ["gpu"]}
     wrapper.write_text(yaml.safe_dump([imported, elsewhere]), encoding="utf-8")
-    run = run_playbook(str(wrapper), inventory(tmp_path / "inv", "new"), "--tags", "web")
+    run = run_playbook(str(wrapper), inventory(tmp_path / "inv", "new"), *arguments)
     assert run.code == 0, run.text
-    assert mentions(run.text, "WARNING", "--tags web", "gpu", "ELSEWHERE")
+    assert mentions(run.text, *seen)
     assert "dev_gpus" not in run.text
 
 
@@ -124,6 +135,26 @@ def test_tags_that_leave_out_the_work(
     play = Play.load({"hosts": "localhost", "tags": own})
     variables = {"ansible_run_tags": only, "ansible_skip_tags": skip}
     assert leaves_out_work(play, variables) == left_out
+
+
+@pytest.mark.parametrize(
+    ("options", "passes"),
+    [
+        ({"skip_tags": ("gpu",)}, True),  # of its import_playbook, so the work is skipped too
+        ({"skip_tags": ("gpu", "untagged")}, True),
+        ({"skip_tags": ("gpu", "always")}, False),
+        ({"skip_tags": ("gpu", "tagged")}, False),
+        ({"skip_tags": ("gpu",), "start_at_task": "x"}, False),
+        ({"skip_tags": ()}, False),
+        ({}, False),
+    ],
+)
+def test_guard_that_was_skipped_with_its_playbook(
+    options: dict[str, object], passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "CLIARGS", options)
+    with nullcontext() if passes else pytest.raises(FleetError):
+        cluster_hosts({}, {"localhost": {}})
 
 
 @pytest.mark.parametrize("groups", [{"gpu_clusters": ["c1"]}, {}])
