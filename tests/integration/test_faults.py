@@ -25,7 +25,10 @@ import pytest
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
     read_config_map,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import (
+    config_hash,
+    to_note,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
 )
@@ -443,7 +446,7 @@ def moved(lab: Lab, dev: int) -> list[str]:
 
 def finished(lab: Lab, dev: int) -> list[str]:
     """Nodes with which a run is through: it writes nothing more of them."""
-    digest = config_hash(files(dev)["dev"])
+    digest = to_note(config_hash(files(dev)["dev"]))
     found = {node["metadata"]["name"]: node for node in lab.json("nodes")["items"]}
     return [
         name

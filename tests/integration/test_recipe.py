@@ -9,7 +9,10 @@ from pathlib import Path
 
 import yaml
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import (
+    config_hash,
+    to_note,
+)
 from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     GROUPS,
@@ -79,7 +82,7 @@ def test_site_makes_the_cluster_as_the_inventory_says(lab: Lab, inventory: Path)
 
 def test_each_node_is_annotated_with_the_content_that_it_has_loaded(lab: Lab) -> None:
     data = lab.json(*CONFIG_MAP)["data"]
-    hashes = {key: config_hash(content) for key, content in data.items()}
+    hashes = {key: to_note(config_hash(content)) for key, content in data.items()}
     profiles = {"dev-gpu-01": "dev", "prod-gpu-01": "default", "train-gpu-01": "no-sharing"}
     for node, profile in profiles.items():
         annotations = lab.json("node", node)["metadata"]["annotations"]

@@ -15,7 +15,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import (
+    config_hash,
+    to_note,
+)
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     Run,
     remains,
@@ -115,7 +118,7 @@ def test_site_shares_the_default(node: Node, place: Callable[..., Path]) -> None
     data = node.json("configmap", CONFIG_MAP, "-n", NAMESPACE)["data"]
     assert data.keys() == PROFILES.keys()
     annotations = node.object()["metadata"]["annotations"]
-    wanted = config_hash(data["default"])
+    wanted = to_note(config_hash(data["default"]))
     assert annotations["gpufleet.sharing/config-hash"] == wanted
     containers = [c["name"] for c in node.pods()[0]["spec"]["containers"]]
     assert containers == ["nvidia-device-plugin", "config-manager"]

@@ -89,6 +89,8 @@ def test_names_that_the_operator_cannot_mount(name: str, facts: tuple[str, ...])
     [
         (None, {}),
         ('{"a": {"hash": "h", "at": "t"}}', {"a": KeyRecord("h", "t")}),
+        ('{"a": {"hash": "v1:h", "at": "t"}}', {"a": KeyRecord("h", "t")}),
+        ('{"a": {"hash": "v2:h", "at": "t"}}', {"a": KeyRecord("v2:h", "t")}),
         ("{", {}),
         ("[]", {}),
         ('{"a": {"hash": "h"}}', {}),
@@ -143,6 +145,13 @@ def test_read_config_map_last_change_is_that_of_any_client_to_the_data() -> None
     assert read_config_map(document(None)).changed == ""
 
 
+def test_record_of_a_newer_release_is_kept() -> None:
+    note = '{"a": {"hash": "v2:h", "at": "t", "replaced": true}}'
+    plan = plan_config_map(read_config_map(document(note)), {"b": A}, now=NOW)
+    annotations: Any = plan.patch()["metadata"]
+    assert json.loads(annotations["annotations"][PROFILES_ANNOTATION])["a"]["hash"] == "v2:h"
+
+
 def test_plan_config_map_creates() -> None:
     plan = plan_config_map(None, {"a": A}, now=NOW)
     assert plan
@@ -150,7 +159,7 @@ def test_plan_config_map_creates() -> None:
         "metadata": {
             "annotations": {
                 PROFILES_ANNOTATION: json.dumps(
-                    {"a": {"hash": config_hash(A), "at": PLANNED, "replaced": False}}
+                    {"a": {"hash": f"v1:{config_hash(A)}", "at": PLANNED, "replaced": False}}
                 )
             }
         },

@@ -6,6 +6,7 @@ does not hold still.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,15 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     RefusedError,
     SharingError,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.names import (
+    LOADED_ANNOTATION,
+    PROFILES_ANNOTATION,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.disruption import Disruption
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.config_map import (
+    plan_config_map,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import from_note
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model import Profile
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
@@ -122,7 +131,7 @@ class Scene:
 
     def hashes(self) -> dict[str, str]:
         nodes = self.fleet.observe().nodes.values()
-        return {node.name: node.annotations.get(HASH, "") for node in nodes}
+        return {node.name: from_note(node.annotations.get(HASH, "")) for node in nodes}
 
     def labels(self) -> dict[str, str | None]:
         nodes = self.fleet.observe().nodes.values()
@@ -204,6 +213,30 @@ def test_carry_out(modes: tuple[bool, bool]) -> None:
     found.fleet.api.requests.clear()
     found.run()
     assert found.fleet.api.writes() == []
+
+
+def test_notes_have_the_version_of_the_hash_and_older_ones_are_understood() -> None:
+    """A new release of the collection finds nothing to do on a fleet of the one before."""
+    found = scene()
+    found.run()
+    notes = {node.name: node.annotations for node in found.fleet.observe().nodes.values()}
+    digest = found.targets["n1"].hash
+    for texts in notes.values():
+        assert texts[HASH] == f"v1:{digest}"
+        assert json.loads(texts[LOADED_ANNOTATION])["hash"] == f"v1:{digest}"
+    keys = found.fleet.api.objects[MAP]["metadata"]["annotations"]
+    assert json.loads(keys[PROFILES_ANNOTATION])["dev"]["hash"] == f"v1:{digest}"
+    older = {PROFILES_ANNOTATION: keys[PROFILES_ANNOTATION].replace("v1:", "")}
+    found.fleet.api.objects[MAP]["metadata"]["annotations"] = older
+    for name, texts in notes.items():
+        older = {key: text.replace("v1:", "") for key, text in texts.items()}
+        found.fleet.edit(name, annotations=older)
+    found.fleet.refresh_config_map()
+    found.fleet.settle(600)
+    assert found.is_at(found.new)
+    config_map = found.fleet.observe().config_map
+    files = {name: to_plugin_config(profile) for name, profile in NEW.items()}
+    assert not plan_config_map(config_map, files, now=found.fleet.time)
 
 
 def test_carry_out_tells_how_long_it_takes() -> None:

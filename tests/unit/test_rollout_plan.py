@@ -67,6 +67,7 @@ from ansible_collections.gpufleet.sharing.tests.unit.rollout_values import (
 )
 
 OLD_HASH = replace(GOOD, annotations={HASH: "old"})
+NEWER_HASH = replace(GOOD, annotations={HASH: f"v2:{TARGET.hash}"})
 UNNOTED = replace(GOOD, annotations={HASH: TARGET.hash})  # by a release that left no note
 OLD_PODS = tuple(replace(pod, created=BEFORE) for pod in PODS)
 RESTARTED = tuple(replace(pod, restarts={"main": 1}) for pod in OLD_PODS)
@@ -145,6 +146,7 @@ BEGUN = replace(GOOD, annotations={LOADED: str(BEGUN_NOTE)})
         ),
         pytest.param(observation(), "record", id="loaded already"),
         pytest.param(observation(OLD_HASH), "record", id="loaded already, old annotation"),
+        pytest.param(observation(NEWER_HASH), "record", id="annotation of a newer release"),
         pytest.param(
             observation(pods=[replace(pod, created=WRITTEN) for pod in PODS]),
             "restart",
@@ -403,7 +405,7 @@ class Node(Sim):
         return step
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(
     events=st.lists(
         st.sampled_from(["2", "3", "sync", "reboot", "roll", "killed", "to p", "to q"]), max_size=12

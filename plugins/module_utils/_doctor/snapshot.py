@@ -20,7 +20,7 @@ from .._nodes.operands import GFD_APP, MPS_APP, PLUGIN_APP, OperandPod
 from .._nodes.state import COUNT_LABEL, NodeState
 from .._nodes.taints import Taint, kept_away_by
 from .._profiles.config_map import ConfigMap
-from .._profiles.hashing import config_hash
+from .._profiles.hashing import config_hash, from_note
 from .._profiles.model import GPU_RESOURCE, SHARED_SUFFIX
 from .._profiles.plugin import Plugin
 from .._provider.cluster_policy import DevicePluginConfig, read_plugin_config
@@ -157,7 +157,7 @@ class NodeTrace:
 
     @property
     def loaded_hash(self) -> str:
-        return self.state.annotations.get(CONFIG_HASH_ANNOTATION, "")
+        return from_note(self.state.annotations.get(CONFIG_HASH_ANNOTATION, ""))
 
     @property
     def plugin(self) -> Operand | None:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from .._common.documents import dig, list_at, mapping_at, read_time, text_at
 from .._common.errors import SharingError
 from .._common.names import MANAGED_BY, MANAGED_BY_LABEL, PROFILES_ANNOTATION
-from .hashing import config_hash, same_content
+from .hashing import config_hash, from_note, same_content, to_note
 
 LONGEST_WRITE = timedelta(minutes=2)  # from a plan to the end of its write, retries included
 
@@ -120,8 +120,11 @@ class ConfigMapPlan:
     def patch(self) -> dict[str, object]:
         """The merge patch, or the content of a new object."""
         data: dict[str, str | None] = {**self.put, **dict.fromkeys(self.remove)}
-        recorded = json.dumps({key: vars(entry) for key, entry in sorted(self.record.items())})
-        annotation = recorded if self.record else None
+        notes = {
+            key: {**vars(entry), "hash": to_note(entry.hash)}
+            for key, entry in sorted(self.record.items())
+        }
+        annotation = json.dumps(notes) if notes else None
         return {"metadata": {"annotations": {PROFILES_ANNOTATION: annotation}}, "data": data}
 
 
@@ -132,7 +135,9 @@ def read_config_map(document: object) -> ConfigMap:
             text_at(document, "metadata", "annotations", PROFILES_ANNOTATION) or "{}"
         )
         written = {
-            key: KeyRecord(str(entry["hash"]), str(entry["at"]), bool(entry.get("replaced", True)))
+            key: KeyRecord(
+                from_note(str(entry["hash"])), str(entry["at"]), bool(entry.get("replaced", True))
+            )
             for key, entry in noted.items()
         }
     except (ValueError, TypeError, KeyError, AttributeError):

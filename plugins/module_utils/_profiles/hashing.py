@@ -18,6 +18,8 @@ from .plugin import ANY_PLUGIN, Plugin
 from .reader import ProfileReader
 from .validation import read_text
 
+VERSION = "v1:"  # of config_hash, in notes: a later release knows what it reads
+
 
 @lru_cache
 def config_hash(text: str) -> str:
@@ -27,6 +29,18 @@ def config_hash(text: str) -> str:
     content = parse_content(text)
     hashed = text if content is None else json.dumps(to_document(content), sort_keys=True)
     return hashlib.sha256(hashed.encode(errors="surrogatepass")).hexdigest()[:12]
+
+
+def to_note(digest: str) -> str:
+    """A hash as it is stored in the cluster; one of another version stays as it is."""
+    return digest if ":" in digest else f"{VERSION}{digest}"
+
+
+def from_note(text: str) -> str:
+    """The stored hash, to compare with that of a content. Older releases stored it without a
+    version. One of another version stays as it is, and equals no hash of a content.
+    """
+    return text.removeprefix(VERSION)
 
 
 def same_content(one: str | None, other: str, shadowed: Collection[str] = frozenset()) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from .._common.documents import mapping_at
 from .._common.names import MANAGED_BY, MANAGED_BY_LABEL
 from .._profiles.config_map import ConfigMap, ConfigMapPlan, plan_config_map
-from .._profiles.hashing import config_hash
+from .._profiles.hashing import config_hash, to_note
 from .._profiles.keys import IN_PLACE, VERSIONED, check_versioned_names, config_key, is_versioned
 from .._profiles.model import Profile
 from .._profiles.rendering import to_plugin_config
@@ -92,7 +92,8 @@ def plan_content(wanted: Wanted, observed: Observed) -> ContentPlan:
     now = observed.cluster.now()
     keys = plan_config_map(config_map, files, now=now, obsolete=going, in_use=used)
     hashes = {
-        name: config_hash(to_plugin_config(profile)) for name, profile in wanted.profiles.items()
+        name: to_note(config_hash(to_plugin_config(profile)))
+        for name, profile in wanted.profiles.items()
     }
     labels = plan_namespace(observed.namespace, create=wanted.create_namespace)
     return ContentPlan(keys, labels, tuple(left), hashes)

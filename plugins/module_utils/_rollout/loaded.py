@@ -21,6 +21,7 @@ from .._nodes.capacity import judge
 from .._nodes.operands import OperandPod
 from .._nodes.state import NodeState
 from .._profiles.config_map import ConfigMap
+from .._profiles.hashing import from_note, to_note
 from .._profiles.rendering import to_plugin_config
 from .desired import Target
 
@@ -40,7 +41,8 @@ class LoadedNote:
     old: Sequence[str] = ()  # uids of pods that a run was about to delete
 
     def __str__(self) -> str:
-        return json.dumps({name: value for name, value in asdict(self).items() if value})
+        known = {**asdict(self), "hash": to_note(self.hash)}
+        return json.dumps({name: value for name, value in known.items() if value})
 
 
 def read_note(node: NodeState | None) -> LoadedNote | None:
@@ -49,7 +51,7 @@ def read_note(node: NodeState | None) -> LoadedNote | None:
         found = json.loads(node.annotations[LOADED_ANNOTATION]) if node else {}
         return LoadedNote(
             key=str(found["key"]),
-            hash=str(found["hash"]),
+            hash=from_note(str(found["hash"])),
             written=str(found.get("written", "")),
             pods={str(uid): int(count) for uid, count in found.get("pods", {}).items()},
             old=tuple(map(str, found.get("old", ()))),
@@ -72,7 +74,7 @@ def note_of(
 
 def recorded_hash(node: NodeState | None) -> str:
     """The hash of the content with which a node was last seen settled; empty when it is not."""
-    return node.annotations.get(CONFIG_HASH_ANNOTATION, "") if node else ""
+    return from_note(node.annotations.get(CONFIG_HASH_ANNOTATION, "")) if node else ""
 
 
 def has_content(target: Target, config_map: ConfigMap | None) -> bool:

@@ -13,6 +13,7 @@ from .._common.errors import ClusterError
 from .._common.names import CONFIG_HASH_ANNOTATION, LOADED_ANNOTATION, PROFILE_LABEL
 from .._kube.client import Cluster
 from .._kube.objects import namespaced, object_path
+from .._profiles.hashing import to_note
 from .desired import Target
 from .live import LiveFleet
 from .loaded import note_of
@@ -42,7 +43,8 @@ class Writer:
         patches = {}
         for node in nodes:
             note = note_of(targets[node], observed.config_map, observed.pods.get(node, ()))
-            hashes = {CONFIG_HASH_ANNOTATION: targets[node].hash, LOADED_ANNOTATION: str(note)}
+            digest = to_note(targets[node].hash)
+            hashes = {CONFIG_HASH_ANNOTATION: digest, LOADED_ANNOTATION: str(note)}
             patches[node] = {"annotations": hashes}
         self._patch_nodes(patches)
 
