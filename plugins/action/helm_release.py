@@ -24,7 +24,7 @@ from ..module_utils._common.options import OPTION_NAMES, with_names
 from ..module_utils._kube.client import connect
 from ..module_utils._kube.lease import hold_lease
 from ..module_utils._provider import release
-from ..module_utils._provider.helm import ReleaseRecord
+from ..module_utils._provider.helm import ReleaseRecord, failure_message
 from ..plugin_utils._helm_program import require_helm
 from ..plugin_utils._results import add_warnings, without_noise
 
@@ -42,6 +42,7 @@ RECOVERED = (
     "Revision {revision} of the release was left {status} by a run that was killed, {age} s ago."
     " Its Secret is removed, so that Helm can continue."
 )
+RAW = ("stdout", "stdout_lines", "stderr", "stderr_lines", "command", "exception")  # of Helm
 AUTH = ("kubeconfig", "context", "host", "api_key", "ca_cert", "validate_certs")
 Result = dict[str, object]
 
@@ -78,11 +79,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 values = _values(current)
                 wanted = merge_values(values, options)
             deployed = self._deploy(options, values, wanted, create_namespace=create)
-            if not seen["exists"] and not deployed.get("failed"):
-                self._module(MODULE, options)  # notes by what the new release is known
+            self._note(options, seen, deployed)
         if stuck := seen["recovered"]:
             add_warnings(deployed, [RECOVERED.format(**stuck)])  # type: ignore[arg-type]
         return result | deployed | {"recovered": stuck}
+
+    def _note(self, options: Result, seen: Result, deployed: Result) -> None:
+        """Record that the release is ours, after Helm has installed it; and say why pods could not
+        be created, if Helm has failed.
+        """
+        failed, note = bool(deployed.get("failed")), seen["note"]
+        known = seen["exists"] and not (isinstance(note, dict) and note.get("installing"))
+        if self._task.check_mode or (known and not failed):
+            return
+        noted = self._module(MODULE, options | {"outcome": "failed" if failed else "succeeded"})
+        if failed:
+            deployed["msg"] = f"{deployed['msg']}{noted.get('causes') or ''}"
 
     def _look(self, options: Result) -> tuple[Result, Result]:
         """The release as Helm tells it, and what our module sees of it."""
@@ -129,8 +141,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             },
         )
         shown = {"before": before, "after": after} if deployed.get("changed") else {}
-        kept = ("changed", "failed", "msg", "stderr", "warnings", "deprecations", "exception")
-        return {name: deployed[name] for name in kept if name in deployed} | {
+        kept = ("changed", "failed", "msg", "warnings", "deprecations", "exception")
+        found = {name: deployed[name] for name in kept if name in deployed}
+        if found.get("failed"):
+            return found
+        return found | {
             "release_values": after,
             "diff": shown,
             "differs": bool(deployed.get("changed")),
@@ -154,7 +169,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "msg": "This release was not touched by gpufleet.sharing.",
             }
         with self._lease(options):
-            if note.installed:
+            if note.ours:
                 removed = self._helm("helm", {"release_state": "absent", "wait": True})
             else:
                 removed = self._deploy(options, values, release.with_pointer(values, note.pointer))
@@ -165,7 +180,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return {
             "changed": True,
             "recovered": seen["recovered"],
-            "left": others or not note.installed,
+            "left": others or not note.ours,
             "diff": shown,
         }
 
@@ -211,7 +226,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "release_namespace": options.get("namespace") or "gpu-operator",
         }
         auth = {name: options[name] for name in AUTH if options.get(name) is not None}
-        return self._module(f"kubernetes.core.{module}", {**auth, **target, **arguments})
+        found = self._module(f"kubernetes.core.{module}", {**auth, **target, **arguments})
+        text = str(found.get("msg") or "")
+        if not found.get("failed") or "Helm command" not in text:
+            return found
+        self._display.v(text, self._variables.get("inventory_hostname"))
+        release_name, namespace = map(str, target.values())
+        said = self._named(failure_message(release_name, namespace, text))
+        kept = {name: value for name, value in found.items() if name not in RAW}
+        return kept | {"msg": said}
 
 
 @dataclass

@@ -33,10 +33,19 @@ options:
     type: str
     choices: [helm, existing]
     default: helm
-  namespace:
-    description: Namespace of the GPU Operator.
+  release:
+    description:
+      - Name of the Helm release. If neither it nor O(namespace) is set, the release of the operator
+        that the cluster has is the one to manage, and V(gpu-operator) where there is none.
+      - With O(manage=helm), O(purpose=site) and O(purpose=plan) fail if the operator belongs to
+        another release, to OLM, Argo CD, Flux or Terraform, or to no release.
     type: str
-    default: gpu-operator
+    default: ""
+  namespace:
+    description: >-
+      Namespace of the GPU Operator. The default is that of its release, or V(gpu-operator).
+    type: str
+    default: ""
   config_map:
     description: Name of the ConfigMap of profiles.
     type: str
@@ -110,6 +119,20 @@ source:
   type: str
   returned: always
   sample: variables (context)
+release:
+  description: Name of the Helm release to manage.
+  type: str
+  returned: always
+  sample: gpu-operator-1700000000
+namespace:
+  description: Namespace of the GPU Operator.
+  type: str
+  returned: always
+  sample: gpu-operator
+found:
+  description: Whether RV(release) or RV(namespace) was found, and differs from the default.
+  type: bool
+  returned: always
 auth:
   description: Options for the modules of this collection and of kubernetes.core.
   type: dict
@@ -121,13 +144,15 @@ helm_auth:
 """
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..module_utils._common.documents import dig, text_at
 from ..module_utils._common.errors import ClusterError, NotAllowedError, RefusedError
 from ..module_utils._common.module_entry import Spec, run_module
 from ..module_utils._kube.client import Cluster, connect
-from ..module_utils._kube.objects import NAMESPACES, object_path
+from ..module_utils._kube.objects import CLUSTER_POLICIES, NAMESPACES, object_path
+from ..module_utils._kube.payloads import Json
 from ..module_utils._kube.permissions import (
     DOCTOR,
     EXISTING,
@@ -140,6 +165,14 @@ from ..module_utils._kube.permissions import (
     Scope,
     required_permissions,
 )
+from ..module_utils._provider.owner import (
+    OPERATOR_NAME,
+    Operator,
+    Place,
+    locate,
+    read_operator,
+    reason_foreign,
+)
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -147,7 +180,8 @@ if TYPE_CHECKING:
 SPEC: Spec = {
     "purpose": {"type": "str", "choices": [*PURPOSES, *READS]},
     "manage": {"type": "str", "choices": list(MANAGES), "default": "helm"},
-    "namespace": {"type": "str", "default": "gpu-operator"},
+    "release": {"type": "str", "default": ""},
+    "namespace": {"type": "str", "default": ""},
     "config_map": {"type": "str", "default": "device-plugin-config"},
     "cluster_policy": {"type": "str", "default": "cluster-policy"},
     "create_namespace": {"type": "bool", "default": True},
@@ -158,6 +192,7 @@ SPEC: Spec = {
 }
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 SELF = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+DEPLOYMENTS = "/apis/apps/v1/deployments"
 GPU_CLUSTERS = "/apis/nvidia.com/v1alpha1/gpuclusters"
 
 
@@ -214,15 +249,49 @@ def check_permissions(cluster: Cluster, scope: Scope, user: str) -> None:
     ask_for(cluster, set(more) - set(needed), user)
 
 
+def find_operator(cluster: Cluster, manage: str) -> Operator:
+    """The operator that the cluster has, as far as it may be read."""
+    if manage == EXISTING:
+        return Operator()
+
+    def read(path: str, fields: str = "") -> list[Json]:
+        try:
+            return list(cluster.items(path, fields=fields, metadata_only=True))
+        except ClusterError as error:
+            if error.status == 403:  # where a run needs it, check_permissions() fails
+                return []
+            raise
+
+    deployments = read(DEPLOYMENTS, f"metadata.name={OPERATOR_NAME}")
+    return read_operator(read(CLUSTER_POLICIES), deployments)
+
+
 def run(module: AnsibleModule) -> dict[str, object]:
+    params = module.params
     cluster = connect(module)
     version = text_at(cluster.get("/version"), "gitVersion")
     user = identity(cluster)
-    if module.params["purpose"]:
-        check_permissions(cluster, Scope(**{name: module.params[name] for name in SPEC}), user)
-    if module.params["purpose"] != DOCTOR:
+    operator = find_operator(cluster, params["manage"])
+    asked = Place(params["release"], params["namespace"])
+    place = locate(operator, asked)
+    if params["purpose"]:
+        options = {name: params[name] for name in SPEC if name != "release"}
+        scope = replace(Scope(**options), namespace=place.namespace)
+        check_permissions(cluster, scope, user)
+    reason = reason_foreign(operator, asked, params["cluster_policy"])
+    if reason and params["purpose"] in (SITE, PLAN):
+        raise RefusedError(f"{cluster.server}: {reason}")
+    if params["purpose"] != DOCTOR:
         refuse_gpu_cluster(cluster)
-    return {"changed": False, "server": cluster.server, "user": user, "version": version}
+    return {
+        "changed": False,
+        "server": cluster.server,
+        "user": user,
+        "version": version,
+        "release": place.release,
+        "namespace": place.namespace,
+        "found": place != locate(Operator(), asked),
+    }
 
 
 def refuse_gpu_cluster(cluster: Cluster) -> None:

@@ -19,12 +19,14 @@ description:
 options:
   state:
     description:
-      - V(present) sets the device plugin config. V(checked) only waits for one that Helm has set,
-        and reads it back. V(absent) restores the earlier one. V(released) waits until the
+      - V(present) sets the device plugin config. V(repaired) does too, for a Helm release with the
+        same values, if somebody has patched the ClusterPolicy beside it; a Helm upgrade does not
+        undo that. V(checked) only waits for one that is set, and reads it back. V(absent)
+        restores the one before V(present). V(released) waits until the
         operator's DaemonSets no longer reference O(config_map), if the ClusterPolicy does not
         name it.
     type: str
-    choices: [present, checked, absent, released]
+    choices: [present, repaired, checked, absent, released]
     default: present
   name:
     description: Name of the ClusterPolicy.
@@ -131,6 +133,7 @@ from ..module_utils._provider.daemonsets import (
     config_map_reader,
     outdated_daemonset,
 )
+from ..module_utils._provider.events import with_creation_failures
 from ..module_utils._rollout.operator_plan import missing_policy, pointer_result
 
 if TYPE_CHECKING:
@@ -139,12 +142,13 @@ if TYPE_CHECKING:
 
     from ansible.module_utils.basic import AnsibleModule
 
+SETTING = ("present", "repaired", "checked")  # states with a device plugin config
 MOST_PODS = 50  # that are looked at, to say what holds a rollout up
 
 SPEC: Spec = {
     "state": {
         "type": "str",
-        "choices": ["present", "checked", "absent", "released"],
+        "choices": ["present", "repaired", "checked", "absent", "released"],
         "default": "present",
     },
     "name": {"type": "str", "default": "cluster-policy"},
@@ -188,10 +192,11 @@ def wait_for_daemonsets(
             return
         if given_up:
             said = with_operator_message(reason, newest)
-            raise ClusterError(
+            said = (
                 f"The GPU Operator in {namespace} has not taken the profiles over:"
                 f" {with_pods(cluster, namespace, said)}."
             )
+            raise ClusterError(with_creation_failures(said, cluster, namespace))
         time.sleep(next(pause))
 
 
@@ -254,7 +259,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
             with last_of_run(cluster, params):
                 wait_for_release(cluster, path, place, config_map, deadline)
         return pointer_result(DevicePluginConfig(), DevicePluginConfig(), changed=False)
-    if module.check_mode and cluster.find(path) is None and params["state"] == "checked":
+    if module.check_mode and params["state"] != "present" and cluster.find(path) is None:
         return pointer_result(
             DevicePluginConfig(), DevicePluginConfig(), changed=False
         )  # Helm would create it
@@ -264,26 +269,28 @@ def run(module: AnsibleModule) -> dict[str, object]:
         raise ClusterError(said)
     before = read_plugin_config(policy)
     wanted = DevicePluginConfig(params["config_map"], params["default_profile"])
-    only_looks = params["state"] == "checked" or before == wanted  # and Helm may switch it on
+    changed = params["state"] != "checked" and before != wanted
     said = disabled_part(dig(policy, "spec"))
-    if said and not (module.check_mode and only_looks):
+    if said and not (module.check_mode and not changed):  # Helm may switch it on
         raise ClusterError(f"ClusterPolicy {params['name']}: {said}")
-    if params["state"] == "present" and before != wanted and not module.check_mode:
+    if changed and not module.check_mode:
         with held(module, cluster):
-            policy = retry_on_conflict(lambda: put(cluster, path, wanted))
+            recorded = params["state"] == "present"
+            policy = retry_on_conflict(lambda: put(cluster, path, wanted, recorded=recorded))
             check(cluster, policy, wanted, deadline, params)
     elif not module.check_mode:
         with last_of_run(cluster, params):
             check(cluster, policy, wanted, deadline, params)
-    changed = params["state"] == "present" and before != wanted
-    after = wanted if params["state"] == "present" else before
-    return pointer_result(before, after, changed=changed)
+    return pointer_result(before, wanted if changed else before, changed=changed)
 
 
-def put(cluster: Cluster, path: str, wanted: DevicePluginConfig) -> Json:
-    """Set the device plugin config. The operator writes to its ClusterPolicy too."""
+def put(cluster: Cluster, path: str, wanted: DevicePluginConfig, *, recorded: bool) -> Json:
+    """Set the device plugin config, and record the one before. The operator writes to its
+    ClusterPolicy too.
+    """
     policy = cluster.get(path)
-    return cluster.patch(path, if_unchanged(plugin_config_patch(policy, wanted), policy))
+    patch = plugin_config_patch(policy, wanted, recorded=recorded)
+    return cluster.patch(path, if_unchanged(patch, policy))
 
 
 def check(
@@ -332,7 +339,7 @@ def last_of_run(cluster: Cluster, params: Mapping[str, Any]) -> Iterator[None]:
 
 
 def main() -> None:
-    required = [(("state"), state, ["default_profile"]) for state in ("present", "checked")]
+    required = [(("state"), state, ["default_profile"]) for state in SETTING]
     run_module(SPEC, run, called={"cluster_policy": "name"}, required_if=required)
 
 

@@ -71,6 +71,13 @@ options:
       uninstalling.
     type: bool
     default: false
+  outcome:
+    description: >-
+      Only record how Helm has ended, and return why pods could not be created. The action plugin
+      sets it after Helm.
+    type: str
+    choices: ["", succeeded, failed]
+    default: ""
   timeout:
     description: >-
       Seconds that Helm may wait, and minimum age of a pending release to be recovered.
@@ -128,6 +135,10 @@ left:
   description: Whether an operator that is not ours stays, by its release or its ClusterPolicy.
   type: bool
   returned: with O(state=absent)
+causes:
+  description: Why pods could not be created, such as a quota. Empty where there is no such event.
+  type: str
+  returned: with O(outcome=failed)
 release_values:
   description: The values of the release, as merged.
   type: dict
@@ -135,6 +146,7 @@ release_values:
 """
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..module_utils._common.module_entry import Spec, run_module
@@ -142,12 +154,14 @@ from ..module_utils._common.values import check_minimums
 from ..module_utils._kube.client import Cluster, connect
 from ..module_utils._kube.objects import CLUSTER_POLICIES, NAMESPACES, namespaced, object_path
 from ..module_utils._provider import helm as _helm
+from ..module_utils._provider.events import with_creation_failures
 from ..module_utils._provider.helm import (
+    HelmRevision,
     ReleaseRecord,
-    first_secret,
     pending_revision,
     read_helm_revisions,
     read_record,
+    record_after_helm,
     record_annotation,
     record_of,
     seconds_left,
@@ -169,6 +183,7 @@ SPEC: Spec = {
     "values_exact": {"type": "bool", "default": False},
     "previous_pointer": {"type": "dict", "default": {}},
     "forget": {"type": "bool", "default": False},
+    "outcome": {"type": "str", "choices": ["", "succeeded", "failed"], "default": ""},
     "timeout": {"type": "int", "default": 600},
     "run": {"type": "str", "default": ""},
 }
@@ -186,26 +201,22 @@ def run(module: AnsibleModule) -> dict[str, object]:
     secrets = namespaced("secrets", namespace)
     selector = f"owner=helm,name={name}"
     revisions = read_helm_revisions(cluster.items(secrets, labels=selector, metadata_only=True))
+    if module.params["outcome"]:
+        return note_outcome(module, cluster, revisions)
     stuck = pending_revision(revisions)
     left = seconds_left(stuck, cluster.now(), module.params["timeout"])
     if stuck and left and not module.check_mode:
         pending = stuck.as_dict(cluster.now())
         return {"changed": False, "recovered": {}, "pending": pending, "seconds_left": left}
     place = cluster.find(object_path(NAMESPACES, namespace))
-    noted, first = read_record(place, name), first_secret(revisions)
-    note = record_of(first, noted)
+    noted, pointer = read_record(place, name), module.params["previous_pointer"]
+    note = record_of(revisions, noted, pointer)
     present = module.params["state"] == "present"
-    if not present and (note is None or note.installed):
+    if not present and (note is None or note.ours):
         stuck = None  # Helm uninstalls a pending release too; one that is not ours is left alone
     exists = any(revision != stuck for revision in revisions)
-    wanted = note
-    if present:
-        wanted = updated_record(
-            note,
-            module.params["previous_pointer"],
-            exists=bool(revisions),
-            first="" if stuck else first,
-        )
+    asked = module.params["pointer"]
+    wanted = updated_record(note, pointer, asked, revisions) if present else note
     if not module.check_mode:
         if wanted != noted:
             write_note(module, cluster, wanted)
@@ -219,6 +230,20 @@ def run(module: AnsibleModule) -> dict[str, object]:
         "note": vars(note) if note else {},
         "others": [] if present else foreign_policies(module, cluster),
     }
+
+
+def note_outcome(
+    module: AnsibleModule, cluster: Cluster, revisions: Sequence[HelmRevision]
+) -> dict[str, object]:
+    """Record that the release is ours only after Helm has installed it."""
+    place = module.params["namespace"]
+    noted = read_record(cluster.find(object_path(NAMESPACES, place)), module.params["name"])
+    succeeded = module.params["outcome"] == "succeeded"
+    wanted = record_after_helm(noted, revisions, succeeded=succeeded)
+    if wanted != noted:
+        write_note(module, cluster, wanted)
+    said = "" if succeeded else with_creation_failures("", cluster, place)
+    return {"changed": wanted != noted, "causes": said}
 
 
 def foreign_policies(module: AnsibleModule, cluster: Cluster) -> list[str]:

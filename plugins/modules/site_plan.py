@@ -219,7 +219,7 @@ profiles:
   returned: success
 operator:
   description: >-
-    Whether the release or the config of an existing operator C(differs), whether the operator uses
+    Whether the release or the config of the operator C(differs), whether the operator uses
     the profiles (C(settled)), and the C(pointer) as M(gpufleet.sharing.cluster_policy) returns it.
   type: dict
   returned: success
@@ -382,7 +382,7 @@ class Planner:
         if self._params["drift"]:
             planned = Planned(
                 profiles=content.result(self._seen),
-                operator_differs=operator.differs,
+                operator_differs=operator.release_differs,
                 pointer=operator.pointer,
                 rollout=rollout,
                 verified=sharing,
@@ -470,7 +470,9 @@ class Planner:
         )
         if rc != 0:
             raise RefusedError(
-                f"Helm cannot read the chart {given['chart_ref']}: {' '.join(err.split())}"
+                f"Helm cannot read the chart {given['chart_ref']}: {' '.join(err.split())}. Check"
+                " O(chart_ref), O(chart_repo_url) and O(chart_version), and whether the controller"
+                " reaches the repository."
             )
         return read_chart(yaml.safe_load(out))
 

@@ -189,15 +189,22 @@ def test_values_of_others_go_where_exact_is_asked_for(lab: Lab) -> None:
     assert values(lab) == {"devicePlugin": {"config": POINTER}}
 
 
-def test_pointer_patched_away_by_hand_is_an_error_that_names_it(lab: Lab) -> None:
+def test_pointer_patched_away_by_hand_is_named_and_put_back(lab: Lab) -> None:
     """A Helm upgrade with the same values does not undo a live patch."""
     patch = {"spec": {"devicePlugin": {"config": {"default": "dev"}}}}
     lab.kubectl("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p", json.dumps(patch))
     found = call(lab, "cluster_policy", CHECKED | {"timeout": 5})
     assert found["failed"]
-    assert mentions(found["msg"], "ClusterPolicy", "cluster-policy", "dev", "default", "Helm")
-    patch["spec"]["devicePlugin"]["config"]["default"] = "default"
-    lab.kubectl("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p", json.dumps(patch))
+    assert mentions(found["msg"], "ClusterPolicy", "cluster-policy", "dev", "default")
+    repaired = CHECKED | {"state": "repaired"}
+    looked = call(lab, "cluster_policy", repaired, check=True)
+    assert (looked["changed"], looked["before"]["default"]) == (True, "dev")
+    assert policy(lab)["default"] == "dev"
+    assert call(lab, "cluster_policy", repaired)["changed"] is True
+    assert policy(lab) == POINTER
+    annotations = lab.json("clusterpolicy", "cluster-policy")["metadata"]["annotations"]
+    assert "gpufleet.sharing/previous-config" not in annotations
+    assert call(lab, "cluster_policy", repaired)["changed"] is False
 
 
 def scale_operator(lab: Lab, replicas: int) -> None:

@@ -244,13 +244,14 @@ def test_each_permission_is_asked_for(
 
 
 def test_helm_is_asked_for_more(lab: Lab, account: dict[str, str]) -> None:
-    """With manage helm, Helm's Secrets and the note on the namespace."""
+    """With manage helm: the operator's Deployments, Helm's Secrets, the note on the namespace."""
     lab.forget_requests()
     arguments = {**account, "purpose": "site", "manage": "helm", "probe_prepared": True}
     answer = call(lab, "cluster_info", arguments)
     verbs = ("create", "delete", "get", "list", "update")
     secrets = [f"{verb} secrets in namespace gpu-operator" for verb in verbs]
-    assert sorted(answer["problems"]) == sorted([*secrets, "patch namespaces gpu-operator"])
+    others = ["list deployments.apps", "patch namespaces gpu-operator"]
+    assert sorted(answer["problems"]) == sorted([*secrets, *others])
     assert lab.writes(ACCOUNT, dry_run=True) == []
 
 

@@ -79,6 +79,11 @@ def test_pointer_patch_notes_the_pointer_before(before: object, note: DevicePlug
     }
 
 
+def test_pointer_that_was_never_in_force_is_not_noted() -> None:
+    patch = plugin_config_patch(policy(config_of(THEIRS)), OURS, recorded=False)
+    assert patch == {"spec": {"devicePlugin": {"config": config_of(OURS)}}}
+
+
 def test_pointer_patch_keeps_the_first_note() -> None:
     before = policy(config_of(OURS), note_of(THEIRS))
     wanted = DevicePluginConfig("device-plugin-config", "dev")

@@ -16,11 +16,12 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.helm im
     HelmRevision,
     ReleaseRecord,
     check_program,
-    first_secret,
+    failure_message,
     foreign_policies,
     pending_revision,
     read_helm_revisions,
     read_record,
+    record_after_helm,
     record_of,
     seconds_left,
     updated_record,
@@ -151,9 +152,12 @@ def namespace(note: str | None) -> dict[str, Any]:
 OURS = ReleaseRecord(installed=True, pointer={})
 THEIRS = ReleaseRecord(installed=False, pointer={"name": "theirs"})
 KNOWN = ReleaseRecord(installed=True, pointer={}, first="uid-1")
+POINTER = {"name": "map", "default": "dev"}
+BEGUN = ReleaseRecord(installed=False, pointer=POINTER, installing=True)
+SEEN = ReleaseRecord(installed=False, pointer={"name": "seen"})
 
 
-@pytest.mark.parametrize("note", [OURS, THEIRS, KNOWN])
+@pytest.mark.parametrize("note", [OURS, THEIRS, KNOWN, BEGUN])
 def test_note_is_read_as_it_was_written(note: ReleaseRecord) -> None:
     assert read_record(namespace(json.dumps(vars(note))), "gpu-operator") == note
 
@@ -171,23 +175,49 @@ def test_note_is_of_one_release() -> None:
 
 
 @pytest.mark.parametrize(
-    ("note", "exists", "first", "expected"),
+    ("note", "states", "expected"),
     [
-        (None, False, "", OURS),
-        (THEIRS, False, "", OURS),  # it is gone, so the one to come is ours
-        (KNOWN, False, "", OURS),
-        (None, True, "", ReleaseRecord(installed=False, pointer={"name": "seen"})),
-        (None, True, "u", ReleaseRecord(installed=False, pointer={"name": "seen"}, first="u")),
-        (OURS, True, "uid-1", KNOWN),
-        (OURS, True, "", OURS),
-        (KNOWN, True, "", KNOWN),  # Helm keeps ten revisions
-        (THEIRS, True, "", THEIRS),
+        (None, (), BEGUN),
+        (THEIRS, (), BEGUN),  # it is gone, so the one to come is ours
+        (KNOWN, (), BEGUN),
+        (None, ("deployed",), replace(SEEN, first="uid-1")),
+        (None, ("pending-install",), SEEN),  # its Secret is removed
+        (None, ("deployed", "pending-upgrade"), replace(SEEN, first="uid-1")),
+        (OURS, ("deployed",), KNOWN),
+        (THEIRS, ("deployed",), replace(THEIRS, first="uid-1")),
+        (BEGUN, ("deployed",), KNOWN),  # the run was killed after Helm had succeeded
+        (BEGUN, ("failed",), replace(BEGUN, first="uid-1")),
+        (BEGUN, ("pending-install",), BEGUN),
     ],
 )
-def test_note_for(
-    note: ReleaseRecord | None, exists: bool, first: str, expected: ReleaseRecord
+def test_note_before_helm_runs(
+    note: ReleaseRecord | None, states: tuple[str, ...], expected: ReleaseRecord
 ) -> None:
-    assert updated_record(note, {"name": "seen"}, exists=exists, first=first) == expected
+    assert updated_record(note, {"name": "seen"}, POINTER, revisions_in(*states)) == expected
+
+
+def revisions_in(*states: str) -> list[HelmRevision]:
+    return read_helm_revisions(secret(at, state) for at, state in enumerate(states, start=1))
+
+
+@pytest.mark.parametrize(
+    ("note", "states", "succeeded", "expected"),
+    [
+        (BEGUN, ("deployed",), True, KNOWN),
+        (BEGUN, ("failed",), False, replace(BEGUN, first="uid-1")),
+        (BEGUN, (), False, None),
+        (THEIRS, ("deployed",), True, replace(THEIRS, first="uid-1")),
+        (KNOWN, ("deployed", "failed"), False, KNOWN),
+        (None, ("deployed",), True, None),
+    ],
+)
+def test_note_after_helm_has_run(
+    note: ReleaseRecord | None,
+    states: tuple[str, ...],
+    succeeded: bool,
+    expected: ReleaseRecord | None,
+) -> None:
+    assert record_after_helm(note, revisions_in(*states), succeeded=succeeded) == expected
 
 
 @pytest.mark.parametrize(
@@ -205,8 +235,64 @@ def test_note_for(
 def test_note_is_of_the_release_that_is_there(
     note: ReleaseRecord | None, numbers: tuple[int, ...], expected: ReleaseRecord | None
 ) -> None:
-    first = first_secret(read_helm_revisions(map(secret, numbers)))
-    assert record_of(first, note) == expected
+    assert record_of(read_helm_revisions(map(secret, numbers)), note, {}) == expected
+
+
+@pytest.mark.parametrize(
+    ("note", "states", "pointer", "expected"),
+    [
+        (BEGUN, (), {}, BEGUN),
+        (BEGUN, ("pending-install",), {}, BEGUN),
+        (BEGUN, ("deployed",), POINTER, BEGUN),
+        (BEGUN, ("deployed",), {}, None),  # somebody has installed another one since
+        (BEGUN, ("failed",), {"name": "theirs"}, None),
+        (replace(BEGUN, first="uid-1"), ("failed",), {}, replace(BEGUN, first="uid-1")),
+        (replace(BEGUN, first="gone"), ("failed",), POINTER, None),
+        (replace(BEGUN, pointer={}), ("deployed",), {}, None),
+    ],
+)
+def test_note_of_an_install_that_has_not_succeeded(
+    note: ReleaseRecord,
+    states: tuple[str, ...],
+    pointer: dict[str, object],
+    expected: ReleaseRecord | None,
+) -> None:
+    assert record_of(revisions_in(*states), note, pointer) == expected
+
+
+HELM_SAYS = "Failure when executing Helm command. Exited 1.\nstdout: \nstderr: Error: "
+
+
+@pytest.mark.parametrize(
+    ("said", "facts"),
+    [
+        (
+            'INSTALLATION FAILED: Unable to continue with install: ClusterPolicy "cluster-policy"'
+            " exists and cannot be imported into the current release: invalid ownership metadata",
+            ("cluster-policy", "O(manage): existing"),
+        ),
+        ("UPGRADE FAILED: context deadline exceeded", ("O(timeout)", "-n gpus")),
+        ("INSTALLATION FAILED: timed out waiting for the condition", ("O(timeout)",)),
+        ("UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress", ("ended",)),
+        (
+            "template: a.tpl:38:26: executing at <.Values.validator.repository>:\n  can't evaluate",
+            ("validator", "O(values)"),
+        ),
+        ("secrets is forbidden: User me cannot list", ("permission", "forbidden")),
+        ("failed to fetch https://helm.example.com/a.tgz : 404", ("O(chart_ref)",)),
+        ("something else", ("something else", "-v")),
+    ],
+)
+def test_failure_of_helm_is_one_line_with_what_to_do(said: str, facts: tuple[str, ...]) -> None:
+    message = failure_message("r", "gpus", f"{HELM_SAYS}{said}\n")
+    assert "\n" not in message
+    assert "Failure when" not in message
+    assert mentions(message, "r", "gpus", "-v", *facts)
+    assert "  " not in message
+
+
+def test_long_failure_is_cut() -> None:
+    assert len(failure_message("r", "gpus", f"{HELM_SAYS}{'x' * 5000}")) < 600
 
 
 def test_foreign_policies_are_those_that_helm_keeps_for_no_release_of_ours() -> None:

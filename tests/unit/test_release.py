@@ -23,6 +23,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.release
     newest,
     read_chart,
     read_release,
+    reason_other_chart,
     would_change,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
@@ -32,11 +33,18 @@ CHART = Chart("gpu-operator", "v26.7.0", "v26.7.0")
 RELEASE = Release(CHART, "deployed", VALUES)
 
 
-def secret(status: str = "deployed", *, with_values: bool = True) -> dict[str, Any]:
+def secret(
+    status: str = "deployed", *, with_values: bool = True, manifest: str = "", **chart: Any
+) -> dict[str, Any]:
     """As Helm 3 writes it, with VALUES or with none."""
     values = VALUES if with_values else None
     metadata = {"name": CHART.name, "version": CHART.version, "appVersion": CHART.app_version}
-    document = {"info": {"status": status}, "chart": {"metadata": metadata}, "config": values}
+    document = {
+        "info": {"status": status},
+        "chart": {"metadata": metadata | chart},
+        "config": values,
+        "manifest": manifest,
+    }
     packed = base64.b64encode(gzip.compress(json.dumps(document).encode()))
     release = base64.b64encode(packed).decode()
     return {
@@ -48,6 +56,51 @@ def secret(status: str = "deployed", *, with_values: bool = True) -> dict[str, A
 @pytest.mark.parametrize("status", ["deployed", "failed"])
 def test_read_release(status: str) -> None:
     assert read_release(secret(status)) == replace(RELEASE, status=status)
+
+
+def source(*path: str, kind: str = "ClusterPolicy") -> str:
+    """A part of a manifest, with the charts below each other that it is from."""
+    place = "/charts/".join(path)
+    return f"---\n# Source: {place}/templates/x.yaml\napiVersion: v1\nkind: {kind}\n"
+
+
+NFD = source("gpu-operator", "node-feature-discovery", kind="Deployment")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "dependencies", "wraps"),
+    [
+        (NFD + source("gpu-operator"), [{"name": "node-feature-discovery"}], ""),
+        (source("gpu-operator", "gpu-operator") + NFD, [], "gpu-operator"),  # vendored
+        (source("stack", "gpu-operator"), [{"name": "gpu-operator"}], "gpu-operator"),
+        (source("stack", "gpus"), [{"name": "gpu-operator", "alias": "gpus"}], "gpus"),
+        (source("a", "stack", "gpu-operator"), [{"name": "stack"}], "stack.gpu-operator"),
+        ("", [{"name": "gpu-operator", "alias": "gpus"}], "gpus"),  # a post-renderer drops comments
+        ("", [{"name": "gpu-operator"}], "gpu-operator"),
+        ("kind: ClusterPolicy\n", [], ""),
+        (source("mine"), [], ""),  # a copy of the chart
+    ],
+)
+def test_wrapper_chart_is_known_by_its_manifest(
+    manifest: str, dependencies: list[dict[str, str]], wraps: str
+) -> None:
+    found = read_release(secret(manifest=manifest, dependencies=dependencies))
+    assert found == replace(RELEASE, wraps=wraps)
+
+
+@pytest.mark.parametrize(
+    ("release", "facts"),
+    [
+        (RELEASE, ()),
+        (replace(RELEASE, wraps="gpus"), ("mine", "gpus", "O(manage): existing")),
+        (replace(RELEASE, chart=replace(CHART, name="fork")), ("mine", "fork", "O(chart_ref)")),
+        (replace(RELEASE, chart=replace(CHART, version="v1")), ()),
+    ],
+)
+def test_release_of_another_chart(release: Release, facts: tuple[str, ...]) -> None:
+    said = reason_other_chart("mine", release, CHART)
+    assert bool(said) is bool(facts)
+    assert mentions(said, *facts)
 
 
 @pytest.mark.parametrize("status", ["pending-upgrade", "uninstalled", "superseded"])

@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -224,6 +227,60 @@ def test_release_that_is_not_there_has_to_be_installed(fleet: FakeFleet) -> None
     found = planned(operator={"manage": "helm", "chart_ref": "gpu-operator"})
     assert found["operator"]["differs"] is True
     assert found["todo"]["operator"]
+
+
+def release_of(values: dict[str, Any], **chart: Any) -> dict[str, Any]:
+    """The Secret of a release of the chart that planned() shows."""
+    metadata = {"name": "gpu-operator", "version": "v1", **chart}
+    document = {"info": {"status": "deployed"}, "chart": {"metadata": metadata}, "config": values}
+    packed = base64.b64encode(gzip.compress(json.dumps(document).encode()))
+    labels = {"owner": "helm", "name": "gpu-operator", "version": "1", "status": "deployed"}
+    return {
+        "metadata": {"labels": labels},
+        "data": {"release": base64.b64encode(packed).decode()},
+    }
+
+
+SECRET = "/api/v1/namespaces/gpu-operator/secrets/sh.helm.release.v1.gpu-operator.v1"
+BY_HELM = {"manage": "helm", "chart_ref": "gpu-operator"}
+
+
+def test_release_that_stays_as_it_is(fleet: FakeFleet) -> None:
+    fleet.api.put(SECRET, release_of({"devicePlugin": {"config": CONFIG}}))
+    assert planned(operator=BY_HELM)["todo"] == NOTHING
+
+
+def test_pointer_patched_beside_the_release_has_to_be_put_back(fleet: FakeFleet) -> None:
+    fleet.api.put(SECRET, release_of({"devicePlugin": {"config": CONFIG}}))
+    fleet.api.put(POLICY, {"spec": {"devicePlugin": {"config": {**CONFIG, "default": "dev"}}}})
+    found = planned(operator=BY_HELM, drift=True)
+    assert found["operator"]["differs"] is True
+    assert found["operator"]["pointer"]["before"]["default"] == "dev"
+    assert found["todo"]["operator"]
+    differing = {(each["kind"], each["where"]) for each in found["drift"]["findings"]}
+    assert ("pointer", "ClusterPolicy") in differing
+    assert ("operator", "Helm release") not in differing
+    assert planned(operator=BY_HELM)["operator"] == found["operator"]
+
+
+def test_drift_of_an_existing_operator_says_nothing_about_a_release(fleet: FakeFleet) -> None:
+    fleet.api.put(POLICY, {"spec": {"devicePlugin": {"config": {"name": "other"}}}})
+    kinds = [each["kind"] for each in planned(drift=True)["drift"]["findings"]]
+    assert "pointer" in kinds
+    assert "operator" not in kinds
+
+
+@pytest.mark.parametrize(
+    "chart", [{"dependencies": [{"name": "gpu-operator"}]}, {"name": "gpu-stack"}]
+)
+def test_release_of_another_chart_is_refused(fleet: FakeFleet, chart: dict[str, Any]) -> None:
+    fleet.api.put(SECRET, release_of({}, **chart))
+    fleet.api.requests.clear()
+    with pytest.raises(RefusedError) as caught:
+        planned(operator=BY_HELM)
+    assert mentions(caught.value, "O(manage): existing", chart.get("name", "wrapper"))
+    assert fleet.api.writes() == []
+    planned(operator={"manage": "existing"})
 
 
 def test_chart_that_helm_cannot_read_is_named(fleet: FakeFleet) -> None:

@@ -108,8 +108,9 @@ def _required(scope: Scope, *, namespace_exists: bool) -> Permissions:
     yield from of((SITE,), "watch", "nodes")
     yield from of(_WRITES, "patch", "nodes")
     yield from of(_WRITES, "list", "clusterpolicies", _NVIDIA)
+    yield from of((SITE,), "get patch", "clusterpolicies", _NVIDIA, name=policy)
     verbs = "get" if helm else "get patch"
-    yield from of(_WRITES, verbs, "clusterpolicies", _NVIDIA, name=policy)
+    yield from of((UNINSTALL,), verbs, "clusterpolicies", _NVIDIA, name=policy)
     yield from of(_WRITES, "get", "namespaces", namespace=place, name=place)
     yield from of(_WRITES, "get patch", "configmaps", namespace=place, name=config_map)
     yield from of((SITE,), "create", "configmaps", namespace=place)
@@ -130,6 +131,7 @@ def _required(scope: Scope, *, namespace_exists: bool) -> Permissions:
     yield from _of_probe(scope)
     if not helm:
         return
+    yield from of((SITE,), "list", "deployments", "apps")
     yield from of(_WRITES, "get list create update delete", "secrets", namespace=place)
     yield from of(_WRITES, "patch", "namespaces", namespace=place, name=place)
     if scope.create_namespace and not namespace_exists:

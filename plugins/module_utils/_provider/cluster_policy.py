@@ -75,10 +75,12 @@ def policy_using(policies: Iterable[object], config_map: str) -> str:
     return ""
 
 
-def plugin_config_patch(policy: object, wanted: DevicePluginConfig) -> dict[str, object]:
+def plugin_config_patch(
+    policy: object, wanted: DevicePluginConfig, *, recorded: bool = True
+) -> dict[str, object]:
     """The merge patch that sets the config, and records the previous one for restore_patch."""
     patch: dict[str, object] = {"spec": {"devicePlugin": {"config": vars(wanted)}}}
-    if PREVIOUS_ANNOTATION not in mapping_at(policy, "metadata", "annotations"):
+    if recorded and PREVIOUS_ANNOTATION not in mapping_at(policy, "metadata", "annotations"):
         previous = json.dumps(vars(read_plugin_config(policy)))
         patch["metadata"] = {"annotations": {PREVIOUS_ANNOTATION: previous}}
     return patch
@@ -113,7 +115,7 @@ def not_stored_message(policy: object, wanted: DevicePluginConfig) -> str:
         f"ClusterPolicy {name_of(policy)}: devicePlugin.config has name '{stored.name}' and default"
         f" '{stored.default}', but '{wanted.name}' and '{wanted.default}' were set. Either its"
         " CustomResourceDefinition is older than the chart and dropped the fields (update the CRD),"
-        " or somebody patched the ClusterPolicy, which a Helm upgrade does not undo."
+        " or somebody else sets the ClusterPolicy again, such as GitOps: set the two values there."
     )
 
 

@@ -130,12 +130,18 @@ def foreign_policies(policies: Iterable[object], release: str, namespace: str) -
 class ReleaseRecord:
     """Who installed a release: we (installed), or somebody before us, with this device plugin
     config (pointer) in its values. first is the uid of the Secret of its first revision, which
-    identifies the release; empty where it is not known yet.
+    identifies the release; empty where it is not known yet. installing: our Helm has begun to
+    install it with this pointer, and has not succeeded so far.
     """
 
     installed: bool
     pointer: Mapping[str, object]
     first: str = ""
+    installing: bool = False
+
+    @property
+    def ours(self) -> bool:
+        return self.installed or self.installing
 
 
 def record_annotation(release: str) -> str:
@@ -147,7 +153,10 @@ def read_record(namespace: object, release: str) -> ReleaseRecord | None:
     try:
         found = json.loads(text or "null")
         return ReleaseRecord(
-            bool(found["installed"]), dict(found["pointer"]), str(found.get("first") or "")
+            bool(found["installed"]),
+            dict(found["pointer"]),
+            str(found.get("first") or ""),
+            bool(found.get("installing")),
         )
     except (ValueError, TypeError, KeyError):
         return None
@@ -158,20 +167,90 @@ def first_secret(revisions: Iterable[HelmRevision]) -> str:
     return next((revision.uid for revision in revisions if revision.number == 1), "")
 
 
-def record_of(first: str, record: ReleaseRecord | None) -> ReleaseRecord | None:
-    """The record, if it belongs to the release with this first Secret: ours may be gone, and
-    another release installed under its name.
+def record_of(
+    revisions: Sequence[HelmRevision],
+    record: ReleaseRecord | None,
+    pointer: Mapping[str, object],
+) -> ReleaseRecord | None:
+    """The record, if it belongs to the release with these revisions, and with this pointer in its
+    values: ours may be gone, and another release installed under its name.
     """
-    other = record and record.first and first and record.first != first
-    return None if other else record
+    first = first_secret(revisions)
+    if record is None or (record.first and first and record.first != first):
+        return None
+    if not record.installing or record.first or not revisions:
+        return record
+    killed = revisions[-1].status == "pending-install"
+    same = bool(pointer) and dict(pointer) == dict(record.pointer)
+    return record if killed or same else None
 
 
 def updated_record(
-    record: ReleaseRecord | None, pointer: Mapping[str, object], *, exists: bool, first: str
+    record: ReleaseRecord | None,
+    pointer: Mapping[str, object],
+    wanted: Mapping[str, object],
+    revisions: Sequence[HelmRevision],
 ) -> ReleaseRecord:
-    """The record to store: the first one stays as long as the release exists."""
-    if not exists:
-        return ReleaseRecord(installed=True, pointer={})
+    """The record to store before Helm runs, with wanted as its device plugin config: the first
+    record stays as long as the release exists.
+    """
+    if not revisions:
+        return ReleaseRecord(installed=False, pointer=dict(wanted), installing=True)
+    pending = pending_revision(revisions)  # it is removed
+    first = first_secret(revision for revision in revisions if revision != pending)
     if record is None:
         return ReleaseRecord(installed=False, pointer=dict(pointer), first=first)
+    if record.installing and revisions[-1].status == "deployed":  # its run was killed afterwards
+        return ReleaseRecord(installed=True, pointer={}, first=first)
     return replace(record, first=record.first or first)
+
+
+def record_after_helm(
+    record: ReleaseRecord | None, revisions: Sequence[HelmRevision], *, succeeded: bool
+) -> ReleaseRecord | None:
+    """The record to store after Helm has run; None where there is nothing to record."""
+    if record is None:
+        return None
+    first = record.first or first_secret(revisions)
+    if record.installing and succeeded:
+        return ReleaseRecord(installed=True, pointer={}, first=first)
+    if record.installing and not revisions:
+        return None
+    return replace(record, first=first)
+
+
+# What Helm says -> what to do.
+_HINTS = (
+    (
+        "cannot be imported|ownership metadata|already exists",
+        "Objects of another installation are in the way: remove them, or set O(manage): existing.",
+    ),
+    ("another operation", "Run again when the other Helm run has ended."),
+    (
+        "timed out|deadline exceeded|not ready",
+        "Find out why pods of the operator are not ready (kubectl get pods,events -n {namespace}),"
+        " or set a larger O(timeout).",
+    ),
+    ("template:|unmarshal|specifications of the schema|YAML|validating", "Correct O(values)."),
+    ("forbidden|unauthorized", "Grant the missing permission to this identity."),
+    (
+        "no such host|dial tcp|connection refused|failed to (fetch|download|do request)|no chart"
+        "|repo|not a valid chart|no such file|not found",
+        "Check O(chart_ref), O(chart_repo_url) and O(chart_version), and whether the controller"
+        " reaches the repository.",
+    ),
+)
+_MOST = 400  # characters of Helm's own message
+
+
+def failure_message(release: str, namespace: str, text: str) -> str:
+    """One line for a failed Helm run: what Helm says, and what to do. text is all its output."""
+    error = re.search(r"Error: (?:\w+ FAILED: )?(.*)", text, re.DOTALL)
+    said = " ".join((error[1] if error else text).split()).rstrip(".")
+    hints = (hint for words, hint in _HINTS if re.search(words, said, re.IGNORECASE))
+    hint = next(hints, "").format(namespace=namespace)
+    shown = said if len(said) <= _MOST else f"{said[:_MOST]}..."
+    again = " Run with -v for the whole output of Helm."
+    return f"Helm release {release} in namespace {namespace}: {shown}. {hint}{again}".replace(
+        "  ", " "
+    )

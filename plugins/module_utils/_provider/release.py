@@ -12,16 +12,21 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .._common.documents import dig, name_of, text_at
+from .._common.documents import dig, list_at, name_of, text_at
 from .._common.errors import ClusterError, RefusedError
 from .cluster_policy import disabled_part
 
 Values = dict[str, object]
+#: Where Helm has made a ClusterPolicy from: gpu-operator/templates/clusterpolicy.yaml.
+_SOURCE = re.compile(r"^# Source: (\S+)/templates/", re.MULTILINE)
+_POLICY = re.compile(r"^kind: ClusterPolicy\s*$", re.MULTILINE)
 LISTED_STATUSES = ("deployed", "failed")  # of revisions that `helm list` shows
+NVIDIA_CHART = "gpu-operator"
 TRUE_WORDS = ("true", "t", "yes", "y", "on", "1", "1.0")  # what Ansible reads as true
 OWN_CONFIG_MAP = (
     "The release's values have devicePlugin.config.create: true, so Helm would own the ConfigMap"
@@ -42,11 +47,14 @@ class Chart:
 
 @dataclass(frozen=True)
 class Release:
-    """The newest revision of a release: its chart, and its user-supplied values."""
+    """The newest revision of a release: its chart, and its user-supplied values. wraps is the key
+    of the values below which those of NVIDIA's chart are, where the release's chart contains it.
+    """
 
     chart: Chart
     status: str
     values: Mapping[str, object] = field(default_factory=dict)
+    wraps: str = ""
 
 
 def read_release(secret: object) -> Release | None:
@@ -66,7 +74,38 @@ def read_release(secret: object) -> Release | None:
     chart = read_chart(dig(document, "chart", "metadata"))
     if status not in LISTED_STATUSES:
         return None
-    return Release(chart, status, dict(values) if isinstance(values, Mapping) else {})
+    given = dict(values) if isinstance(values, Mapping) else {}
+    return Release(chart, status, given, wrapped_chart(document))
+
+
+def wrapped_chart(document: object) -> str:
+    """The key of the values of NVIDIA's chart below another chart, from a release as Helm stores
+    it; empty where it is the release's own chart.
+    """
+    for part in text_at(document, "manifest").split("\n---"):
+        source = _SOURCE.search(part) if _POLICY.search(part) else None
+        if source:
+            return ".".join(source[1].split("/charts/")[1:])
+    for dependency in list_at(document, "chart", "metadata", "dependencies"):
+        if text_at(dependency, "name") == NVIDIA_CHART:
+            return text_at(dependency, "alias") or NVIDIA_CHART
+    return ""
+
+
+def reason_other_chart(name: str, release: Release, chart: Chart) -> str:
+    """Why a release must not get a chart, and what to do; empty where it may."""
+    if release.wraps:
+        return (
+            f"Helm release {name} is of the wrapper chart {release.chart.name}"
+            f" {release.chart.version}, with the values of the GPU Operator below"
+            f" {release.wraps}. Set O(manage): existing, and keep the release as before."
+        )
+    if release.chart.name != chart.name:
+        return (
+            f"Helm release {name} is of the chart {release.chart.name}, not {chart.name}. Set"
+            " O(chart_ref) to that chart, or O(manage): existing, and keep the release as before."
+        )
+    return ""
 
 
 def read_chart(metadata: object) -> Chart:

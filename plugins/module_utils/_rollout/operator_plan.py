@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from .._common.documents import dig, name_of
-from .._common.errors import ClusterError
+from .._common.errors import ClusterError, RefusedError
 from .._kube.objects import namespaced, object_path
 from .._provider.cluster_policy import (
     DevicePluginConfig,
@@ -30,6 +30,7 @@ from .._provider.release import (
     merge_values,
     newest,
     read_release,
+    reason_other_chart,
     would_change,
 )
 from .observed import Observed
@@ -51,13 +52,16 @@ class OperatorRequest:
 
 @dataclass(frozen=True)
 class OperatorPlan:
-    """differs: the release, or the config of an existing operator, would change. settled: the
-    operator uses the config, and its DaemonSets have reached their nodes.
-    """
+    """settled: the operator uses the config, and its DaemonSets have reached their nodes."""
 
-    differs: bool
+    release_differs: bool
     settled: bool
     pointer: Mapping[str, object]  # as pointer_result() gives it
+
+    @property
+    def differs(self) -> bool:
+        """Whether the release or the config would change."""
+        return self.release_differs or bool(self.pointer.get("differs"))
 
     def result(self) -> dict[str, object]:
         return {"differs": self.differs, "settled": self.settled, "pointer": dict(self.pointer)}
@@ -71,15 +75,16 @@ def plan_operator(
     compare: bool = False,
     no_nodes: bool = False,
 ) -> OperatorPlan:
-    """compare: the config is to be compared also where Helm sets it; no_nodes: the cluster has none
+    """compare: the config is to be compared also where Helm sets it. Where the release stays as it
+    is, it always is: Helm does not undo a patch. no_nodes: the cluster has none
     of the nodes, so that the operator need not have DaemonSets.
     """
     release_differs = request.manage == HELM and release_would_change(request, observed, read_chart)
     pointer: dict[str, object] = {}
-    if compare or request.manage == EXISTING:
+    helm_sets_it = release_differs or observed.policy(request.cluster_policy) is None
+    if compare or request.manage == EXISTING or not helm_sets_it:
         pointer = _compare_pointer(request, observed)
-    differs = release_differs or (request.manage == EXISTING and bool(pointer["differs"]))
-    return OperatorPlan(differs, _is_settled(request, observed, no_nodes=no_nodes), pointer)
+    return OperatorPlan(release_differs, _is_settled(request, observed, no_nodes=no_nodes), pointer)
 
 
 def release_would_change(
@@ -92,10 +97,13 @@ def release_would_change(
     secret = observed.cluster.find(object_path(secrets, found)) if found else None
     release = read_release(secret) if secret else None
     current = release.values if release else {}
+    chart = read_chart()
+    if release and (reason := reason_other_chart(request.release, release, chart)):
+        raise RefusedError(reason)
     pointer = vars(request.wanted)
     values = merge_values(current, request.values, pointer, exact=request.values_exact)
     check_values(values)
-    return would_change(release, read_chart(), values)
+    return would_change(release, chart, values)
 
 
 def _compare_pointer(request: OperatorRequest, observed: Observed) -> dict[str, object]:
