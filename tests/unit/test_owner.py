@@ -164,8 +164,16 @@ OLM = Owner("OLM", "csv", seen="Deployment gpu-operator has olm.owner")
         (Operator((A,)), Place(), ()),
         (Operator((A,)), Place("a", "gpus"), ()),
         (Operator((Owner(NOBODY, seen="x"), A)), Place(), ()),  # clusterPolicy.deployCR: false
-        (Operator((A,)), Place("mine"), ("a", "gpus", "O(release): a", "O(namespace): gpus")),
-        (Operator((A,)), Place(namespace="gpu-operator"), ("a", "O(namespace): gpus")),
+        (
+            Operator((A,)),
+            Place("mine"),
+            ("gpus", "O(release) is mine", "O(release): a", "O(namespace): gpus"),
+        ),
+        (
+            Operator((A,)),
+            Place(namespace="gpu-operator"),
+            ("O(namespace) is gpu-operator", "O(release): a"),
+        ),
         (
             Operator((OLM,), "gpu-cluster-policy", "nvidia"),
             Place(),

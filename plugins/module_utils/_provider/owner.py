@@ -62,6 +62,10 @@ class Place:
     release: str = ""
     namespace: str = ""
 
+    def __str__(self) -> str:
+        given = {"release": self.release, "namespace": self.namespace}
+        return " and ".join(f"O({name}) is {value}" for name, value in given.items() if value)
+
     def fits(self, owner: Owner) -> bool:
         """Whether the owner has what is given of name and namespace."""
         return self.release in ("", owner.name) and self.namespace in ("", owner.namespace)
@@ -164,9 +168,9 @@ def reason_foreign(operator: Operator, asked: Place, policy: str) -> str:
     if releases and not any(map(asked.fits, releases)):
         found = releases[0]
         return (
-            f"The GPU Operator belongs to {either([str(owner) for owner in releases])}, which is"
-            f" not the one of O(release) and O(namespace). Set O(release): {found.name} and"
-            f" O(namespace): {found.namespace} to manage it, or O(manage): existing."
+            f"The GPU Operator belongs to {either([str(owner) for owner in releases])}, but"
+            f" {asked}. Set O(release): {found.name} and O(namespace): {found.namespace} to manage"
+            " it, or O(manage): existing."
         )
     return ""
 
