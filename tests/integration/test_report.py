@@ -63,15 +63,16 @@ def inventory(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Prometheus(BaseHTTPRequestHandler):
-    """Answers every query of who has the token for one node: 1 GPU, and 12.5 percent."""
+    """Answers every query of who has the token with 12.5 for one node, which is not mixed."""
 
     def do_GET(self) -> None:
         assert self.path.startswith("/api/v1/query?query=")
         if self.headers["Authorization"] != f"Bearer {TOKEN}":
             self.send_error(401)
             return
-        value = "1" if "query=count" in self.path else "12.5"
-        series = [{"metric": {"hostname": "dev-gpu-01"}, "value": [1790000000, value]}]
+        series = [{"metric": {"hostname": "dev-gpu-01"}, "value": [1790000000, "12.5"]}]
+        if "query=count" in self.path:
+            series = []
         answer = {"status": "success", "data": {"resultType": "vector", "result": series}}
         self.send_response(200)
         self.send_header("Content-Type", "application/json")

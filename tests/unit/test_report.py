@@ -240,7 +240,7 @@ def test_usage_given_wins_over_prometheus() -> None:
             ({}, "99"),
         )
     }
-    found, _mixed = read_usage({"b": {"gpu_utilisation": 5}}, answers, dict.fromkeys("abc"))
+    found, _mixed = read_usage({"b": {"gpu_utilisation": 5}}, answers, {"a", "b", "c"})
     assert found == {"a": Usage(15.0), "b": Usage(5.0)}
     for nothing in (None, "", {}, {"data": None}, {"data": {"result": None}}):
         assert from_prometheus(nothing, {"a"}) == {}
@@ -256,41 +256,44 @@ def answer(*series: tuple[dict[str, str], str]) -> dict[str, Any]:
 def test_usage_is_matched_by_each_label_of_a_node(label: str) -> None:
     """dcgm-exporter of GPU Operator v26.7.0 sets hostname, an older one Hostname."""
     answers = {"gpu_utilisation": answer(({label: "a"}, "40"))}
-    assert read_usage({}, answers, {"a": 1}) == ({"a": Usage(40.0)}, [])
+    assert read_usage({}, answers, ["a"]) == ({"a": Usage(40.0)}, [])
 
 
 def test_relabelled_node_wins_over_the_name_of_a_host_engine() -> None:
     """A remote host engine names its own host, which may be a node, too."""
     answers = {"gpu_utilisation": answer(({"hostname": "b", "node": "a"}, "40"))}
-    assert read_usage({}, answers, {"a": 1, "b": 1}) == ({"a": Usage(40.0)}, [])
+    assert read_usage({}, answers, ["a", "b"]) == ({"a": Usage(40.0)}, [])
 
 
 ONE_OF_TWO = ({"hostname": "a", "cluster": "east"}, "10"), ({"hostname": "a"}, "90")
 OTHERS = ({"hostname": "a", "cluster": "x"}, "10"), ({"hostname": "a", "cluster": "y"}, "90")
 SAME = (({"hostname": "a"}, "50"),)
+ANOTHER = ({"node": "a", "cluster": "x"}, "90"), ({"node": "b", "cluster": "east"}, "20")
 
 
 @pytest.mark.parametrize(
-    ("series", "gpus", "expected"),
+    ("series", "mixed", "expected"),
     [
-        (ONE_OF_TWO, "2", {"a": Usage(10.0)}),  # by the label cluster
-        (OTHERS, "2", {}),  # which of both is not known
-        (SAME, "4", {}),  # more GPUs than the node has
-        (SAME, "2", {"a": Usage(50.0)}),
-        (SAME, "1", {"a": Usage(50.0)}),
+        (ONE_OF_TWO, (), {"a": Usage(10.0)}),  # by the label cluster
+        (OTHERS, (), {}),  # which of both is not known
+        (ANOTHER, (), {"b": Usage(20.0)}),  # a is in another cluster
+        (SAME, SAME, {}),  # several exporters with GPUs of their own
+        (SAME, (), {"a": Usage(50.0)}),
     ],
 )
 def test_equal_names_in_two_clusters_do_not_mix(
-    series: tuple[tuple[dict[str, str], str], ...], gpus: str, expected: dict[str, Usage]
+    series: tuple[tuple[dict[str, str], str], ...],
+    mixed: tuple[tuple[dict[str, str], str], ...],
+    expected: dict[str, Usage],
 ) -> None:
-    answers = {"gpu_utilisation": answer(*series), "gpus": answer(({"hostname": "a"}, gpus))}
-    mixed = [] if expected else ["a"]
-    assert read_usage({}, answers, {"a": 2}, "east") == (expected, mixed)
+    answers = {"gpu_utilisation": answer(*series), "mixed": answer(*mixed)}
+    left_out = [] if expected else ["a"]
+    assert read_usage({}, answers, ["a", "b"], "east") == (expected, left_out)
 
 
 def test_mixed_names_are_a_note_of_the_cluster() -> None:
-    answers = {"gpu_utilisation": answer(*SAME), "gpus": answer(({"hostname": "a"}, "4"))}
-    found = report(state(row(physical=2), prometheus=answers))
+    answers = {"gpu_utilisation": answer(*SAME), "mixed": answer(*SAME)}
+    found = report(state(row(), prometheus=answers))
     assert not found.usage_known
     (note,) = found.clusters[0].notes
     assert mentions(note, "a", "gpu_sharing_prometheus_url", "cluster")

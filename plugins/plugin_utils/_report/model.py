@@ -335,9 +335,9 @@ def _nodes(state: Json) -> list[Node]:
 def _usage(state: Json) -> tuple[dict[str, Usage], list[str]]:
     """The usage of its nodes, and the nodes that Prometheus mixes with others."""
     rows = mappings_in(to_mapping(state.get("sharing")).get("nodes"))
-    gpus = {to_text(row.get("node")): to_int(row.get("physical")) for row in rows}
-    name = to_text(state.get("name"))
-    return read_usage(state.get("usage"), state.get("prometheus"), gpus, name)
+    names = {to_text(row.get("node")) for row in rows}
+    cluster = to_text(state.get("name"))
+    return read_usage(state.get("usage"), state.get("prometheus"), names, cluster)
 
 
 def _notes(state: Json) -> Iterator[str]:

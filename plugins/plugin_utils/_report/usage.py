@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-GPU, MEMORY, GPUS = "gpu_utilisation", "memory", "gpus"
+GPU, MEMORY, MIXED = "gpu_utilisation", "memory", "mixed"
 # Labels that hold the node: set by relabeling, or by the exporter, which calls its host hostname
 # (older releases: Hostname). A remote host engine gives its own host there.
 NODE_LABELS = ("node", "kubernetes_node", "hostname", "Hostname")
@@ -31,26 +31,26 @@ class Usage:
 
 
 def read_usage(
-    given: object, answers: object, gpus: Mapping[str, int | None], cluster: str = ""
+    given: object, answers: object, names: Collection[str], cluster: str = ""
 ) -> tuple[dict[str, Usage], list[str]]:
-    """{node: usage} of the nodes in gpus (their physical GPUs), without those whose usage is
-    unknown; and the nodes for which Prometheus mixes several of the same name.
+    """{node: usage} of the nodes in names, without those whose usage is unknown; and the nodes for
+    which Prometheus mixes several of the same name.
 
     given is {node: {gpu_utilisation: percent, memory: percent}} and takes precedence. answers is
-    {gpu_utilisation: ..., memory: ..., gpus: ...}, each the answer of Prometheus to an instant
-    query.
+    {gpu_utilisation: ..., memory: ..., mixed: ...}, each the answer of Prometheus to an instant
+    query; that of mixed has the nodes with GPUs of several exporters.
     """
     by_kind = answers if isinstance(answers, Mapping) else {}
     measured = {
-        kind: from_prometheus(by_kind.get(kind), gpus, cluster) for kind in (GPU, MEMORY, GPUS)
+        kind: from_prometheus(by_kind.get(kind), names, cluster) for kind in (GPU, MEMORY, MIXED)
     }
     given_by_node = given if isinstance(given, Mapping) else {}
     usage_by_node, mixed = {}, []
-    for name, physical in gpus.items():
+    for name in names:
         settings = given_by_node.get(name)
         values = settings if isinstance(settings, Mapping) else {}
         found = {kind: measured[kind].get(name, []) for kind in measured}
-        if _is_mixed(found, physical):
+        if found[MIXED] or any(len(numbers) > 1 for numbers in found.values()):
             found = {}
             mixed += [] if values else [name]
         usage = Usage(
@@ -61,41 +61,29 @@ def read_usage(
         )
         if usage.known:
             usage_by_node[name] = usage
-    return usage_by_node, mixed
-
-
-def _is_mixed(found: Mapping[str, list[float]], physical: int | None) -> bool:
-    """Whether the values are of several nodes: of several clusters, or of more GPUs than the node
-    has.
-    """
-    more = physical is not None and max(found[GPUS], default=0) > physical
-    return more or any(len(values) > 1 for values in found.values())
+    return usage_by_node, sorted(mixed)
 
 
 def from_prometheus(
     answer: object, names: Collection[str], cluster: str = ""
 ) -> dict[str, list[float]]:
-    """{node: values} of an instant query, a value for each cluster; only that of this cluster if
-    the label cluster has its name.
+    """{node: values} of an instant query, a value for each label cluster. If any series has the
+    name of this cluster there, the others are left out.
     """
     data = answer.get("data") if isinstance(answer, Mapping) else None
     series = data.get("result") if isinstance(data, Mapping) else None
-    values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for entry in series if isinstance(series, list) else []:
         labels = entry.get("metric", {})
         node = next((labels[label] for label in NODE_LABELS if labels.get(label) in names), None)
         value = percent(entry.get("value", (0, None))[1])
         if node is not None and value is not None:
-            values[node][labels.get(_CLUSTER_LABEL, "")].append(value)
-    return {
-        node: [round(sum(found) / len(found), 1) for found in _ours(by_cluster, cluster)]
-        for node, by_cluster in values.items()
-    }
-
-
-def _ours(by_cluster: Mapping[str, list[float]], cluster: str) -> list[list[float]]:
-    """The values of this cluster if there are any, else those of each cluster."""
-    return [by_cluster[cluster]] if cluster in by_cluster else list(by_cluster.values())
+            found[labels.get(_CLUSTER_LABEL, "")][node].append(value)
+    values: dict[str, list[float]] = defaultdict(list)
+    for by_node in [found[cluster]] if cluster in found else found.values():
+        for node, numbers in by_node.items():
+            values[node].append(round(sum(numbers) / len(numbers), 1))
+    return values
 
 
 def percent(value: object) -> float | None:
