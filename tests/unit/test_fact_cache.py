@@ -85,9 +85,9 @@ def test_run_that_skips_the_guard_or_the_work_fails(
     assert mentions(run.text, arguments[0])
 
 
-@pytest.mark.parametrize("option", ["--list-hosts", "--syntax-check"])
-def test_playbook_that_is_only_listed(option: str, tmp_path: Path) -> None:
-    run = run_playbook("gpufleet.sharing.validate", inventory(tmp_path, "new"), option)
+def test_playbook_that_is_only_listed(tmp_path: Path) -> None:
+    """As for a check of its syntax, Ansible resolves its hosts."""
+    run = run_playbook("gpufleet.sharing.validate", inventory(tmp_path, "new"), "--list-hosts")
     assert run.code == 0, run.text
 
 
