@@ -18,23 +18,28 @@ READS = "GPUFLEET_READS"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Collect what is opened, and write it when the run ends."""
-    target = os.environ.get(READS)
-    if not target:
-        return
-    opened: set[str] = set()
+    if target := os.environ.get(READS):
+        config.pluginmanager.register(Reads(Path(target)))
 
-    def note(event: str, details: tuple[object, ...]) -> None:
+
+class Reads:
+    """Collects what is opened, and writes it when the session ends: a process of xdist reports its
+    end only after that, and may be ended then.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self._target, self._opened = target, set[str]()
+        sys.addaudithook(self._note)
+
+    def _note(self, event: str, details: tuple[object, ...]) -> None:
         if event == "open" and isinstance(details[0], str | os.PathLike):
-            opened.add(os.fsdecode(details[0]))
+            self._opened.add(os.fsdecode(details[0]))
 
-    def write() -> None:
-        found = {name for path in tuple(opened) if (name := inside(path))}
-        with Path(target).open("a", encoding="utf-8") as file:  # processes of xdist share it
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        found = {name for path in tuple(self._opened) if (name := inside(path))}
+        with self._target.open("a", encoding="utf-8") as file:  # processes of xdist share it
             file.write("".join(f"{name}\n" for name in sorted(found)))
-
-    sys.addaudithook(note)
-    config.add_cleanup(write)
 
 
 def inside(path: str) -> str:

@@ -157,7 +157,8 @@ def test_obstacle(node: ProbeNode | None, facts: tuple[str, ...]) -> None:
 
 def test_read_node() -> None:
     taint = {"key": "nvidia.com/gpu", "value": "present", "effect": "NoSchedule"}
-    document = {"metadata": {"name": "n"}, "spec": {"unschedulable": True, "taints": [taint]}}
+    spec = {"unschedulable": True, "taints": [taint]}
+    document = {"metadata": {"name": "n"}, "spec": spec, "status": {}}
     node = read_node(document)
     assert (node.state.name, node.cordoned, node.taints) == ("n", True, (TAINT,))
 

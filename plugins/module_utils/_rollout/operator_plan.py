@@ -75,9 +75,9 @@ def plan_operator(
     compare: bool = False,
     no_nodes: bool = False,
 ) -> OperatorPlan:
-    """compare: the config is to be compared also where Helm would set it; where the release stays as
-    it is, it always is, because Helm does not undo a patch. no_nodes: the cluster has none of the
-    nodes, so that the operator need not have DaemonSets.
+    """compare: the config is to be compared also where Helm would set it; where the release stays
+    as it is, it always is, because Helm does not undo a patch. no_nodes: the cluster has none of
+    the nodes, so that the operator need not have DaemonSets.
     """
     release_differs = request.manage == HELM and release_would_change(request, observed, read_chart)
     pointer: dict[str, object] = {}
