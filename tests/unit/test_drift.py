@@ -174,6 +174,21 @@ def test_tolerated_nodes_are_no_drift() -> None:
     assert [(each.kind, each.where) for each in find_drift(found)] == [("plugin", "n2")]
 
 
+def test_node_under_maintenance_is_named_although_its_slots_are_not_judged() -> None:
+    """Of n1 the driver is being upgraded, so it has no slots; n2 may be NotReady."""
+    upgrading = "nvidia.com/gpu-driver-upgrade-state is pod-restart-required"
+    found = Planned(
+        CLEAN_PROFILES,
+        False,
+        CLEAN_POINTER,
+        {**CLEAN_ROLLOUT, "unavailable": ["n1", "n2"], "maintenance": {"n1": upgrading}},
+        {"differing": {}, "unavailable": {"n1": "nvidia.com/gpu is 0", "n2": "node is NotReady"}},
+    )
+    (difference,) = find_drift(found)
+    assert (difference.kind, difference.where) == ("node", "n1")
+    assert mentions(difference.what, "pod-restart-required")
+
+
 def test_causes_come_first() -> None:
     found = planned(
         {"differs": True, "written": ["dev"]},

@@ -84,7 +84,7 @@ def _labels(rollout: Mapping[str, object]) -> Iterator[Difference]:
 
 
 def _nodes(rollout: Mapping[str, object], tolerated: Container[str]) -> Iterator[Difference]:
-    """tolerated: nodes that may be missing or NotReady."""
+    """tolerated: nodes that are not judged. Those under maintenance are among them, but named."""
     moved = {text_at(change, "node") for change in list_at(rollout, "changes")}
     for node in map(str, list_at(rollout, "restarted")):
         if node not in moved:
@@ -102,8 +102,8 @@ def _nodes(rollout: Mapping[str, object], tolerated: Container[str]) -> Iterator
     ):
         missing = set(map(str, list_at(rollout, "missing"))) if name == "unavailable" else set()
         for node in map(str, list_at(rollout, name)):
-            if node not in missing and not (kind == "node" and node in tolerated):
-                reason = paused.get(node) if name == "unavailable" else None
+            reason = paused.get(node) if name == "unavailable" else None
+            if node not in missing and (reason or kind != "node" or node not in tolerated):
                 yield Difference(kind, node, reason or what)
 
 
