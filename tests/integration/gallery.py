@@ -17,8 +17,12 @@ from typing import Any
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import find_all
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.collect import collect
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import Finding
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Location
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import (
+    Location,
+    Snapshot,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.summary import (
+    counts,
     split_accepted,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.texts import commands
@@ -69,11 +73,12 @@ class Gallery:
         }
         return Desired(parse_profiles(self.profiles), "default", assignments, gpus=self.gpus)
 
-    def find(self) -> list[Finding]:
+    def snapshot(self) -> Snapshot:
         desired = self.desired
-        known = frozenset(desired.assignments)
-        found = find_all(collect(self.cluster, self.location, desired, known))
-        return split_accepted(found, self.accepted)[0]
+        return collect(self.cluster, self.location, desired, frozenset(desired.assignments))
+
+    def find(self) -> list[Finding]:
+        return split_accepted(find_all(self.snapshot()), self.accepted)[0]
 
     def _until(self, roots: set[str], allowed: set[str]) -> list[Finding]:
         """Wait until the doctor steadily finds exactly these."""
@@ -101,8 +106,15 @@ class Gallery:
         roots = [finding for finding in found if not finding.follows]
         for finding in found:
             assert finding.follows in ("", code)
+        self._is_an_error_without_slots()
         self._try(roots[0].fix)
         return roots[0]
+
+    def _is_an_error_without_slots(self) -> None:
+        """Whatever explains it: with the default severity the doctor must exit with an error."""
+        snapshot = self.snapshot()
+        without = [trace.node for trace in snapshot.existing() if not trace.verdict.ok]
+        assert not without or counts(find_all(snapshot))["error"], without
 
     def is_healthy(self) -> None:
         self._until(set(), set())

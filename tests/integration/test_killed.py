@@ -21,7 +21,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import config_hash
+from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import (
+    config_hash,
+    to_note,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.keys import config_key
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendering import (
     to_plugin_config,
@@ -266,7 +269,7 @@ def amiss(lab: Lab, state: State) -> list[str]:
             json.loads(metadata["annotations"]["lab.gpufleet.sharing/loaded"])["key"],
             metadata["annotations"].get("gpufleet.sharing/config-hash"),
         )
-        asked = (slots, key, config_hash(to_plugin_config(profile)))
+        asked = (slots, key, to_note(config_hash(to_plugin_config(profile))))
         if seen != asked:
             found.append(f"{name}: {seen}, not {asked}")
     return found
