@@ -53,7 +53,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         helm_auth = {"kubeconfig": write_kubeconfig(connection)}
         auth = {**helm_auth, **_proxy(connection), **_impersonation(connection)}
         result.update(
-            run_here(cluster_info.SPEC, cluster_info.run, arguments | auth, check_mode=True)
+            run_here(
+                cluster_info.SPEC,
+                cluster_info.run,
+                arguments | auth,
+                self._loader.get_basedir(),
+                check_mode=True,
+            )
         )
         add_warnings(result, [with_names(text, names) for text in connection.warnings])
         return result | {

@@ -21,4 +21,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         self, tmp: str | None = None, task_vars: Mapping[str, object] | None = None
     ) -> dict[str, object]:
         result: dict[str, object] = super().run(tmp, task_vars)
-        return result | run_here(site_plan.SPEC, site_plan.run, self._task.args, check_mode=True)
+        folder = self._loader.get_basedir()
+        return result | run_here(
+            site_plan.SPEC, site_plan.run, self._task.args, folder, check_mode=True
+        )

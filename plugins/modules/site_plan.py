@@ -236,7 +236,8 @@ sharing:
   type: dict
   returned: success
 drift:
-  description: What differs from the inventory, as C(findings) and as C(table).
+  description: What differs from the inventory, as C(findings) and as C(table), and their C(count)
+    without nodes that another controller is working on.
   type: dict
   returned: with O(drift=true)
 """

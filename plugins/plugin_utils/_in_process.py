@@ -29,8 +29,8 @@ Result = dict[str, object]
 class _Module:
     """The part of AnsibleModule that the modules use."""
 
-    def __init__(self, params: dict[str, Any], *, check_mode: bool) -> None:
-        self.params, self.check_mode = params, check_mode
+    def __init__(self, params: dict[str, Any], folder: str, *, check_mode: bool) -> None:
+        self.params, self.check_mode, self._folder = params, check_mode, folder
         self.warnings: list[str] = []
 
     def warn(self, warning: str) -> None:
@@ -38,7 +38,9 @@ class _Module:
 
     def run_command(self, args: Sequence[str]) -> tuple[int, str, str]:
         try:
-            completed = subprocess.run(list(args), capture_output=True, check=False, text=True)
+            completed = subprocess.run(
+                list(args), capture_output=True, check=False, text=True, cwd=self._folder
+            )
         except OSError as error:
             return 127, "", str(error)
         return completed.returncode, completed.stdout, completed.stderr
@@ -48,17 +50,21 @@ def run_here(
     spec: Spec,
     work: Callable[[Any], Mapping[str, object]],
     arguments: Mapping[str, object],
+    folder: str,
     *,
     check_mode: bool,
 ) -> Result:
     """Run a module. Returns its result, or a failed result with its message, without the secrets
     of the arguments. Raises AnsibleActionFail for arguments that the module does not accept.
+
+    folder is that of the playbook, where Ansible runs modules on the controller: Helm reads a
+    relative chart, or a local one of the same name, from where it runs.
     """
     validated = ArgumentSpecValidator(options_with(spec)).validate(dict(arguments))
     secrets = validated._no_log_values
     if validated.error_messages:
         raise AnsibleActionFail(remove_values("; ".join(validated.error_messages), secrets))
-    module = _Module(validated.validated_parameters, check_mode=check_mode)
+    module = _Module(validated.validated_parameters, folder, check_mode=check_mode)
     names = module.params[OPTION_NAMES]
     try:
         result = dict(work(module))

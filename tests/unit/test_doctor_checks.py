@@ -353,6 +353,11 @@ def _driver_upgrade(fleet: Fleet) -> None:
     _cordoned(fleet)
 
 
+@case("GS063")
+def _driver_upgrade_due(fleet: Fleet) -> None:
+    fleet.labels("dev-1")["nvidia.com/gpu-driver-upgrade-state"] = "upgrade-required"
+
+
 @case("GS030", "GS037", "GS042", "GS043")
 def _driver_upgrade_failed(fleet: Fleet) -> None:
     fleet.labels("dev-1")["nvidia.com/gpu-driver-upgrade-state"] = "upgrade-failed"

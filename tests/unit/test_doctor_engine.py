@@ -100,17 +100,15 @@ def test_root_is_as_severe_as_what_follows_from_it_on_its_nodes() -> None:
     }
 
 
-def test_match_that_explains_nothing() -> None:
-    idle = replace(on("n1", "a"), explains=False, severity=Severity.INFO)
-    root = check("A", idle, on("n2", "b"), severity="warning")
-    after = check("B", on("n1", "c"), on("n2", "c"), follows=("A",))
-    findings = diagnose(healthy().snapshot(), [root, after])
-    found = [(each.code, each.nodes, each.severity.value, each.follows) for each in findings]
-    assert found == [
-        ("A", ("n2",), "error", ""),
-        ("B", ("n2",), "error", "A"),
-        ("B", ("n1",), "error", ""),
-        ("A", ("n1",), "info", ""),
+def test_match_has_a_severity_of_its_own() -> None:
+    worse = replace(on("n1", "a"), severity=Severity.ERROR)
+    root = check("A", worse, on("n2", "b"), severity="warning")
+    after = check("B", on("n2", "c"), follows=("A",), severity="info")
+    found = diagnose(healthy().snapshot(), [root, after])
+    assert [(each.code, each.nodes, each.severity.value, each.follows) for each in found] == [
+        ("A", ("n1",), "error", ""),
+        ("A", ("n2",), "warning", ""),
+        ("B", ("n2",), "info", "A"),
     ]
 
 

@@ -185,7 +185,8 @@ def test_node_under_maintenance_is_named_although_its_slots_are_not_judged() -> 
         {"differing": {}, "unavailable": {"n1": "nvidia.com/gpu is 0", "n2": "node is NotReady"}},
     )
     (difference,) = find_drift(found)
-    assert (difference.kind, difference.where) == ("node", "n1")
+    assert (difference.kind, difference.where) == ("maintenance", "n1")
+    assert drift_report([difference])["count"] == 0
     assert mentions(difference.what, "pod-restart-required")
 
 

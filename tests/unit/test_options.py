@@ -7,6 +7,7 @@ in the process of their action.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,7 +40,7 @@ def test_with_names(text: str, names: Mapping[str, object], expected: str | None
 
 
 def done(work: Any, **arguments: object) -> dict[str, Any]:
-    return run_here(SPEC, work, arguments, check_mode=True)
+    return run_here(SPEC, work, arguments, ".", check_mode=True)
 
 
 def test_module_gets_its_options_with_defaults() -> None:
@@ -80,3 +81,13 @@ def test_secrets_are_in_no_result() -> None:
 def test_program_that_there_is_not() -> None:
     found = done(lambda module: {"ran": module.run_command(["no-such-program-here"])})
     assert found["ran"][0] == 127
+
+
+def test_programs_run_where_ansible_runs_modules(tmp_path: Path) -> None:
+    """Else Helm would read a relative chart, or one of the same name, from two folders."""
+
+    def work(module: Any) -> dict[str, object]:
+        return {"folder": module.run_command(["pwd"])[1].strip()}
+
+    found = run_here({}, work, {}, str(tmp_path), check_mode=True)
+    assert found["folder"] == str(tmp_path)

@@ -17,7 +17,7 @@ from .snapshot import Snapshot
 _CHECKS = (
     *operator.CHECKS,  # GS001 to GS011, GS055
     *content.CHECKS,  # GS012 to GS018
-    *nodes.CHECKS,  # GS019 to GS036
+    *nodes.CHECKS,  # GS019 to GS036, GS063
     *plugin.CHECKS,  # GS037 to GS044
     *pods.CHECKS,  # GS045 to GS054, GS056
     *platforms.CHECKS,  # GS057 to GS062

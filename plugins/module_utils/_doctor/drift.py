@@ -14,6 +14,7 @@ from .._common.table import format_first_rows
 
 COLUMNS = ("kind", "where", "what")
 MOST_LINES = 50
+MAINTENANCE = "maintenance"  # the kind of a difference that passes by itself
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,13 @@ def find_drift(planned: Planned) -> list[Difference]:
 
 
 def drift_report(differences: list[Difference]) -> dict[str, object]:
-    """JSON types: {findings: [{kind, where, what}], table: [lines]}."""
+    """JSON types: {findings: [{kind, where, what}], table: [lines], count: int}. count leaves out
+    nodes under maintenance, which are named only.
+    """
     rows = [asdict(difference) for difference in differences]
     lines = format_first_rows(COLUMNS, rows, MOST_LINES) if rows else ["No drift."]
-    return {"findings": rows, "table": lines}
+    count = sum(difference.kind != MAINTENANCE for difference in differences)
+    return {"findings": rows, "table": lines, "count": count}
 
 
 def _content(profiles: Mapping[str, object]) -> Iterator[Difference]:
@@ -104,7 +108,7 @@ def _nodes(rollout: Mapping[str, object], tolerated: Container[str]) -> Iterator
         for node in map(str, list_at(rollout, name)):
             reason = paused.get(node) if name == "unavailable" else None
             if node not in missing and (reason or kind != "node" or node not in tolerated):
-                yield Difference(kind, node, reason or what)
+                yield Difference(MAINTENANCE if reason else kind, node, reason or what)
 
 
 def _allocatable(verified: Mapping[str, object]) -> Iterator[Difference]:

@@ -35,14 +35,12 @@ class Severity(Enum):
 class Match:
     """One occurrence of what a check looks for: the nodes, if any, and the values for the texts.
 
-    severity replaces that of the check. explains: whether other findings on the same nodes can
-    follow from it.
+    severity replaces that of the check.
     """
 
     nodes: tuple[str, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
     severity: Severity | None = None
-    explains: bool = True
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ class _Roots:
     ) -> None:
         self._follows = follows
         self._nodes = {
-            code: {node for match in found if match.explains for node in match.nodes}
+            code: {node for match in found for node in match.nodes}
             for code, found in matches.items()
         }
 

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Internal: findings GS019 to GS036: nodes, their labels and hardware, and other systems on them.
-Pure.
+"""Internal: findings GS019 to GS036, GS063: nodes, their labels and hardware, and other systems
+on them. Pure.
 """
 
 from __future__ import annotations
@@ -132,14 +132,17 @@ def _driver(trace: NodeTrace, snapshot: Snapshot) -> Values:
 def _paused(trace: NodeTrace, _snapshot: Snapshot) -> Iterator[Match]:
     """The MIG manager's pause is GS026, while it works."""
     labels = trace.state.labels
-    if labels.get(UPGRADE_LABEL) == UPGRADE_REQUIRED:
-        values = {"label": UPGRADE_LABEL, "state": UPGRADE_REQUIRED}
-        yield Match(values=values, severity=Severity.INFO, explains=False)
     label = UPGRADE_LABEL if upgrade_state(trace.state) else paused_label(trace.state)
     if label and not (labels[label] == PAUSED_FOR_MIG and is_busy(trace.state)):
         failed = labels[label] == UPGRADE_FAILED
         values = {"label": label, "state": labels[label]}
         yield Match(values=values, severity=Severity.ERROR if failed else None)
+
+
+def _upgrade_due(trace: NodeTrace, _snapshot: Snapshot) -> Values:
+    """Nothing has been touched yet, so it explains nothing."""
+    if trace.state.labels.get(UPGRADE_LABEL) == UPGRADE_REQUIRED:
+        yield {}
 
 
 def _mixed_models(trace: NodeTrace, _snapshot: Snapshot) -> Values:
@@ -338,8 +341,8 @@ CHECKS = (
         cause="{label} is {state}",
         seen="{nodes}: {label} is {state}.",
         why="For an upgrade the operator cordons the node, removes GPU pods and restarts driver and"
-        " plugin; upgrade-required means that it has not begun. A controller that sets paused-for-…"
-        " puts true back itself. To do that for it breaks what it does. site leaves the node out.",
+        " plugin. A controller that sets paused-for-… puts true back itself. To do that for it"
+        " breaks what it does. site leaves the node out.",
         fix="Wait until it is upgrade-done, or true again. If it is upgrade-failed, check the"
         " driver's pod, and then run `kubectl label node {nodes:q}"
         " nvidia.com/gpu-driver-upgrade-state=upgrade-required --overwrite`",
@@ -416,5 +419,16 @@ CHECKS = (
         fix="Remove it: `kubectl get daemonset -n {namespace:q}`, and delete the one of {pod}.",
         find=_other_plugin,
         reads=(PODS,),
+    ),
+    Check(
+        code="GS063",
+        severity=Severity.INFO,
+        title="A driver upgrade is due",
+        cause="nvidia.com/gpu-driver-upgrade-state is upgrade-required",
+        seen="{nodes}: nvidia.com/gpu-driver-upgrade-state is upgrade-required.",
+        why="The operator will upgrade the driver of the node in its turn. Nothing has been touched"
+        " yet.",
+        fix="No action is needed.",
+        find=per_node(_upgrade_due),
     ),
 )
