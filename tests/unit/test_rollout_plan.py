@@ -43,6 +43,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan imp
     plan_rollout,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.rollout_values import (
+    AFTER,
     BEFORE,
     DONE,
     GFD,
@@ -176,6 +177,16 @@ BEGUN = replace(GOOD, annotations={LOADED: str(BEGUN_NOTE)})
         ),
         pytest.param(
             observation(config_map=replace(MAP, written={})), "restart", id="time not known"
+        ),
+        pytest.param(
+            observation(config_map=replace(MAP, written={}, created=AFTER.isoformat())),
+            "record",
+            id="of others, created in the same second",
+        ),
+        pytest.param(
+            observation(pods=OLD_PODS, config_map=replace(MAP, written={}, created=NOTED.at)),
+            "restart",
+            id="of others, created later",
         ),
     ],
 )

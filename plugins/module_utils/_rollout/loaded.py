@@ -118,9 +118,11 @@ def has_loaded(
     if config_map is None or not content:
         return False  # the content is still to be written
     written = config_map.written_at(target.key)
-    return written is not None and all(
-        pod.created is not None and pod.created > written for pod in pods
-    )
+    if written is None:
+        return False
+    if target.key not in config_map.written:  # it is as old as the ConfigMap
+        return all(pod.created is not None and pod.created >= written for pod in pods)
+    return all(pod.created is not None and pod.created > written for pod in pods)
 
 
 def _written(target: Target, config_map: ConfigMap | None) -> str:
