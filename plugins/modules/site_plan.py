@@ -263,6 +263,7 @@ from ..module_utils._profiles.rendered import render, take_profiles
 from ..module_utils._profiles.validation import depends_on_plugin, parse_profiles
 from ..module_utils._provider.cluster_policy import DevicePluginConfig, oldest_first
 from ..module_utils._provider.daemonsets import app_of
+from ..module_utils._provider.helm import CHECK_CHART
 from ..module_utils._provider.release import Chart, read_chart
 from ..module_utils._rollout.content import ContentPlan, Wanted, plan_content
 from ..module_utils._rollout.dra import dra_nodes
@@ -471,9 +472,8 @@ class Planner:
         )
         if rc != 0:
             raise RefusedError(
-                f"Helm cannot read the chart {given['chart_ref']}: {' '.join(err.split())}. Check"
-                " O(chart_ref), O(chart_repo_url) and O(chart_version), and whether the controller"
-                " reaches the repository."
+                f"Helm cannot read the chart {given['chart_ref']}: {' '.join(err.split())}."
+                f" {CHECK_CHART}"
             )
         return read_chart(yaml.safe_load(out))
 

@@ -49,7 +49,7 @@ def test_maintenance(labels: dict[str, str], facts: tuple[str, ...], passes: boo
     node = NodeState("n", labels)
     assert mentions(maintenance(node), *facts)
     assert bool(maintenance(node)) is bool(facts)
-    assert passes_by_itself(node) is passes
+    assert passes_by_itself(maintenance(node)) is passes
 
 
 def test_maintenance_of_mig_that_is_ours() -> None:

@@ -51,6 +51,18 @@ def read_time(text: str) -> datetime | None:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
+def last_change(document: object, *fields: str) -> str:
+    """When a client last changed what it manages of an object, as the API server notes it; with
+    fields, such as f:data, only clients that manage these. Empty where it is unknown.
+    """
+    times = [
+        text_at(entry, "time")
+        for entry in list_at(document, "metadata", "managedFields")
+        if not fields or dig(entry, "fieldsV1", *fields) is not None
+    ]
+    return max(times, default="")
+
+
 def entries_with_prefix(
     document: object, prefix: str | tuple[str, ...], *path: str
 ) -> dict[str, str]:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 LINE = 80  # characters
 
@@ -20,6 +20,14 @@ def some(names: Sequence[str], most: int = 20) -> str:
     """The first names of a list, separated by commas, and how many more there are."""
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def by_reason(reasons: Mapping[str, str]) -> dict[str, list[str]]:
+    """The names with each reason, from a reason for each name."""
+    found: dict[str, list[str]] = {reason: [] for reason in sorted(set(reasons.values()))}
+    for name, reason in reasons.items():
+        found[reason].append(name)
+    return found
 
 
 def either(names: Collection[str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .._nodes.capacity import PRODUCT_LABEL, Verdict
-from .._nodes.maintenance import UPGRADE_FAILED, maintenance
+from .._nodes.maintenance import maintenance, passes_by_itself
 from .._nodes.state import NodeState
 from .._rollout.desired import Desired, Target
 from .slots import total, verdict_table
@@ -55,7 +55,11 @@ def comparison(rows: Sequence[Row], *, all_needed: bool) -> dict[str, object]:
     NotReady counts as differing. One that another controller is working on never does.
     """
     problems = {str(entry["node"]): entry["problem"] for entry in rows if entry["problem"]}
-    unavailable = {entry["node"] for entry in rows if _passes(entry)}
+    unavailable = {
+        entry["node"]
+        for entry in rows
+        if entry["problem"] and passes_by_itself(str(entry["maintenance"]))
+    }
     if not all_needed:
         unavailable |= {entry["node"] for entry in rows if not entry["ready"]}
     needed = [entry for entry in rows if entry["node"] not in unavailable]
@@ -67,9 +71,3 @@ def comparison(rows: Sequence[Row], *, all_needed: bool) -> dict[str, object]:
         "totals": {column: total(needed, column) for column in ("physical", "expected", "actual")},
         "table": verdict_table(rows),
     }
-
-
-def _passes(entry: Row) -> bool:
-    """Whether a node lacks its slots only until another controller has finished."""
-    reason = str(entry["maintenance"])
-    return bool(entry["problem"] and reason and not reason.endswith(UPGRADE_FAILED))

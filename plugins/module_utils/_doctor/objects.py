@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from .._common.documents import (
     dig,
     entries_with_prefix,
+    last_change,
     list_at,
     mapping_at,
     name_of,
@@ -61,6 +60,7 @@ _IMAGES = {
     "cluster-autoscaler": AUTOSCALER,
     "karpenter/controller": KARPENTER,
 }
+_MIG_STATE = ("f:metadata", "f:labels", f"f:{STATE_LABEL}")  # in managedFields
 _KUBERNETES_TAINTS = ("node.kubernetes.io/", "node.cloudprovider.kubernetes.io/")
 
 
@@ -77,18 +77,8 @@ def node_view(document: object) -> NodeView:
             if taint.repels and not taint.key.startswith(_KUBERNETES_TAINTS)
         ),
         hami=isinstance(annotations, dict) and _HAMI_REGISTER in annotations,
-        mig_state_since=_set_at(document, STATE_LABEL) if is_busy(state) else None,
+        mig_state_since=read_time(last_change(document, *_MIG_STATE)) if is_busy(state) else None,
     )
-
-
-def _set_at(document: object, label: str) -> datetime | None:
-    """When the client that set a label last changed labels, as the API server notes it."""
-    times = [
-        text_at(entry, "time")
-        for entry in list_at(document, "metadata", "managedFields")
-        if dig(entry, "fieldsV1", "f:metadata", "f:labels", f"f:{label}") is not None
-    ]
-    return read_time(max(times, default=""))
 
 
 def read_pod(document: object, namespace: str) -> Operand | Workload | ForeignPod | None:

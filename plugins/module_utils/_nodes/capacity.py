@@ -210,9 +210,8 @@ def _mig_fits(node: NodeState, mig: str | None) -> bool:
     name = _MIG_DEVICE.fullmatch(mig.replace("+", "."))
     if name is None:
         return True
-    device = name[1]
-    alike = f"-MIG-{device}" in node.labels.get(PRODUCT_LABEL, "")
-    return alike or f"nvidia.com/mig-{device}.count" in node.labels
+    alike = f"-MIG-{name[1]}" in node.labels.get(PRODUCT_LABEL, "")
+    return alike or f"nvidia.com/mig-{name[1]}.count" in node.labels
 
 
 def _label_fits(labels: Mapping[str, str], profile: Profile, resource: str) -> bool:

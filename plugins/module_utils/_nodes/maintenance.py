@@ -57,6 +57,6 @@ def maintenance(state: NodeState, *, own_mig: bool = False) -> str:
     return f"{label} is {state.labels[label]}"
 
 
-def passes_by_itself(state: NodeState) -> bool:
-    """Whether a node is under maintenance that ends without anybody's help."""
-    return bool(maintenance(state)) and upgrade_state(state) != UPGRADE_FAILED
+def passes_by_itself(reason: str) -> bool:
+    """Whether what maintenance() gives ends without anybody's help."""
+    return bool(reason) and not reason.endswith(UPGRADE_FAILED)

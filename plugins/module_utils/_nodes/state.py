@@ -24,7 +24,7 @@ _LABELS = (RESOURCE_PREFIX, *PLATFORM_LABELS)
 
 @dataclass(frozen=True)
 class NodeMetadata:
-    """The labels and annotations of one node: all that a metadata-only list tells."""
+    """The labels and annotations of one node: all that a metadata-only list has."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -46,8 +46,13 @@ class NodeState(NodeMetadata):
     @property
     def has_gpus(self) -> bool:
         """Whether the operator, or a device plugin without it, has found GPUs."""
-        slots = (count for name, count in self.allocatable.items() if is_gpu_resource(name))
-        return super().has_gpus or any(count > 0 for count in slots)
+        return super().has_gpus or bool(self.gpu_slots)
+
+    @property
+    def gpu_slots(self) -> dict[str, int]:
+        """The slots of GPUs and MIG devices by resource, without those of which there are none."""
+        slots = self.allocatable.items()
+        return {name: count for name, count in slots if count > 0 and is_gpu_resource(name)}
 
     @property
     def physical(self) -> int | None:

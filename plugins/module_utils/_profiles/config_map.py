@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from .._common.documents import dig, list_at, mapping_at, read_time, text_at
+from .._common.documents import last_change, mapping_at, read_time, text_at
 from .._common.errors import SharingError
 from .._common.names import MANAGED_BY, MANAGED_BY_LABEL, PROFILES_ANNOTATION
 from .hashing import config_hash, from_note, same_content, to_note
@@ -145,20 +145,10 @@ def read_config_map(document: object) -> ConfigMap:
     return ConfigMap(
         data=mapping_at(document, "data"),
         written=written,
-        changed=_last_change(document),
+        changed=last_change(document, "f:data"),
         ours=mapping_at(document, "metadata", "labels").get(MANAGED_BY_LABEL) == MANAGED_BY,
         created=text_at(document, "metadata", "creationTimestamp"),
     )
-
-
-def _last_change(document: object) -> str:
-    """When the data was last changed, as the API server notes it for each client."""
-    times = [
-        text_at(entry, "time")
-        for entry in list_at(document, "metadata", "managedFields")
-        if dig(entry, "fieldsV1", "f:data") is not None
-    ]
-    return max(times, default="")
 
 
 def plan_config_map(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from .._common.documents import list_at, mapping_at, name_of, read_time, text_at
+from .._common.documents import last_change, mapping_at, name_of, read_time, text_at
 from .._common.errors import RefusedError
 from .._common.text import some
 
@@ -99,11 +99,8 @@ def _last_write(secret: object) -> datetime | None:
     """When a Secret was last written. Helm's own label modifiedAt has the time of the machine on
     which Helm runs.
     """
-    metadata = mapping_at(secret, "metadata")
-    entries = list_at(secret, "metadata", "managedFields")
-    texts = [metadata.get("creationTimestamp"), *(text_at(entry, "time") for entry in entries)]
-    times = [read_time(str(text)) for text in texts]
-    return max((time for time in times if time), default=None)
+    texts = text_at(secret, "metadata", "creationTimestamp"), last_change(secret)
+    return max((time for time in map(read_time, texts) if time), default=None)
 
 
 def pending_revision(revisions: Sequence[HelmRevision]) -> HelmRevision | None:
@@ -219,6 +216,10 @@ def record_after_helm(
     return replace(record, first=first)
 
 
+CHECK_CHART = (
+    "Check O(chart_ref), O(chart_repo_url) and O(chart_version), and whether the controller reaches"
+    " the repository."
+)
 # What Helm says -> what to do.
 _HINTS = (
     (
@@ -236,8 +237,7 @@ _HINTS = (
     (
         "no such host|dial tcp|connection refused|failed to (fetch|download|do request)|no chart"
         "|repo|not a valid chart|no such file|not found",
-        "Check O(chart_ref), O(chart_repo_url) and O(chart_version), and whether the controller"
-        " reaches the repository.",
+        CHECK_CHART,
     ),
 )
 _MOST = 400  # characters of Helm's own message

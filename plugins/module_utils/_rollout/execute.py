@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from .._common.errors import RefusedError, SharingError
-from .._common.text import plural, some
+from .._common.text import by_reason, plural, some
 from .._kube.client import Cluster
 from .._nodes.disruption import pods_of
 from .._nodes.pods import GpuPod
@@ -210,8 +210,7 @@ class Executor:
     def _skip(self, nodes: Mapping[str, str]) -> None:
         """Leave nodes out, each for a reason that this rollout has not caused."""
         self.outcome.skipped |= nodes
-        for reason in sorted(set(nodes.values())):
-            same = [node for node, why in nodes.items() if why == reason]
+        for reason, same in by_reason(nodes).items():
             self.report(f"left out, because {reason}: {some(same)}")
 
     def _judge(self, batches: Sequence[Sequence[str]], what: str) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from .._common.errors import ClusterError
 from .._kube.client import Cluster
-from .._kube.objects import NODES, namespaced
+from .._kube.objects import NODES, namespaced, object_path
 from .._kube.reflector import Reflector
 from .._nodes.operands import OPERAND_SELECTOR, OperandPod, operand_pod
 from .._nodes.state import NodeState, node_state
@@ -25,7 +25,7 @@ BURST = 0.05  # seconds in which changes are collected before they are returned 
 
 
 class Reflected(Protocol):
-    """A reflector, whatever it reads."""
+    """A reflector of any objects."""
 
     trouble: str
     refused: bool
@@ -105,7 +105,7 @@ class LiveFleet(LiveNodes):
     def __init__(self, cluster: Cluster, namespace: str, config_map: str) -> None:
         super().__init__(cluster)
         self._cluster = cluster
-        self._location = namespace, config_map
+        self._observed = Observed(cluster, namespace, config_map)
         self._pods: dict[str, dict[str, OperandPod]] = {}
         self._pods_path = namespaced("pods", namespace)
         self._pods_are_read = False
@@ -139,8 +139,10 @@ class LiveFleet(LiveNodes):
         self._config_map = self._read_config_map()
 
     def _read_config_map(self) -> ConfigMap | None:
-        observed = Observed(self._cluster, *self._location)
-        return observed.config_map
+        observed = self._observed
+        path = object_path(observed.config_maps_path, observed.config_map_name)
+        document = self._cluster.find(path)
+        return observed.read_config_map(document) if document else None
 
     def _on_pod(self, before: OperandPod | None, after: OperandPod | None) -> None:
         with self._changes:

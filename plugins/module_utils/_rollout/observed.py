@@ -58,9 +58,13 @@ class Observed:
 
     @cached_property
     def config_map(self) -> ConfigMap | None:
-        if self.config_map_object is None:
-            return None
-        found = read_config_map(self.config_map_object)
+        return self.read_config_map(self.config_map_object) if self.config_map_object else None
+
+    def read_config_map(self, document: Json) -> ConfigMap:
+        """The ConfigMap of an object, with the flags that the plugin's environment overrides where
+        they may play a part.
+        """
+        found = read_config_map(document)
         if not found.has_flags:
             return found
         return replace(found, shadowed=frozenset(self.plugin().shadowed))

@@ -20,7 +20,6 @@ from .._nodes.platform import (
     vm_workload,
 )
 from .._nodes.state import NodeState
-from .._profiles.model import is_gpu_resource
 
 _OUT = "take the nodes out of the inventory"
 
@@ -71,9 +70,9 @@ def _claimed(node: NodeState, policy: object | None, *, offered: bool, installed
 
 def _on_the_host(node: NodeState) -> str:
     """GPUs of a node before any device plugin of the operator is there."""
-    slots = {name: count for name, count in node.allocatable.items() if is_gpu_resource(name)}
-    if not node.ready or not (resource := resource_of(slots, "")):
+    if not node.ready or not node.gpu_slots:
         return ""
+    resource = min(node.gpu_slots)
     return (
         f"they have {resource} although no GPU Operator is there: another device plugin, or one of"
         f" the node image, advertises it. Remove it and run again a minute later, or {_OUT} (GS036,"

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .._common.table import format_first_rows
-from .._common.text import some
+from .._common.text import by_reason, some
 from .._nodes.capacity import expected_allocatable, physical_devices
 from .._nodes.state import NodeState
 from .desired import Target, profile_label
@@ -129,8 +129,7 @@ class Notes:
             ("Left as they are, because they are NotReady or missing", idle),
         )
         found = [f"{what}: {some(nodes)} ({len(nodes)})" for what, nodes in named if nodes]
-        for reason in sorted(set(self.maintenance.values())):
-            nodes = [node for node, why in self.maintenance.items() if why == reason]
+        for reason, nodes in by_reason(self.maintenance).items():
             found.append(f"Left alone, because {reason}: {some(nodes)} ({len(nodes)})")
         unsettled = [f"{node} did not settle: {why}" for node, why in self.unsettled.items()]
         return [*found, *unsettled[:MOST_NOTES], *self.quotas[:MOST_NOTES]]

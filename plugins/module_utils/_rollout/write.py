@@ -70,14 +70,16 @@ class Writer:
         first: then a run that follows a killed one knows what was done.
         """
         observed = self.live.observe()
-        restarted = [node for node in nodes if plan.steps[node] is Step.RESTART]
-        pods = {pod.name: pod for node in restarted for pod in observed.pods.get(node, ())}
+        going = {
+            node: observed.pods.get(node, ()) if plan.steps[node] is Step.RESTART else ()
+            for node in nodes
+        }
+        pods = {pod.name: pod for of_node in going.values() for pod in of_node}
         patches: dict[str, dict[str, object]] = {}
         for node in nodes:
             if plan.steps[node] not in (Step.FLIP, Step.RESTART):
                 continue
-            going = [pod for pod in pods.values() if pod.node == node]
-            note = note_of(targets[node], observed.config_map, going, old=True)
+            note = note_of(targets[node], observed.config_map, going[node], old=True)
             hashes = {CONFIG_HASH_ANNOTATION: None, LOADED_ANNOTATION: str(note)}
             patches[node] = {"annotations": hashes}
             if change := plan.labels.get(node):

@@ -211,9 +211,11 @@ def make_report(names: Sequence[str], states: Sequence[Json], limit: str = "") -
     by_name = {to_text(state.get("name")): state for state in states}
     order = [*dict.fromkeys([*names, *by_name])]
     clusters = [by_name.get(name, {"name": name, "reason": NOT_TRIED}) for name in order]
-    nodes = tuple(node for state in clusters for node in _nodes(state))
+    usages = [_usage(state) for state in clusters]
+    pairs = list(zip(clusters, usages, strict=True))
+    nodes = tuple(node for state, (usage, _mixed) in pairs for node in _nodes(state, usage))
     report = Report(
-        clusters=tuple(_cluster(state) for state in clusters),
+        clusters=tuple(_cluster(state, mixed) for state, (_of_nodes, mixed) in pairs),
         nodes=nodes,
         groups=_groups(nodes),
         findings=_findings(clusters),
@@ -306,7 +308,8 @@ def _sum(values: Iterable[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _cluster(state: Json) -> Cluster:
+def _cluster(state: Json, mixed: Sequence[str]) -> Cluster:
+    """mixed are nodes that Prometheus mixes with others."""
     sharing = to_mapping(state.get("sharing"))
     return Cluster(
         name=to_text(state.get("name")),
@@ -316,7 +319,7 @@ def _cluster(state: Json) -> Cluster:
         version=to_text(state.get("version")),
         verdict=to_text(sharing.get("verdict")),
         findings_known=isinstance(sharing.get("findings"), list),
-        notes=tuple(_notes(state)),
+        notes=tuple(_notes(state, mixed)),
     )
 
 
@@ -324,9 +327,8 @@ def _list(value: object) -> Sequence[object]:
     return value if isinstance(value, list | tuple) else ()
 
 
-def _nodes(state: Json) -> list[Node]:
+def _nodes(state: Json, usage: Mapping[str, Usage]) -> list[Node]:
     rows = mappings_in(to_mapping(state.get("sharing")).get("nodes"))
-    usage, _mixed = _usage(state)
     cluster = to_text(state.get("name"))
     nodes = [_node(cluster, row, usage.get(to_text(row.get("node")), Usage())) for row in rows]
     return sorted(nodes, key=lambda node: node.node)
@@ -340,9 +342,9 @@ def _usage(state: Json) -> tuple[dict[str, Usage], list[str]]:
     return read_usage(state.get("usage"), state.get("prometheus"), names, cluster)
 
 
-def _notes(state: Json) -> Iterator[str]:
+def _notes(state: Json, mixed: Sequence[str]) -> Iterator[str]:
     yield from (to_text(note) for note in _list(state.get("notes")) if note)
-    if mixed := _usage(state)[1]:
+    if mixed:
         yield (
             f"Prometheus has several nodes of the name {some(mixed)}, so their utilization is left"
             " out. Set gpu_sharing_prometheus_url on each cluster, or give the series a label"

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
-from ..._profiles.hashing import same_content
 from ..._profiles.reader import ProfileReader
 from ..._profiles.rules import Problem, Rule
 from ..._profiles.validation import read_text
@@ -82,8 +81,8 @@ def _unreadable(*, accepted: bool) -> Callable[[Snapshot], Iterator[Match]]:
 def _edited(snapshot: Snapshot) -> Iterator[Match]:
     """Only keys that nodes should use."""
     files = snapshot.desired.files
-    for key, text, nodes in _nodes_by_key(snapshot, lambda trace: trace.target.key):
-        if not same_content(text, files[key], snapshot.plugin.shadowed):
+    for key, _text, nodes in _nodes_by_key(snapshot, lambda trace: trace.target.key):
+        if snapshot.config_map and not snapshot.config_map.holds(key, files[key]):
             yield Match(nodes, _values(snapshot, key=key))
 
 

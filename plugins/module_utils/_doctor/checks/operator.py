@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Internal: findings GS001 to GS011, GS055: GPU Operator, ClusterPolicy and device plugin config."
-" Pure."""
+"""Internal: findings GS001 to GS011, GS055: GPU Operator, ClusterPolicy and device plugin config.
+Pure.
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,6 @@ from ..._nodes.platform import (
     resource_of,
     vm_workload,
 )
-from ..._profiles.model import is_gpu_resource
 from ..causes import NODE_NOT_READY
 from ..engine import Check, per_node
 from ..snapshot import GKE_PLUGIN, PODS, POLICY, SLICES, NodeTrace, Snapshot
@@ -38,8 +37,9 @@ def _gke(trace: NodeTrace, snapshot: Snapshot) -> Values:
 
 def _on_the_host(trace: NodeTrace, _snapshot: Snapshot) -> Values:
     """GPUs of a node that is Ready, and no pod that could have registered them."""
-    slots = {name: n for name, n in trace.state.allocatable.items() if is_gpu_resource(name)}
-    if trace.plugin is None and trace.state.ready and (resource := resource_of(slots, "")):
+    slots = trace.state.gpu_slots
+    if trace.plugin is None and trace.state.ready and slots:
+        resource = min(slots)
         yield {"resource": resource, "slots": str(slots[resource])}
 
 
