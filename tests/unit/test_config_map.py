@@ -294,3 +294,12 @@ def test_plan_removal(observed: ConfigMap | None, remove: tuple[str, ...], delet
         "data": dict.fromkeys(remove),
     }
     assert plan.diff() == {"before": dict.fromkeys(remove, A), "after": {}}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(A, False), (B, True), ("Flags: {migStrategy: none}\n", True), ("FLAGS: {}\n", True)],
+)
+def test_flags_are_noticed_as_the_plugin_reads_them(text: str, expected: bool) -> None:
+    """The plugin does not mind the case of keys."""
+    assert ConfigMap({"a": A, "b": text}).has_flags is expected

@@ -77,3 +77,16 @@ def test_nothing_to_wait_for(
     api.requests.clear()
     assert wait_for_labels(api.cluster, before, stated, {name: None}) == before
     assert api.requests == []
+
+
+def test_other_devices_of_nvidia_are_no_reason_to_wait() -> None:
+    api = FakeApi()
+    status = {
+        "allocatable": {"nvidia.com/hostdev": "8"},
+        "conditions": [{"type": "Ready", "status": "True"}],
+    }
+    api.put(f"{NODES}/n1", {"metadata": {"uid": "n1"}, "status": status})
+    before = states(api)
+    api.requests.clear()
+    assert wait_for_labels(api.cluster, before, {}, {"n1": None}) == before
+    assert api.requests == []

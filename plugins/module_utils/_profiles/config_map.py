@@ -76,7 +76,7 @@ class ConfigMap:
     @property
     def has_flags(self) -> bool:
         """Whether flags may play a part, so that the plugin's environment has to be known."""
-        return any("flags" in text for text in self.data.values())
+        return any("flags" in text.lower() for text in self.data.values())
 
     def written_at(self, key: str) -> datetime | None:
         """The latest time at which a key can have got its content, by the API server's clock; None

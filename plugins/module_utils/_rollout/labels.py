@@ -51,4 +51,4 @@ def wait_for_labels(
 
 def _in_service(state: NodeState) -> bool:
     """Whether a node advertises GPUs, so that feature discovery has counted them before."""
-    return state.ready and any(state.allocatable.values())
+    return state.ready and bool(state.gpu_slots)
