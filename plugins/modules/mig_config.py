@@ -18,7 +18,8 @@ description:
     batch ends the run, and the following nodes are not changed.
   - The earlier value of the label is stored on the node, and restored when
     M(gpufleet.sharing.node_profiles) removes the profile label.
-  - Nodes that are not selected, not in the cluster, or NotReady are skipped.
+  - Nodes that are not selected, not in the cluster, or NotReady are skipped, and so are nodes that
+    another controller is working on (RV(maintenance)).
 options:
   profiles:
     description: >-
@@ -103,6 +104,13 @@ waited:
   type: list
   elements: str
   returned: always
+maintenance:
+  description: >-
+    Nodes that were left alone, since something else is working on them (a driver upgrade, another
+    change of MIG), each with the label that says so.
+  type: dict
+  returned: always
+  sample: {train-gpu-01: nvidia.com/gpu-driver-upgrade-state is drain-required}
 differs:
   description: Whether a node differed, so that it was changed or would be.
   type: bool

@@ -16,6 +16,7 @@ from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 UPGRADE = "nvidia.com/gpu-driver-upgrade-state"
 PLUGIN = "nvidia.com/gpu.deploy.device-plugin"
 GFD = "nvidia.com/gpu.deploy.gpu-feature-discovery"
+MIG_LABEL = "nvidia.com/mig.config"
 MIG = "nvidia.com/mig.config.state"
 FOR_MIG = {PLUGIN: "paused-for-mig-change"}
 
@@ -53,8 +54,9 @@ def test_maintenance(labels: dict[str, str], facts: tuple[str, ...], passes: boo
 
 
 def test_maintenance_of_mig_that_is_ours() -> None:
-    ours = NodeState("n", {MIG: "pending", **FOR_MIG})
+    ours = NodeState("n", {MIG_LABEL: "all-1g.10gb", MIG: "pending", **FOR_MIG})
     assert maintenance(ours)
-    assert not maintenance(ours, own_mig=True)
+    assert not maintenance(ours, mig="all-1g.10gb")
+    assert mentions(maintenance(ours, mig="all-disabled"), MIG, "pending")
     also = NodeState("n", {**ours.labels, UPGRADE: "pod-restart-required"})
-    assert mentions(maintenance(also, own_mig=True), UPGRADE)
+    assert mentions(maintenance(also, mig="all-1g.10gb"), UPGRADE)

@@ -15,12 +15,14 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     SharingError,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube import objects
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.state import NodeState
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.mig_change import (
     MigError,
     MigRun,
     plan_change,
 )
 from ansible_collections.gpufleet.sharing.plugins.modules import mig_config
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
 from ansible_collections.gpufleet.sharing.tests.unit.fake_fleet import asked_node
 
@@ -98,6 +100,24 @@ def carry_out(api: FakeApi, drain: str, *, timeout: float = 10, **more: Any) -> 
     wanted = {"n1": "all-1g.10gb"}
     ready = MigRun(api.cluster, wanted, timeout, 10, **more)
     ready.carry_out(plan_change(wanted, ready.states(), ["1"]), drain)
+
+
+def test_nodes_that_others_work_on_are_left_alone_and_named() -> None:
+    """A change to another MIG configuration, a driver upgrade; a change to ours is waited for."""
+    ours, state = {"nvidia.com/mig.config": "all-1g.10gb"}, "nvidia.com/mig.config.state"
+    labels = {
+        "ours": {**ours, state: "pending"},
+        "other": {"nvidia.com/mig.config": "all-disabled", state: "rebooting"},
+        "upgrading": {"nvidia.com/gpu-driver-upgrade-state": "drain-required"},
+        "free": {},
+    }
+    nodes = {name: NodeState(name, found, ready=True) for name, found in labels.items()}
+    plan = plan_change(dict.fromkeys(nodes, "all-1g.10gb"), nodes, ["1"])
+    assert (list(plan.changes), list(plan.waiting)) == (["free"], ["ours"])
+    assert plan.result()["maintenance"] == plan.left_alone
+    assert list(plan.left_alone) == ["other", "upgrading"]
+    assert mentions(plan.left_alone["other"], state, "rebooting")
+    assert mentions(plan.left_alone["upgrading"], "drain-required")
 
 
 def test_change_is_watched_not_listed_again() -> None:

@@ -11,8 +11,8 @@ paused-for-<reason>, and put true back themselves. Setting it earlier breaks wha
 
 from __future__ import annotations
 
+from .mig import MIG_LABEL, is_busy
 from .mig import STATE_LABEL as MIG_STATE_LABEL
-from .mig import is_busy
 from .state import NodeState
 
 UPGRADE_LABEL = "nvidia.com/gpu-driver-upgrade-state"
@@ -43,10 +43,11 @@ def paused_label(state: NodeState) -> str:
     )
 
 
-def maintenance(state: NodeState, *, own_mig: bool = False) -> str:
-    """Why a node has to be left alone; empty when nobody is working on it. own_mig: a change of MIG
-    is ours, and is waited for elsewhere.
+def maintenance(state: NodeState, *, mig: str | None = None) -> str:
+    """Why a node has to be left alone; empty when nobody is working on it. mig: the MIG
+    configuration that the node is to have; a change to this one is waited for elsewhere.
     """
+    own_mig = mig is not None and state.labels.get(MIG_LABEL) == mig
     if upgrade := upgrade_state(state):
         return f"{UPGRADE_LABEL} is {upgrade}"
     if is_busy(state) and not own_mig:

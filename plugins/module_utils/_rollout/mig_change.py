@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .._common.errors import FleetError, RefusedError, SharingError, joined
-from .._common.text import some
+from .._common.errors import FleetError, SharingError, joined
 from .._kube.client import Cluster
 from .._kube.objects import NODES
 from .._nodes.disruption import mig_disruptions
@@ -19,7 +18,6 @@ from .._nodes.mig import (
     MIG_LABEL,
     MigChange,
     has_failed,
-    is_busy,
     plan_mig,
     why_not_capable,
     why_not_partitioned,
@@ -55,11 +53,14 @@ def configurations(
 
 @dataclass(frozen=True)
 class MigPlan:
-    """The labels to change, in batches, and the nodes that are being changed already."""
+    """The labels to change, in batches, the nodes that are being changed already, and those that
+    are left alone, each with the reason.
+    """
 
     changes: Mapping[str, MigChange] = field(default_factory=dict)
     batches: Sequence[Sequence[str]] = ()
     waiting: Sequence[str] = ()
+    left_alone: Mapping[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.changes or self.waiting)
@@ -72,6 +73,7 @@ class MigPlan:
             "differs": bool(self),
             "changes": [vars(change) for change in changes],
             "waited": list(self.waiting),
+            "maintenance": dict(self.left_alone),
             "diff": {
                 "before": {change.node: change.before for change in changes},
                 "after": {change.node: change.after for change in changes},
@@ -83,25 +85,18 @@ def plan_change(
     wanted: Mapping[str, str], nodes: Mapping[str, NodeState], batches: Sequence[object]
 ) -> MigPlan:
     """Compare MIG configurations by node with the labels of nodes. Raises where a node cannot have
-    its configuration, or where NVIDIA's MIG manager is busy with another one.
+    its configuration.
     """
-    states = {
-        name: state
-        for name, state in nodes.items()
-        if name in wanted and not maintenance(state, own_mig=True)
-    }
+    states = {name: state for name, state in nodes.items() if name in wanted}
+    reasons = {name: maintenance(state, mig=wanted[name]) for name, state in states.items()}
+    left_alone = {name: reason for name, reason in sorted(reasons.items()) if reason}
+    states = {name: state for name, state in states.items() if name not in left_alone}
     reasons = {node: why_not_capable(state, wanted[node]) for node, state in states.items()}
     if problems := [f"{node}: {reason}." for node, reason in sorted(reasons.items()) if reason]:
         raise joined(FleetError, problems)
     changes, waiting = plan_mig(wanted, states)
-    busy = [change.node for change in changes if is_busy(states[change.node])]
     found = split_into_batches([change.node for change in changes], batches)
-    if busy:
-        raise RefusedError(
-            f"NVIDIA's MIG manager is changing {some(busy)} to another configuration. Run again"
-            " when it has finished."
-        )
-    return MigPlan({change.node: change for change in changes}, found, waiting)
+    return MigPlan({change.node: change for change in changes}, found, waiting, left_alone)
 
 
 @dataclass(frozen=True)

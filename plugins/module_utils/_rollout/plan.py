@@ -121,7 +121,7 @@ def _step(target: Target, observed: Observation) -> Step:
 
 def maintenance_of(target: Target, node: NodeState) -> str:
     """Why a node has to be left alone for now; empty when nobody else is working on it."""
-    return maintenance(node, own_mig=target.profile.mig is not None)
+    return maintenance(node, mig=target.profile.mig)
 
 
 def _remaining_pods(observed: Observation, node: str) -> list[OperandPod]:
