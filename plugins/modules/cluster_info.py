@@ -149,6 +149,7 @@ from typing import TYPE_CHECKING
 
 from ..module_utils._common.documents import dig, text_at
 from ..module_utils._common.errors import ClusterError, NotAllowedError, RefusedError
+from ..module_utils._common.links import MANIFESTS
 from ..module_utils._common.module_entry import Spec, run_module
 from ..module_utils._kube.client import Cluster, connect
 from ..module_utils._kube.objects import CLUSTER_POLICIES, NAMESPACES, object_path
@@ -228,7 +229,7 @@ def ask_for(cluster: Cluster, needed: Collection[Permission], user: str) -> None
     if missing := sorted(sentence for sentence, granted in allowed.items() if not granted):
         raise NotAllowedError(
             f"No permission: {user} may not {'; '.join(missing)} on {cluster.server}."
-            " Grant it to this identity.",
+            f" Grant it to this identity: {MANIFESTS}",
             missing,
         )
 

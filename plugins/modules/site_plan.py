@@ -261,9 +261,9 @@ from ..module_utils._profiles.model import Profile
 from ..module_utils._profiles.plugin import read_version
 from ..module_utils._profiles.rendered import render, take_profiles
 from ..module_utils._profiles.validation import depends_on_plugin, parse_profiles
+from ..module_utils._provider.chart import unreadable_chart
 from ..module_utils._provider.cluster_policy import DevicePluginConfig, oldest_first
 from ..module_utils._provider.daemonsets import app_of
-from ..module_utils._provider.helm import CHECK_CHART
 from ..module_utils._provider.release import Chart, read_chart
 from ..module_utils._rollout.content import ContentPlan, Wanted, plan_content
 from ..module_utils._rollout.dra import dra_nodes
@@ -471,10 +471,8 @@ class Planner:
             ["helm", "show", "chart", given["chart_ref"], *more]
         )
         if rc != 0:
-            raise RefusedError(
-                f"Helm cannot read the chart {given['chart_ref']}: {' '.join(err.split())}."
-                f" {CHECK_CHART}"
-            )
+            self._module.log(f"helm show chart {given['chart_ref']}: {err.strip()}")
+            raise RefusedError(unreadable_chart(given["chart_ref"], given["chart_repo_url"], err))
         return read_chart(yaml.safe_load(out))
 
     @property

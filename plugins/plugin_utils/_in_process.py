@@ -18,6 +18,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
+from ansible.utils.display import Display
 
 from ..module_utils._common.errors import SharingError
 from ..module_utils._common.module_entry import Spec, options_with
@@ -35,6 +36,10 @@ class _Module:
 
     def warn(self, warning: str) -> None:
         self.warnings.append(warning)
+
+    def log(self, msg: str) -> None:
+        """What -v shows, as other programs print it."""
+        Display().v(msg)
 
     def run_command(self, args: Sequence[str]) -> tuple[int, str, str]:
         try:

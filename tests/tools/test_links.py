@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from collection_tree import ROOT
 
 PAGES = sorted(
@@ -50,3 +51,13 @@ def test_pages_that_the_code_refers_to_exist() -> None:
     named = {name for text in texts for name in NAMED.findall(text)}
     assert named
     assert {name for name in named if not (ROOT / name).exists()} == set()
+
+
+def test_links_in_messages_are_of_this_repository_and_resolve() -> None:
+    text = (ROOT / "plugins/module_utils/_common/links.py").read_text(encoding="utf-8")
+    repository = yaml.safe_load((ROOT / "galaxy.yml").read_text(encoding="utf-8"))["repository"]
+    assert f'_DOCS = "{repository}/blob/main/docs/"' in text
+    targets = [target.partition("#") for target in re.findall(r'_DOCS \+ "(.+)"', text)]
+    assert len(targets) >= 3
+    for page, _hash, anchor in targets:
+        assert not anchor or anchor in anchors(ROOT / "docs" / page), f"{page}#{anchor}"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import NotAllowedError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.permissions import (
     EXISTING,
     HELM,
@@ -24,6 +25,9 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.permissions
     Scope,
     required_permissions,
 )
+from ansible_collections.gpufleet.sharing.plugins.modules import cluster_info
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
+from ansible_collections.gpufleet.sharing.tests.unit.fake_api import SERVER, FakeApi
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "connection.md"
 PLACES = {"cluster": "", "namespace": "gpu-operator", "probe's": "gpufleet-sharing-probe"}
@@ -202,3 +206,20 @@ def test_history_asks_for_revisions_only() -> None:
         Permission("list", "controllerrevisions", "apps", "gpu-operator"),
         Permission("list", "gpuclusters", "nvidia.com"),
     ]
+
+
+def test_missing_permissions_link_to_the_manifests(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = FakeApi().cluster
+    granted = {"get", "watch"}
+
+    def create(_path: str, review: dict[str, Any]) -> dict[str, Any]:
+        verb = review["spec"]["resourceAttributes"]["verb"]
+        return {"status": {"allowed": verb in granted}}
+
+    monkeypatch.setattr(cluster, "create", create)
+    needed = [Permission(verb, "nodes") for verb in ("get", "list", "watch", "patch")]
+    with pytest.raises(NotAllowedError) as caught:
+        cluster_info.ask_for(cluster, needed, "me")
+    assert caught.value.problems == ("list nodes", "patch nodes")
+    assert mentions(caught.value, "me", SERVER, "docs/connection.md#manifests")
+    assert "\n" not in str(caught.value)

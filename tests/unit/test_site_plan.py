@@ -284,13 +284,19 @@ def test_release_of_another_chart_is_refused(fleet: FakeFleet, chart: dict[str, 
 
 
 def test_chart_that_helm_cannot_read_is_named(fleet: FakeFleet) -> None:
-    module = SimpleNamespace(run_command=lambda _args: (1, "", "Error: no such chart"))
+    logged: list[str] = []
+    said = (1, "", "Error: repo nvidia not found\n")
+    module = SimpleNamespace(run_command=lambda _args: said, log=logged.append)
     planner = site_plan.Planner.__new__(site_plan.Planner)
     planner._module = module
-    planner._params = {"operator": {"chart_ref": "c", "chart_version": "1", "chart_repo_url": ""}}
+    planner._params = {
+        "operator": {"chart_ref": "nvidia/c", "chart_version": "1", "chart_repo_url": ""}
+    }
     with pytest.raises(RefusedError) as caught:
         planner._read_chart()
-    assert mentions(caught.value, "chart c", "no such chart")
+    assert mentions(caught.value, "chart nvidia/c", "repository nvidia", "O(chart_ref)")
+    assert said[2].strip() not in str(caught.value)
+    assert mentions(*logged, "nvidia/c", said[2].strip())
 
 
 def test_cluster_without_any_of_the_nodes(fleet: FakeFleet) -> None:

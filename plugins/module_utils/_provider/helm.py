@@ -14,7 +14,9 @@ from datetime import datetime
 
 from .._common.documents import last_change, mapping_at, name_of, read_time, text_at
 from .._common.errors import RefusedError
+from .._common.links import MANIFESTS
 from .._common.text import some
+from .chart import CHECK_CHART, VERBOSE, chart_reason
 
 WITHOUT_HELM = "or set O(manage) to existing for an operator without Helm."
 _HELM = "meta.helm.sh/"  # prefix of its annotations
@@ -216,10 +218,6 @@ def record_after_helm(
     return replace(record, first=first)
 
 
-CHECK_CHART = (
-    "Check O(chart_ref), O(chart_repo_url) and O(chart_version), and whether the controller reaches"
-    " the repository."
-)
 # What Helm says -> what to do.
 _HINTS = (
     (
@@ -233,7 +231,7 @@ _HINTS = (
         " or set a larger O(timeout).",
     ),
     ("template:|unmarshal|specifications of the schema|YAML|validating", "Correct O(values)."),
-    ("forbidden|unauthorized", "Grant the missing permission to this identity."),
+    ("forbidden|unauthorized", f"Grant the missing permission to this identity: {MANIFESTS}"),
     (
         "no such host|dial tcp|connection refused|failed to (fetch|download|do request)|no chart"
         "|repo|not a valid chart|no such file|not found",
@@ -249,8 +247,6 @@ def failure_message(release: str, namespace: str, text: str) -> str:
     said = " ".join((error[1] if error else text).split()).rstrip(".")
     hints = (hint for words, hint in _HINTS if re.search(words, said, re.IGNORECASE))
     hint = next(hints, "").format(namespace=namespace)
+    said = (hint == CHECK_CHART and chart_reason(said)) or said
     shown = said if len(said) <= _MOST else f"{said[:_MOST]}..."
-    again = " Run with -v for the whole output of Helm."
-    return f"Helm release {release} in namespace {namespace}: {shown}. {hint}{again}".replace(
-        "  ", " "
-    )
+    return f"Helm release {release} in namespace {namespace}: {shown} ({VERBOSE}). {hint}".strip()
