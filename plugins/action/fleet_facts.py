@@ -18,6 +18,7 @@ from ..module_utils._common.errors import SharingError
 from ..module_utils._fleet.fleet import Fleet, misspelled_variables, read_fleet
 from ..module_utils._fleet.nodes import NODE_OPTIONS
 from ..plugin_utils._inventory import read_inventory, read_selection
+from ..plugin_utils._sources import check_sources
 from ..plugin_utils._this_run import RUN_FACT, given_tags, leaves_out_work, this_run
 from ..plugin_utils._unread import unread_variables
 
@@ -52,6 +53,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             raise AnsibleActionFail(SLICED)
         hostvars = variables["hostvars"]
         try:
+            check_sources(hostvars._inventory)
             inventory = read_inventory(variables["groups"], hostvars)
             selection = read_selection(
                 variables["ansible_play_hosts_all"],

@@ -226,6 +226,27 @@ def test_read_fleet_refuses_inventory(
 
 
 @pytest.mark.parametrize(
+    ("groups", "facts"),
+    [
+        ({"all": ["n1"], "ungrouped": [], "gpus": ["n1"], "dev": []}, ("gpu_nodes", "gpus, dev")),
+        ({"all": ["c1"], "gpu_clusters": ["c1"], "gpu-nodes": []}, ("gpu_nodes", "gpu-nodes")),
+        ({"gpu_nodes": [], "dev_gpus": []}, ("gpu_nodes", "dev_gpus")),
+        ({"all": ["n1"], "ungrouped": ["n1"]}, ("gpu_nodes",)),
+        ({"all": [], "ungrouped": []}, ("-i",)),
+        ({}, ("-i",)),
+    ],
+)
+def test_inventory_without_gpu_nodes(
+    groups: Mapping[str, Sequence[str]], facts: Sequence[str]
+) -> None:
+    with pytest.raises(FleetError) as caught:
+        read_fleet(inventory(groups), Selection(["c1"], "c1"))
+    assert len(caught.value.problems) == 1
+    assert mentions(caught.value, *facts, "docs/inventory.md")
+    assert "ungrouped" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("name", "possible"),
     [
         ("gpu-node-01", True),

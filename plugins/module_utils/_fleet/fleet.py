@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from .._common.errors import FleetError, joined
+from .._common.links import INVENTORY
 from .._common.text import some
 from .._common.values import describe, to_whole_number
 from .inventory import (
@@ -54,6 +55,8 @@ class Fleet:
 
 def read_fleet(inventory: Inventory, selection: Selection) -> Fleet:
     """The fleet with its selected nodes. Raises FleetError with all problems of the inventory."""
+    if not inventory.nodes:
+        raise joined(FleetError, [*_without_nodes(inventory), *_cluster_problems(inventory)])
     problems = list(_unresolved(inventory)) or [
         *_cluster_problems(inventory),
         *_profile_conflicts(inventory),
@@ -100,6 +103,20 @@ def _unresolved(inventory: Inventory) -> Iterator[str]:
             f"{name} of {some(hosts)} has no value: {reason}. Correct the template. An empty text,"
             " as with default(''), counts as not set."
         )
+
+
+def _without_nodes(inventory: Inventory) -> Iterator[str]:
+    """A message for an inventory without GPU nodes."""
+    ours = ("all", "ungrouped", CLUSTERS_GROUP, NODES_GROUP)
+    others = [name for name in inventory.groups if name not in ours]
+    if not others and not any(inventory.groups.values()):
+        yield f"The inventory is empty. Give the file or folder of yours with -i: {INVENTORY}"
+        return
+    what = "The group gpu_nodes of the inventory is empty"
+    if NODES_GROUP not in inventory.groups:
+        what = "The inventory has no group gpu_nodes"
+    found = f" Groups found: {some(others)}." if others else ""
+    yield f"{what}.{found} Put your GPU nodes, or their groups, into gpu_nodes: {INVENTORY}"
 
 
 def _cluster_problems(inventory: Inventory) -> Iterator[str]:
