@@ -29,7 +29,7 @@ Written by tests/tools/findings_page.py; change the texts in {CHECKS}/.
 
 All findings of the [doctor](doctor.md), by code. A code never changes its meaning. `<words>` stand
 for values. A finding that only follows from another one on the same node is listed below that one
-and not counted. `file` defines the finding, in `{CHECKS}/`.
+and not counted; its cause is at least as severe. `file` defines the finding, in `{CHECKS}/`.
 
 | code | severity | what | file |
 |---|---|---|---|
@@ -51,15 +51,16 @@ class Check(Protocol):
     fix: str
     follows: tuple[str, ...]
     reads: tuple[str, ...]
+    advice: tuple[str, ...]
 
 
 class _Placeholder(str):
-    """The name of a value, in any format."""
+    """The name of a value, in any format. That of a count is a noun."""
 
     __slots__ = ()
 
-    def __format__(self, _spec: str) -> str:
-        return str(self)
+    def __format__(self, spec: str) -> str:
+        return f"{self} {spec}s" if len(spec) > 1 else str(self)
 
 
 class _Placeholders(dict[str, _Placeholder]):
@@ -86,6 +87,9 @@ def _section(check: Check) -> str:
         f"Why it matters: {_filled(check.why)}",
         f"What to do: {_filled(check.fix)}",
     ]
+    if check.advice:
+        parts.append("`<advice>` is one of these:")
+        parts.append("\n".join(f"- {_filled(text)}" for text in check.advice))
     if check.follows:
         links = ", ".join(f"[{code}](#{code.lower()})" for code in sorted(check.follows))
         parts.append(f"May follow from: {links}.")

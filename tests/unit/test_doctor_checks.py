@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -13,7 +15,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog i
     find_all,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Location
-from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.summary import counts
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.summary import (
+    counts,
+    findings_table,
+    verdict,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import (
     GFD_APP,
     MPS_APP,
@@ -908,3 +914,121 @@ def test_rollout_blocked_by_a_lost_node_names_its_pod() -> None:
 def test_hash_is_that_of_the_profile() -> None:
     trace = healthy().snapshot().traces["dev-1"]
     assert trace.hash == trace.loaded_hash == hash_of(PROFILES["dev"])
+
+
+def _uninstalled(fleet: Fleet) -> None:
+    """As the playbook uninstall leaves a cluster whose operator site had installed."""
+    _no_operator(fleet)
+    fleet.drop(CONFIG_MAP)
+    for name in fleet.assignments:
+        fleet.labels(name).pop(LABEL, None)
+
+
+def test_uninstalled_operator_is_one_finding_without_a_rollback() -> None:
+    fleet = healthy()
+    _uninstalled(fleet)
+    found = fleet.find()
+    assert roots(found) == {"GS002"}
+    assert {finding.code for finding in found if finding.follows} == {"GS012", "GS024", "GS042"}
+    assert "rollback" not in found[0].fix
+    assert mentions(found[0].fix, "gpufleet.sharing.site", "gpufleet.sharing.uninstall")
+
+
+@pytest.mark.parametrize("break_it", [_no_policy, _no_operator])
+def test_deleted_cluster_policy_is_restored_by_a_rollback(break_it: Break) -> None:
+    """Its DaemonSets, or at least the profiles, are still there."""
+    fleet = healthy()
+    break_it(fleet)
+    assert mentions(fleet.find()[0].fix, "helm rollback", "`helm list -n gpu-operator`")
+
+
+def test_labels_that_differ_are_one_finding() -> None:
+    """Whatever the labels are: one run of site sets all of them."""
+    fleet = healthy()
+    for number in range(4):
+        fleet.add_node(f"dev-{number + 2}", "dev", 1)
+        fleet.labels(f"dev-{number + 2}")[LABEL] = "default"
+    fleet.labels("prod-1")[LABEL] = "nope"
+    del fleet.labels("train-1")[LABEL]
+    found = [finding for finding in fleet.find() if finding.code == "GS024"]
+    assert len(found) == 1
+    assert found[0].count == 6
+    assert mentions(found[0].seen, "dev-2 dev-3 dev-4 dev-5: ", "prod-1: ", "train-1: ")
+    assert counts(fleet.find())["error"] == 1
+
+
+@pytest.mark.parametrize(
+    ("label", "assigned"), [("default", "gpu_sharing_profile: default"), ("nope", ""), ("", "")]
+)
+def test_label_is_assigned_only_if_it_is_a_profile(label: str, assigned: str) -> None:
+    fleet = healthy()
+    fleet.labels("dev-1").pop(LABEL)
+    if label:
+        fleet.labels("dev-1")[LABEL] = label
+    (found,) = (finding for finding in fleet.find() if finding.code == "GS024")
+    assert mentions(found.fix, "gpufleet.sharing.site")
+    assert (assigned in found.fix) if assigned else ("gpu_sharing_profile" not in found.fix)
+    assert ("nope, a missing key" in found.seen) == (label == "nope")
+
+
+def test_fraction_of_kai_gets_a_profile_that_exists() -> None:
+    fleet = healthy()
+    _kai(fleet)
+    (found,) = fleet.find()
+    assert mentions(found.fix, "gpu_sharing_profile: no-sharing")
+    snapshot = fleet.snapshot()
+    known = {name: one for name, one in PROFILES.items() if name in ("default", "dev")}
+    assignments = dict.fromkeys(snapshot.desired.assignments, "dev")
+    desired = replace(snapshot.desired, profiles=known, assignments=assignments)
+    (again,) = (
+        each for each in find_all(replace(snapshot, desired=desired)) if each.code == "GS035"
+    )
+    assert "gpu_sharing_profile:" not in again.fix
+    assert mentions(again.fix, "gpu_sharing_profiles", "replicas: 1")
+
+
+@pytest.mark.parametrize(
+    ("old", "advice"),
+    [
+        ("nvidia.com/gpu.shared", "rename_by_default: true"),
+        ("nvidia.com/gpu", "remove rename_by_default"),
+    ],
+)
+def test_renamed_resource_has_advice_for_both_directions(old: str, advice: str) -> None:
+    fleet = healthy()
+    _old_name(fleet)
+    waits = fleet.objects["/api/v1/namespaces/work/pods/waits"]
+    waits["spec"]["containers"][0]["resources"]["limits"] = {old: "1"}
+    if old == "nvidia.com/gpu":
+        for name in fleet.assignments:
+            status = fleet.node(name)["status"]
+            status["allocatable"] = {"cpu": "8", "nvidia.com/gpu.shared": "8"}
+    (found,) = (finding for finding in fleet.find() if finding.code == "GS049")
+    assert mentions(found.fix, advice)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_is_singular(name: str) -> None:
+    _code, break_it, _follows = CASES[name]
+    fleet = healthy()
+    break_it(fleet)
+    found = fleet.find()
+    texts = [(each.seen, each.why, each.fix, each.cause) for each in found]
+    shown = str(texts) + "\n".join(findings_table(found)) + verdict(found, 1)
+    assert (
+        re.findall(
+            r"(?<![\d.,])1 (?:GPU )?(?:\w+ed )?(?:nodes|pods|slots|GPUs|are|errors)\b", shown
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_advice_is_one_of_those_listed(name: str) -> None:
+    code, break_it, _follows = CASES[name]
+    (check,) = (each for each in CHECKS if each.code == code)
+    assert bool(check.advice) == ("{advice}" in check.fix)
+    fleet = healthy()
+    break_it(fleet)
+    found = [finding.fix for finding in fleet.find() if finding.code == code]
+    assert not check.advice or any(text in found[0] for text in check.advice)

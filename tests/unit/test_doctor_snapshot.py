@@ -26,7 +26,8 @@ def test_versioned_labels_are_judged_by_their_keys() -> None:
     versioned = replace(snapshot, desired=replace(snapshot.desired, versioned=True))
     told = find_all(versioned)
     assert roots(told) == {"GS024"}
-    assert len([each for each in told if not each.follows]) == 3
+    (only,) = (each for each in told if not each.follows)
+    assert only.count == 3
 
 
 def test_row_of_a_trace() -> None:

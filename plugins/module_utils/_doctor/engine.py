@@ -46,10 +46,11 @@ class Match:
 @dataclass(frozen=True)
 class Check:
     """What can be found. cause, seen, why and fix are templates of the values of a match, of node
-    (the first one), nodes (the first ones; all in the format q) and count; cause, which groups
-    matches, of the values only. Commands are between backticks, with values in the format q.
-    follows holds the codes that explain the finding on the same node. reads lists what the check
-    needs; without it the check does not run.
+    (the first one), nodes (the first ones; all in the format q) and count ({count:node} with its
+    noun); cause, which groups matches, of the values only. Commands are between backticks, with
+    values in the format q. follows holds the codes that explain the finding on the same node. reads
+    lists what the check needs; without it the check does not run. advice lists what the value
+    advice can be.
     """
 
     code: str
@@ -62,6 +63,7 @@ class Check:
     severity: Severity = Severity.ERROR
     follows: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,7 @@ def _finding(check: Check, cause: str, root: str, matches: Sequence[Match]) -> F
     first = min(matches, key=lambda match: match.nodes)
     count = len(nodes) or len(matches)
     node = first.nodes[0] if first.nodes else ""
-    values = text_values({**first.values, "count": str(count)}, node, nodes)
+    values = text_values(first.values, count, node, nodes)
     return Finding(
         code=check.code,
         severity=_worst(match.severity or check.severity for match in matches),

@@ -3,7 +3,7 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Internal: values in the texts of findings. A text puts a command between backticks, and its
-values in the format q, which quotes them for a shell. Pure.
+values in the format q, which quotes them for a shell. {count:node} is 1 node or 2 nodes. Pure.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+
+from .._common.text import plural
 
 MOST_NAMES = 20
 _COMMAND = re.compile(r"`([^`]+)`")
@@ -32,11 +34,23 @@ class _Value(str):
         return super().__format__(spec)
 
 
-class _Nodes:
+class _Count(int):
+    """A count. Any format is the noun that it counts."""
+
+    __slots__ = ()
+
+    def __format__(self, spec: str) -> str:
+        return plural(int(self), spec) if spec else str(int(self))
+
+
+class Nodes:
     """Names of nodes: the first ones, and in the format q all of them for a shell."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self._names = names
+
+    def __str__(self) -> str:
+        return format(self)
 
     def __format__(self, spec: str) -> str:
         if spec == "q":
@@ -45,10 +59,12 @@ class _Nodes:
         return " ".join(self._names[:MOST_NAMES]) + more
 
 
-def text_values(values: Mapping[str, str], node: str, nodes: Sequence[str]) -> Mapping[str, object]:
+def text_values(
+    values: Mapping[str, str], count: int, node: str, nodes: Sequence[str]
+) -> Mapping[str, object]:
     """The values for the texts of a finding, of which node is the first one."""
     words = {name: _Value(value) for name, value in {**values, "node": node}.items()}
-    return {**words, "nodes": _Nodes(nodes)}
+    return {**words, "count": _Count(count), "nodes": Nodes(nodes)}
 
 
 def commands(text: str) -> list[str]:

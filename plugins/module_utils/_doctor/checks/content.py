@@ -96,7 +96,7 @@ CHECKS = (
         " ConfigMap can be mounted, and its node has no GPUs until then.",
         fix="Run " + SITE + " to write it.",
         find=_missing,
-        follows=("GS001", "GS004", "GS055"),
+        follows=("GS001", "GS002", "GS004", "GS055"),
         reads=(CONFIG_MAP,),
     ),
     Check(
@@ -105,8 +105,8 @@ CHECKS = (
         cause="ConfigMap {config_map} is in {other}",
         seen="ConfigMap {config_map} does not exist in namespace {namespace}, but in {other}.",
         why="The device plugin mounts only the ConfigMap of its own namespace.",
-        fix="Run " + SITE + " to write it to {namespace}; then delete the other one:"
-        " `kubectl delete configmap {config_map:q} -n {other:q}`",
+        fix="Run " + SITE + " to write it to {namespace}. Delete the other one if nothing else uses"
+        " it: `kubectl delete configmap {config_map:q} -n {other:q}`",
         find=_in_other_namespace,
         follows=("GS001", "GS004", "GS055"),
         reads=(CONFIG_MAP,),
@@ -170,7 +170,7 @@ CHECKS = (
         cause="key {key} was changed",
         seen="Key {key} of ConfigMap {config_map} differs from profile {key} of the inventory.",
         why="Plugins do not read a changed file until their next restart, for any reason. The slots"
-        " of {count} nodes then change unexpectedly.",
+        " of {count:node} then change unexpectedly.",
         fix="Run " + SITE + " to restore it; or change gpu_sharing_profiles, and run it.",
         find=_edited,
         follows=("GS001", "GS016", "GS017"),

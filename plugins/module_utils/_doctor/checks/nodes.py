@@ -9,11 +9,11 @@ on them. Pure.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 
 from ..._common.names import CORDONED_ANNOTATION, PROFILE_LABEL
-from ..._common.text import plural
+from ..._common.text import either, plural
 from ..._nodes.admission import did_you_mean
 from ..._nodes.capacity import GFD_LABEL, is_invalid, labels_fit
 from ..._nodes.maintenance import (
@@ -32,10 +32,13 @@ from ..._profiles.keys import is_versioned
 from ..causes import SITE
 from ..engine import Check, Match, Severity, per_node
 from ..snapshot import DRIVER, HAMI, OTHER_PLUGIN, PODS, TOOLKIT, NodeTrace, Snapshot
+from ..texts import Nodes
 
 OPERANDS_LABEL = "nvidia.com/gpu.deploy.operands"
 PLUGIN_LABEL = "nvidia.com/gpu.deploy.device-plugin"
 MIG_TIMEOUT = timedelta(minutes=15)  # as long as gpu_nodes waits by default
+_LABEL_SEEN = "{names}: {label} is {has}; the inventory requires {wanted}."
+_MOST_LABELS = 8  # differences that GS024 shows besides the first
 _BLOCKED = ("toolkit-validation", "driver-validation")
 _FEATURE_DISCOVERY = {"app.kubernetes.io/name": "node-feature-discovery", "role": "worker"}
 Values = Iterator[Mapping[str, str]]
@@ -65,7 +68,8 @@ def _not_ready(trace: NodeTrace, _snapshot: Snapshot) -> Values:
 def _cordoned(trace: NodeTrace, _snapshot: Snapshot) -> Values:
     if trace.view.cordoned:
         ours = CORDONED_ANNOTATION in trace.state.annotations
-        yield {"by": "a killed run of this collection" if ours else "somebody else"}
+        by = "a killed run of this collection" if ours else "somebody else"
+        yield {"by": by}
 
 
 def _no_gpus(trace: NodeTrace, snapshot: Snapshot) -> Values:
@@ -74,14 +78,56 @@ def _no_gpus(trace: NodeTrace, snapshot: Snapshot) -> Values:
         yield {"value": value, "taints": snapshot.taints_for(trace.view, _FEATURE_DISCOVERY)}
 
 
-def _label(trace: NodeTrace, snapshot: Snapshot) -> Values:
+def _labels(snapshot: Snapshot) -> Iterator[Match]:
+    """All in one match: the same run of site sets them."""
+    nodes: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for trace in snapshot.existing():
+        if _label_differs(trace, snapshot):
+            nodes[trace.label, trace.target.label or ""].append(trace.node)
+    if not nodes:
+        return
+    first, *others = (_difference(names, *labels, snapshot) for labels, names in nodes.items())
+    texts = [_LABEL_SEEN.format_map(other) for other in others[:_MOST_LABELS]]
+    if more := len(others[_MOST_LABELS:]):
+        texts.append(f"{plural(more, 'other difference')}.")
+    values = {
+        **first,
+        "differs": "differs" if others else "is {has}, not {wanted}".format_map(first),
+        "others": "".join(f" {text}" for text in texts),
+        "instead": _assign_instead([has for has, _wanted in nodes], snapshot),
+    }
+    yield Match(tuple(name for names in nodes.values() for name in names), values)
+
+
+def _label_differs(trace: NodeTrace, snapshot: Snapshot) -> bool:
     """A label that names the default profile explicitly changes nothing. When a fleet moves to
     versioned keys, or back, labels differ until site has run.
     """
     has, wanted = trace.label, trace.target.label or ""
     same = has == snapshot.desired.default_profile and not is_versioned(has)
-    if has != wanted and (wanted or not same):
-        yield {"has": has or "none", "wanted": wanted or "none", "label": PROFILE_LABEL}
+    return has != wanted and bool(wanted or not same)
+
+
+def _difference(
+    nodes: Sequence[str], has: str, wanted: str, snapshot: Snapshot
+) -> Mapping[str, str]:
+    """The values for the text about nodes with the same difference."""
+    data = snapshot.active_data
+    missing = ", a missing key" if has and data is not None and has not in data else ""
+    return {
+        "names": str(Nodes(nodes)),
+        "label": PROFILE_LABEL,
+        "has": f"{has or 'none'}{missing}",
+        "wanted": wanted or "none",
+    }
+
+
+def _assign_instead(labels: Sequence[str], snapshot: Snapshot) -> str:
+    """The advice to follow the labels, for those that name a profile."""
+    if names := sorted(set(labels) & snapshot.desired.profiles.keys()):
+        profile = f"gpu_sharing_profile: {either(names)}"
+        return f" If the label is right, assign the profile in the inventory instead ({profile})."
+    return ""
 
 
 def _switched_off(trace: NodeTrace, _snapshot: Snapshot) -> Values:
@@ -164,7 +210,7 @@ def _count(trace: NodeTrace, _snapshot: Snapshot) -> Values:
         yield {"stated": str(stated), "counted": str(counted)}
 
 
-def _unhealthy(trace: NodeTrace, _snapshot: Snapshot) -> Values:
+def _unhealthy(trace: NodeTrace, snapshot: Snapshot) -> Values:
     """Unhealthy GPUs lower allocatable but not capacity. So does a missing plugin.
 
     v0.19.3 removes one slot of such a GPU and leaves the others. Other numbers have other causes.
@@ -176,7 +222,8 @@ def _unhealthy(trace: NodeTrace, _snapshot: Snapshot) -> Values:
     fewer = lost > 0 and expected == trace.view.capacity.get(verdict.resource, 0)
     if trace.plugin_ready and fewer and likely:
         lost_slots = "one slot" if lost == 1 else plural(lost, "slot")
-        yield {"lost": lost_slots, "actual": str(verdict.actual), "expected": str(expected)}
+        numbers = {"actual": str(verdict.actual), "expected": str(expected)}
+        yield {"lost": lost_slots, **numbers, "namespace": snapshot.operator_namespace}
 
 
 def _hami(trace: NodeTrace, snapshot: Snapshot) -> Values:
@@ -185,10 +232,15 @@ def _hami(trace: NodeTrace, snapshot: Snapshot) -> Values:
         yield {}
 
 
-def _kai(trace: NodeTrace, _snapshot: Snapshot) -> Values:
+def _kai(trace: NodeTrace, snapshot: Snapshot) -> Values:
     users = [pod for pod in trace.workloads if pod.kai and pod.active]
     if users and trace.target.profile.replicas > 1:
-        yield {"pod": str(users[0]), "profile": trace.target.profile.name}
+        profiles = snapshot.desired.profiles.items()
+        whole = sorted(name for name, profile in profiles if profile.replicas == 1)
+        such = (
+            f"gpu_sharing_profile: {either(whole)}" if whole else "add one to gpu_sharing_profiles"
+        )
+        yield {"pod": str(users[0]), "profile": trace.target.profile.name, "such": such}
 
 
 def _other_plugin(snapshot: Snapshot) -> Iterator[Match]:
@@ -220,7 +272,8 @@ CHECKS = (
         cause="not in the inventory",
         seen="{nodes}: has GPUs, but is not in the inventory.",
         why="No profile is assigned to the node: without a label it has the default profile.",
-        fix="Add it to a group below gpu_nodes.",
+        fix="Add it to a group below gpu_nodes. If somebody else manages it, accept the finding:"
+        " gpu_sharing_doctor_accept: [GS020].",
         find=_not_in_inventory,
     ),
     Check(
@@ -240,7 +293,8 @@ CHECKS = (
         cause="cordoned by {by}",
         seen="{nodes}: cordoned by {by}.",
         why="No new pod gets its free slots.",
-        fix="`kubectl uncordon {nodes:q}`",
+        fix="After a killed run the next run of site uncordons it. If somebody else has cordoned"
+        " it, ask whether the work on it is done: `kubectl uncordon {nodes:q}`",
         find=per_node(_cordoned),
         follows=("GS030",),
     ),
@@ -263,12 +317,14 @@ CHECKS = (
     Check(
         code="GS024",
         title="The label of a node differs from the inventory",
-        cause="{label} is {has}, not {wanted}",
-        seen="{nodes}: {label} is {has}; the inventory requires {wanted}.",
-        why="The plugin applies the label at once: these nodes share as the label says.",
-        fix="Run " + SITE + " to set it; or give the node that profile in the inventory.",
-        find=per_node(_label),
-        follows=("GS001",),
+        cause="{label} {differs}",
+        seen=_LABEL_SEEN + "{others}",
+        why="The plugin applies a label at once: the node shares as its label says. If the label"
+        " names a missing key, config-manager fails, and the node keeps its configuration until the"
+        " plugin restarts; then it silently serves the default profile.",
+        fix="Run " + SITE + " to set the labels.{instead}",
+        find=_labels,
+        follows=("GS001", "GS002"),
     ),
     Check(
         code="GS025",
@@ -302,10 +358,12 @@ CHECKS = (
         seen="{nodes}: nvidia.com/mig.config is {config}, and its state is failed.",
         why="The GPUs are not partitioned as requested. Usually a pod uses one, or the GPU model"
         " does not support the configuration.",
-        fix="Free the GPUs and set it again: "
+        fix="Move the pods that use its GPUs to other nodes. If its profile names a MIG"
+        " configuration that the GPU supports, run "
         + SITE
-        + "; or set a configuration that the GPU supports:"
-        " `kubectl label node {nodes:q} nvidia.com/mig.config=all-disabled --overwrite`",
+        + " to set it again; otherwise correct the profile. If the profile names none, set one that"
+        " the GPU supports: `kubectl label node {nodes:q}"
+        " nvidia.com/mig.config=all-disabled --overwrite`",
         find=per_node(_mig_failed),
     ),
     Check(
@@ -341,8 +399,8 @@ CHECKS = (
         cause="{label} is {state}",
         seen="{nodes}: {label} is {state}.",
         why="For an upgrade the operator cordons the node, removes GPU pods and restarts driver and"
-        " plugin. A controller that sets paused-for-… puts true back itself. To do that for it"
-        " breaks what it does. site leaves the node out.",
+        " plugin. A controller that sets paused-for-… puts true back itself; if you do it, you"
+        " break its work. site leaves the node out.",
         fix="Wait until it is upgrade-done, or true again. If it is upgrade-failed, check the"
         " driver's pod, and then run `kubectl label node {nodes:q}"
         " nvidia.com/gpu-driver-upgrade-state=upgrade-required --overwrite`",
@@ -363,7 +421,7 @@ CHECKS = (
     Check(
         code="GS032",
         title="The number of GPUs differs from the inventory",
-        cause="gpu_sharing_gpus is {stated}, but {counted} are counted",
+        cause="gpu_sharing_gpus is {stated}, but the count is {counted}",
         seen="{nodes}: gpu_sharing_gpus is {stated}, but GPU feature discovery counts {counted}.",
         why="A GPU is missing (fallen off the bus or removed), or the inventory is wrong.",
         fix="Count on the node with `nvidia-smi -L`. Correct gpu_sharing_gpus: {counted}, or repair"
@@ -381,8 +439,9 @@ CHECKS = (
         " that a GPU is healthy again. It restores the slot when it restarts or changes its"
         " profile, whether the GPU is healthy or not.",
         fix="Check the plugin's log and the node's dmesg for Xid errors; reset the GPU or reboot"
-        " the node: `kubectl drain {node:q} --ignore-daemonsets` first; then delete the plugin's"
-        " pod there.",
+        " the node: `kubectl drain {node:q} --ignore-daemonsets` first. Then restart the plugin"
+        " there: `kubectl delete pod -n {namespace:q} -l app=nvidia-device-plugin-daemonset"
+        " --field-selector spec.nodeName={node:q}`, and `kubectl uncordon {node:q}`.",
         find=per_node(_unhealthy),
         follows=("GS018", "GS024", "GS039", "GS031", "GS032", "GS041"),
         reads=(PODS,),
@@ -404,8 +463,8 @@ CHECKS = (
         seen="{node}: {pod} uses or reserves a fraction of a GPU through KAI.",
         why="KAI reserves one slot and treats it as a whole GPU: other pods get slots of the same"
         " GPU, and both sides oversubscribe it.",
-        fix="Give the node a profile with replicas: 1 (gpu_sharing_profile: no-sharing), or move"
-        " the pods with gpu-fraction to other nodes.",
+        fix="Give the node a profile with replicas: 1 ({such}), or move the pods with"
+        " gpu-fraction to other nodes.",
         find=per_node(_kai),
         reads=(PODS,),
     ),

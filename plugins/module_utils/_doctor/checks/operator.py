@@ -21,12 +21,24 @@ from ..._provider.daemonsets import (
 )
 from ..causes import SITE
 from ..engine import Check, Match
-from ..snapshot import DAEMON_SETS, GPU_CLUSTERS, POLICY, Snapshot
+from ..snapshot import CONFIG_MAP, DAEMON_SETS, GPU_CLUSTERS, POLICY, Snapshot
 
-_PATCH = (
-    "`kubectl patch clusterpolicy {policy:q} --type merge -p"
+_SET = (
+    "Run "
+    + SITE
+    + " to set it, or set it yourself: `kubectl patch clusterpolicy {policy:q} --type merge -p"
     ' \'{{"spec": {{"devicePlugin": {{"config":'
-    ' {{"name": "{config_map:j}", "default": "{profile:j}"}}}}}}}}\'`'
+    ' {{"name": "{config_map:j}", "default": "{profile:j}"}}}}}}}}\'`.'
+)
+
+_DELETED = (
+    "If it is, restore the ClusterPolicy with helm rollback, with the name and the revision of that"
+    " line; otherwise run " + SITE + "."
+)
+_NOT_INSTALLED = (
+    "Nothing of it is left here, as after the playbook gpufleet.sharing.uninstall: run "
+    + SITE
+    + " to install it, or take the nodes out of gpu_nodes."
 )
 
 
@@ -38,7 +50,19 @@ def _gpu_cluster(snapshot: Snapshot) -> Iterator[Match]:
 def _no_policy(snapshot: Snapshot) -> Iterator[Match]:
     if snapshot.policy is None and not snapshot.policies:
         namespace, name = snapshot.operator_namespace, snapshot.location.cluster_policy
-        yield Match(snapshot.node_names, {"policy": name, "namespace": namespace})
+        advice = _NOT_INSTALLED if _looks_uninstalled(snapshot) else _DELETED
+        values = {"policy": name, "namespace": namespace}
+        yield Match(snapshot.node_names, {**values, "advice": advice})
+
+
+def _looks_uninstalled(snapshot: Snapshot) -> bool:
+    """Whether nothing of the operator or of site is left. Only the ClusterPolicy's own DaemonSets
+    disappear with it; those of Node Feature Discovery and the profiles stay.
+    """
+    if {DAEMON_SETS, CONFIG_MAP} & snapshot.unreadable.keys():
+        return False
+    keys = snapshot.config_map.written if snapshot.config_map else {}
+    return not (snapshot.daemon_sets or keys)
 
 
 def _other_policy(snapshot: Snapshot) -> Iterator[Match]:
@@ -155,7 +179,7 @@ CHECKS = (
         why="Profiles are files for the device plugin, and with a GPUCluster no device plugin runs."
         " The keys and labels of this collection have no effect.",
         fix="Remove the cluster from the inventory, or go back to a ClusterPolicy:"
-        " `kubectl delete gpucluster {name:q}`; then run " + SITE,
+        " `kubectl delete gpucluster {name:q}`; then run " + SITE + ".",
         find=_gpu_cluster,
         reads=(GPU_CLUSTERS,),
     ),
@@ -165,11 +189,11 @@ CHECKS = (
         cause="ClusterPolicy {policy} is missing",
         seen="ClusterPolicy {policy} does not exist, and there is no other.",
         why="Without it the GPU Operator runs nothing: no device plugin, and no GPUs to request.",
-        fix="If Helm installed it, restore it with helm rollback, with the name and the revision"
-        " that `helm list -n {namespace:q}` shows; otherwise run " + SITE + ".",
+        fix="Run `helm list -n {namespace:q}` to see whether the operator is installed. {advice}",
         find=_no_policy,
         follows=("GS001",),
         reads=(POLICY,),
+        advice=(_DELETED, _NOT_INSTALLED),
     ),
     Check(
         code="GS003",
@@ -178,8 +202,11 @@ CHECKS = (
         seen="ClusterPolicy {active} is older than {policy}.",
         why="The operator uses only the oldest ClusterPolicy. Settings in another one have no"
         " effect, and it has no status.",
-        fix="Set gpu_operator_cluster_policy: {active}, or delete that one: `kubectl delete"
-        " clusterpolicy {active:q}`",
+        fix="Set gpu_operator_cluster_policy: {active} in the inventory, and run "
+        + SITE
+        + ". Or, if"
+        " {policy} is the right one, delete the other, which restarts everything that the operator"
+        " runs: `kubectl delete clusterpolicy {active:q}`",
         find=_ignored,
         reads=(POLICY,),
     ),
@@ -191,7 +218,7 @@ CHECKS = (
         " gpu_operator_namespace is {namespace}.",
         why="The device plugin mounts the ConfigMap of its own namespace. It never reads one in"
         " {namespace}.",
-        fix="Set gpu_operator_namespace: {actual} in the inventory, and run " + SITE,
+        fix="Set gpu_operator_namespace: {actual} in the inventory, and run " + SITE + ".",
         find=_namespace,
         reads=(POLICY,),
     ),
@@ -201,9 +228,9 @@ CHECKS = (
         cause="devicePlugin.enabled is false in {policy}",
         seen="spec.devicePlugin.enabled of ClusterPolicy {policy} is false.",
         why="The operator removes the device plugin from all nodes, and their GPUs with it.",
-        fix="`kubectl patch clusterpolicy {policy:q} --type merge -p"
-        ' \'{{"spec": {{"devicePlugin": {{"enabled": true}}}}}}\'`; if you use Helm, leave'
-        " devicePlugin.enabled out of gpu_operator_values.",
+        fix="If gpu_operator_values has devicePlugin.enabled, remove it, and run " + SITE + "."
+        " Otherwise: `kubectl patch clusterpolicy {policy:q} --type merge -p"
+        ' \'{{"spec": {{"devicePlugin": {{"enabled": true}}}}}}\'`',
         find=_disabled,
         follows=("GS058", "GS059", "GS061"),
         reads=(POLICY,),
@@ -216,10 +243,7 @@ CHECKS = (
         why="The operator then leaves config-manager out of its DaemonSets: labels have no effect"
         " and no GPU is shared. A Helm upgrade without the devicePlugin values removes the setting,"
         " and a CustomResourceDefinition older than the chart does not store it.",
-        fix="Run "
-        + SITE
-        + " to set it. If it was removed outside Helm, run this instead: "
-        + _PATCH,
+        fix=_SET,
         find=_config_unset,
         follows=("GS001", "GS003"),
         reads=(POLICY,),
@@ -232,7 +256,8 @@ CHECKS = (
         " profiles are in {config_map}.",
         why="The plugins read the keys of {name}. If that ConfigMap does not exist, each plugin"
         " that restarts takes the GPUs of its node away.",
-        fix=_PATCH + "; if {name} is the right one, set gpu_profiles_name: {name}.",
+        fix=_SET
+        + " If {name} is the right one, set gpu_profiles_name: {name} instead, and run it.",
         find=_other_config_map,
         follows=("GS001", "GS003"),
         reads=(POLICY,),
@@ -244,7 +269,7 @@ CHECKS = (
         seen="spec.devicePlugin.config.default of ClusterPolicy {policy} is empty.",
         why="Nodes without a label then share nothing. A key that is merely named default is not"
         " used.",
-        fix=_PATCH,
+        fix=_SET,
         find=_no_default,
         follows=("GS001", "GS003"),
         reads=(POLICY,),
@@ -257,7 +282,8 @@ CHECKS = (
         " gpu_sharing_default_profile is {profile}.",
         why="Nodes without a label use profile {default}. So does every node for a moment after"
         " each restart of its plugin.",
-        fix=_PATCH + "; if {default} is the right one, set gpu_sharing_default_profile: {default}.",
+        fix=_SET + " If {default} is the right one, set gpu_sharing_default_profile: {default}"
+        " instead, and run it.",
         find=_other_default,
         follows=("GS001", "GS003"),
         reads=(POLICY,),
@@ -269,8 +295,8 @@ CHECKS = (
         seen="The device plugin config is set, but DaemonSet {app} in {namespace} has no container"
         " config-manager.",
         why="Only config-manager reads the node's label. Without it, no node shares its GPUs.",
-        fix="Make the operator recreate the DaemonSet: `kubectl delete daemonset {app:q} -n"
-        " {namespace:q}`",
+        fix="Make the operator recreate the DaemonSet, which restarts its pods on all nodes:"
+        " `kubectl delete daemonset {app:q} -n {namespace:q}`",
         find=_no_config_manager,
         reads=(POLICY, DAEMON_SETS),
     ),
@@ -297,7 +323,7 @@ CHECKS = (
         cause="the ClusterPolicy is {active}, not {policy}",
         seen="ClusterPolicy {policy} does not exist, but {active} does.",
         why="The GPU Operator uses {active}. Another operator beside it would do harm.",
-        fix="Set gpu_operator_cluster_policy: {active}, and run " + SITE,
+        fix="Set gpu_operator_cluster_policy: {active} in the inventory, and run " + SITE + ".",
         find=_other_policy,
         follows=("GS001",),
         reads=(POLICY,),

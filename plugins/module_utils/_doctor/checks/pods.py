@@ -12,10 +12,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from ..._common.documents import list_at
-from ..._common.text import some
+from ..._common.text import plural, some
 from ..._nodes.capacity import expected_allocatable, physical_devices
 from ..._nodes.platform import INSTANCE_TYPE, KARPENTER_POOL
-from ..._profiles.model import GPU_RESOURCE
+from ..._profiles.model import GPU_RESOURCE, SHARED_SUFFIX
 from ..._provider.daemonsets import app_of, variables_of
 from ..causes import PLUGIN_DOWN
 from ..engine import Check, Match, Severity, per_node
@@ -35,6 +35,16 @@ _CANNOT_START = ("CreateContainerError", "RunContainerError")
 _TOO_LARGE = "maximum request size for shared resources is 1"
 _GONE = "no longer healthy"
 _CRASHES = 3
+_SEVERAL = "requested more than 1 shared GPU"
+_NO_SLOT = "its slot no longer exists"
+_NO_DEVICE = "the kubelet got no device for it"
+_REPLACEMENTS = {
+    _SEVERAL: "request 1, or set fail_requests_greater_than_one: false in the profile",
+    _NO_SLOT: "its replacement starts where a slot is free",
+    _NO_DEVICE: "its replacement starts elsewhere",
+}
+_RENAME = "set rename_by_default: true in the profile of their nodes"
+_NO_RENAME = "remove rename_by_default from the profile of their nodes"
 Values = Iterator[Mapping[str, str]]
 
 
@@ -60,18 +70,19 @@ def _rejected(trace: NodeTrace, _snapshot: Snapshot) -> Values:
 
 
 def _why_rejected(message: str) -> tuple[str, str]:
+    reason = _NO_DEVICE
     if _TOO_LARGE in message:
-        advice = "request 1, or set fail_requests_greater_than_one: false in the profile"
-        return "requested more than 1 shared GPU", advice
-    if _GONE in message:
-        return "its slot no longer exists", "its replacement starts where a slot is free"
-    return "the kubelet got no device for it", "its replacement starts elsewhere"
+        reason = _SEVERAL
+    elif _GONE in message:
+        reason = _NO_SLOT
+    return reason, _REPLACEMENTS[reason]
 
 
 def _cannot_start(trace: NodeTrace, _snapshot: Snapshot) -> Values:
     active = (pod for pod in trace.workloads if pod.active and pod.requests)
     if stuck := [pod for pod in active if pod.waits_for in _CANNOT_START]:
-        yield {**_names(stuck[0]), "state": stuck[0].waits_for, "number": str(len(stuck))}
+        number = plural(len(stuck), "GPU pod")
+        yield {**_names(stuck[0]), "state": stuck[0].waits_for, "number": number}
 
 
 def _several(trace: NodeTrace, _snapshot: Snapshot) -> Values:
@@ -88,7 +99,9 @@ def _old_name(snapshot: Snapshot) -> Iterator[Match]:
     for pod in pending if snapshot.complete else ():
         for resource in sorted(pod.requests):
             if new := snapshot.counterpart(resource):
-                yield Match((), {"old": resource, "new": new, "pod": str(pod)})
+                advice = _RENAME if resource.endswith(SHARED_SUFFIX) else _NO_RENAME
+                names = {"old": resource, "new": new, "pod": str(pod)}
+                yield Match((), {**names, "advice": advice})
 
 
 def _old_quota(snapshot: Snapshot) -> Iterator[Match]:
@@ -168,8 +181,9 @@ CHECKS = (
         seen="{node}: its pods request {requested} {resource}, but allocatable is {has}.",
         why="Fewer replicas evict no pod. After a restart of the kubelet or of a container the node"
         " can reject the pods that exceed the number.",
-        fix="Move pods away at a good moment: delete some of `kubectl get pods -A --field-selector"
-        " spec.nodeName={node:q}`; or use more replicas in the profile.",
+        fix="Use more replicas in the profile; or delete some of its pods at a good moment, so"
+        " that they start elsewhere. This lists them: `kubectl get pods -A --field-selector"
+        " spec.nodeName={node:q}`",
         find=per_node(_above),
         follows=(
             *PLUGIN_DOWN,
@@ -190,12 +204,13 @@ CHECKS = (
         find=per_node(_rejected),
         follows=("GS033",),
         reads=(PODS,),
+        advice=tuple(_REPLACEMENTS.values()),
     ),
     Check(
         code="GS047",
         title="GPU pods cannot start although they have slots",
         cause="GPU pods in {state}",
-        seen="{node}: {number} GPU pods wait, such as {pod}: {state}.",
+        seen="{node}: {number} cannot start, such as {pod}: {state}.",
         why="Allocatable can be correct while no GPU container starts: CDI, the container toolkit"
         " or the driver root is broken.",
         fix="Read the runtime's message: `kubectl describe pod -n {namespace:q} {name:q}`; then"
@@ -223,11 +238,13 @@ CHECKS = (
         severity=Severity.WARNING,
         title="Pods request a name that no node has any more",
         cause="pods request {old}",
-        seen="{count} pods wait, such as {pod}: they request {old}, but nodes have {new}.",
+        seen="{count:pod} cannot be scheduled, such as {pod}: requests {old}, but nodes have"
+        " {new}.",
         why="A profile with rename_by_default advertises shared GPUs under another name.",
-        fix="Make the pods request {new}, or remove rename_by_default from the profile.",
+        fix="Make the pods request {new}, or {advice}.",
         find=_old_name,
         reads=(PODS,),
+        advice=(_RENAME, _NO_RENAME),
     ),
     Check(
         code="GS050",
@@ -238,8 +255,7 @@ CHECKS = (
         why="It does not limit pods that request the new name.",
         fix="`kubectl patch resourcequota {quota:q} -n {namespace:q} --type merge -p"
         ' \'{{"spec": {{"hard": {{"requests.{new:j}": "{number:j}"}}}}}}\'`, with the number that'
-        " the"
-        " namespace should get. Before, it was {number} {old}.",
+        " the namespace should get. Before, it was {number} {old}.",
         find=_old_quota,
         reads=(QUOTAS,),
     ),
