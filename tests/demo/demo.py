@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The demo behind `make demo`: a lab, the recipe applied to it by Ansible, and what came of it."""
+"""The demo behind `make demo`: a lab, the recipe applied to it by Ansible, proved with pods."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ FLEET = ROOT / "tests" / "lab" / "fleets" / "demo.yml"
 INVENTORY = Path("examples") / "recipe"
 LOGS = ROOT / ".build" / "logs"
 NAME = "demo"
+DOWN = f"tests/lab/lab down --name {NAME}"
 CHANGED = {"default": {"replicas": 4}, "dev": {"replicas": 6}, "no-sharing": {"replicas": 1}}
 
 PROGRESS = re.compile(r"\S+: batch ")
@@ -114,11 +115,22 @@ def changed_tasks(output: str) -> int:
     return sum(int(count) for count in re.findall(r"changed=(\d+)", output))
 
 
-def node_table(output: str) -> list[str]:
-    """The lines of the table that the role gpu_verify shows."""
-    task = output.index("Show the nodes")
-    result, _end = json.JSONDecoder().raw_decode(output, output.index("=> {", task) + 3)
-    return [str(line) for line in result["msg"]]
+def tables(output: str) -> Iterator[list[str]]:
+    """The tables of nodes that a playbook has shown, in their order."""
+    decoder = json.JSONDecoder()
+    for found in re.finditer(r"^\w+: \[[^\]]+\] => (?=\{)", output, re.MULTILINE):
+        result, _end = decoder.raw_decode(output, found.end())
+        shown = result.get("msg")
+        if isinstance(shown, list) and shown and str(shown[0]).startswith("node "):
+            yield [str(line) for line in shown]
+
+
+def table_with(output: str, column: str) -> str:
+    """The last table of nodes with this column. Raises DemoError where there is none."""
+    found = [table for table in tables(output) if column in table[0]]
+    if not found:
+        raise DemoError(f"The output has no table with the column '{column}'.")
+    return "\n".join(found[-1])
 
 
 def run() -> None:
@@ -133,13 +145,15 @@ def run() -> None:
     with demo.step("Build the lab's programs (once; minutes when the cache is cold)"):
         demo.lab("build")
     with demo.step("Boot a Kubernetes control plane with simulated GPU nodes"):
+        print(SHORTENED)
         demo.lab("down", "--name", NAME)
         demo.lab("up", "--name", NAME, "--fleet", str(FLEET))
         demo.enter_lab()
     with demo.step("Apply the recipe of examples/recipe"):
         demo.playbook("site", "site")
-    with demo.step("Verify"):
-        demo.playbook("verify", "verify", "-e", "gpu_verify_probe=false")
+    with demo.step("Prove it: one pod for each slot, one more that must wait, one that wants two"):
+        proved = demo.playbook("verify", "verify")
+        print("\n" + table_with(proved, PROBED))
     with demo.step("Apply it again: nothing is left to do"):
         again = demo.playbook("site", "again")
     if changed_tasks(again):
@@ -149,29 +163,46 @@ def run() -> None:
     with demo.step("Change one number on the live fleet: dev gets 6 slots for each GPU"):
         six = json.dumps({"gpu_sharing_profiles": CHANGED})
         verified = demo.playbook("site", "change", "-e", six)
-    print("\n" + "\n".join(node_table(verified)))
+    print("\n" + table_with(verified, "expected"))
     print("\nexpected = physical x replicas; actual is what Kubernetes can allocate\n")
     for name, seconds in demo.seconds.items():
         print(f"{seconds:7.1f} s  {name}")
     print(NEXT)
+    take_down(demo)
 
 
+def take_down(demo: Demo) -> None:
+    """Offer to take the lab down: ask where somebody can answer, otherwise show the command."""
+    if not sys.stdin.isatty():
+        print(f"The lab is still running. Take it down with: {DOWN}")
+        return
+    if input("The lab is still running. Take it down now? [y/N] ").strip().lower() in ("y", "yes"):
+        demo.lab("down", "--name", NAME)
+    else:
+        print(f"Take it down later with: {DOWN}")
+
+
+PROBED = "ran at once"
+SHORTENED = """\
+Times are shortened: simulated kubelets and plugins react within a second or two, and a node counts
+as settled after 1 s (gpu_sharing_rollout_stable_seconds), not 20. tests/lab/README.md lists the
+times of real nodes."""
 NEXT = f"""
-What to type next:
+Times were shortened, as said above. What to type next:
   eval "$(tests/lab/lab env --name {NAME})"
   kubectl get nodes -L nvidia.com/device-plugin.config,nvidia.com/gpu.replicas
   kubectl get node prod-gpu-01 -o jsonpath='{{.status.allocatable.nvidia\\.com/gpu}}{{"\\n"}}'
   kubectl get controllerrevisions -n gpu-operator -l gpufleet.sharing/history   # who changed what
-  tests/lab/lab down --name {NAME}          # end the lab
 
-The outputs of the playbooks are in .build/logs/demo-*.log. For your own cluster see README.md."""
+The outputs of the playbooks are in .build/logs/demo-*.log. For your own cluster see README.md.
+"""
 
 
 def main() -> int:
     try:
         run()
     except DemoError as error:
-        print(error, file=sys.stderr)
+        print(f"{error}\nIf the lab is running, take it down with: {DOWN}", file=sys.stderr)
         return 1
     return 0
 

@@ -156,7 +156,9 @@ STEPS = (
     ),
     *longest_first(
         replace(
-            pytest("unit", "unit", "tests/unit", *TWO), inputs=(*COLLECTION, *TEXTS), quick=True
+            pytest("unit", "unit", "tests/unit", *TWO),
+            inputs=(*COLLECTION, *TEXTS, "tests/demo"),
+            quick=True,
         ),
         Step("ruff", "lint", ("ruff", "check", "."), quick=True),
         Step("ruff-format", "lint", ("ruff", "format", "--check", "."), quick=True),

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,15 @@ def test_lower_bounds_of_python_packages_are_said_alike() -> None:
     assert documented == bounds
     readme = (ROOT / "README.md").read_text()
     assert f"| {', '.join(bounds)} |" in readme
+
+
+def test_paths_of_the_installed_collection_in_the_readme_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    paths = set(re.findall(r"ansible_collections/gpufleet/sharing/([\w./-]*\w)", text))
+    assert "examples/recipe" in paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    ignored = load("galaxy.yml")["build_ignore"]
+    assert not {path.partition("/")[0] for path in paths}.intersection(ignored)
 
 
 @pytest.mark.parametrize("role", ROLES)
