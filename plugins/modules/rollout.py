@@ -266,10 +266,22 @@ nodes:
     then: {description: Its slots then., type: str}
     step: {description: "V(flip), V(restart), V(wait) or V(record).", type: str}
     batch: {description: Its batch; null if it needs none., type: int}
-    pods: {description: "Its GPU pods, with O(explain).", type: int}
+    pods: {description: "Its GPU pods, with O(explain), else null.", type: int}
     disrupted: {description: How many of them would be disrupted., type: int}
+counts:
+  description: How many nodes are changed, batch by batch, and how many are not.
+  type: dict
+  returned: always
+  contains:
+    changing: {description: Nodes in RV(batches)., type: int}
+    batches: {description: Sizes of RV(batches)., type: list, elements: int}
+    waited: {description: Nodes that are changing already., type: int}
+    recorded: {description: Nodes that are only annotated., type: int}
+    unchanged: {description: Nodes that need nothing., type: int}
+    left_out: {description: "Nodes that are NotReady, missing or in maintenance.", type: int}
+    unmanaged: {description: GPU nodes that are not in the inventory., type: int}
 table:
-  description: The same as a table; nodes with the same change share a line.
+  description: The same as a table; nodes of a group with the same change share a line.
   type: list
   elements: str
   returned: always

@@ -6,9 +6,9 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.table import total
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.slots import (
     MOST_NODES,
-    total,
     verdict_table,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.facts import numbers
@@ -37,17 +37,18 @@ def test_few_nodes_are_a_line_each(count: int) -> None:
 
 def test_many_nodes_are_a_line_for_each_group() -> None:
     found = verdict_table([*rows(3000), *rows(2000, group="prod_gpus")])
-    assert [line.split() for line in found] == [
-        found[0].split(),
-        found[1].split(),
-        ["dev_gpus", "dev", "3000", "6000", "8", "48000", "48000", "0"],
-        ["prod_gpus", "dev", "2000", "4000", "8", "32000", "32000", "0"],
+    assert found[0].split() == [*("node", "group", "profile", "physical"), *found[0].split()[4:]]
+    assert [line.split() for line in found[2:]] == [
+        ["3,000", "nodes", "dev_gpus", "dev", "6000", "8", "48000", "48000"],
+        ["2,000", "nodes", "prod_gpus", "dev", "4000", "8", "32000", "32000"],
     ]
 
 
 def test_many_nodes_name_those_that_differ() -> None:
     found = verdict_table(rows(5000, differing=25))
-    assert found[2].split() == ["dev_gpus", "dev", "5000", "10000", "8", "80000", "79700", "25"]
+    assert found[2].split() == [
+        *("4,975", "nodes", "dev_gpus", "dev", "9950", "8", "79600", "79600")
+    ]
     named = [line.split()[0] for line in found if line.startswith("dev_gpus-")]
     assert named == [f"dev_gpus-{number:04}" for number in range(MOST_NODES)]
     assert numbers(found[-1]) == [5]

@@ -4,18 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from typing import cast
 
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.drift import (
-    Difference,
     Planned,
     drift_report,
     find_drift,
 )
-from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
 Result = Mapping[str, object]
 CLEAN_PROFILES: Result = {"differs": False, "written": [], "rewritten": []}
@@ -42,23 +42,40 @@ def planned(
     rollout: Result | None = None,
     differing: Mapping[str, str] | None = None,
     *,
-    operator: bool = False,
+    release: str = "",
+    nodes: Collection[str] = (),
+    unavailable: Mapping[str, str] | None = None,
 ) -> Planned:
+    """nodes are those of the inventory, each in the group of its name without the number."""
+    rows = [{"node": node, "group": node.rstrip("0123456789")} for node in nodes]
     return Planned(
         {**CLEAN_PROFILES, **(profiles or {})},
-        operator,
+        release,
         {**CLEAN_POINTER, **(pointer or {})},
         {**CLEAN_ROLLOUT, **(rollout or {})},
-        {"differing": differing or {}},
+        {"differing": differing or {}, "unavailable": unavailable or {}, "nodes": rows},
     )
+
+
+def table(found: Planned) -> list[list[str]]:
+    """The cells of the rows that drift shows, without its verdict."""
+    lines = cast("list[str]", drift_report(found)["table"])[2:-1]
+    return [re.split(r" {2,}", line) for line in lines]
+
+
+def verdict(found: Planned) -> str:
+    report = drift_report(found)
+    assert cast("list[str]", report["table"])[-1] == report["verdict"]
+    return str(report["verdict"])
 
 
 def test_a_clean_fleet_does_not_differ() -> None:
     assert find_drift(planned()) == []
-    assert find_drift(Planned({}, False, {}, {}, {})) == []
-    report = drift_report([])
-    assert report["findings"] == []
-    assert len(cast("list[str]", report["table"])) == 1
+    assert find_drift(Planned({}, "", {}, {}, {})) == []
+    report = drift_report(planned(nodes=["a1", "a2", "a3"], unavailable={"a3": "NotReady"}))
+    assert (report["findings"], report["count"]) == ([], 0)
+    assert report["table"] == [report["verdict"]]
+    assert numbers(report["verdict"]) == [1, 2]  # left out, and as they should be
 
 
 @pytest.mark.parametrize(
@@ -90,8 +107,8 @@ def test_a_clean_fleet_does_not_differ() -> None:
             id="another default",
         ),
         pytest.param(
-            planned(operator=True),
-            [("operator", "Helm release", ())],
+            planned(release="chart v1 -> v2"),
+            [("operator", "Helm release", ("v1 -> v2",))],
             id="operator",
         ),
         pytest.param(
@@ -166,7 +183,7 @@ def test_find_drift(found: Planned, expected: list[tuple[str, str, tuple[str, ..
 def test_tolerated_nodes_are_no_drift() -> None:
     found = Planned(
         CLEAN_PROFILES,
-        False,
+        "",
         CLEAN_POINTER,
         {**CLEAN_ROLLOUT, "missing": ["n1"], "unavailable": ["n1", "n2"], "waited": ["n2"]},
         {"differing": {}, "unavailable": {"n1": "not in the cluster", "n2": "node is NotReady"}},
@@ -179,14 +196,15 @@ def test_node_under_maintenance_is_named_although_its_slots_are_not_judged() -> 
     upgrading = "nvidia.com/gpu-driver-upgrade-state is pod-restart-required"
     found = Planned(
         CLEAN_PROFILES,
-        False,
+        "",
         CLEAN_POINTER,
         {**CLEAN_ROLLOUT, "unavailable": ["n1", "n2"], "maintenance": {"n1": upgrading}},
         {"differing": {}, "unavailable": {"n1": "nvidia.com/gpu is 0", "n2": "node is NotReady"}},
     )
     (difference,) = find_drift(found)
     assert (difference.kind, difference.where) == ("maintenance", "n1")
-    assert drift_report([difference])["count"] == 0
+    assert drift_report(found)["count"] == 0
+    assert mentions(drift_report(found)["table"], "n1", "pod-restart-required")
     assert mentions(difference.what, "pod-restart-required")
 
 
@@ -196,21 +214,47 @@ def test_causes_come_first() -> None:
         {"differs": True},
         {"changes": [{"node": "n1", "before": "a", "after": "b"}], "waited": ["n2"]},
         {"n3": "x"},
-        operator=True,
+        release="values",
     )
     kinds = [difference.kind for difference in find_drift(found)]
     assert kinds == ["content", "pointer", "operator", "label", "plugin", "allocatable"]
 
 
-@pytest.mark.parametrize(("count", "last"), [(50, ["label", "n49", "x"]), (52, ["2"])])
-def test_drift_report_is_cut_for_people_only(count: int, last: list[str]) -> None:
-    differences = [Difference("label", f"n{number:02}", "x") for number in range(count)]
-    report = drift_report(differences)
-    assert report["findings"] == [
-        {"kind": "label", "where": f"n{number:02}", "what": "x"} for number in range(count)
+def test_nodes_with_the_same_difference_are_one_row_for_each_group() -> None:
+    nodes = [f"{group}{number}" for group in "ab" for number in range(1, 12)]
+    differing = dict.fromkeys(nodes, "nvidia.com/gpu is 2, expected 8") | {"b3": "node is NotReady"}
+    found = planned(differing=differing, nodes=nodes)
+    assert len(find_drift(found)) == 22
+    assert table(found) == [
+        ["allocatable", "a1, a10, a11 and 8 more", "a", "11", "nvidia.com/gpu is 2, expected 8"],
+        ["allocatable", "b1, b10, b11 and 7 more", "b", "10", "nvidia.com/gpu is 2, expected 8"],
+        ["allocatable", "b3", "b", "1", "node is NotReady"],
     ]
-    table = report["table"]
-    assert isinstance(table, list)
-    assert table[0].split() == ["kind", "where", "what"]
-    assert table[2].split() == ["label", "n00", "x"]
-    assert set(last) <= set(table[-1].split())
+
+
+def test_verdict_counts_each_node_once() -> None:
+    """A label that was set by hand changes the slots, too."""
+    changes = [{"node": "a1", "before": "x", "after": "y"}]
+    found = planned(rollout={"changes": changes}, differing={"a1": "x"}, nodes=["a1", "a2"])
+    assert len(table(found)) == 2
+    assert numbers(verdict(found)) == [1, 2]
+
+
+def test_verdict_names_what_differs_in_the_cluster() -> None:
+    written = {"differs": True, "written": ["x", "y"], "rewritten": ["x"]}
+    found = planned(written, {"differs": True}, nodes=["a1"])
+    assert mentions(verdict(found), "ConfigMap", "device plugin config")
+    assert "Helm" not in verdict(found)
+    assert "node" not in verdict(found)
+    assert mentions(verdict(planned(release="values")), "Helm release differs")
+    assert [row[1] for row in table(found)] == ["key x", "key y", "ClusterPolicy"]
+
+
+@pytest.mark.parametrize(("count", "left"), [(50, []), (52, [2])])
+def test_drift_report_is_cut_for_people_only(count: int, left: list[int]) -> None:
+    nodes = {f"n{number:02}": f"reason{number:02}" for number in range(count)}
+    report = drift_report(planned(differing=nodes, nodes=nodes))
+    assert len(cast("list[str]", report["findings"])) == count
+    lines = cast("list[str]", report["table"])
+    assert lines[51].startswith("allocatable  n49")
+    assert [number for line in lines[52:-1] for number in numbers(line)] == left

@@ -19,10 +19,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.plan imp
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.view import (
     NodeChange,
+    NodeCounts,
     node_change,
     plan_table,
 )
-from ansible_collections.gpufleet.sharing.tests.unit.facts import numbers
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
 GPU = "nvidia.com/gpu"
 COUNT = {"nvidia.com/gpu.count": "2"}
@@ -81,39 +82,52 @@ def test_node_change(
 
 
 def test_plan_table_of_nothing() -> None:
-    assert len(plan_table([], [])) == 1
+    assert len(plan_table([], NodeCounts())) == 1
 
 
 @pytest.mark.parametrize(
-    ("batches", "head"),
+    ("counts", "said"),
     [
-        ([1, 2], [1, 2, 3]),
-        ([], [3]),
+        (NodeCounts(), []),
+        (NodeCounts([1, 2, 2, 2], unchanged=4), [1, 2, 2, 2, 4, 7]),
+        (NodeCounts([1]), [1]),
+        (NodeCounts(waited=2, recorded=3, unchanged=1, left_out=5, unmanaged=6), [1, 2, 3, 5, 6]),
     ],
 )
-def test_plan_table_puts_alike_in_one_line(batches: list[int], head: list[float]) -> None:
+def test_counts_are_said(counts: NodeCounts, said: list[int]) -> None:
+    assert numbers(counts) == said
+    assert counts.as_dict()["changing"] == sum(counts.batches)
+
+
+def test_plan_table_puts_alike_in_one_line() -> None:
     rows = [
         CHANGE,
         replace(CHANGE, node="n2"),
         replace(CHANGE, node="n3", step="wait", batch=None, pods=0),
     ]
-    lines = plan_table(rows, batches)
-    assert numbers(lines[0]) == head
+    same = [
+        replace(CHANGE, node=name, step="nothing", batch=None, pods=None) for name in ("n4", "n5")
+    ]
+    counts = NodeCounts([1, 1], waited=1, unchanged=2)
+    lines = plan_table(rows, counts, same)
+    assert numbers(lines[0]) == numbers(counts)
     cells = sorted(re.split(r" {2,}", line.strip()) for line in lines[3:])
     assert [row[:5] + row[6:] for row in cells] == [
         ["g", "dev", "1", "dev: 4 nvidia.com/gpu", "dev: 8 nvidia.com/gpu", "0", "2", "n3"],
+        ["g", "dev", "2", "dev: 4 nvidia.com/gpu", "dev: 8 nvidia.com/gpu", "-", "4", "n4"],
         ["g", "dev", "2", "dev: 4 nvidia.com/gpu", "dev: 8 nvidia.com/gpu", "6", "4", "n1"],
     ]
-    assert len({row[5] for row in cells}) == 2  # how: a node that waits, nodes that restart
+    assert len({row[5] for row in cells}) == 3  # how: nodes that wait, restart, or need nothing
 
 
-def test_plan_table_of_one_node() -> None:
-    assert numbers(plan_table([CHANGE], [1])[0]) == [1, 1]
+def test_pods_that_are_not_counted_have_no_column() -> None:
+    assert mentions(plan_table([CHANGE], NodeCounts([1]))[1], "GPU pods")
+    assert "GPU pods" not in plan_table([replace(CHANGE, pods=None)], NodeCounts([1]))[1]
 
 
 def test_plan_table_is_cut() -> None:
     rows = [replace(CHANGE, group=f"g{number:02}") for number in range(42)]
-    lines = plan_table(rows, [])
+    lines = plan_table(rows, NodeCounts())
     assert numbers(lines[-1]) == [2]
     assert lines[-2].startswith("g39 ")
 
@@ -121,4 +135,4 @@ def test_plan_table_is_cut() -> None:
 @pytest.mark.parametrize("step", [step for step in Step if step not in (Step.NOTHING, Step.SKIP)])
 def test_plan_table_says_how_for_each_step_that_changes(step: Step) -> None:
     found = change({"replicas": 4}, NodeState("n1", COUNT), "dev", step)
-    assert len(plan_table([found], [])) == 4
+    assert len(plan_table([found], NodeCounts())) == 4

@@ -36,6 +36,12 @@ def either(names: Collection[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
+def both(parts: Sequence[str]) -> str:
+    """All parts of a sentence: a, b and c."""
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last
+
+
 def shorten(text: str) -> str:
     """A text of at most one line; an ellipsis marks the missing end."""
     return text if len(text) <= LINE else f"{text[: LINE - 3]}..."

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from .._common.table import total
 from .._nodes.capacity import PRODUCT_LABEL, Verdict
 from .._nodes.maintenance import maintenance, passes_by_itself
 from .._nodes.state import NodeState
 from .._rollout.desired import Desired, Target
-from .slots import total, verdict_table
+from .slots import verdict_table
 from .snapshot import verdict_of
 
 Row = dict[str, object]

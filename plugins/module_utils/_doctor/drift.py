@@ -6,15 +6,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from .._common.documents import dig, list_at, mapping_at, text_at
-from .._common.table import format_first_rows
+from .._common.table import alike, format_first_rows
+from .._common.text import both, plural, some
+from .._provider.cluster_policy import DevicePluginConfig
 
-COLUMNS = ("kind", "where", "what")
+COLUMNS = ("kind", "where", "group", "nodes", "what")
 MOST_LINES = 50
+MOST_NAMES = 3  # of nodes with the same difference
+CONTENT, POINTER, OPERATOR, REVISION = "content", "pointer", "operator", "revision"
+OF_CLUSTER = {  # kinds that are not of a node, and what differs
+    CONTENT: "the ConfigMap",
+    POINTER: "the device plugin config",
+    OPERATOR: "the Helm release",
+    REVISION: "the newest revision",
+}
 MAINTENANCE = "maintenance"  # the kind of a difference that passes by itself
+ADVICE = "Run plan to see what site would do."
 
 
 @dataclass(frozen=True)
@@ -25,16 +36,29 @@ class Difference:
     where: str
     what: str
 
+    @property
+    def node(self) -> str:
+        """Its node; empty for a difference of the cluster."""
+        return "" if self.kind in OF_CLUSTER else self.where
+
 
 @dataclass(frozen=True)
 class Planned:
-    """The results of the modules in check mode, and of sharing_info, as JSON."""
+    """The results of the modules in check mode, and of sharing_info, as JSON. release is what
+    differs in the Helm release; empty if nothing does.
+    """
 
     profiles: Mapping[str, object]
-    operator_differs: bool
+    release: str
     pointer: Mapping[str, object]
     rollout: Mapping[str, object]
     verified: Mapping[str, object]
+
+    @property
+    def groups(self) -> dict[str, str]:
+        """The group of each node of the inventory."""
+        rows = list_at(self.verified, "nodes")
+        return {text_at(row, "node"): text_at(row, "group") for row in rows}
 
 
 def find_drift(planned: Planned) -> list[Difference]:
@@ -48,37 +72,76 @@ def find_drift(planned: Planned) -> list[Difference]:
     ]
 
 
-def drift_report(differences: list[Difference]) -> dict[str, object]:
-    """JSON types: {findings: [{kind, where, what}], table: [lines], count: int}. count leaves out
-    nodes under maintenance, which are named only.
+def drift_report(planned: Planned) -> dict[str, object]:
+    """JSON types: {findings: [{kind, where, what}], table: [lines], verdict: line, count: int}. The
+    last line of the table is the verdict. count leaves out nodes under maintenance, which are named
+    only.
     """
-    rows = [asdict(difference) for difference in differences]
-    lines = format_first_rows(COLUMNS, rows, MOST_LINES) if rows else ["No drift."]
-    count = sum(difference.kind != MAINTENANCE for difference in differences)
-    return {"findings": rows, "table": lines, "count": count}
+    differences = find_drift(planned)
+    said = drift_verdict(differences, planned)
+    return {
+        "findings": [asdict(difference) for difference in differences],
+        "table": [*_table(differences, planned.groups), said],
+        "verdict": said,
+        "count": sum(difference.kind != MAINTENANCE for difference in differences),
+    }
+
+
+def drift_verdict(differences: Iterable[Difference], planned: Planned) -> str:
+    """What differs, in one line."""
+    bad = [each for each in differences if each.kind != MAINTENANCE]
+    nodes = {each.node for each in bad if each.node}
+    left_out = mapping_at(planned.verified, "unavailable").keys() - nodes
+    left = f"; {plural(len(left_out), 'node')} left out" if left_out else ""
+    known = len(planned.groups)
+    if not bad:
+        return f"No drift: {plural(known - len(left_out), 'node')} as the inventory says{left}."
+    parts = [text for kind, text in OF_CLUSTER.items() if any(each.kind == kind for each in bad)]
+    if nodes:
+        parts.append(f"{len(nodes)} of {plural(max(known, len(nodes)), 'node')}")
+    verb = "differs" if len(parts) == 1 and len(nodes) < 2 else "differ"
+    return f"Drift: {both(parts)} {verb} from the inventory{left}. {ADVICE}"
+
+
+def _table(differences: Iterable[Difference], groups: Mapping[str, str]) -> list[str]:
+    """One row for all nodes of a group with the same difference."""
+    rows = [
+        {**asdict(each), "group": groups.get(each.node), "of": "" if each.node else each.where}
+        for each in differences
+    ]
+    shown = [
+        {
+            **same[0],
+            "where": some([str(row["where"]) for row in same], MOST_NAMES),
+            "nodes": None if same[0]["of"] else len(same),
+        }
+        for same in alike(rows, ("kind", "of", "group", "what"))
+    ]
+    return format_first_rows(COLUMNS, shown, MOST_LINES, "rows") if shown else []
 
 
 def _content(profiles: Mapping[str, object]) -> Iterator[Difference]:
     rewritten = set(map(str, list_at(profiles, "rewritten")))
     for key in map(str, list_at(profiles, "written")):
         edited = "its content differs from the profile"
-        yield Difference("content", f"key {key}", edited if key in rewritten else "it is missing")
+        yield Difference(CONTENT, f"key {key}", edited if key in rewritten else "it is missing")
     if dig(profiles, "differs") and not list_at(profiles, "written"):
-        yield Difference("content", "ConfigMap", "its namespace or its annotations differ")
+        yield Difference(CONTENT, "ConfigMap", "its namespace or its annotations differ")
 
 
 def _operator(planned: Planned) -> Iterator[Difference]:
     if dig(planned.pointer, "differs"):
         has, wanted = (
-            f"{text_at(planned.pointer, side, 'name') or 'nothing'}"
-            f" ({text_at(planned.pointer, side, 'default') or 'no default'})"
+            DevicePluginConfig(
+                text_at(planned.pointer, side, "name"), text_at(planned.pointer, side, "default")
+            )
             for side in ("before", "after")
         )
         yield Difference(
-            "pointer", "ClusterPolicy", f"its device plugin config is {has}, not {wanted}"
+            POINTER, "ClusterPolicy", f"its device plugin config is {has}, not {wanted}"
         )
-    if planned.operator_differs:
-        yield Difference("operator", "Helm release", "its chart or values differ")
+    if planned.release:
+        yield Difference(OPERATOR, "Helm release", planned.release)
 
 
 def _labels(rollout: Mapping[str, object]) -> Iterator[Difference]:
@@ -95,7 +158,7 @@ def _nodes(rollout: Mapping[str, object], tolerated: Container[str]) -> Iterator
             yield Difference("plugin", node, "its plugin runs older content")
     if dig(rollout, "unfinished"):
         what = "the newest revision differs from the inventory, or its run did not succeed"
-        yield Difference("revision", "history", what)
+        yield Difference(REVISION, "history", what)
     paused = mapping_at(rollout, "maintenance")
     for kind, name, what in (
         ("plugin", "recorded", "what its plugin has loaded is not recorded"),

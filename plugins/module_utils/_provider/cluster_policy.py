@@ -38,6 +38,9 @@ class DevicePluginConfig:
     name: str = ""
     default: str = ""
 
+    def __str__(self) -> str:
+        return f"{self.name} ({self.default or 'no default'})" if self.name else "none"
+
 
 def read_plugin_config(policy: object) -> DevicePluginConfig:
     config = dig(policy, "spec", "devicePlugin", "config")

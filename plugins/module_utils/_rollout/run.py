@@ -47,7 +47,7 @@ from .observed import Observed
 from .outcome import Outcome
 from .plan import Step, maintenance_of, needs_pods, plan_rollout
 from .settings import EVICT, IGNORE, REFUSE, Settings
-from .view import NodeChange, Notes, node_change, plan_table
+from .view import NodeChange, NodeCounts, Notes, node_change, plan_table
 
 QUOTAS = "/api/v1/resourcequotas"
 
@@ -203,6 +203,7 @@ class RolloutRun:
         """What the module returns."""
         plan, outcome = self._plan, self._outcome
         skipped = {*plan.nodes(Step.SKIP), *self._waiting_for_mig, *outcome.skipped}
+        counts = self.counts
         notes = Notes(
             missing=list(self._labels.missing),
             unmanaged=list(self._labels.unmanaged),
@@ -226,7 +227,8 @@ class RolloutRun:
             "uncordoned": self._left_cordoned,
             "unfinished": self._unfinished,
             "nodes": [vars(change) for change in self._changes],
-            "table": plan_table(self._changes, [len(batch) for batch in self._batches]),
+            "counts": counts.as_dict(),
+            "table": plan_table(self._changes, counts, self._describe(plan.nodes(Step.NOTHING))),
             **vars(notes),
             "notes": notes.lines(),
         }
@@ -362,12 +364,32 @@ class RolloutRun:
             )
         return bypassed_quotas(self._cluster.items(QUOTAS), renamed) if renamed else []
 
+    @property
+    def counts(self) -> NodeCounts:
+        """How many nodes the plan changes, and how many it does not."""
+        plan = self._plan
+        return NodeCounts(
+            batches=[len(batch) for batch in self._batches],
+            waited=len(plan.nodes(Step.WAIT)),
+            recorded=len(plan.nodes(Step.RECORD)),
+            unchanged=len(plan.nodes(Step.NOTHING)),
+            left_out=len({*plan.nodes(Step.SKIP), *self._waiting_for_mig}),
+            unmanaged=len(self._labels.unmanaged),
+        )
+
     def _node_changes(self) -> list[NodeChange]:
+        """The nodes that change, and their GPU pods if that is asked for."""
+        pods: Mapping[str, int] | None = None
+        if self._request.explain:
+            nodes = [node for batch in self._batches for node in batch]
+            pods = Counter(pod.node for pod in gpu_pods_on(self._cluster, nodes)) if nodes else None
+        return self._describe(self._plan.changing, pods)
+
+    def _describe(
+        self, nodes: Sequence[str], pods: Mapping[str, int] | None = None
+    ) -> list[NodeChange]:
         states = self._fleet.observe().nodes
         number = {node: place for place, batch in enumerate(self._batches, 1) for node in batch}
-        pods: Counter[str] = Counter()
-        if self._request.explain and number:
-            pods.update(pod.node for pod in gpu_pods_on(self._cluster, list(number)))
         disrupted = Counter(pod.node for pod in pods_of(self._disruptions))
         return [
             node_change(
@@ -375,10 +397,10 @@ class RolloutRun:
                 states[node],
                 self._plan.steps[node],
                 batch=number.get(node),
-                pods=pods[node],
+                pods=None if pods is None else pods.get(node, 0),
                 disrupted=disrupted[node],
             )
-            for node in self._plan.changing
+            for node in nodes
         ]
 
 

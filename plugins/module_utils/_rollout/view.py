@@ -6,12 +6,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
-from .._common.table import format_first_rows
-from .._common.text import by_reason, some
+from .._common.table import alike, format_first_rows, total
+from .._common.text import by_reason, plural, some
 from .._nodes.capacity import expected_allocatable, physical_devices
 from .._nodes.state import NodeState
 from .desired import Target, profile_label
@@ -25,6 +24,7 @@ HOW = {
     "restart": "plugin restarts",
     "wait": "in progress",
     "record": "annotation only",
+    "nothing": "nothing",
 }
 
 
@@ -41,7 +41,7 @@ class NodeChange:
     then: str
     step: str
     batch: int | None  # the number of its batch
-    pods: int  # its GPU pods, where counted
+    pods: int | None  # its GPU pods; None where they are not counted
     disrupted: int  # how many of them would be disrupted
 
     @property
@@ -54,7 +54,13 @@ class NodeChange:
 
 
 def node_change(
-    target: Target, state: NodeState, step: Step, *, batch: int | None, pods: int, disrupted: int
+    target: Target,
+    state: NodeState,
+    step: Step,
+    *,
+    batch: int | None,
+    pods: int | None,
+    disrupted: int,
 ) -> NodeChange:
     devices = physical_devices(state, target.gpus)
     return NodeChange(
@@ -72,32 +78,89 @@ def node_change(
     )
 
 
-def plan_table(changes: Sequence[NodeChange], batches: Sequence[int]) -> list[str]:
-    """Lines of a table, one for all nodes with the same change. batches are their sizes."""
+@dataclass(frozen=True)
+class NodeCounts:
+    """How many nodes a rollout changes, and how many it does not."""
+
+    batches: Sequence[int] = ()
+    waited: int = 0
+    recorded: int = 0
+    unchanged: int = 0
+    left_out: int = 0
+    unmanaged: int = 0
+
+    def as_dict(self) -> dict[str, object]:
+        return {"changing": sum(self.batches), **asdict(self), "batches": list(self.batches)}
+
+    def __str__(self) -> str:
+        """7 nodes change in batches of 1, 2, 2, 2; 4 need nothing"""
+        parts = [
+            self._changing(),
+            f"{_are(self.waited)} changing already" if self.waited else "",
+            f"{_are(self.recorded)} only annotated" if self.recorded else "",
+            f"{self.unchanged} need{_s(self.unchanged)} nothing" if self.unchanged else "",
+            f"{_are(self.left_out)} left out" if self.left_out else "",
+            f"{plural(self.unmanaged, 'GPU node')} outside the inventory" if self.unmanaged else "",
+        ]
+        return "; ".join(filter(None, parts))
+
+    def _changing(self) -> str:
+        if not self.batches:
+            return "no node changes"
+        count = sum(self.batches)
+        sizes = "one batch" if len(self.batches) == 1 else f"batches of {_list(self.batches)}"
+        return f"{plural(count, 'node')} change{_s(count)} in {sizes}"
+
+
+def _are(count: int) -> str:
+    return f"{count} {'is' if count == 1 else 'are'}"
+
+
+def _s(count: int) -> str:
+    """The ending of a verb."""
+    return "s" if count == 1 else ""
+
+
+def _list(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def plan_table(
+    changes: Sequence[NodeChange], counts: NodeCounts, unchanged: Sequence[NodeChange] = ()
+) -> list[str]:
+    """Lines of a table, one for all nodes of a group with the same change, or with none."""
     if not changes:
         return ["No node changes."]
-    groups: dict[tuple[str, ...], list[NodeChange]] = defaultdict(list)
-    for change in changes:
-        key = change.group, change.profile, change.before, change.after, HOW[change.step]
-        groups[key].append(change)
     rows = [
         {
-            "group": group,
-            "profile": profile,
-            "nodes": len(same),
-            "now": before,
-            "then": after,
-            "how": how,
-            "GPU pods": sum(change.pods for change in same),
-            "disrupted": sum(change.disrupted for change in same),
-            "first": same[0].node,
+            "group": change.group,
+            "profile": change.profile,
+            "now": change.before,
+            "then": change.after,
+            "how": HOW[change.step],
+            "GPU pods": change.pods,
+            "disrupted": change.disrupted,
+            "node": change.node,
         }
-        for (group, profile, before, after, how), same in sorted(groups.items())
+        for change in (*changes, *unchanged)
     ]
-    lines = format_first_rows(COLUMNS, rows, MOST_LINES, "lines")
-    count = "1 node changes" if len(changes) == 1 else f"{len(changes)} nodes change"
-    sizes = f", in batches of {', '.join(map(str, batches))}" if batches else ""
-    return [f"{count}{sizes}:", *lines]
+    by = COLUMNS[:2] + COLUMNS[3:6]
+    groups = sorted(alike(rows, by), key=lambda same: [str(same[0][column]) for column in by])
+    shown = [
+        {
+            **same[0],
+            "nodes": len(same),
+            "GPU pods": None if same[0]["GPU pods"] is None else total(same, "GPU pods"),
+            "disrupted": total(same, "disrupted"),
+            "first": same[0]["node"],
+        }
+        for same in groups
+    ]
+    counted = any(row["GPU pods"] is not None for row in shown)
+    columns = [column for column in COLUMNS if counted or column != "GPU pods"]
+    lines = format_first_rows(columns, shown, MOST_LINES, "lines")
+    text = str(counts)
+    return [f"{text[0].upper()}{text[1:]}:", *lines]
 
 
 def _text(label: str | None, slots: str) -> str:
