@@ -221,6 +221,8 @@ operator:
   description: >-
     Whether the release or the config of the operator C(differs), whether the operator uses
     the profiles (C(settled)), and the C(pointer) as M(gpufleet.sharing.cluster_policy) returns it.
+    The C(chart) that is installed or changed, with its versions, the keys of C(values) that change,
+    and which device plugins C(restart).
   type: dict
   returned: success
 mig:
@@ -235,9 +237,24 @@ sharing:
   description: As M(gpufleet.sharing.sharing_info) returns it.
   type: dict
   returned: success
+summary:
+  description: >-
+    What would change, line by line: keys of the ConfigMap, operator, nodes, running pods that would
+    be disrupted or evicted, quotas, and nodes that are left out. The last line is RV(verdict).
+  type: list
+  elements: str
+  returned: success
+verdict:
+  description: Whether site would refuse the change, what is to do, or that nothing is.
+  type: str
+  returned: success
+  sample: >-
+    To do: 1 key of the ConfigMap is written; 7 nodes change in batches of 1, 2, 2, 2; 4 need
+    nothing.
 drift:
-  description: What differs from the inventory, as C(findings) and as C(table), and their C(count)
-    without nodes that another controller is working on.
+  description: >-
+    What differs from the inventory, as C(findings) and as C(table), whose last line is C(verdict),
+    and the C(count) of findings without nodes that another controller is working on.
   type: dict
   returned: with O(drift=true)
 """
@@ -247,13 +264,16 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..module_utils._common.documents import list_at, mapping_at
 from ..module_utils._common.errors import RefusedError, joined
 from ..module_utils._common.module_entry import Spec, run_module, warn
+from ..module_utils._common.options import OPTION_NAMES, with_names
 from ..module_utils._doctor.comparison import compare, comparison
-from ..module_utils._doctor.drift import Planned, drift_report, find_drift
+from ..module_utils._doctor.drift import Planned, drift_report
 from ..module_utils._fleet.limit import beyond_limit
 from ..module_utils._fleet.nodes import NODES_OPTION, ClusterNodes, read_nodes
 from ..module_utils._kube.client import connect
+from ..module_utils._nodes.disruption import Disruption
 from ..module_utils._nodes.operands import PLUGIN_APP
 from ..module_utils._profiles.config_map import check_config_map_name
 from ..module_utils._profiles.keys import IN_PLACE, MODES, VERSIONED
@@ -267,6 +287,7 @@ from ..module_utils._provider.daemonsets import app_of
 from ..module_utils._provider.release import Chart, read_chart
 from ..module_utils._rollout.content import ContentPlan, Wanted, plan_content
 from ..module_utils._rollout.dra import dra_nodes
+from ..module_utils._rollout.guard import check_disruptions
 from ..module_utils._rollout.labels import wait_for_labels
 from ..module_utils._rollout.mig_change import MigPlan, MigRun, configurations, plan_change
 from ..module_utils._rollout.observed import Observed
@@ -274,12 +295,13 @@ from ..module_utils._rollout.operator_plan import (
     MANAGES,
     OperatorPlan,
     OperatorRequest,
+    Restart,
     plan_operator,
 )
 from ..module_utils._rollout.platforms import claimed_nodes
 from ..module_utils._rollout.request import OPTIONS, read_desired, read_settings
 from ..module_utils._rollout.run import Request, RolloutRun
-from ..module_utils._rollout.settings import REFUSE
+from ..module_utils._rollout.summary import SitePlan, summary_lines
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -360,18 +382,27 @@ class Planner:
         content = self._plan_content(final=False)
         operator = self._plan_operator()
         mig = self._plan_mig()
-        rollout = self._plan_rollout()
+        planned = self._plan_rollout(operator)
+        rollout = planned.result()
         rewritten = sorted(content.keys.put.keys() & self._keys())
         if beyond := beyond_limit(
             self._nodes, rewritten, self._content["default_profile"], operator=operator.differs
         ):
             raise joined(RefusedError, beyond)
-        desired = self._request().desired
+        disruptions = [*self._disrupted_by_mig(mig), *planned.disruptions]
+        if not self._params["explain"]:
+            check_disruptions(disruptions, self._params["rollout"]["drain"])
+        desired = self._request(operator).desired
         needed = self._params["rollout"]["unavailable_nodes"] == "fail"
         sharing = comparison(compare(desired, self._seen.nodes), all_needed=needed)
+        todo = self._todo(content, operator, mig, bool(rollout["differs"]))
+        whole = self._whole(content, operator, mig, planned, prune=todo["prune"])
+        whole = replace(whole, disruptions=disruptions, problems=mapping_at(sharing, "differing"))
+        names = self._params.get(OPTION_NAMES)
+        summary = [with_names(line, names) for line in summary_lines(whole)]
         found: dict[str, object] = {
             "changed": False,
-            "todo": self._todo(content, operator, mig, bool(rollout["differs"])),
+            "todo": todo,
             "rendered": render(self._profiles),
             "uses_mig": bool(self._configurations()),
             "no_nodes": self._no_nodes,
@@ -380,17 +411,48 @@ class Planner:
             "mig": mig.result(),
             "rollout": rollout,
             "sharing": sharing,
+            "summary": summary,
+            "verdict": summary[-1],
         }
         if self._params["drift"]:
-            planned = Planned(
-                profiles=content.result(self._seen),
-                operator_differs=operator.release_differs,
-                pointer=operator.pointer,
-                rollout=rollout,
-                verified=sharing,
+            found["drift"] = drift_report(
+                Planned(
+                    profiles=content.result(self._seen),
+                    release=str(operator.release or ""),
+                    pointer=operator.pointer,
+                    rollout=rollout,
+                    verified=sharing,
+                )
             )
-            found["drift"] = drift_report(find_drift(planned))
         return found
+
+    def _whole(
+        self,
+        content: ContentPlan,
+        operator: OperatorPlan,
+        mig: MigPlan,
+        rollout: RolloutRun,
+        *,
+        prune: bool,
+    ) -> SitePlan:
+        """The plan as it is put into words."""
+        found = rollout.result()
+        return SitePlan(
+            content=content,
+            operator=operator,
+            mig=mig,
+            counts=rollout.counts,
+            settings=self._request(operator).settings,
+            table=strings_at(found, "table"),
+            quotas=strings_at(found, "quotas"),
+            notes=strings_at(found, "notes"),
+            uncordoned=strings_at(found, "uncordoned"),
+            unfinished=bool(found["unfinished"]),
+            going=self._plan_content(final=True).keys.remove if prune else (),
+            new_namespace=bool(content.labels) and self._seen.namespace is None,
+            nodes=len(self._nodes.assignments),
+            no_nodes=self._no_nodes,
+        )
 
     def _check_platforms(self) -> None:
         """Refuse nodes whose GPUs something else hands out."""
@@ -453,6 +515,7 @@ class Planner:
             release=given["release"],
             values=given["values"],
             values_exact=given["values_exact"],
+            chart_version=given["chart_version"],
         )
         return plan_operator(
             request,
@@ -487,15 +550,17 @@ class Planner:
         wanted, given = self._configurations(), self._params["rollout"]
         if not wanted:
             return MigPlan()
-        plan = plan_change(wanted, self._seen.nodes, given["batches"])
-        if given["drain"] == REFUSE and not self._params["explain"]:
-            timeouts = given["mig_timeout"], given["drain_timeout"]
-            run = MigRun(self._seen.cluster, wanted, *timeouts)
-            run.free(list(plan.changes), REFUSE)
-        return plan
+        return plan_change(wanted, self._seen.nodes, given["batches"])
 
-    def _request(self) -> Request:
+    def _disrupted_by_mig(self, mig: MigPlan) -> list[Disruption]:
+        given = self._params["rollout"]
+        timeouts = given["mig_timeout"], given["drain_timeout"]
+        run = MigRun(self._seen.cluster, self._configurations(), *timeouts)
+        return run.disruptions(list(mig.changes)) if mig.changes else []
+
+    def _request(self, operator: OperatorPlan) -> Request:
         given, content = self._params["rollout"], self._content
+        starts = operator.restart in (Restart.ALL, Restart.BY_HAND, Restart.NONE_RUNS)
         return Request(
             desired=read_desired(
                 self._nodes, self._profiles, content["default_profile"], content["mode"]
@@ -507,12 +572,16 @@ class Planner:
             settings=read_settings(given, content["namespace"], content["name"]),
             explain=self._params["explain"],
             planning=True,
+            operator_restarts=starts and not self._params["drift"],
         )
 
-    def _plan_rollout(self) -> dict[str, object]:
-        return RolloutRun(
-            self._seen.cluster, self._request(), lambda _line: None, self._seen
-        ).result()
+    def _plan_rollout(self, operator: OperatorPlan) -> RolloutRun:
+        request = self._request(operator)
+        return RolloutRun(self._seen.cluster, request, lambda _line: None, self._seen)
+
+
+def strings_at(document: object, key: str) -> list[str]:
+    return [str(entry) for entry in list_at(document, key)]
 
 
 def run(module: AnsibleModule) -> dict[str, object]:

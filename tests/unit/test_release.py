@@ -19,8 +19,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
 from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.release import (
     Chart,
     Release,
+    ReleaseChange,
+    changed_keys,
     check_values,
     newest,
+    plan_release,
     read_chart,
     read_release,
     reason_other_chart,
@@ -163,3 +166,52 @@ def test_newest() -> None:
 
     assert newest([named("a", "2"), named("b", "10"), named("c", "x")]) == "b"
     assert newest([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "keys"),
+    [
+        ({}, {}, []),
+        ({"a": {"b": 1}}, {"a": {"b": 1}}, []),
+        ({"a": {"b": 1, "c": 2}}, {"a": {"b": 2, "c": 2}}, ["a.b"]),
+        ({}, {"a": {"b": {"c": 1}}, "d": 1}, ["a.b.c", "d"]),
+        ({"a": {"b": 1}, "d": [1]}, {"d": [2]}, ["a.b", "d"]),
+        ({"a": 1}, {"a": {"b": 1}}, ["a"]),
+        ({"a": None}, {"a": {"b": 1}}, ["a.b"]),
+        ({"a": {}}, {"a": None}, ["a"]),
+    ],
+)
+def test_changed_keys(before: dict[str, Any], after: dict[str, Any], keys: list[str]) -> None:
+    assert changed_keys(before, after) == keys
+
+
+OLDER = replace(CHART, version="v26.3.0", app_version="v26.3.0")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verb", "facts"),
+    [
+        (None, CHART, "install", ("gpu-operator v26.7.0",)),
+        (OLDER, CHART, "upgrade", ("v26.3.0 -> v26.7.0",)),
+        (CHART, OLDER, "downgrade", ("v26.7.0 -> v26.3.0",)),
+        (CHART, replace(CHART, version="main"), "change", ("v26.7.0 -> main",)),
+        (CHART, replace(CHART, app_version="x"), "change", ("(v26.7.0) -> ", "(x)")),
+        (CHART, CHART, "", ()),
+    ],
+)
+def test_change_of_a_chart(
+    before: Chart | None, after: Chart, verb: str, facts: tuple[str, ...]
+) -> None:
+    change = ReleaseChange(before, after, ("driver.enabled",))
+    assert (change.verb, bool(change.chart)) == (verb, bool(verb))
+    assert mentions(change.chart, *facts)
+    assert mentions(change, verb, change.chart, "driver.enabled")
+
+
+def test_plan_of_a_release_has_keys_and_no_values() -> None:
+    values = {**VALUES, "driver": {"password": "hush"}}
+    change = plan_release(RELEASE, CHART, values)
+    assert change == ReleaseChange(CHART, CHART, ("driver.password",))
+    assert "hush" not in str(change)
+    assert plan_release(RELEASE, CHART, VALUES) is None
+    assert plan_release(None, CHART, {}) == ReleaseChange(None, CHART)

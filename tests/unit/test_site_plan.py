@@ -19,15 +19,18 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
     FleetError,
     ProfileError,
     RefusedError,
+    SharingError,
 )
+from ansible_collections.gpufleet.sharing.plugins.module_utils._nodes.operands import PLUGIN_APP
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.rendered import (
     render,
     take_profiles,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import operator_plan
 from ansible_collections.gpufleet.sharing.plugins.modules import site_plan
-from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 from ansible_collections.gpufleet.sharing.tests.unit.fake_fleet import (
+    GPU,
     MAP,
     FakeFleet,
     asked_node,
@@ -316,3 +319,132 @@ def test_drift_is_told(fleet: FakeFleet) -> None:
     assert planned(drift=True)["drift"]["findings"] == []
     findings = planned(NEW, drift=True)["drift"]["findings"]
     assert {(each["kind"], each["where"]) for each in findings} >= {("content", "key dev")}
+
+
+# ---- the plan in words
+
+
+def said(fleet: FakeFleet, profiles: dict[str, Any] | None = None, **given: Any) -> list[str]:
+    """The summary, whose last line is the verdict. Nothing was written for it."""
+    found = planned(profiles, explain=True, **given)
+    assert found["verdict"] == found["summary"][-1]
+    assert fleet.api.writes() == []
+    return list(found["summary"])
+
+
+def busy(fleet: FakeFleet, *nodes: str, slots: int = 16) -> None:
+    """A pod on all slots of each node, as dev has them."""
+    for node in nodes:
+        fleet.workload(f"train-{node}", node, slots)
+
+
+def test_summary_of_nothing_is_its_verdict(fleet: FakeFleet) -> None:
+    (verdict,) = said(fleet)
+    assert numbers(verdict) == [3]
+
+
+def test_summary_names_keys_nodes_and_batches(fleet: FakeFleet) -> None:
+    nodes = [*NODES[:2], asked_node("n3", "dev2")]
+    lines = said(fleet, {**NEW, "dev2": {"replicas": 4}}, nodes=nodes)
+    assert mentions(lines[0], "device-plugin-config", "new keys: dev2", "changed keys: dev")
+    assert numbers(lines[-1]) == [1, 1, 1, 2, 3]  # two keys, and three nodes in three batches
+    counts = planned({**NEW, "dev2": {"replicas": 4}}, nodes=nodes)["rollout"]["counts"]
+    assert (counts["changing"], counts["batches"], counts["unchanged"]) == (3, [1, 1, 1], 0)
+
+
+def test_verdict_counts_nodes_that_stay_and_names_those_left_out(fleet: FakeFleet) -> None:
+    """n1 gets another profile; n2 stays, n3 is NotReady, n4 is not in the inventory."""
+    fleet.add("n4")
+    fleet.set_ready("n3", ready=False)
+    fleet.api.requests.clear()
+    nodes = [asked_node("n1"), *NODES[1:]]
+    lines = said(fleet, nodes=nodes)
+    assert numbers(lines[-1]) == [1, 1, 1, 1]  # changes, needs nothing, left out, not in it
+    notes = "\n".join(lines[-3:-1])
+    assert mentions(notes, "n4", "n3", "NotReady")
+    assert numbers(said(fleet)[-1]) == [1, 1, 2]  # nothing to do
+
+
+def test_verdict_of_disruptions_is_what_site_says(fleet: FakeFleet) -> None:
+    busy(fleet, "n1", "n2")
+    lines = said(fleet, NEW)
+    assert mentions(lines[-1], "refuse", "2 running pods on 2 nodes", "set drain to")
+    with pytest.raises(RefusedError) as caught:
+        planned(NEW)
+    assert mentions(caught.value, "2 running pods on 2 nodes")
+    ignored = said(fleet, NEW, rollout={"drain": "ignore"})
+    assert "refuse" not in ignored[-1]
+    assert mentions(ignored[-1], "2 pods would be disrupted")
+
+
+def test_eviction_says_what_it_costs(fleet: FakeFleet) -> None:
+    busy(fleet, "n1", "n2", slots=14)
+    evict = {"drain": "evict", "stable_seconds": 31, "timeout": 432}
+    lines = said(fleet, NEW, rollout=evict)
+    assert mentions(lines[-1], "2 pods would be evicted")
+    assert mentions("\n".join(lines), "n1", "Job/train", "31 s", "432 s", "n1 (2), n2 (2)")
+    planned(NEW, rollout=evict)  # and it is not refused
+
+
+def test_pods_that_evictions_would_not_move_are_refused(fleet: FakeFleet) -> None:
+    busy(fleet, "n1")
+    pod = fleet.api.objects["/api/v1/namespaces/work/pods/train-n1"]
+    pod["spec"]["tolerations"] = [{"operator": "Exists"}]
+    evict = {"drain": "evict"}
+    with pytest.raises(SharingError) as caught:
+        planned(NEW, rollout=evict)
+    assert mentions(caught.value, "n1", "work", "train-n1")
+    assert mentions(said(fleet, NEW, rollout=evict)[-1], "refuse", "work/train-n1")
+
+
+def test_names_of_variables_are_in_the_summary(fleet: FakeFleet) -> None:
+    busy(fleet, "n1")
+    names = {"drain": "gpu_sharing_drain"}
+    assert mentions(said(fleet, NEW, option_names=names)[-1], "gpu_sharing_drain to evict")
+
+
+def test_nodes_that_would_fail_verification_are_in_the_verdict(fleet: FakeFleet) -> None:
+    _node(fleet)["status"]["allocatable"][GPU] = "3"
+    (verdict,) = said(fleet)
+    assert mentions(verdict, "1 of 3 nodes", "n2", "3")
+
+
+def test_operator_restarts_nodes_that_need_no_batch(fleet: FakeFleet) -> None:
+    """Before the rollout, the operator restarts all plugins, so that they load the new content."""
+    daemonset = {
+        "spec": {"template": {"metadata": {"labels": {"app": PLUGIN_APP}}}},
+        "status": {"desiredNumberScheduled": 3},
+    }
+    fleet.api.put("/apis/apps/v1/namespaces/gpu-operator/daemonsets/plugin", daemonset)
+    fleet.api.put(POLICY, {"spec": {"devicePlugin": {"config": {"name": "team", "default": "x"}}}})
+    nodes = [asked_node("n1"), *NODES[1:]]
+    found = planned(NEW, nodes=nodes)
+    assert mentions("\n".join(found["summary"]), "team (x) -> device-plugin-config (default)")
+    assert found["operator"]["restart"] == "all"
+    assert found["rollout"]["counts"]["batches"] == [1]
+    assert found["rollout"]["counts"]["by_operator"] == 2
+    assert numbers(found["verdict"]) == [1, 1, 2]  # a key, one in a batch, two by the operator
+
+
+def test_installation_is_in_the_summary(fleet: FakeFleet) -> None:
+    fleet.api.put(SECRET, release_of({"driver": {"token": "hush"}}, version="v0"))
+    given = {**BY_HELM, "values": {"driver": {"token": "hushed"}}}
+    text = "\n".join(said(fleet, operator=given))
+    assert mentions(text, "v0 -> v1", "driver.token", "devicePlugin.config.name")
+    assert "hush" not in text
+    fleet.api.drop(SECRET)
+    assert mentions("\n".join(said(fleet, operator=BY_HELM)), "install chart gpu-operator v1")
+
+
+def test_keys_that_go_are_in_the_summary(fleet: FakeFleet) -> None:
+    fleet.api.objects[MAP]["data"]["old"] = "version: v1\n"
+    lines = said(fleet, content={"prune": True})
+    assert mentions(lines[0], "old")
+    assert numbers(lines[-1]) == [1, 3]  # a key, and nodes that need nothing
+
+
+def test_drift_says_which_chart_and_keys_differ(fleet: FakeFleet) -> None:
+    fleet.api.put(SECRET, release_of({"devicePlugin": {"config": CONFIG}}, version="v0"))
+    drift = planned(operator=BY_HELM, drift=True)["drift"]
+    assert mentions(drift["verdict"], "Helm release differs")
+    assert mentions(drift["table"][2], "Helm release", "v0 -> v1")

@@ -41,6 +41,7 @@ class Disruption:
     pod: GpuPod
     hazard: Hazard
     text: str
+    missing: int = 0  # slots that the pods of its node hold beyond those that will be left
 
 
 def find_disruptions(
@@ -68,7 +69,8 @@ def find_disruptions(
         hazard = _hazard(requested, now, slots[resource], ends_sharing=ends_sharing)
         if hazard:
             text = _text(hazard, resource, requested, slots[resource])
-            found += [Disruption(pod, hazard, text) for pod in users]
+            missing = max(0, requested - slots[resource])
+            found += [Disruption(pod, hazard, text, missing) for pod in users]
     return found
 
 
@@ -141,6 +143,15 @@ def mig_disruptions(pods: Iterable[GpuPod]) -> list[Disruption]:
 def pods_of(found: Iterable[Disruption]) -> list[GpuPod]:
     """Each pod once."""
     return list({each.pod.uid: each.pod for each in found}.values())
+
+
+def missing_slots(found: Iterable[Disruption]) -> dict[str, int]:
+    """By node, the slots that its disrupted pods hold beyond those that will be left."""
+    kinds = {(each.pod.node, each.text): each.missing for each in found if each.missing}
+    counts: Counter[str] = Counter()
+    for (node, _text), missing in kinds.items():
+        counts[node] += missing
+    return dict(counts)
 
 
 def disruption_table(found: Iterable[Disruption]) -> list[str]:

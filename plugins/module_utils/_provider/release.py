@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 
 from .._common.documents import dig, list_at, name_of, text_at
 from .._common.errors import ClusterError, RefusedError
+from .._common.text import some
+from .._profiles.plugin import read_version
 from .cluster_policy import disabled_part
 
 Values = dict[str, object]
@@ -173,6 +175,72 @@ def check_values(values: Mapping[str, object]) -> None:
 def would_change(release: Release | None, chart: Chart, values: Mapping[str, object]) -> bool:
     """Whether Helm would write a new revision, by the rules of kubernetes.core.helm."""
     return release is None or release.chart != chart or dict(release.values) != dict(values)
+
+
+def changed_keys(before: object, after: object, path: str = "") -> list[str]:
+    """The paths of values that differ, such as driver.enabled. Values can be secret, so only their
+    keys are shown.
+    """
+    if before == after:
+        return []
+    maps = [side for side in (before, after) if isinstance(side, Mapping) and side]
+    if not maps or any(side and not isinstance(side, Mapping) for side in (before, after)):
+        return [path]
+    keys = sorted({str(key) for side in maps for key in side})
+    old, new = (side if isinstance(side, Mapping) else {} for side in (before, after))
+    return [
+        found
+        for key in keys
+        for found in changed_keys(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))
+    ]
+
+
+@dataclass(frozen=True)
+class ReleaseChange:
+    """What Helm would change: the chart (before is None for an installation), and the keys of
+    values.
+    """
+
+    before: Chart | None
+    after: Chart
+    keys: tuple[str, ...] = ()
+
+    @property
+    def verb(self) -> str:
+        """What happens to the chart; empty if nothing does."""
+        if self.before is None:
+            return "install"
+        if self.before == self.after:
+            return ""
+        old, new = read_version(self.before.version), read_version(self.after.version)
+        if old is None or new is None or old == new:
+            return "change"
+        return "upgrade" if old < new else "downgrade"
+
+    @property
+    def chart(self) -> str:
+        """gpu-operator v26.3.0 -> v26.7.0; empty if the chart stays."""
+        if self.before is None or not self.verb:
+            return f"{self.after.name} {self.after.version}" if self.verb else ""
+        old, new = self.before.version, self.after.version
+        if old == new:
+            old, new = (f"{c.version} ({c.app_version})" for c in (self.before, self.after))
+        return f"{self.after.name} {old} -> {new}"
+
+    def __str__(self) -> str:
+        chart = f"{self.verb} chart {self.chart}" if self.verb else ""
+        keys = f"values that differ: {some(self.keys)}" if self.keys else ""
+        return "; ".join(filter(None, (chart, keys)))
+
+
+def plan_release(
+    release: Release | None, chart: Chart, values: Mapping[str, object]
+) -> ReleaseChange | None:
+    """What Helm would change; None if it would not write a new revision."""
+    if not would_change(release, chart, values):
+        return None
+    keys = changed_keys(release.values if release else {}, values)
+    return ReleaseChange(release.chart if release else None, chart, tuple(keys))
 
 
 def newest(secrets: Iterable[object]) -> str:

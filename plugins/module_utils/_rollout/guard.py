@@ -18,7 +18,9 @@ from .._nodes.pods import GpuPod
 from .._nodes.state import NodeState
 from .._profiles.model import GPU_RESOURCE, Profile
 from .desired import Observation, Target
+from .drain import check_movable
 from .gpu_pods import gpu_pods_on
+from .settings import EVICT, REFUSE
 
 
 class DisruptionGuard:
@@ -65,6 +67,14 @@ class DisruptionGuard:
             return found
         slots = state.allocatable.get(before.advertised(GPU_RESOURCE), 0)
         return {GPU_RESOURCE: slots // before.replicas} if slots else {}
+
+
+def check_disruptions(found: Sequence[Disruption], drain: str) -> None:
+    """Raise an error for disruptions that are refused, or that evictions would not avoid."""
+    if found and drain == REFUSE:
+        raise disruption_error(found)
+    if found and drain == EVICT:
+        check_movable(pods_of(found))
 
 
 def disruption_error(found: Sequence[Disruption]) -> RefusedError:

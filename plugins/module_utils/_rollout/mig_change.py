@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from .._common.errors import FleetError, SharingError, joined
 from .._kube.client import Cluster
 from .._kube.objects import NODES
-from .._nodes.disruption import mig_disruptions
+from .._nodes.disruption import Disruption, mig_disruptions
 from .._nodes.maintenance import maintenance
 from .._nodes.mig import (
     MIG_LABEL,
@@ -27,9 +27,9 @@ from .._profiles.model import Profile
 from .batches import split_into_batches
 from .drain import Drainer
 from .gpu_pods import gpu_pods_on
-from .guard import disruption_error
+from .guard import check_disruptions
 from .live import LiveNodes
-from .settings import IGNORE, REFUSE
+from .settings import IGNORE
 
 HINT = (
     "The log of the pod nvidia-mig-manager on the node gives the cause; it cannot change GPUs that"
@@ -119,12 +119,16 @@ class MigRun:
         found = (node_state(item) for item in self.cluster.items(NODES))
         return {state.name: state for state in found if state.name in self.wanted}
 
+    def disruptions(self, nodes: Sequence[str]) -> list[Disruption]:
+        """The pods that use GPUs which are to change."""
+        return mig_disruptions(gpu_pods_on(self.cluster, nodes))
+
     def free(self, nodes: Sequence[str], drain: str) -> bool:
         """Deal with the pods that use GPUs which are to change. Whether nodes were cordoned."""
-        if drain == IGNORE or not (found := mig_disruptions(gpu_pods_on(self.cluster, nodes))):
+        found = [] if drain == IGNORE else self.disruptions(nodes)
+        if not found:
             return False
-        if drain == REFUSE:
-            raise disruption_error(found)
+        check_disruptions(found, drain)
         self._drainer.drain(list(nodes), lambda pods: pods)
         return True
 

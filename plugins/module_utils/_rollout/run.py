@@ -31,7 +31,7 @@ from .desired import Desired, Target, profile_label
 from .drain import Drainer, left_cordoned, without_controller
 from .execute import Executor
 from .gpu_pods import gpu_pods_on
-from .guard import DisruptionGuard, disruption_error
+from .guard import DisruptionGuard, check_disruptions
 from .history import (
     FleetSpec,
     History,
@@ -46,8 +46,8 @@ from .live import LiveFleet
 from .observed import Observed
 from .outcome import Outcome
 from .plan import Step, maintenance_of, needs_pods, plan_rollout
-from .settings import EVICT, IGNORE, REFUSE, Settings
-from .view import NodeChange, NodeCounts, Notes, node_change, plan_table
+from .settings import EVICT, IGNORE, Settings
+from .view import OPERATOR, NodeChange, NodeCounts, Notes, node_change, plan_table
 
 QUOTAS = "/api/v1/resourcequotas"
 
@@ -57,7 +57,8 @@ class Request:
     """The input of one run.
 
     definitions are the profiles as in the inventory. With planning, nothing is written, and what
-    earlier tasks of a real run would change is not there.
+    earlier tasks of a real run would change is not there. operator_restarts: before the rollout,
+    the operator starts or restarts the plugins of all nodes, so that they load their content.
     """
 
     desired: Desired
@@ -69,6 +70,7 @@ class Request:
     explain: bool = False
     run: str = ""
     planning: bool = False
+    operator_restarts: bool = False
 
     @property
     def explains(self) -> bool:
@@ -88,7 +90,9 @@ class RolloutRun:
         report: Callable[[str], None],
         shared: Observed | None = None,
     ) -> None:
-        """shared is an observation that other plans use too; such a run only plans."""
+        """shared is an observation that other plans use too; such a run only plans, and its
+        caller checks its disruptions.
+        """
         self._cluster, self._request, self._report = cluster, request, report
         self._shared = shared
         desired = request.desired
@@ -101,7 +105,7 @@ class RolloutRun:
         self._observe_and_plan()
 
     def _observe_and_plan(self) -> None:
-        cluster, request, settings = self._cluster, self._request, self._request.settings
+        cluster, settings = self._cluster, self._request.settings
         location = settings.namespace, settings.config_map
         self._observed = self._shared or Observed(cluster, *location)
         self._live = None if self._shared else LiveFleet(cluster, *location)
@@ -116,16 +120,35 @@ class RolloutRun:
         self._plan = plan_rollout(targets, observed)
         self._waiting_for_mig = sorted(waiting)
         nodes = ordered_nodes(self._plan, self._targets)
-        self._batches = split_into_batches(nodes, settings.batches)
+        self._by_operator = self._restarted_by_operator()
+        work = [node for node in nodes if node not in self._by_operator]
+        self._batches = split_into_batches(work, settings.batches)
         self._left_cordoned = left_cordoned(observed.nodes.values())
         self._history = History(cluster, settings.namespace, settings.config_map)
         self._unfinished = self._is_unfinished()
         self._before = self._profiles_before()
         guard = DisruptionGuard(cluster, self._targets, self._before)
         self._disruptions = guard.find(nodes, observed)
-        if self._disruptions and settings.drain == REFUSE and not request.explains:
-            raise disruption_error(self._disruptions)
+        if not self._shared:
+            self._check_disruptions()
         self._changes, self._quotas = self._node_changes(), self._bypassed_quotas()
+
+    def _restarted_by_operator(self) -> set[str]:
+        """The nodes that need no more than the restart by the operator."""
+        plan = self._plan
+        restarted = plan.nodes(Step.RESTART, Step.WAIT) if self._request.operator_restarts else []
+        return {*restarted} - plan.labels.keys()
+
+    def _check_disruptions(self) -> None:
+        """Raise an error for disruptions that are refused, or that evictions would not avoid."""
+        if self._request.explains:
+            return
+        check_disruptions(self._disruptions, self._request.settings.drain)
+
+    @property
+    def disruptions(self) -> list[Disruption]:
+        """The running pods that the plan would disrupt."""
+        return self._disruptions
 
     @property
     def differs(self) -> bool:
@@ -370,7 +393,8 @@ class RolloutRun:
         plan = self._plan
         return NodeCounts(
             batches=[len(batch) for batch in self._batches],
-            waited=len(plan.nodes(Step.WAIT)),
+            by_operator=len(self._by_operator),
+            waited=len({*plan.nodes(Step.WAIT)} - self._by_operator),
             recorded=len(plan.nodes(Step.RECORD)),
             unchanged=len(plan.nodes(Step.NOTHING)),
             left_out=len({*plan.nodes(Step.SKIP), *self._waiting_for_mig}),
@@ -391,7 +415,7 @@ class RolloutRun:
         states = self._fleet.observe().nodes
         number = {node: place for place, batch in enumerate(self._batches, 1) for node in batch}
         disrupted = Counter(pod.node for pod in pods_of(self._disruptions))
-        return [
+        changes = [
             node_change(
                 self._targets[node],
                 states[node],
@@ -401,6 +425,10 @@ class RolloutRun:
                 disrupted=disrupted[node],
             )
             for node in nodes
+        ]
+        return [
+            replace(change, step=OPERATOR) if change.node in self._by_operator else change
+            for change in changes
         ]
 
 

@@ -25,7 +25,9 @@ HOW = {
     "wait": "in progress",
     "record": "annotation only",
     "nothing": "nothing",
+    "operator": "by the operator",
 }
+OPERATOR = "operator"  # the step of a node whose plugin the operator starts or restarts
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class NodeCounts:
     """How many nodes a rollout changes, and how many it does not."""
 
     batches: Sequence[int] = ()
+    by_operator: int = 0
     waited: int = 0
     recorded: int = 0
     unchanged: int = 0
@@ -96,6 +99,7 @@ class NodeCounts:
         """7 nodes change in batches of 1, 2, 2, 2; 4 need nothing"""
         parts = [
             self._changing(),
+            self._by_operator(),
             f"{_are(self.waited)} changing already" if self.waited else "",
             f"{_are(self.recorded)} only annotated" if self.recorded else "",
             f"{self.unchanged} need{_s(self.unchanged)} nothing" if self.unchanged else "",
@@ -103,6 +107,11 @@ class NodeCounts:
             f"{plural(self.unmanaged, 'GPU node')} outside the inventory" if self.unmanaged else "",
         ]
         return "; ".join(filter(None, parts))
+
+    def _by_operator(self) -> str:
+        verb = f"get{_s(self.by_operator)}"
+        text = f"{self.by_operator} {verb} new plugin pods from the operator"
+        return text if self.by_operator else ""
 
     def _changing(self) -> str:
         if not self.batches:
