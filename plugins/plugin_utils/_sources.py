@@ -8,11 +8,13 @@ left: with a part of the fleet, or without any node.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ansible.inventory.manager import IGNORED
 from ansible.utils.path import unfrackpath
 
 from ..module_utils._common.errors import FleetError, joined
@@ -31,19 +33,38 @@ def check_sources(manager: InventoryManager) -> None:
 
 
 def unread_sources(manager: InventoryManager) -> Iterator[str]:
-    """A message for each path that does not exist, and each file that Ansible could not parse."""
+    """A message for each path that does not exist or has no inventory, and each file that Ansible
+    could not parse.
+    """
     read = manager._inventory.processed_sources
     for source in manager._sources or ():
         path = Path(unfrackpath(source, follow=False))
-        if "," in source or str(path) in read or path.is_dir():
+        if "," in source or str(path) in read:
             continue
         if path.exists():
-            yield (
-                f"Ansible cannot parse the inventory {path}; its warnings above show why. Correct"
-                f" the file, or {_SETTING}."
-            )
+            files = list(_files(path))
+            yield from map(_unparsed, (file for file in files if str(file) not in read))
+            if not files:
+                yield f"The folder {path} has no inventory. Correct {_SETTING}."
         elif str(path) != _DEFAULT:
             yield f"There is no inventory {path}: {_similar(path)}Correct {_SETTING}."
+
+
+def _files(path: Path) -> Iterator[Path]:
+    """The files that Ansible reads as inventories: one, or those of a folder."""
+    if not path.is_dir():
+        yield path
+        return
+    for each in sorted(path.iterdir()):
+        if not IGNORED.search(os.fsencode(each.name)):
+            yield from _files(each)
+
+
+def _unparsed(file: Path) -> str:
+    return (
+        f"Ansible cannot parse the inventory {file}; its warnings above show why. Correct the file,"
+        " or remove it from the inventory: without its hosts, the fleet would be incomplete."
+    )
 
 
 def _similar(path: Path) -> str:

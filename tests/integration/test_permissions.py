@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.links import MANIFESTS
 from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions
 from ansible_collections.gpufleet.sharing.tests.integration.fleettools import replicas
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
@@ -239,7 +240,7 @@ def test_each_permission_is_asked_for(
         grant(lab)
     assert answer["failed"]
     assert answer["problems"] == permissions
-    assert mentions(answer["msg"], ACCOUNT, *permissions)
+    assert mentions(answer["msg"], ACCOUNT, *permissions, MANIFESTS)
     assert "\n" not in answer["msg"]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.links import AIR_GAPPED
 from ansible_collections.gpufleet.sharing.tests.integration.answers import (
     mentions,
     naming,
@@ -112,6 +113,50 @@ def test_inventory_with_mistakes_stops_before_anything_else(
     """By guard, which every playbook begins with."""
     inventory = write_inventory(tmp_path / "inventory", groups=groups)
     lab.playbook("site", inventory).fails_with(*named)
+
+
+def test_inventory_that_is_not_there_stops_before_anything_else(
+    lab: Lab, inventory: Path, tmp_path: Path
+) -> None:
+    lab.forget_requests()
+    wrong = tmp_path / "inventroy"
+    _tool, *command = lab.command("site", wrong)
+    run = lab.ansible(command).fails_with(wrong, inventory)
+    assert run.broken == ["fleet_facts"]
+    assert lab.writes(dry_run=True) == []
+
+
+def test_inventory_without_gpu_nodes_stops_before_anything_else(lab: Lab, tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts.ini"
+    hosts.write_text("[dev_gpus]\ndev-gpu-01\n[gpus:children]\ndev_gpus\n", encoding="utf-8")
+    lab.forget_requests()
+    _tool, *command = lab.command("uninstall", hosts)
+    run = lab.ansible(command).fails_with("gpu_nodes", "dev_gpus", "gpus")
+    assert run.broken == ["fleet_facts"]
+    assert lab.writes(dry_run=True) == []
+
+
+@pytest.mark.parametrize(
+    ("chart", "named"),
+    [
+        (("gpu-operator", "https://127.0.0.1:1/nvidia"), ("https://127.0.0.1:1/nvidia",)),
+        (("nowhere/gpu-operator", ""), ("nowhere",)),
+    ],
+    ids=["repository", "name"],
+)
+@pytest.mark.parametrize("verbose", [False, True])
+def test_chart_that_cannot_be_read(
+    lab: Lab, inventory: Path, chart: tuple[str, str], named: tuple[str, ...], *, verbose: bool
+) -> None:
+    """In one line; the words of Helm are for those who ask for them."""
+    given = dict(zip(("gpu_operator_chart_ref", "gpu_operator_chart_repo_url"), chart, strict=True))
+    lab.forget_requests()
+    run = lab.playbook("site", inventory, *["-v"][:verbose], variables=given)
+    run.fails_with(chart[0], *named, *given, AIR_GAPPED)
+    assert run.broken == ["site_plan"]
+    assert "\n" not in run.failure["msg"]
+    assert ("Error: " in run.output) is verbose
+    assert lab.writes(dry_run=True) == []
 
 
 def test_variable_that_is_misspelt_is_warned_of(lab: Lab, tmp_path: Path) -> None:

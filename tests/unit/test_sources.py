@@ -62,11 +62,21 @@ def test_path_that_does_not_exist(wrong: str, meant: str, tmp_path: Path) -> Non
     assert (f"{tmp_path / meant}?" in said) is bool(meant)
 
 
-def test_file_that_cannot_be_parsed(tmp_path: Path) -> None:
-    broken = tmp_path / "hosts.yml"
-    broken.write_text("all: {children: [", encoding="utf-8")
-    (said,) = unread(broken, folder(tmp_path))
+@pytest.mark.parametrize("given", ["inventory", "inventory/sub/eu.yml"])
+def test_file_that_cannot_be_parsed(given: str, tmp_path: Path) -> None:
+    """Also where it is one of several in a folder, since then a part of the fleet is missing."""
+    broken = folder(tmp_path) / "sub" / "eu.yml"
+    for path in (broken, tmp_path / "inventory/group_vars/all.yml", tmp_path / "inventory/a.md"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("all: {children: [", encoding="utf-8")
+    (said,) = unread(tmp_path / given)
     assert mentions(said, str(broken))
+
+
+def test_folder_without_an_inventory(tmp_path: Path) -> None:
+    (tmp_path / "group_vars").mkdir()
+    (said,) = unread(tmp_path)
+    assert mentions(said, str(tmp_path), "-i")
 
 
 def test_default_that_nobody_has_given_need_not_exist(monkeypatch: pytest.MonkeyPatch) -> None:
