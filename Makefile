@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo quick test test-all lint sanity unit coverage lab integration molecule realnode \
-	bench bench-plot cost-plot format lab-build lab-up lab-down clean
+	bench bench-plot cost-plot pictures format lab-build lab-up lab-down clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+( [a-z-]+)*:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -82,6 +82,9 @@ bench-plot: venv .build/plot/.stamp ## docs/performance.md and its figure from .
 
 cost-plot: venv .build/plot/.stamp ## docs/sharing-cost.md and its figure from tests/realnode/cost/h100.json
 	@PYTHONPATH=.build/plot .venv/bin/python tests/realnode/cost/plot.py
+
+pictures: venv ## docs/pictures/report-*.png from made-up fleets (needs a Chromium)
+	@PYTHONPATH=.build/collections .venv/bin/python tests/browser/screenshots.py
 
 .build/plot/.stamp: tests/requirements/benchmark.txt
 	@rm -rf $(@D) && .venv/bin/python -m pip --disable-pip-version-check install --quiet \

@@ -1,11 +1,24 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Made-up fleets, as modules would have read them, for looking at reports."""
+"""Made-up fleets, as modules would have read them, for looking at reports. Their findings are those
+of the doctor: its checks, with nodes and values that are made up.
+"""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.catalog import CHECKS
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.engine import (
+    Check,
+    Match,
+    diagnose,
+)
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Snapshot
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
 
 GROUPS = (  # group, profile, replicas, physical GPUs, product, share of the nodes
     ("dev_gpus", "dev", 8, 1, "NVIDIA-A10", 0.3),
@@ -13,31 +26,6 @@ GROUPS = (  # group, profile, replicas, physical GPUs, product, share of the nod
     ("prod_gpus", "default", 4, 2, "NVIDIA-A100-SXM4-80GB", 0.35),
     ("train_gpus", "no-sharing", 1, 8, "NVIDIA-H100-80GB-HBM3", 0.2),
 )
-STALE = {
-    "code": "GS006",
-    "severity": "error",
-    "title": "The device plugin runs on older content",
-    "cause": "The content of its profile was changed after the plugin had started.",
-    "why": "The device plugin reads its file once; until it restarts the node advertises the old"
-    " number of slots.",
-    "fix": "ansible-playbook gpufleet.sharing.site -i inventory --limit 'prod-eu,dev_gpus'",
-}
-ABOVE = {
-    "code": "GS012",
-    "severity": "warning",
-    "title": "Pods hold more slots than the node has",
-    "cause": "Replicas were made fewer while pods were running.",
-    "why": "They stay until they restart, and may then be turned down.",
-    "fix": "kubectl delete pod, one at a time, or give the profile its replicas back.",
-}
-MIXED = {
-    "code": "GS014",
-    "severity": "info",
-    "title": "Nodes of a group have different GPUs",
-    "cause": "Machines of two purchases are in one group.",
-    "why": "The same slot is a different share of memory.",
-    "fix": "Make a group for each model.",
-}
 
 
 def fleet(nodes: int, *, clusters: int = 1, lost: bool = False, seed: int = 7) -> list[Any]:
@@ -59,24 +47,13 @@ def fleet(nodes: int, *, clusters: int = 1, lost: bool = False, seed: int = 7) -
 
 def _state(name: str, count: int, chance: random.Random) -> dict[str, Any]:
     rows = [row for group in GROUPS for row in _rows(group, count, chance)]
-    stale = [row["node"] for row in rows if row["problem"]]
-    above = [row["node"] for row in rows if row["used"] > row["actual"]]
-    found = [
-        {**finding, "nodes": nodes, "count": len(nodes), "seen": seen, "follows": ""}
-        for finding, nodes, seen in (
-            (STALE, stale, "the plugin started before the content of key dev was written"),
-            (ABOVE, above, "more slots requested than allocatable"),
-            (MIXED, [rows[0]["node"]], "NVIDIA-A10 beside NVIDIA-A10G"),
-        )
-        if nodes
-    ]
     return {
         "name": name,
         "reached": True,
         "reason": "",
         "server": f"https://{name}.example.com:6443",
         "version": "v1.34.2",
-        "sharing": {"nodes": rows, "findings": found, "verdict": ""},
+        "sharing": {"nodes": rows, "findings": _findings(rows), "verdict": ""},
         "history": {"revisions": _revisions(len(rows))},
         "usage": {
             row["node"]: {
@@ -88,6 +65,40 @@ def _state(name: str, count: int, chance: random.Random) -> dict[str, Any]:
         "prometheus": {},
         "notes": [],
     }
+
+
+def _findings(rows: list[dict[str, Any]]) -> list[dict[str, object]]:
+    """What the doctor finds, with its own texts and what follows from what."""
+    checks = {check.code: check for check in CHECKS}
+    found = [match for row in rows for match in _faults(row)]
+    found.append(("GS063", Match((rows[0]["node"],))))
+    matches: dict[str, list[Match]] = {}
+    for code, match in found:
+        matches.setdefault(code, []).append(match)
+    runnable = [_with(checks[code], same) for code, same in sorted(matches.items())]
+    return [finding.row() for finding in diagnose(Snapshot(Desired({}, "", {})), runnable)]
+
+
+def _with(check: Check, matches: Sequence[Match]) -> Check:
+    """A check that has found these."""
+    return replace(check, find=lambda _snapshot: matches, reads=())
+
+
+def _faults(row: Mapping[str, Any]) -> list[tuple[str, Match]]:
+    """The codes of what is wrong with a node, with the values of their texts."""
+    node, profile, resource = ((row["node"],), row["profile"], row["resource"])
+    faults: list[tuple[str, dict[str, str]]] = []
+    if row["problem"]:
+        hashes = {"hash": "f4b6213bb774", "loaded": "4c9b1a02d7e8"}
+        faults.append(("GS039", {"key": profile, **hashes}))
+        more = {"problem": row["problem"], "profile": profile, "namespace": "gpu-operator"}
+        faults.append(("GS043", more))
+    if row["used"] > row["actual"]:
+        numbers = {"requested": str(row["used"]), "has": str(row["actual"])}
+        faults.append(("GS045", {"resource": resource, **numbers}))
+    if not row["ready"]:
+        faults.append(("GS021", {}))
+    return [(code, Match(node, values)) for code, values in faults]
 
 
 def _rows(group: tuple[Any, ...], count: int, chance: random.Random) -> list[dict[str, Any]]:

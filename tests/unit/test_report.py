@@ -37,6 +37,7 @@ from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.markdown 
 )
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._report.model import (
     NOT_TRIED,
+    SEVERITIES,
     Report,
     Revision,
     as_dict,
@@ -89,7 +90,7 @@ def evil_report() -> Report:
     timed = {"revision": 2, "state": "good", "when": "2026-01-01T00:00:00Z", "what": EVIL}
     history["revisions"].append(timed)
     words = dict.fromkeys(("code", "severity", "title", "cause", "why", "fix", "seen"), EVIL)
-    found = {"findings": [finding(**words, nodes=[EVIL], follows=EVIL)]}
+    found = {"findings": [finding(**words, nodes=[f"{EVIL}2"], follows=EVIL)]}
     read = state(node, name=EVIL, sharing=found, history=history, notes=[EVIL], server=EVIL)
     lost = {"name": f"{EVIL}2", "reached": False, "reason": EVIL}
     return make_report([EVIL], [read, lost], EVIL)
@@ -218,8 +219,8 @@ def test_findings_that_say_the_same_are_one() -> None:
         state(row(), sharing={"findings": east}),
         state(row(), name="west", sharing={"findings": west}),
     )
-    assert [f.code for f in made.findings] == ["GS001", "GS004", "GS002", "GS003", "GS009"]
-    first, second = made.findings[:2]
+    assert [f.code for f in made.findings] == ["GS001", "GS002", "GS004", "GS003", "GS009"]
+    first, _after, second = made.findings[:3]
     assert [(at.cluster, at.count, at.seen) for at in first.occurrences] == [
         ("east", 2, "S"),
         ("west", 1, "other"),
@@ -227,6 +228,78 @@ def test_findings_that_say_the_same_are_one() -> None:
     assert first.count == 3
     assert second.fix == "one\ntwo"
     assert second.count == 0
+
+
+def test_one_cause_on_two_clusters_is_one_finding() -> None:
+    """Its commands and its severity may differ: as severe as on the worst of them."""
+    east = finding(code="GS022", severity="warning", fix="`kubectl uncordon a`")
+    west = finding(code="GS022", fix="`kubectl uncordon b`", nodes=["b"])
+    made = report(
+        state(row(), sharing={"findings": [east]}),
+        state(row("b"), name="west", sharing={"findings": [west]}),
+    )
+    (only,) = made.findings
+    assert (only.severity, only.count) == ("error", 2)
+    assert made.severities() == {"error": 1, "warning": 0, "info": 0}
+    assert only.fixes == {"`kubectl uncordon a`": ["east"], "`kubectl uncordon b`": ["west"]}
+    for text in (as_markdown(made, MADE), as_html(made, MADE)):
+        assert mentions(text, "kubectl uncordon a", "kubectl uncordon b")
+
+
+@pytest.mark.parametrize("nodes", [20, 5_000])
+def test_one_severity_for_each_finding_in_all_files(nodes: int) -> None:
+    made = report(*fleet(nodes, clusters=2))
+    rows = mappings_in(as_dict(made)["findings"])
+    expected = [(one["severity"], one["code"]) for one in rows]
+    page = re.findall(
+        r'class="finding (\w+)[^>]*>\s*<summary><span class="tag (\w+)">(\w+)</span> <code>(\w+)',
+        as_html(made, MADE),
+    )
+    assert [(one[2], one[3]) for one in page] == expected
+    assert all(len({*one[:3]}) == 1 for one in page)
+    shown = re.findall(r"^- `(\w+)` \*\*`(GS\d+)`", as_markdown(made, MADE), re.MULTILINE)
+    roots = [(one["severity"], one["code"]) for one in rows if not one["follows"]]
+    assert shown == roots
+    assert made.severities() == {name: [s for s, _c in roots].count(name) for name in SEVERITIES}
+
+
+def test_markdown_shows_what_follows_from_what() -> None:
+    root, other = finding(code="GS024"), finding(code="GS021", nodes=["b"])
+    after = finding(code="GS043", follows="GS024", cause="nvidia.com/gpu is 4", count=1)
+    found = {"findings": [after, other, root]}
+    lines = as_markdown(report(state(row(), sharing=found)), MADE).splitlines()
+    at = {code: n for n, line in enumerate(lines) for code in re.findall(r"GS\d+", line)}
+    assert at["GS021"] < at["GS024"] < at["GS043"]
+    assert lines[at["GS024"]].startswith("- ")
+    assert lines[at["GS043"]].startswith("  - follows: ")
+    assert mentions(lines[at["GS043"]], "nvidia.com/gpu is 4")
+
+
+def test_markdown_has_whole_commands() -> None:
+    """Each in a line of its own, as it runs; one that is too long is left out, not cut."""
+    names = [f"gpu-{n:03}.example.com" for n in range(60)]
+    command, longer = (f"kubectl uncordon {' '.join(names * by)}" for by in (1, 20))
+    fix = f"Ask first: `{command}`; or `{longer}`."
+    found = {"findings": [finding(fix=fix, nodes=names)]}
+    text = as_markdown(report(state(sharing=found)), MADE)
+    assert command in [line.strip() for line in text.splitlines()]
+    assert names[0] not in text.replace(command, "").partition("fix:")[2]
+    assert mentions(text, "Ask first", f"{len(longer):,}")
+
+
+def test_markdown_names_each_node_once() -> None:
+    seen = "a b: the label is x"
+    found = [
+        finding(code="GS024", seen=seen, nodes=["a", "b"], count=2, fix="`kubectl get node a`"),
+        finding(code="GS043", nodes=["a", "b"], seen="a b: too few", follows="GS024"),
+        finding(code="GS038", nodes=["d", "e", "f"], count=3, seen="d: pod x fails"),
+        finding(code="GS012", nodes=["a", "b", "d", "e", "f"], count=5, seen="nothing"),
+    ]
+    rows = (row(name, problem="too few") for name in "abcdef")
+    text = as_markdown(report(state(*rows, sharing={"findings": found})), MADE)
+    lines = [line for line in text.splitlines() if "kubectl" not in line]
+    words = re.findall(r"\b[a-f]\b", "\n".join(lines))
+    assert sorted(words) == list("abcdef")
 
 
 def test_usage_given_wins_over_prometheus() -> None:

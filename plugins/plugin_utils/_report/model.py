@@ -9,6 +9,7 @@ The results of modules come in as JSON. Missing fields count as unknown.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -107,17 +108,36 @@ class Group:
 
 @dataclass(frozen=True)
 class Occurrence:
-    """A finding on one cluster."""
+    """A finding on one cluster. why and fix may name its nodes and pods."""
 
     cluster: str
     count: int
     nodes: tuple[str, ...]
     seen: str
+    why: str = ""
+    fix: str = ""
+
+    @property
+    def places(self) -> frozenset[tuple[str, str]]:
+        return frozenset((self.cluster, node) for node in self.nodes)
+
+    @property
+    def seen_nodes(self) -> list[str]:
+        """The nodes that seen names."""
+        words = {word.rstrip(":,;.") for word in self.seen.split()}
+        return [node for node in self.nodes if node in words]
+
+    @property
+    def unseen_nodes(self) -> list[str]:
+        named = set(self.seen_nodes)
+        return [node for node in self.nodes if node not in named]
 
 
 @dataclass(frozen=True)
 class FleetFinding:
-    """One cause and all its occurrences in the fleet."""
+    """One cause and all its occurrences in the fleet. It is as severe as the worst of them; why and
+    fix are those of the first one.
+    """
 
     code: str
     severity: str
@@ -131,6 +151,28 @@ class FleetFinding:
     @property
     def count(self) -> int:
         return sum(occurrence.count for occurrence in self.occurrences)
+
+    @property
+    def on_nodes(self) -> str:
+        """1 node, 2 nodes; empty for a finding that is not about nodes."""
+        return plural(self.count, "node") if self.places else ""
+
+    @property
+    def places(self) -> frozenset[tuple[str, str]]:
+        return frozenset().union(*(at.places for at in self.occurrences))
+
+    @property
+    def reasons(self) -> dict[str, list[str]]:
+        """Each text of why, and the clusters that it is about."""
+        return _by_text((at.why, at.cluster) for at in self.occurrences)
+
+    @property
+    def fixes(self) -> dict[str, list[str]]:
+        """Each text of fix, and the clusters that it is about."""
+        return _by_text((at.fix, at.cluster) for at in self.occurrences)
+
+    def explains(self, other: FleetFinding) -> bool:
+        return other.follows == self.code and not self.places.isdisjoint(other.places)
 
 
 @dataclass(frozen=True)
@@ -387,42 +429,77 @@ def _groups(nodes: Sequence[Node]) -> tuple[Group, ...]:
     )
 
 
+def by_root(
+    findings: Iterable[FleetFinding],
+) -> list[tuple[FleetFinding, list[FleetFinding]]]:
+    """The roots, worst first, each with what follows from it; what has lost its root is one."""
+    rest = sorted(findings, key=_sort_key)
+    groups: list[tuple[FleetFinding, list[FleetFinding]]] = []
+    for root in [finding for finding in rest if not finding.follows]:
+        after = [finding for finding in rest if root.explains(finding)]
+        groups.append((root, after))
+        rest = [finding for finding in rest if finding is not root and finding not in after]
+    return groups + [(finding, []) for finding in rest]
+
+
+def split_commands(text: str) -> Iterator[tuple[str, bool]]:
+    """The parts of a text in turn, and whether each is a command, which is between backticks."""
+    for number, part in enumerate(re.split(r"`([^`]+)`", text)):
+        command = bool(number % 2)
+        words = part if command else part.lstrip(" ;,.\n" if number else " ").rstrip()
+        if words:
+            yield words, command
+
+
 def _findings(states: Sequence[Json]) -> tuple[FleetFinding, ...]:
-    """Findings of all clusters; equal ones are merged."""
-    occurrences: dict[FleetFinding, list[Occurrence]] = defaultdict(list)
+    """Findings of all clusters. Those of the same cause are one, and follow their root."""
+    merged: dict[tuple[str, ...], list[FleetFinding]] = defaultdict(list)
     for state in states:
         for row in mappings_in(to_mapping(state.get("sharing")).get("findings")):
-            nodes = tuple(to_text(name) for name in _list(row.get("nodes")))
-            count = to_int(row.get("count"))
-            occurrences[_without_occurrences(row)].append(
-                Occurrence(
-                    cluster=to_text(state.get("name")),
-                    count=len(nodes) if count is None else count,
-                    nodes=nodes,
-                    seen=to_text(row.get("seen")),
-                )
-            )
-    findings = (replace(finding, occurrences=tuple(at)) for finding, at in occurrences.items())
-    return tuple(sorted(findings, key=_sort_key))
+            one = _finding(to_text(state.get("name")), row)
+            merged[one.code, one.title, one.cause, one.follows].append(one)
+    groups = by_root(_merge(same) for same in merged.values())
+    return tuple(finding for root, after in groups for finding in (root, *after))
 
 
-def _without_occurrences(row: Json) -> FleetFinding:
+def _merge(same: Sequence[FleetFinding]) -> FleetFinding:
+    worst = min(same, key=_rank)
+    occurrences = tuple(at for finding in same for at in finding.occurrences)
+    return replace(same[0], severity=worst.severity, occurrences=occurrences)
+
+
+def _finding(cluster: str, row: Json) -> FleetFinding:
+    nodes = tuple(to_text(name) for name in _list(row.get("nodes")))
+    count = to_int(row.get("count"))
+    why, fix = to_text(row.get("why")), to_text(row.get("fix"))
+    count = len(nodes) if count is None else count
     return FleetFinding(
         code=to_text(row.get("code")),
         severity=to_text(row.get("severity")),
         title=to_text(row.get("title")),
         cause=to_text(row.get("cause")),
-        why=to_text(row.get("why")),
-        fix=to_text(row.get("fix")),
+        why=why,
+        fix=fix,
         follows=to_text(row.get("follows")),
-        occurrences=(),
+        occurrences=(Occurrence(cluster, count, nodes, to_text(row.get("seen")), why, fix),),
     )
 
 
-def _sort_key(finding: FleetFinding) -> tuple[int, bool, int, str]:
+def _by_text(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for text, cluster in pairs:
+        if text:
+            found[text].append(cluster)
+    return dict(found)
+
+
+def _rank(finding: FleetFinding) -> int:
     known = finding.severity in SEVERITIES
-    rank = SEVERITIES.index(finding.severity) if known else len(SEVERITIES)
-    return rank, bool(finding.follows), -finding.count, finding.code
+    return SEVERITIES.index(finding.severity) if known else len(SEVERITIES)
+
+
+def _sort_key(finding: FleetFinding) -> tuple[int, int, str, str]:
+    return _rank(finding), -finding.count, finding.code, finding.cause
 
 
 def _revisions(state: Json) -> list[Revision]:
@@ -448,7 +525,9 @@ def _verdict(report: Report) -> str:
     if report.missing:
         statements.append(f"{len(report.missing)} of {len(report.clusters)} clusters not reached")
     if sums.differing:
-        statements.append(f"{sums.differing:,} of {sums.nodes:,} nodes differ from the inventory")
+        differ = "differs" if sums.differing == 1 else "differ"
+        of_nodes = f"{sums.differing:,} of {plural(sums.nodes, 'node')}"
+        statements.append(f"{of_nodes} {differ} from the inventory")
     elif sums.nodes:
         statements.append(f"no node of {sums.nodes:,} differs from the inventory")
     elif reached:

@@ -21,7 +21,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from .charts import LEVELS, Strip, stacked_bar, strips, timeline
-from .model import Node, Report
+from .model import Node, Report, split_commands
 
 FOLDER = Path(__file__).with_name("template")
 # Only these can end a script element or start a comment in it. Escapes mean the same in JSON.
@@ -55,6 +55,7 @@ def as_html(report: Report, read_at: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters["count"] = in_thousands
+    environment.filters["split_commands"] = split_commands
     return environment.get_template("page.html.j2").render(
         report=report,
         read_at=read_at,

@@ -438,10 +438,11 @@ CHECKS = (
         " for a whole GPU: pods still get its other slots, and fail. The plugin does not detect"
         " that a GPU is healthy again. It restores the slot when it restarts or changes its"
         " profile, whether the GPU is healthy or not.",
-        fix="Check the plugin's log and the node's dmesg for Xid errors; reset the GPU or reboot"
-        " the node: `kubectl drain {node:q} --ignore-daemonsets` first. Then restart the plugin"
-        " there: `kubectl delete pod -n {namespace:q} -l app=nvidia-device-plugin-daemonset"
-        " --field-selector spec.nodeName={node:q}`, and `kubectl uncordon {node:q}`.",
+        fix="Check the plugin's log and the node's dmesg for Xid errors. Drain the node: `kubectl"
+        " drain {node:q} --ignore-daemonsets`, and reset the GPU or reboot the node. Then restart"
+        " the plugin there: `kubectl delete pod -n {namespace:q} -l"
+        " app=nvidia-device-plugin-daemonset --field-selector spec.nodeName={node:q}`, and"
+        " uncordon the node: `kubectl uncordon {node:q}`",
         find=per_node(_unhealthy),
         follows=("GS018", "GS024", "GS039", "GS031", "GS032", "GS041"),
         reads=(PODS,),
