@@ -237,6 +237,16 @@ evicted:
   type: list
   elements: str
   returned: always
+pending:
+  description: Pods of the evicted pods' controllers that have no node after the rollout.
+  type: list
+  elements: dict
+  returned: always
+  contains:
+    namespace: {description: Their namespace., type: str}
+    owner: {description: Their controller., type: str}
+    pods: {description: How many there are., type: int}
+    reason: {description: What the scheduler says about one of them., type: str}
 uncordoned:
   description: Nodes that a killed run left cordoned.
   type: list
@@ -291,7 +301,8 @@ unsettled:
   returned: always
 notes:
   description: >-
-    Lines about nodes that are missing, unknown, skipped or not settled, and about quotas.
+    Lines about nodes that are missing, unknown, skipped or not settled, about quotas, and about
+    pods that are Pending after evictions.
   type: list
   elements: str
   returned: always

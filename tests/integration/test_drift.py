@@ -84,7 +84,7 @@ def test_each_kind_is_told_where_it_is(lab: Lab, inventory: Path) -> None:
         ("allocatable", "prod-gpu-01"),
     }
     found.run.names("dev-gpu-02", "default", "dev").names("dev-gpu-02", "nvidia.com/gpu", 4, 8)
-    found.run.fails_with(4)  # findings
+    found.run.fails_with(2, 4, "ConfigMap")  # of four nodes, two differ
     patch_key(lab, "no-sharing", text)
     lab.kubectl("annotate", "node", "prod-gpu-01", f"{UNHEALTHY}-")
 
@@ -105,6 +105,7 @@ def test_plugin_that_is_older_than_the_content(lab: Lab, inventory: Path) -> Non
     found = drift(lab, inventory, **replicas(dev=6))
     assert {("plugin", "dev-gpu-01"), ("plugin", "dev-gpu-02")} <= found.places
     assert {kind for kind, _where in found.places} <= {"plugin", "allocatable", "revision"}
+    assert found.run.naming("plugin", "dev-gpu-01", "dev-gpu-02", "dev_gpus", 2)  # one row
     call(lab, "profiles", {"profiles": PROFILES})
 
 

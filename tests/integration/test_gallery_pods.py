@@ -99,6 +99,14 @@ def test_gs049_old_name(gallery: Gallery) -> None:
     delete(gallery, "waits")
 
 
+def test_gs064_no_free_slot(gallery: Gallery) -> None:
+    gallery.pod("late", "", slots=1000)
+    found = gallery.fires("GS064")
+    assert mentions(found.seen, "work/late", "nvidia.com/gpu")
+    assert "late" in gallery.run(found.fix)
+    delete(gallery, "late")
+
+
 def test_gs050_quota_on_the_old_name(gallery: Gallery) -> None:
     gallery.lab.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": WORK}},

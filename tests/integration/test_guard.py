@@ -7,6 +7,7 @@ goes on where the one before has stopped.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,7 +90,8 @@ def test_plan_tells_everything_and_reads_only(lab: Lab, inventory: Path) -> None
     assert lab.writes(dry_run=True) == []
     assert run.changed == {"localhost": 0}
     assert state(lab) == before
-    run.names(2, 1)  # nodes change, in batches of one
+    run.names(2, 1)  # nodes change, in batches of one; as many need nothing
+    run.names("refuse", 8, 1, "gpu_sharing_drain")  # the verdict: pods, and node
     run.names("dev_gpus", "dev", 2, 8, 6, "nvidia.com/gpu", "dev-gpu-01")  # and one more node
     run.names("dev-gpu-01", "work", "Deployment/web", 8, 6)
     assert run.naming("Deployment/api") == []
@@ -149,6 +151,7 @@ def test_evict_moves_the_hurt_pods_only(lab: Lab, inventory: Path) -> None:
     start(lab, bare, elsewhere)
     lab.kubectl("cordon", "dev-gpu-02", "prod-gpu-02")
     there = on_nodes(lab, elsewhere)
+    said = lab.playbook("plan", inventory, variables=replicas(dev=6) | EVICT).succeeded()
     lab.forget_requests()
     with Sampler(lab) as sampler:
         run = lab.playbook("site", inventory, variables=replicas(dev=6) | EVICT).succeeded()
@@ -162,6 +165,12 @@ def test_evict_moves_the_hurt_pods_only(lab: Lab, inventory: Path) -> None:
     run.names(1, 8)  # node, pods
     assert any("dev-gpu-01" in line and "work/web-" in line for line in run.answers.lines)
     run.names("WARNING", "work/bare-1")
+    sizes = [int(size) for size in re.findall(r"batch \d+ of \d+: (\d+) ", run.output)]
+    evicted = len(set(re.findall(r"evicted (work/\S+)", run.output)))
+    assert (sizes, evicted) == ([1, 1], 16)
+    said.names("batches", sum(sizes), *sizes, evicted)  # the plan's verdict
+    run.names("work", "Deployment/web", 2, "Insufficient")  # 8 pods for 6 slots
+    run.names("work", "Deployment/api", 2, "unschedulable")
     lab.kubectl("uncordon", "dev-gpu-02", "prod-gpu-02")
     stop(lab, bare, elsewhere)
 

@@ -41,9 +41,9 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_unknown_codes_are_rejected() -> None:
-    check_codes(["GS001", "GS063"])
-    with pytest.raises(FleetError, match="GS064, gs001"):
-        check_codes(["gs001", "GS064", "GS002"])
+    check_codes(["GS001", "GS064"])
+    with pytest.raises(FleetError, match="GS065, gs001"):
+        check_codes(["gs001", "GS065", "GS002"])
 
 
 def test_codes_are_stable_and_in_order() -> None:
@@ -51,7 +51,7 @@ def test_codes_are_stable_and_in_order() -> None:
     assert [check.code for check in CHECKS] == [
         f"GS{number:03}" for number in range(1, len(CHECKS) + 1)
     ]
-    assert len(CHECKS) == 63
+    assert len(CHECKS) == 64
 
 
 def ranges(codes: list[str]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -618,6 +619,30 @@ def _old_name(fleet: Fleet) -> None:
     waits = pod("waits", slots=1, resource="nvidia.com/gpu.shared", node="")
     waits["status"] = {"phase": "Pending"}
     fleet.add_pod(waits)
+
+
+@case("GS064")
+def _no_free_slot(fleet: Fleet) -> None:
+    fleet.add_pod(pending("late", "nvidia.com/gpu"))
+
+
+def pending(name: str, resource: str) -> dict[str, Any]:
+    """A pod that the scheduler cannot place."""
+    found = pod(name, slots=1, resource=resource, node="")
+    message = f"0/3 nodes are available: 3 Insufficient {resource}. preemption: not helpful."
+    condition = {"type": "PodScheduled", "status": "False", "message": message}
+    found["status"] = {"phase": "Pending", "conditions": [condition]}
+    return found
+
+
+def test_pods_that_wait_for_other_reasons_are_not_reported() -> None:
+    """A name that no node has is another finding; so is what the scheduler says of other things."""
+    fleet = healthy()
+    fleet.add_pod(pending("renamed", "nvidia.com/gpu.shared"))
+    other = pending("other", "nvidia.com/gpu")
+    other["status"]["conditions"][0]["message"] = "0/3 nodes are available: 3 Insufficient cpu."
+    fleet.add_pod(other)
+    assert roots(fleet.find()) == {"GS049"}
 
 
 @case("GS050")

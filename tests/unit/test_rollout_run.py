@@ -25,7 +25,11 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.renderi
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     checked_profiles,
 )
-from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import gpu_pods, run
+from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout import (
+    gpu_pods,
+    pending,
+    run,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.desired import Desired
 from ansible_collections.gpufleet.sharing.plugins.module_utils._rollout.history import (
     History,
@@ -542,6 +546,22 @@ def test_evicted_pods_are_told(done: Scene) -> None:
     result = done.run(done.request(NEW, settings=drains("evict")))
     assert result["evicted"] == ["work/busy"]
     assert done.fleet.slots(*NAMES) == [12] * 3
+
+
+def test_pods_that_stay_pending_after_evictions_are_told(
+    done: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "SCHEDULING", 0.0)
+    busy(done)
+    done.fleet.workload("again", "", 14)  # what the Job makes of it
+    path = "/api/v1/namespaces/work/pods/again"
+    condition = {"type": "PodScheduled", "status": "False", "message": "no room"}
+    done.fleet.api.patch(path, {"status": {"phase": "Pending", "conditions": [condition]}})
+    result = done.run(done.request(NEW, settings=drains("evict")))
+    waits = {"namespace": "work", "owner": "Job/train", "pods": 1, "reason": "no room"}
+    assert result["pending"] == [waits]
+    assert mentions(result["notes"], "Job/train", "no room")
+    assert done.run(done.request(NEW))["pending"] == []  # nothing was evicted
 
 
 def test_quotas_on_a_name_that_goes_are_told(done: Scene) -> None:

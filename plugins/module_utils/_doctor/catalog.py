@@ -19,7 +19,7 @@ _CHECKS = (
     *content.CHECKS,  # GS012 to GS018
     *nodes.CHECKS,  # GS019 to GS036, GS063
     *plugin.CHECKS,  # GS037 to GS044
-    *pods.CHECKS,  # GS045 to GS054, GS056
+    *pods.CHECKS,  # GS045 to GS054, GS056, GS064
     *platforms.CHECKS,  # GS057 to GS062
 )
 CHECKS: tuple[Check, ...] = tuple(sorted(_CHECKS, key=lambda check: check.code))

@@ -18,7 +18,7 @@ from .._common.documents import (
 )
 from .._nodes.mig import STATE_LABEL, is_busy
 from .._nodes.operands import OPERAND_APPS, operand_pod
-from .._nodes.pods import requested_slots
+from .._nodes.pods import requested_slots, why_unscheduled
 from .._nodes.state import node_resources, node_state
 from .._nodes.taints import taints_of
 from .._profiles.model import RESOURCE_PREFIX
@@ -133,7 +133,7 @@ def _workload(document: object) -> Workload:
         phase=text_at(document, "status", "phase"),
         requests=requested_slots(document),
         reason=text_at(document, "status", "reason"),
-        message=text_at(document, "status", "message"),
+        message=text_at(document, "status", "message") or why_unscheduled(document),
         waits_for=state.waits_for,
         crashes=state.crashes,
         kai=by_kai or state.namespace in _KAI_NAMESPACES,

@@ -36,6 +36,31 @@ class GpuPod:
     leaving: bool  # being deleted
 
 
+@dataclass(frozen=True)
+class PendingPod:
+    """A pod that requests slots and has no node, and what the scheduler says about it."""
+
+    namespace: str
+    name: str
+    owner: str
+    reason: str
+
+
+def pending_pod(document: object) -> PendingPod | None:
+    """None for a pod that has a node, or requests no slots."""
+    pod = _gpu_pod(document)
+    if pod.node or not pod.requests or pod.leaving or pod.phase in TERMINAL:
+        return None
+    return PendingPod(pod.namespace, pod.name, pod.owner, why_unscheduled(document))
+
+
+def why_unscheduled(document: object) -> str:
+    """What the scheduler says about a pod that it cannot place; empty for any other pod."""
+    conditions = list_at(document, "status", "conditions")
+    found = next((each for each in conditions if dig(each, "type") == "PodScheduled"), None)
+    return text_at(found, "message") if text_at(found, "status") == "False" else ""
+
+
 def gpu_pods(documents: Iterable[object]) -> list[GpuPod]:
     """The pods that hold slots: bound to a node and not finished."""
     pods = (_gpu_pod(document) for document in documents)

@@ -45,6 +45,7 @@ from .history import (
 from .live import LiveFleet
 from .observed import Observed
 from .outcome import Outcome
+from .pending import LivePending, Pending, left_pending
 from .plan import Step, maintenance_of, needs_pods, plan_rollout
 from .settings import EVICT, IGNORE, Settings
 from .view import OPERATOR, NodeChange, NodeCounts, Notes, node_change, plan_table
@@ -102,6 +103,7 @@ class RolloutRun:
             raise joined(FleetError, problems)
         self._outcome = Outcome()
         self._revision: int | None = None
+        self._pending: list[Pending] = []
         self._observe_and_plan()
 
     def _observe_and_plan(self) -> None:
@@ -192,6 +194,17 @@ class RolloutRun:
                 raise
             self._finish(revision, state, lease.check)
             self._history.prune()
+        self._pending = self._find_pending()
+
+    def _find_pending(self) -> list[Pending]:
+        """The pods that have no node after the evictions."""
+        if not self._outcome.evicted:
+            return []
+        try:
+            return left_pending(LivePending(self._cluster), self._outcome.evicted)
+        except ClusterError as error:  # the change itself has succeeded
+            self._report(f"pods that stay Pending could not be listed: {error}")
+            return []
 
     @property
     def _fleet(self) -> LiveFleet | Observed:
@@ -234,6 +247,7 @@ class RolloutRun:
             maintenance=self._maintenance(skipped),
             unsettled={node: state.reason for node, state in outcome.failed.items()},
             quotas=self._quotas,
+            pending=[str(each) for each in self._pending],
         )
         result: dict[str, object] = {
             "changed": self.differs,
@@ -253,6 +267,7 @@ class RolloutRun:
             "counts": counts.as_dict(),
             "table": plan_table(self._changes, counts, self._describe(plan.nodes(Step.NOTHING))),
             **vars(notes),
+            "pending": [vars(each) for each in self._pending],
             "notes": notes.lines(),
         }
         return result | ({} if self._revision is None else {"revision": self._revision})

@@ -191,6 +191,7 @@ class Notes:
     maintenance: Mapping[str, str]  # those of the unavailable that others are working on, and why
     unsettled: Mapping[str, str]  # reasons by node
     quotas: Sequence[str]
+    pending: Sequence[str] = ()  # pods that have no node after evictions
 
     def lines(self) -> list[str]:
         """A line for each kind, node or quota; none where all is well."""
@@ -204,4 +205,5 @@ class Notes:
         for reason, nodes in by_reason(self.maintenance).items():
             found.append(f"Left alone, because {reason}: {some(nodes)} ({len(nodes)})")
         unsettled = [f"{node} did not settle: {why}" for node, why in self.unsettled.items()]
-        return [*found, *unsettled[:MOST_NOTES], *self.quotas[:MOST_NOTES]]
+        kinds = (unsettled, self.quotas, self.pending)
+        return [*found, *(line for kind in kinds for line in kind[:MOST_NOTES])]

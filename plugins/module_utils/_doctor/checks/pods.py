@@ -2,12 +2,13 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Internal: findings GS045 to GS054, GS056: pods that use GPUs, quotas, metrics, autoscalers,
-and what could not be read. Pure.
+"""Internal: findings GS045 to GS054, GS056, GS064: pods that use GPUs, quotas, metrics,
+autoscalers, and what could not be read. Pure.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
@@ -34,6 +35,7 @@ DCGM_APP = "nvidia-dcgm-exporter"
 _CANNOT_START = ("CreateContainerError", "RunContainerError")
 _TOO_LARGE = "maximum request size for shared resources is 1"
 _GONE = "no longer healthy"
+_INSUFFICIENT = re.compile(r"Insufficient (\S+?)[.,]?(?:\s|$)")  # the scheduler's words
 _CRASHES = 3
 _SEVERAL = "requested more than 1 shared GPU"
 _NO_SLOT = "its slot no longer exists"
@@ -102,6 +104,15 @@ def _old_name(snapshot: Snapshot) -> Iterator[Match]:
                 advice = _RENAME if resource.endswith(SHARED_SUFFIX) else _NO_RENAME
                 names = {"old": resource, "new": new, "pod": str(pod)}
                 yield Match((), {**names, "advice": advice})
+
+
+def _no_free_slot(snapshot: Snapshot) -> Iterator[Match]:
+    """Not for a name that no node has: then slots that get free do not help."""
+    pending = [pod for pod in snapshot.workloads.get("", ()) if pod.phase == "Pending"]
+    for pod in pending if snapshot.complete else ():
+        for resource in sorted(pod.requests.keys() & snapshot.advertised):
+            if resource in _INSUFFICIENT.findall(pod.message):
+                yield Match((), {**_names(pod), "resource": resource, "message": pod.message})
 
 
 def _old_quota(snapshot: Snapshot) -> Iterator[Match]:
@@ -326,6 +337,19 @@ CHECKS = (
         " NodeOverlay. The doctor cannot see that setting: once it is there, accept the finding"
         " with gpu_sharing_doctor_accept: [GS056].",
         find=_karpenter,
+        reads=(PODS,),
+    ),
+    Check(
+        code="GS064",
+        severity=Severity.INFO,
+        title="GPU pods find no free slot",
+        cause="pods wait for {resource}",
+        seen="{count:pod} cannot be scheduled, such as {pod}: {message}",
+        why="Nodes that these pods may use have too few free slots. After a change to fewer"
+        " replicas, evicted pods stay Pending if no other node has slots for them.",
+        fix="Wait until slots get free, use more replicas in the profile, or scale down what is not"
+        " needed: `kubectl get pods -A --field-selector status.phase=Pending`.",
+        find=_no_free_slot,
         reads=(PODS,),
     ),
 )
