@@ -396,8 +396,25 @@ class Planner:
         needed = self._params["rollout"]["unavailable_nodes"] == "fail"
         sharing = comparison(compare(desired, self._seen.nodes), all_needed=needed)
         todo = self._todo(content, operator, mig, bool(rollout["differs"]))
-        whole = self._whole(content, operator, mig, planned, prune=todo["prune"])
-        whole = replace(whole, disruptions=disruptions, problems=mapping_at(sharing, "differing"))
+        whole = SitePlan(
+            content=content,
+            operator=operator,
+            mig=mig,
+            counts=planned.counts,
+            settings=planned.settings,
+            table=strings_at(rollout, "table"),
+            disruptions=disruptions,
+            not_evicted=planned.restarted_by_operator,
+            quotas=strings_at(rollout, "quotas"),
+            notes=strings_at(rollout, "notes"),
+            uncordoned=strings_at(rollout, "uncordoned"),
+            unfinished=bool(rollout["unfinished"]),
+            going=self._plan_content(final=True).keys.remove if todo["prune"] else (),
+            new_namespace=bool(content.labels) and self._seen.namespace is None,
+            problems=mapping_at(sharing, "differing"),
+            nodes=len(self._nodes.assignments),
+            no_nodes=self._no_nodes,
+        )
         names = self._params.get(OPTION_NAMES)
         summary = [with_names(line, names) for line in summary_lines(whole)]
         found: dict[str, object] = {
@@ -425,34 +442,6 @@ class Planner:
                 )
             )
         return found
-
-    def _whole(
-        self,
-        content: ContentPlan,
-        operator: OperatorPlan,
-        mig: MigPlan,
-        rollout: RolloutRun,
-        *,
-        prune: bool,
-    ) -> SitePlan:
-        """The plan as it is put into words."""
-        found = rollout.result()
-        return SitePlan(
-            content=content,
-            operator=operator,
-            mig=mig,
-            counts=rollout.counts,
-            settings=self._request(operator).settings,
-            table=strings_at(found, "table"),
-            quotas=strings_at(found, "quotas"),
-            notes=strings_at(found, "notes"),
-            uncordoned=strings_at(found, "uncordoned"),
-            unfinished=bool(found["unfinished"]),
-            going=self._plan_content(final=True).keys.remove if prune else (),
-            new_namespace=bool(content.labels) and self._seen.namespace is None,
-            nodes=len(self._nodes.assignments),
-            no_nodes=self._no_nodes,
-        )
 
     def _check_platforms(self) -> None:
         """Refuse nodes whose GPUs something else hands out."""

@@ -409,14 +409,19 @@ def test_nodes_that_would_fail_verification_are_in_the_verdict(fleet: FakeFleet)
     assert mentions(verdict, "1 of 3 nodes", "n2", "3")
 
 
-def test_operator_restarts_nodes_that_need_no_batch(fleet: FakeFleet) -> None:
-    """Before the rollout, the operator restarts all plugins, so that they load the new content."""
+def with_another_config(fleet: FakeFleet) -> None:
+    """An operator whose device plugin runs on all nodes, with another ConfigMap."""
     daemonset = {
         "spec": {"template": {"metadata": {"labels": {"app": PLUGIN_APP}}}},
         "status": {"desiredNumberScheduled": 3},
     }
     fleet.api.put("/apis/apps/v1/namespaces/gpu-operator/daemonsets/plugin", daemonset)
     fleet.api.put(POLICY, {"spec": {"devicePlugin": {"config": {"name": "team", "default": "x"}}}})
+
+
+def test_operator_restarts_nodes_that_need_no_batch(fleet: FakeFleet) -> None:
+    """Before the rollout, the operator restarts all plugins, so that they load the new content."""
+    with_another_config(fleet)
     nodes = [asked_node("n1"), *NODES[1:]]
     found = planned(NEW, nodes=nodes)
     assert mentions("\n".join(found["summary"]), "team (x) -> device-plugin-config (default)")
@@ -424,6 +429,35 @@ def test_operator_restarts_nodes_that_need_no_batch(fleet: FakeFleet) -> None:
     assert found["rollout"]["counts"]["batches"] == [1]
     assert found["rollout"]["counts"]["by_operator"] == 2
     assert numbers(found["verdict"]) == [1, 1, 2]  # a key, one in a batch, two by the operator
+
+
+def test_pods_on_nodes_that_the_operator_restarts_are_not_evicted(fleet: FakeFleet) -> None:
+    """Outside the batches, nobody drains a node."""
+    busy(fleet, "n1", "n2", "n3")
+    with_another_config(fleet)
+    nodes = [asked_node("n1"), *NODES[1:]]
+    evict = {"drain": "evict"}
+    verdict = said(fleet, NEW, nodes=nodes, rollout=evict)[-1]
+    assert mentions(verdict, "1 pod would be evicted", "2 pods would be disrupted")
+    with pytest.raises(RefusedError) as caught:
+        planned(NEW, nodes=nodes)
+    assert mentions(caught.value, "3 running pods")
+
+
+def test_pods_in_the_way_of_mig_are_in_the_plan(fleet: FakeFleet) -> None:
+    fleet.edit("n1", labels={"nvidia.com/mig.capable": "true"})
+    busy(fleet, "n1", "n2", slots=1)
+    fleet.api.requests.clear()
+    cut = {**OLD, "cut": {"replicas": 2, "mig": "all-1g.5gb"}}
+    nodes = [asked_node("n1", "cut"), *NODES[1:]]
+    lines = said(fleet, cut, nodes=nodes)
+    assert mentions("\n".join(lines), "all-1g.5gb (1 node)")
+    assert mentions(lines[-1], "refuse", "1 running pod on 1 node")
+    with pytest.raises(RefusedError) as caught:
+        planned(cut, nodes=nodes)
+    assert mentions(caught.value, "1 running pod on 1 node", "n1", "MIG")
+    evicted = said(fleet, cut, nodes=nodes, rollout={"drain": "evict"})
+    assert mentions(evicted[-1], "1 pod would be evicted")
 
 
 def test_installation_is_in_the_summary(fleet: FakeFleet) -> None:

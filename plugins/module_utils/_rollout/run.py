@@ -122,8 +122,8 @@ class RolloutRun:
         self._plan = plan_rollout(targets, observed)
         self._waiting_for_mig = sorted(waiting)
         nodes = ordered_nodes(self._plan, self._targets)
-        self._by_operator = self._restarted_by_operator()
-        work = [node for node in nodes if node not in self._by_operator]
+        by_operator = self.restarted_by_operator
+        work = [node for node in nodes if node not in by_operator]
         self._batches = split_into_batches(work, settings.batches)
         self._left_cordoned = left_cordoned(observed.nodes.values())
         self._history = History(cluster, settings.namespace, settings.config_map)
@@ -135,7 +135,12 @@ class RolloutRun:
             self._check_disruptions()
         self._changes, self._quotas = self._node_changes(), self._bypassed_quotas()
 
-    def _restarted_by_operator(self) -> set[str]:
+    @property
+    def settings(self) -> Settings:
+        return self._request.settings
+
+    @property
+    def restarted_by_operator(self) -> set[str]:
         """The nodes that need no more than the restart by the operator."""
         plan = self._plan
         restarted = plan.nodes(Step.RESTART, Step.WAIT) if self._request.operator_restarts else []
@@ -408,8 +413,8 @@ class RolloutRun:
         plan = self._plan
         return NodeCounts(
             batches=[len(batch) for batch in self._batches],
-            by_operator=len(self._by_operator),
-            waited=len({*plan.nodes(Step.WAIT)} - self._by_operator),
+            by_operator=len(self.restarted_by_operator),
+            waited=len({*plan.nodes(Step.WAIT)} - self.restarted_by_operator),
             recorded=len(plan.nodes(Step.RECORD)),
             unchanged=len(plan.nodes(Step.NOTHING)),
             left_out=len({*plan.nodes(Step.SKIP), *self._waiting_for_mig}),
@@ -441,8 +446,9 @@ class RolloutRun:
             )
             for node in nodes
         ]
+        by_operator = self.restarted_by_operator
         return [
-            replace(change, step=OPERATOR) if change.node in self._by_operator else change
+            replace(change, step=OPERATOR) if change.node in by_operator else change
             for change in changes
         ]
 

@@ -7,17 +7,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .._common.text import plural, some
-from .._nodes.disruption import Disruption, disruption_table, missing_slots, pods_of
+from .._nodes.disruption import Disruption, Hazard, disruption_table, missing_slots, pods_of
 from .content import ContentPlan
 from .drain import unmovable, without_controller
 from .mig_change import MigPlan
 from .operator_plan import OperatorPlan
 from .operator_text import operator_lines, operator_phrase
-from .settings import EVICT, IGNORE, REFUSE, Settings
+from .settings import EVICT, REFUSE, Settings
 from .view import NodeCounts
 
 ADVICE = "Move the pods, or set O(drain) to evict or ignore."
@@ -30,7 +30,8 @@ WHY_ALL = (
 @dataclass(frozen=True)
 class SitePlan:
     """All that site would do. going: keys that are removed at the end; problems: why nodes differ
-    from their profile, by node; nodes: how many the inventory has.
+    from their profile, by node; nodes: how many the inventory has; not_evicted: nodes that the
+    operator changes, outside the batches, so that their pods stay.
     """
 
     content: ContentPlan
@@ -40,6 +41,7 @@ class SitePlan:
     settings: Settings
     table: Sequence[str] = ()
     disruptions: Sequence[Disruption] = ()
+    not_evicted: Collection[str] = ()
     quotas: Sequence[str] = ()
     notes: Sequence[str] = ()
     uncordoned: Sequence[str] = ()
@@ -49,6 +51,23 @@ class SitePlan:
     problems: Mapping[str, str] = field(default_factory=dict)
     nodes: int = 0
     no_nodes: bool = False
+
+    @property
+    def evicted(self) -> list[Disruption]:
+        """What would be evicted."""
+        if self.settings.drain != EVICT:
+            return []
+        return [
+            each
+            for each in self.disruptions
+            if each.hazard is Hazard.MIG or each.pod.node not in self.not_evicted
+        ]
+
+    @property
+    def staying(self) -> list[Disruption]:
+        """What would be disrupted and not evicted."""
+        evicted = {each.pod.uid for each in self.evicted}
+        return [each for each in self.disruptions if each.pod.uid not in evicted]
 
 
 def summary_lines(plan: SitePlan) -> list[str]:
@@ -61,7 +80,7 @@ def summary_lines(plan: SitePlan) -> list[str]:
         *operator_lines(plan.operator, plan.settings.namespace),
         *_mig_lines(plan.mig),
         *(plan.table if _changes_nodes(plan.counts) else []),
-        *disruption_lines(plan.disruptions, plan.settings),
+        *disruption_lines(plan),
         *quotas,
         *plan.notes,
         verdict(plan),
@@ -101,37 +120,37 @@ def _changes_nodes(counts: NodeCounts) -> bool:
     return bool(counts.batches or counts.by_operator or counts.waited or counts.recorded)
 
 
-def disruption_lines(found: Sequence[Disruption], settings: Settings) -> list[str]:
-    """The running pods that would be disrupted, and what an eviction costs them."""
-    if not found:
-        return []
-    pods = pods_of(found)
-    what = {
-        REFUSE: "would be disrupted, so site refuses the change",
-        EVICT: "would be evicted. What would happen to them otherwise",
-        IGNORE: "would be disrupted and stay",
-    }
-    head = f"{_on_nodes(found)} {what[settings.drain]}:"
-    lines = [head, *disruption_table(found)]
-    if settings.drain != EVICT:
-        return lines
-    lines += [
-        WHY_ALL,
+def disruption_lines(plan: SitePlan) -> list[str]:
+    """The running pods that would be disrupted or evicted."""
+    refuses = plan.settings.drain == REFUSE
+    lines = []
+    if staying := plan.staying:
+        what = "so site refuses the change" if refuses else "and site does not evict them"
+        lines += [f"{_on_nodes(staying)} would be disrupted, {what}:", *disruption_table(staying)]
+    if evicted := plan.evicted:
+        head = f"{_on_nodes(evicted)} would be evicted. What would happen to them otherwise:"
+        lines += [head, *disruption_table(evicted), *_cost(evicted, plan.settings)]
+    return lines
+
+
+def _cost(evicted: Sequence[Disruption], settings: Settings) -> Iterator[str]:
+    """What an eviction costs."""
+    yield WHY_ALL
+    yield (
         "A pod is down until another node has a free slot for it, or until its own node has"
         f" settled, which takes {settings.wait.stable:g} s at least and {settings.wait.timeout:g} s"
-        " at most after the evictions of its batch.",
-    ]
-    if missing := missing_slots(found):
+        " at most after the evictions of its batch."
+    )
+    if missing := missing_slots(evicted):
         where = some([f"{node} ({count})" for node, count in sorted(missing.items())])
         total = plural(sum(missing.values()), "slot")
-        lines.append(
+        yield (
             f"Afterwards these nodes lack {total} for these pods: {where}. Pods that no other node"
             " has room for stay Pending; site lists them at its end."
         )
-    if lost := without_controller(pods):
+    if lost := without_controller(pods_of(evicted)):
         names = some([f"{pod.namespace}/{pod.name}" for pod in lost])
-        lines.append(f"Nothing recreates these pods, because they have no controller: {names}")
-    return lines
+        yield f"Nothing recreates these pods, because they have no controller: {names}"
 
 
 def _on_nodes(found: Sequence[Disruption]) -> str:
@@ -166,8 +185,8 @@ def _refused(plan: SitePlan) -> str:
         return ""
     if plan.settings.drain == REFUSE:
         return f"{_on_nodes(plan.disruptions)} would be disrupted. {ADVICE}"
-    pods = pods_of(plan.disruptions)
-    stuck = unmovable(pods) if plan.settings.drain == EVICT else {}
+    pods = pods_of(plan.evicted)
+    stuck = unmovable(pods)
     names = [f"{pod.namespace}/{pod.name} on {pod.node}" for pod in pods if pod.uid in stuck]
     if not names:
         return ""
@@ -210,8 +229,7 @@ def _more(plan: SitePlan) -> Iterator[str]:
 
 
 def _effect(plan: SitePlan) -> Iterator[str]:
-    if not plan.disruptions:
-        return
-    pods = plural(len(pods_of(plan.disruptions)), "pod")
-    evicted = f"{pods} would be evicted"
-    yield evicted if plan.settings.drain == EVICT else f"{pods} would be disrupted"
+    if evicted := pods_of(plan.evicted):
+        yield f"{plural(len(evicted), 'pod')} would be evicted"
+    if staying := pods_of(plan.staying):
+        yield f"{plural(len(staying), 'pod')} would be disrupted"
