@@ -245,6 +245,7 @@ class RolloutRun:
         plan, outcome = self._plan, self._outcome
         skipped = {*plan.nodes(Step.SKIP), *self._waiting_for_mig, *outcome.skipped}
         counts = self.counts
+        unchanged = self._describe(plan.nodes(Step.NOTHING)) if self._changes else []
         notes = Notes(
             missing=list(self._labels.missing),
             unmanaged=list(self._labels.unmanaged),
@@ -270,7 +271,7 @@ class RolloutRun:
             "unfinished": self._unfinished,
             "nodes": [vars(change) for change in self._changes],
             "counts": counts.as_dict(),
-            "table": plan_table(self._changes, counts, self._describe(plan.nodes(Step.NOTHING))),
+            "table": plan_table(self._changes, counts, unchanged),
             **vars(notes),
             "pending": [vars(each) for each in self._pending],
             "notes": notes.lines(),
