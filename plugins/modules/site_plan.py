@@ -405,7 +405,6 @@ class Planner:
             table=strings_at(rollout, "table"),
             disruptions=disruptions,
             not_evicted=planned.restarted_by_operator,
-            quotas=strings_at(rollout, "quotas"),
             notes=strings_at(rollout, "notes"),
             uncordoned=strings_at(rollout, "uncordoned"),
             unfinished=bool(rollout["unfinished"]),

@@ -176,6 +176,8 @@ def test_values_of_others_are_kept_and_nothing_is_said_about_helm_diff(
 ) -> None:
     by_hand(lab, "upgrade", "--reuse-values", "--set", "toolkit.enabled=false")
     changed = {"gpu_operator_values": {"driver": {"enabled": False}}}
+    said = lab.playbook("plan", inventory, variables=changed).succeeded()
+    said.names("values", "driver.enabled")
     run = lab.playbook("site", inventory, variables=changed).succeeded()
     assert "helm diff" not in run.output
     assert "WARNING" not in run.output

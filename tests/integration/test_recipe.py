@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import yaml
@@ -69,7 +70,14 @@ def test_site_check_mode_on_an_empty_cluster_shows_the_plan_and_writes_nothing(
 
 
 def test_site_makes_the_cluster_as_the_inventory_says(lab: Lab, inventory: Path) -> None:
+    said = lab.playbook("plan", inventory).succeeded()
+    folder = Path(lab.environ["GPULAB_CHART"])
+    chart = yaml.safe_load((folder / "Chart.yaml").read_text(encoding="utf-8"))
+    said.names("install", chart["name"], chart["version"], "gpu_operator_chart_version")
+    said.names("none", "device-plugin-config", "default")  # the config before, and after
     run = lab.playbook("site", inventory).succeeded()
+    sizes = [int(size) for size in re.findall(r"batch \d+ of \d+: (\d+) ", run.output)]
+    said.names("batches", sum(sizes), *sizes)  # its verdict says what site has done
     run.names("lab-admin").names(5, 10, 36)  # nodes, GPUs, slots
     assert acted(run) == [*ACTING]
     expected = {"dev-gpu-01": "8", "dev-gpu-02": "8", "prod-gpu-01": "8", "prod-gpu-02": "8"}

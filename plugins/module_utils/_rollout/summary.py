@@ -42,7 +42,6 @@ class SitePlan:
     table: Sequence[str] = ()
     disruptions: Sequence[Disruption] = ()
     not_evicted: Collection[str] = ()
-    quotas: Sequence[str] = ()
     notes: Sequence[str] = ()
     uncordoned: Sequence[str] = ()
     unfinished: bool = False
@@ -71,17 +70,15 @@ class SitePlan:
 
 
 def summary_lines(plan: SitePlan) -> list[str]:
-    """Keys, operator, nodes, disruptions, quotas and notes, as far as there is something to say,
-    and the verdict.
+    """Keys, operator, nodes, disruptions and notes, as far as there is something to say, and the
+    verdict.
     """
-    quotas = [line for line in plan.quotas if line not in plan.notes]
     return [
         *content_lines(plan),
         *operator_lines(plan.operator, plan.settings.namespace),
         *_mig_lines(plan.mig),
         *(plan.table if _changes_nodes(plan.counts) else []),
         *disruption_lines(plan),
-        *quotas,
         *plan.notes,
         verdict(plan),
     ]
