@@ -1057,3 +1057,14 @@ def test_advice_is_one_of_those_listed(name: str) -> None:
     break_it(fleet)
     found = [finding.fix for finding in fleet.find() if finding.code == code]
     assert not check.advice or any(text in found[0] for text in check.advice)
+
+
+def test_daemon_sets_that_are_behind_are_one_finding() -> None:
+    """The operator that has not applied the ClusterPolicy is one cause."""
+    fleet = healthy()
+    for app in (PLUGIN_APP, GFD_APP):
+        fleet.objects[SETS + app]["status"]["updatedNumberScheduled"] = 1
+    (found,) = fleet.find()
+    assert (found.code, found.count) == ("GS011", 3)
+    assert mentions(found.seen, PLUGIN_APP, GFD_APP)
+    assert mentions(found.cause, PLUGIN_APP, GFD_APP)

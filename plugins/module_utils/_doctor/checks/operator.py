@@ -31,6 +31,7 @@ _SET = (
     ' {{"name": "{config_map:j}", "default": "{profile:j}"}}}}}}}}\'`.'
 )
 
+_BEHIND = "DaemonSet {app} in {namespace} {state}."
 _DELETED = (
     "If it is, restore the ClusterPolicy with helm rollback, with the name and the revision of that"
     " line; otherwise run " + SITE + "."
@@ -138,22 +139,32 @@ def _no_config_manager(snapshot: Snapshot) -> Iterator[Match]:
 
 
 def _behind(snapshot: Snapshot) -> Iterator[Match]:
-    """GS010 covers a DaemonSet without config-manager. The operator changes no DaemonSet while it
-    sees no GPU on any node.
+    """All DaemonSets in one match: the operator has one ClusterPolicy to apply."""
+    namespace = snapshot.operator_namespace
+    states = _states_behind(snapshot)
+    seen = [{"app": app, "namespace": namespace, "state": states[app]} for app in states]
+    if seen:
+        others = "".join(f" {_BEHIND.format_map(values)}" for values in seen[1:])
+        yield Match(snapshot.node_names, {**seen[0], "apps": ", ".join(states), "others": others})
+
+
+def _states_behind(snapshot: Snapshot) -> dict[str, str]:
+    """The state of each DaemonSet that is behind. GS010 covers one without config-manager. The
+    operator changes no DaemonSet while it sees no GPU on any node.
     """
     if snapshot.policy is None or reports_no_gpus(snapshot.policy):
-        return
+        return {}
+    states: dict[str, str] = {}
     daemon_sets = {app_of(item): item for item in snapshot.daemon_sets}
     for app in enabled_apps(snapshot.policy):
         item = daemon_sets.get(app)
         if item is not None and snapshot.plugin_config.name and not has_config_manager(item):
             continue
         if difference := reason_outdated(item, snapshot.policy):
-            state = with_operator_message(difference, snapshot.policy)
+            states[app] = with_operator_message(difference, snapshot.policy)
             if blocking := _unavailable(snapshot, app):
-                state += f"; {blocking_pods_message(blocking)}"
-            values = {"state": state, "namespace": snapshot.operator_namespace, "app": app}
-            yield Match(snapshot.node_names, values)
+                states[app] += f"; {blocking_pods_message(blocking)}"
+    return states
 
 
 def _unavailable(snapshot: Snapshot, app: str) -> list[OperandPod]:
@@ -303,8 +314,8 @@ CHECKS = (
     Check(
         code="GS011",
         title="The operator has not applied the ClusterPolicy",
-        cause="DaemonSet {app} is behind the ClusterPolicy",
-        seen="DaemonSet {app} in {namespace} {state}.",
+        cause="behind the ClusterPolicy: {apps}",
+        seen=_BEHIND + "{others}",
         why="Until its DaemonSets match the ClusterPolicy and are rolled out to all nodes, nodes"
         " run the previous configuration.",
         fix="Check that the operator runs: `kubectl get deployment gpu-operator -n {namespace:q}`,"
