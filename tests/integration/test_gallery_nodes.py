@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.texts import commands
 from ansible_collections.gpufleet.sharing.tests.integration.gallery import Gallery, open_gallery
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import GROUPS, Lab
 
@@ -59,7 +60,7 @@ def test_gs021_not_ready(gallery: Gallery) -> None:
 def test_gs022_cordoned(gallery: Gallery) -> None:
     gallery.lab.kubectl("cordon", "dev-gpu-01", "dev-gpu-02")
     found = gallery.fires("GS022")
-    assert found.fix == "`kubectl uncordon dev-gpu-01 dev-gpu-02`"
+    assert commands(found.fix) == ["kubectl uncordon dev-gpu-01 dev-gpu-02"]
     gallery.run(found.fix)
 
 

@@ -476,7 +476,8 @@ CHECKS = (
         seen="{node}: {pod} is a device plugin that does not belong to the operator.",
         why="Both register nvidia.com/gpu with the kubelet. The last one wins, and each restart"
         " changes which one that is.",
-        fix="Remove it: `kubectl get daemonset -n {namespace:q}`, and delete the one of {pod}.",
+        fix="Delete the DaemonSet of {pod}, which this shows: `kubectl get daemonset -n"
+        " {namespace:q}`",
         find=_other_plugin,
         reads=(PODS,),
     ),

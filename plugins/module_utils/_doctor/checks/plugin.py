@@ -174,8 +174,9 @@ CHECKS = (
         seen="{node}: pod {pod} is {state} (restarts: {crashes}).",
         why="A plugin that does not run serves no GPUs. A plugin whose sidecar fails does not"
         " follow the label.",
-        fix="`kubectl logs -n {namespace:q} {pod:q} --all-containers --ignore-errors`; fix the"
-        " cause, and then delete the pod: `kubectl delete pod -n {namespace:q} {pod:q}`",
+        fix="Read its log: `kubectl logs -n {namespace:q} {pod:q} --all-containers"
+        " --ignore-errors`. Fix the cause, and then delete the pod: `kubectl delete pod -n"
+        " {namespace:q} {pod:q}`",
         find=per_node(_failing),
         follows=PLUGIN_DOWN,
         reads=(PODS,),
@@ -211,9 +212,10 @@ CHECKS = (
         cause="MPS of profile {profile}: {problem}",
         seen="{nodes}: {problem}.",
         why="With MPS the plugin serves nothing until the MPS control daemon of its node runs.",
-        fix="`kubectl get pods -n {namespace:q} -l app=nvidia-device-plugin-mps-control-daemon -o"
-        " wide`; it needs GPU feature discovery, no MIG devices, and at most 48 replicas (16"
-        " before compute capability 7.5). Or give the node a profile with strategy: time_slicing.",
+        fix="See its pods: `kubectl get pods -n {namespace:q} -l"
+        " app=nvidia-device-plugin-mps-control-daemon -o wide`. MPS needs GPU feature discovery, no"
+        " MIG devices, and at most 48 replicas (16 before compute capability 7.5). Or give the"
+        " node a profile with strategy: time_slicing.",
         find=per_node(_mps),
         follows=(*PLUGIN_DOWN, "GS006", "GS010", "GS018", "GS024", "GS037", "GS038", "GS039"),
         reads=(PODS,),
@@ -226,9 +228,10 @@ CHECKS = (
         seen="{nodes}: {problem}.",
         why="These labels count the GPUs and name their model. Everything that reads them,"
         " including this collection, gets old values or none. They lag by up to a minute.",
-        fix="`kubectl get pods -n {namespace:q} -l app=gpu-feature-discovery -o wide"
-        " --field-selector spec.nodeName={node:q}`; delete the pod, and it writes its labels"
-        " again.",
+        fix="See its pod: `kubectl get pods -n {namespace:q} -l app=gpu-feature-discovery -o wide"
+        " --field-selector spec.nodeName={node:q}`. If it fails, read its log. If it runs, restart"
+        " it, so that it writes its labels again: `kubectl delete pod -n {namespace:q} -l"
+        " app=gpu-feature-discovery --field-selector spec.nodeName={node:q}`",
         find=per_node(_gfd),
         follows=(
             *PLUGIN_DOWN,

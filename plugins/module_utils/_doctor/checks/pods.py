@@ -211,7 +211,7 @@ CHECKS = (
         seen="{node}: pod {pod} has failed with UnexpectedAdmissionError: {reason}.",
         why="Kubernetes does not retry a pod that failed this way. It stays until somebody deletes"
         " it.",
-        fix="`kubectl delete pod -n {namespace:q} {name:q}`; {advice}",
+        fix="Delete it: `kubectl delete pod -n {namespace:q} {name:q}`; {advice}.",
         find=per_node(_rejected),
         follows=("GS033",),
         reads=(PODS,),
@@ -278,9 +278,9 @@ CHECKS = (
         seen="{node}: pod {pod} has crashed {crashes} times.",
         why="The pod itself may be the cause. On a shared GPU it is often memory: time-slicing does"
         " not limit it, one pod can take all of it, and Kubernetes shows no OOMKilled.",
-        fix="`kubectl logs -n {namespace:q} {name:q} --all-containers --previous --ignore-errors`;"
-        " for memory set a limit in the programs (filter memory_budget gives the settings), use"
-        " fewer replicas, MPS or MIG.",
+        fix="Read its log: `kubectl logs -n {namespace:q} {name:q} --all-containers --previous"
+        " --ignore-errors`. For memory set a limit in the programs (filter memory_budget gives the"
+        " settings), use fewer replicas, MPS or MIG.",
         find=per_node(_crashing),
         follows=("GS029", "GS033"),
         reads=(PODS,),
