@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The controller's half of cluster_info: reads credentials where they lie and writes the one
-kubeconfig for both worlds.
+"""The controller's half of cluster_info: finds the cluster's part of the inventory, checks the
+variables of roles, reads credentials where they lie and writes the one kubeconfig for Helm and the
+modules.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import yaml
 from ansible import constants
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 from ..module_utils._common.errors import SharingError
@@ -23,27 +26,77 @@ from ..module_utils._common.options import OPTION_NAMES, with_names
 from ..module_utils._kube.lease import default_holder
 from ..module_utils._kube.permissions import HELM, PLAN, SITE, UNINSTALL
 from ..modules import cluster_info
+from ..modules.cluster_info import INVENTORY
 from ..plugin_utils._connection.kubeconfig import Surroundings
 from ..plugin_utils._connection.resolve import ENVIRONMENT, Connection, resolve_connection
 from ..plugin_utils._helm_program import require_helm
 from ..plugin_utils._in_process import run_here
 from ..plugin_utils._results import add_warnings
+from ..plugin_utils._role_inputs import check_inputs
+from ..plugin_utils._this_run import fleet_of, given_tags, leaves_out_work, part_of
 
 WITH_HELM = (SITE, UNINSTALL, PLAN)
+FLEET = "fleet"
+SLICES = ("awx_job_slice_count", "tower_job_slice_count")
+SLICED = (
+    "AWX job slicing cuts clusters and their nodes apart, so parts of the fleet would be left out."
+    " Use one job with forks, or one job for each cluster with a limit."
+)
+LEFT_OUT = (
+    "{0}: leaves out the work of this playbook, so nothing would be read or changed. Run it without"
+    " these options; the playbook has no tags. To select it with a tag in a playbook of your own,"
+    " set tags on its import_playbook."
+)
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Resolve the connection, then ask the API server with it, as the module does."""
+    """Find the nodes, resolve the connection, then ask the API server, as the module does."""
 
     def run(
         self, tmp: str | None = None, task_vars: Mapping[str, object] | None = None
     ) -> dict[str, object]:
         result: dict[str, object] = super().run(tmp, task_vars)
-        arguments = {
-            name: value for name, value in self._task.args.items() if name not in ENVIRONMENT
-        }
-        options = {name: self._task.args.get(name) for name in ENVIRONMENT}
-        names = self._task.args.get(OPTION_NAMES)
+        variables = self._templar.available_variables
+        if boolean(self._task.args.get(FLEET, False)):
+            play = self._task.get_play()
+            if leaves_out_work(play, variables):
+                self._leave_out(play.tags, given_tags(variables))
+                return result
+            result.update(self._part(variables))
+            check_inputs(self._templar)
+        if self._task.args.get("purpose") == INVENTORY:
+            return result
+        return result | self._connect(task_vars or {})
+
+    def _leave_out(self, tags: Sequence[object], given: str) -> None:
+        """Warn that the run's tags leave out a playbook that has tags of its own. Raises
+        AnsibleActionFail for one that has none: no tag could select it.
+        """
+        if not tags:
+            raise AnsibleActionFail(LEFT_OUT.format(given))
+        self._display.warning(
+            f"{given}: leaves out a playbook of gpufleet.sharing, which has the tags"
+            f" {', '.join(map(str, tags))}. Its work is not done."
+        )
+
+    def _part(self, variables: Mapping[str, Any]) -> dict[str, object]:
+        """The nodes of this cluster."""
+        if any(int(str(variables.get(name) or 1)) > 1 for name in SLICES):
+            raise AnsibleActionFail(SLICED)
+        limit = str(variables.get("ansible_limit") or "")
+        try:
+            fleet = fleet_of(variables["groups"], variables["hostvars"], limit)
+        except SharingError as error:
+            raise AnsibleActionFail(str(error)) from None
+        return part_of(fleet, str(variables["inventory_hostname"]))
+
+    def _connect(self, variables: Mapping[str, object]) -> dict[str, object]:
+        """Resolve the connection and ask the API server with it."""
+        result: dict[str, object] = {}
+        given = {name: value for name, value in self._task.args.items() if name != FLEET}
+        arguments = {name: value for name, value in given.items() if name not in ENVIRONMENT}
+        options = {name: given.get(name) for name in ENVIRONMENT}
+        names = given.get(OPTION_NAMES)
         try:
             connection = resolve_connection(options, Surroundings(os.environ, _parse))
         except SharingError as error:
@@ -62,12 +115,31 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             )
         )
         add_warnings(result, [with_names(text, names) for text in connection.warnings])
-        return result | {
+        result |= {
             "auth": auth,
             "helm_auth": helm_auth,
             "source": connection.source,
-            "run": _run_name(task_vars or {}),
+            "run": _run_name(variables),
         }
+        host = variables.get("inventory_hostname", "")
+        return result | {"about": [with_names(line, names) for line in _about(host, result)]}
+
+
+def _about(host: object, found: Mapping[str, object]) -> list[str]:
+    """The lines that say where a run acts, and as whom."""
+    if found.get("failed"):
+        return []
+    lines = [
+        f"{host}: {found['server']} ({found['version']}) as {found['user']}, credentials from"
+        f" {found['source']}"
+    ]
+    if found["found"]:
+        lines.append(
+            f"{host}: manages Helm release {found['release']} in namespace {found['namespace']},"
+            " the one of the GPU Operator that the cluster has (O(release) and O(namespace) are not"
+            " both set)"
+        )
+    return lines
 
 
 def _run_name(variables: Mapping[str, object]) -> str:

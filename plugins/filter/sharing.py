@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from inspect import signature
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
@@ -23,10 +23,13 @@ from ..module_utils._nodes.state import COUNT_LABEL, NodeState
 from ..module_utils._profiles import rendering
 from ..module_utils._profiles.plugin import operator_plugin, read_version
 from ..module_utils._profiles.validation import checked_profiles, parse_profiles
-from ..plugin_utils import _arguments, _outcome, _this_run
+from ..plugin_utils import _arguments, _this_run
 from ..plugin_utils._advice import memory_budget as _memory_budget
 from ..plugin_utils._advice import replicas as _replicas
 from ..plugin_utils._advice import strategy as _strategy
+
+if TYPE_CHECKING:
+    from ansible.vars.hostvars import HostVars
 
 MIG_STRATEGIES = ("none", "single", "mixed")
 PROFILES = "a mapping of profile names to settings, for example {default: {replicas: 4}}"
@@ -136,24 +139,21 @@ def as_in_revision(nodes: object, assignments: object, profiles: object) -> list
 
 
 @_clear_errors
-def failed_clusters(hosts: object, hostvars: object) -> list[str]:
-    """Clusters that have failed -> a line for each, with the reason."""
-    named = _arguments.texts("the input", hosts, "a list of hosts")
-    return _outcome.failed_clusters(named, {name: _variables_of(name, hostvars) for name in named})
+def cluster_hosts(groups: object) -> str:
+    """The hosts of plays over clusters."""
+    return _this_run.cluster_hosts(_groups(groups))
 
 
 @_clear_errors
-def cluster_hosts(groups: object, hostvars: object) -> str:
-    """The hosts of plays over clusters, once the guard has run in this run."""
-    return _this_run.cluster_hosts(
-        _arguments.mapping("the input", groups, "the magic variable groups"),
-        _arguments.mapping("hostvars", hostvars, "the magic variable hostvars, or {}"),
-    )
+def acting_hosts(groups: object, hostvars: object, hosts: object, limit: object) -> list[str]:
+    """The hosts of a play that go on, once the inventory has been read for all of them."""
+    named = _arguments.texts("hosts", hosts, "a list of hosts")
+    return _this_run.acting_hosts(_groups(groups), cast("HostVars", hostvars), named, str(limit))
 
 
-def _variables_of(host: str, hostvars: object) -> object:
-    of_hosts = _arguments.mapping("hostvars", hostvars, "the magic variable hostvars")
-    return of_hosts.get(host)
+def _groups(value: object) -> Mapping[str, Sequence[str]]:
+    found = _arguments.mapping("the input", value, "the magic variable groups")
+    return {str(name): list(hosts) for name, hosts in found.items()}  # type: ignore[call-overload]
 
 
 class FilterModule:
@@ -167,6 +167,6 @@ class FilterModule:
             "memory_budget": memory_budget,
             "sharing_strategy": sharing_strategy,
             "as_in_revision": as_in_revision,
-            "failed_clusters": failed_clusters,
             "cluster_hosts": cluster_hosts,
+            "acting_hosts": acting_hosts,
         }

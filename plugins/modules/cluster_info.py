@@ -11,7 +11,9 @@ module: cluster_info
 short_description: Resolve the target cluster and identity
 version_added: 0.1.0
 description:
-  - Internal to the role P(gpufleet.sharing.gpu_preflight#role). Resolves the connection once,
+  - Internal to the role P(gpufleet.sharing.gpu_preflight#role). Runs on the controller, as an
+    action plugin.
+  - Resolves the connection once,
     from options, C(K8S_AUTH_*), a kubeconfig or in-cluster credentials, and asks the API server
     for the identity.
   - Returns it as options for C(module_defaults), so that Helm and the modules use the same server
@@ -20,14 +22,22 @@ description:
   - Rejects settings that contradict each other, and a O(host) without its own credentials, unless
     it is the server of the kubeconfig's context.
 options:
+  fleet:
+    description:
+      - Whether to find the nodes of this cluster in the inventory, and to check the variables of
+        the roles, before the connection. Fails with all that is wrong with the inventory or the
+        limit, and if C(--tags) or C(--skip-tags) leave out the work of the playbook.
+    type: bool
+    default: false
   purpose:
     description:
       - What the run does. Fails if permissions for it are missing, and lists them.
+      - With V(inventory), no connection is made.
       - With V(doctor), a cluster that is managed by a GPUCluster is not rejected, because that is
         a finding.
       - If it is not set, permissions are not checked.
     type: str
-    choices: [verify, probe, site, uninstall, plan, history, doctor]
+    choices: [verify, probe, site, uninstall, plan, history, doctor, inventory]
   manage:
     description: How the operator is managed. With V(helm), Helm is checked too.
     type: str
@@ -94,6 +104,24 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+nodes:
+  description: >-
+    The nodes of this cluster, as the option O(gpufleet.sharing.rollout#module:nodes), in JSON,
+    because Ansible would visit each of the thousands of values in a structure at each use.
+  type: str
+  returned: with O(fleet=true)
+  sample: >-
+    [{"name":"gpu-01","profile":"dev","group":"dev_gpus","gpus":null,"host":"eu-gpu-01",
+    "selected":true}]
+limited:
+  description: Whether the limit of the run leaves out nodes of this cluster.
+  type: bool
+  returned: with O(fleet=true)
+about:
+  description: Lines that say where the run acts, and as whom.
+  type: list
+  elements: str
+  returned: always
 run:
   description: Name of this run, for the Lease and the history.
   type: str
@@ -178,8 +206,11 @@ from ..module_utils._provider.owner import (
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
+INVENTORY = "inventory"
+BY_ACTION = ("fleet", "release")  # not for the permissions
 SPEC: Spec = {
-    "purpose": {"type": "str", "choices": [*PURPOSES, *READS]},
+    "fleet": {"type": "bool", "default": False},
+    "purpose": {"type": "str", "choices": [*PURPOSES, *READS, INVENTORY]},
     "manage": {"type": "str", "choices": list(MANAGES), "default": "helm"},
     "release": {"type": "str", "default": ""},
     "namespace": {"type": "str", "default": ""},
@@ -276,7 +307,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
     asked = Place(params["release"], params["namespace"])
     place = locate(operator, asked)
     if params["purpose"]:
-        options = {name: params[name] for name in SPEC if name != "release"}
+        options = {name: params[name] for name in SPEC if name not in BY_ACTION}
         scope = replace(Scope(**options), namespace=place.namespace)
         check_permissions(cluster, scope, user)
     reason = reason_foreign(operator, asked, params["cluster_policy"])

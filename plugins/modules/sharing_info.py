@@ -188,10 +188,16 @@ accepted:
   elements: dict
   returned: with O(findings=true)
 verdict:
-  description: The findings in one line, with the accepted codes.
+  description: >-
+    The comparison in one line; with O(findings=true) the findings, with the accepted codes.
   type: str
-  returned: with O(findings=true)
-  sample: 1 error; 200 nodes checked, 3 of them with errors or warnings
+  returned: always
+  sample: 11 nodes, 38 physical GPUs, 96 slots, as the inventory says
+summary:
+  description: RV(table), the nodes that are left out, and RV(verdict), as lines.
+  type: list
+  elements: str
+  returned: always
 counts:
   description:
     - Number of findings of at least a severity, without those that follow from others.

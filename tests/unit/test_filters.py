@@ -23,7 +23,6 @@ from ansible_collections.gpufleet.sharing.plugins.filter.sharing import FilterMo
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import Inventory
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils import _inventory
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._this_run import this_run
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,11 +37,7 @@ VALID: dict[str, list[Any]] = {
     "memory_budget": [81559, 4],
     "sharing_strategy": ["NVIDIA-L4", "memory", "bursty", "8.9"],
     "as_in_revision": [[NODE], {"n1": None}, PROFILES],
-    "failed_clusters": [["c"], {"c": {"gpu_nodes_result": {"failed": True, "msg": "No."}}}],
-    "cluster_hosts": [
-        {"gpu_nodes": ["n1"]},
-        {"localhost": {"ansible_facts": {"gpu_sharing_run": this_run()}}},
-    ],
+    "cluster_hosts": [{"gpu_nodes": ["n1"]}],
 }
 WRONG = (
     "[null, true, 19, -1, 4.5, x, '', '99999999999999999999999', [], [x], [1, null], [[x]],"

@@ -122,8 +122,10 @@ def test_request_validates_all_inputs_of_main(role: str) -> None:
 
 
 def test_plan_asks_every_role_that_changes_something() -> None:
-    (asked,) = (task["loop"] for task in load(ROOT / "playbooks/tasks/plan.yml") if "loop" in task)
-    assert tuple(asked) == ASKED
+    tasks = load(ROOT / "playbooks/tasks/requests.yml")
+    imported = [task["ansible.builtin.import_role"] for task in tasks]
+    assert [role["name"] for role in imported] == [f"gpufleet.sharing.{role}" for role in ASKED]
+    assert all(values(role, "vars")[f"{role}_request"] for role in ASKED)
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -166,7 +168,10 @@ def options_of(spec: dict[str, Any]) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("role", ROLES)
 def test_names_tell_whose_they_are(role: str) -> None:
     assert [n for n in values(role, "defaults") if not n.startswith(f"{role}_")] == []
-    assert [n for n in values(role, "vars") if not n.startswith(f"__{role}_")] == []
+    provided = [name for name in values(role, "vars") if not name.startswith(f"__{role}_")]
+    assert [name for name in provided if not name.startswith(f"{role}_")] == []
+    described = str(entry_points(role))
+    assert [name for name in provided if f"C({name})" not in described] == []
 
 
 @pytest.mark.parametrize("role", ROLES)

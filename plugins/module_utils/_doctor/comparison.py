@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from .._common.table import total
+from .._common.text import plural, some
 from .._nodes.capacity import PRODUCT_LABEL, Verdict
 from .._nodes.maintenance import maintenance, passes_by_itself
 from .._nodes.state import NodeState
@@ -64,11 +65,36 @@ def comparison(rows: Sequence[Row], *, all_needed: bool) -> dict[str, object]:
     if not all_needed:
         unavailable |= {entry["node"] for entry in rows if not entry["ready"]}
     needed = [entry for entry in rows if entry["node"] not in unavailable]
+    left_out = {node: text for node, text in problems.items() if node in unavailable}
+    differing = {node: text for node, text in problems.items() if node not in unavailable}
+    totals = {column: total(needed, column) for column in ("physical", "expected", "actual")}
+    verdict = _verdict(len(needed), len(differing), totals)
     return {
         "changed": False,
         "nodes": list(rows),
-        "differing": {node: text for node, text in problems.items() if node not in unavailable},
-        "unavailable": {node: text for node, text in problems.items() if node in unavailable},
-        "totals": {column: total(needed, column) for column in ("physical", "expected", "actual")},
-        "table": verdict_table(rows),
+        "differing": differing,
+        "unavailable": left_out,
+        "totals": totals,
+        "table": (table := verdict_table(rows)),
+        "verdict": verdict,
+        "summary": [*table, *_left_out(left_out), verdict],
     }
+
+
+def _left_out(nodes: Mapping[str, object]) -> list[str]:
+    """A line for the nodes that cannot be judged, if there are any."""
+    if not nodes:
+        return []
+    return [
+        "Not verified, because they are NotReady, not in the cluster, or another controller is"
+        f" working on them: {some(list(nodes))} ({plural(len(nodes), 'node')})"
+    ]
+
+
+def _verdict(nodes: int, differing: int, totals: Mapping[str, int]) -> str:
+    if differing:
+        return f"{differing} of {plural(nodes, 'node')} {'differs' if differing == 1 else 'differ'}."
+    return (
+        f"{plural(nodes, 'node')}, {plural(totals['physical'], 'physical GPU')},"
+        f" {plural(totals['actual'], 'slot')}, as the inventory says."
+    )

@@ -1,0 +1,60 @@
+# Copyright (c) 2026, gpufleet.sharing contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Internal: checks the variables of all roles at once, by their meta/argument_specs.yml.
+
+Ansible would do so role by role, with a task for each: some in the middle of a change, and each
+with three lines of output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.template import Templar
+
+from ..module_utils._fleet.inventory import VARIABLE_PREFIX
+
+_ROLES = Path(__file__).resolve().parents[2] / "roles"
+
+
+@cache
+def role_options() -> dict[str, dict[str, Any]]:
+    """{variable: its specification}, of all entry points of all roles."""
+    found: dict[str, dict[str, Any]] = {}
+    for file in sorted(_ROLES.glob("*/meta/argument_specs.yml")):
+        for entry in yaml.safe_load(file.read_text("utf-8"))["argument_specs"].values():
+            found |= entry["options"]
+    return found
+
+
+def check_inputs(templar: Templar) -> None:
+    """Raise AnsibleActionFail with all variables of roles that have a wrong type or value.
+
+    Those without a value yet are left out: whoever needs them fails.
+    """
+    options = role_options()
+    shared = {name: options[name] for name in options if name.startswith(VARIABLE_PREFIX)}
+    for part in (shared, options):  # most inputs of roles come from shared variables
+        if errors := _errors(part, templar):
+            raise AnsibleActionFail("; ".join(errors))
+
+
+def _errors(options: Mapping[str, Mapping[str, Any]], templar: Templar) -> list[str]:
+    values, specs = {}, {}
+    for name, option in options.items():
+        try:
+            if name not in templar.available_variables:
+                continue
+            values[name] = templar.template(templar.available_variables[name])
+        except AnsibleError:
+            continue
+        specs[name] = {key: value for key, value in option.items() if key != "required"}
+    return list(ArgumentSpecValidator(specs).validate(values).error_messages)
