@@ -93,7 +93,9 @@ def _left_out(nodes: Mapping[str, object]) -> list[str]:
 
 def _verdict(nodes: int, differing: int, totals: Mapping[str, int]) -> str:
     if differing:
-        return f"{differing} of {plural(nodes, 'node')} {'differs' if differing == 1 else 'differ'}."
+        return (
+            f"{differing} of {plural(nodes, 'node')} {'differs' if differing == 1 else 'differ'}."
+        )
     return (
         f"{plural(nodes, 'node')}, {plural(totals['physical'], 'physical GPU')},"
         f" {plural(totals['actual'], 'slot')}, as the inventory says."
