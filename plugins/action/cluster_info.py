@@ -33,7 +33,7 @@ from ..plugin_utils._helm_program import require_helm
 from ..plugin_utils._in_process import run_here
 from ..plugin_utils._results import add_warnings
 from ..plugin_utils._role_inputs import check_inputs
-from ..plugin_utils._this_run import fleet_of, given_tags, leaves_out_work, part_of
+from ..plugin_utils._this_run import Part, given_tags, leaves_out_work, read_once, read_parts
 
 WITH_HELM = (SITE, UNINSTALL, PLAN)
 FLEET = "fleet"
@@ -62,7 +62,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if leaves_out_work(play, variables):
                 self._leave_out(play.tags, given_tags(variables))
                 return result
-            result.update(self._part(variables))
+            result.update(_part(play._uuid, variables))
             check_inputs(self._templar)
         if self._task.args.get("purpose") == INVENTORY:
             return result
@@ -78,17 +78,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             f"{given}: leaves out a playbook of gpufleet.sharing, which has the tags"
             f" {', '.join(map(str, tags))}. Its work is not done."
         )
-
-    def _part(self, variables: Mapping[str, Any]) -> dict[str, object]:
-        """The nodes of this cluster."""
-        if any(int(str(variables.get(name) or 1)) > 1 for name in SLICES):
-            raise AnsibleActionFail(SLICED)
-        limit = str(variables.get("ansible_limit") or "")
-        try:
-            fleet = fleet_of(variables["groups"], variables["hostvars"], limit)
-        except SharingError as error:
-            raise AnsibleActionFail(str(error)) from None
-        return part_of(fleet, str(variables["inventory_hostname"]))
 
     def _connect(self, variables: Mapping[str, object]) -> dict[str, object]:
         """Resolve the connection and ask the API server with it."""
@@ -123,6 +112,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         }
         host = variables.get("inventory_hostname", "")
         return result | {"about": [with_names(line, names) for line in _about(host, result)]}
+
+
+def _part(play: str, variables: Mapping[str, Any]) -> Part:
+    """The nodes of the cluster of a task."""
+    if any(int(str(variables.get(name) or 1)) > 1 for name in SLICES):
+        raise AnsibleActionFail(SLICED)
+    host = str(variables["inventory_hostname"])
+    try:
+        return read_once(play, host, lambda: read_parts(variables))[host]
+    except SharingError as error:
+        raise AnsibleActionFail(str(error)) from None
 
 
 def _about(host: object, found: Mapping[str, object]) -> list[str]:

@@ -6,10 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import wraps
 from inspect import signature
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
+from typing import ParamSpec, TypeVar
 
 from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
@@ -27,9 +27,6 @@ from ..plugin_utils import _arguments, _this_run
 from ..plugin_utils._advice import memory_budget as _memory_budget
 from ..plugin_utils._advice import replicas as _replicas
 from ..plugin_utils._advice import strategy as _strategy
-
-if TYPE_CHECKING:
-    from ansible.vars.hostvars import HostVars
 
 MIG_STRATEGIES = ("none", "single", "mixed")
 PROFILES = "a mapping of profile names to settings, for example {default: {replicas: 4}}"
@@ -141,19 +138,15 @@ def as_in_revision(nodes: object, assignments: object, profiles: object) -> list
 @_clear_errors
 def cluster_hosts(groups: object) -> str:
     """The hosts of plays over clusters."""
-    return _this_run.cluster_hosts(_groups(groups))
-
-
-@_clear_errors
-def acting_hosts(groups: object, hostvars: object, hosts: object, limit: object) -> list[str]:
-    """The hosts of a play that go on, once the inventory has been read for all of them."""
-    named = _arguments.texts("hosts", hosts, "a list of hosts")
-    return _this_run.acting_hosts(_groups(groups), cast("HostVars", hostvars), named, str(limit))
-
-
-def _groups(value: object) -> Mapping[str, Sequence[str]]:
-    found = _arguments.mapping("the input", value, "the magic variable groups")
-    return {str(name): list(hosts) for name, hosts in found.items()}  # type: ignore[call-overload]
+    found = _arguments.mapping("the input", groups, "the magic variable groups")
+    return _this_run.cluster_hosts(
+        {
+            _arguments.text("a group's name", name): _arguments.texts(
+                str(name), hosts, "a list of hosts"
+            )
+            for name, hosts in found.items()
+        }
+    )
 
 
 class FilterModule:
@@ -168,5 +161,4 @@ class FilterModule:
             "sharing_strategy": sharing_strategy,
             "as_in_revision": as_in_revision,
             "cluster_hosts": cluster_hosts,
-            "acting_hosts": acting_hosts,
         }

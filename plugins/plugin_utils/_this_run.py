@@ -4,20 +4,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Internal: what this run of ansible-playbook acts on: clusters, their nodes, and its tags.
 
-The inventory is read once for each play, in Ansible's own process: reading thousands of nodes takes
-seconds. The processes of tasks are copies of it, and find what was read.
+The inventory is read once for each play and not for each cluster, since reading thousands of nodes
+takes seconds.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-from weakref import ref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ansible import context
-from ansible.errors import AnsibleError
+from ansible import constants, context
 from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.block import Block
@@ -35,7 +34,6 @@ from ._unread import unread_variables
 
 if TYPE_CHECKING:
     from ansible.playbook.play import Play
-    from ansible.vars.hostvars import HostVars
 
 Groups = Mapping[str, Sequence[str]]
 EVERYTHING = f"{IMPLICIT_CLUSTER}:all"  # a pattern: each host, and the implicit localhost
@@ -62,44 +60,28 @@ def cluster_hosts(groups: Groups) -> str:
     return pattern if not selected or not set(selected).isdisjoint(clusters) else selected[0]
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """The fleet of a play, or what is wrong with the inventory or the limit."""
-
-    fleet: Fleet | None = None
-    error: str = ""
+Part = dict[str, object]
+Reader = Callable[[], Mapping[str, Part]]
 
 
-_last: list[tuple[ref[HostVars], _Reading]] = []  # Ansible makes new hostvars for each play
-
-
-def acting_hosts(groups: Groups, hostvars: HostVars, hosts: Sequence[str], limit: str) -> list[str]:
-    """Read the fleet of a play; return its hosts, or the first one alone where the inventory is
-    wrong: its first task says what is, and the others would repeat it.
+def read_parts(variables: Mapping[str, Any]) -> dict[str, Part]:
+    """The part of each cluster, from the variables of a task. Raises FleetError with what is wrong
+    with the inventory or the limit.
     """
-    if _kept(hostvars) is None:
-        try:
-            reading = _Reading(_read(groups, hostvars, limit))
-        except SharingError as error:
-            reading = _Reading(error=str(error))
-        except AnsibleError:  # the first task meets it again, and Ansible shows it there
-            return list(hosts)
-        _last[:] = [(ref(hostvars), reading)]
-    found = _kept(hostvars)
-    return list(hosts) if found and found.fleet else list(hosts[:1])
+    hostvars, limit = variables["hostvars"], str(variables.get("ansible_limit") or "")
+    manager = hostvars._inventory
+    check_sources(manager)
+    inventory = read_inventory(variables["groups"], hostvars)
+    hosts = [host.name for host in manager.get_hosts(EVERYTHING, ignore_restrictions=True)]
+    selection = read_selection(hosts, limit, inventory, hostvars)
+    unread = unread_variables(manager, hostvars._loader, context.CLIARGS.get("args") or ())
+    for text in (*misspelled_variables(inventory), *unread):
+        Display().warning(text)
+    fleet = read_fleet(inventory, selection)
+    return {cluster: part_of(fleet, cluster) for cluster in fleet.clusters}
 
 
-def fleet_of(groups: Groups, hostvars: HostVars, limit: str) -> Fleet:
-    """The fleet of a play. Raises FleetError with what is wrong with the inventory or the limit."""
-    found = _kept(hostvars)
-    if found is None:
-        return _read(groups, hostvars, limit)
-    if found.fleet is None:
-        raise FleetError(found.error)
-    return found.fleet
-
-
-def part_of(fleet: Fleet, cluster: str) -> dict[str, object]:
+def part_of(fleet: Fleet, cluster: str) -> Part:
     """The part of one cluster: its nodes, and whether the limit leaves some of them out.
 
     The nodes are JSON, since Ansible would visit each of the thousands of values in a structure
@@ -113,21 +95,30 @@ def part_of(fleet: Fleet, cluster: str) -> dict[str, object]:
     }
 
 
-def _kept(hostvars: HostVars) -> _Reading | None:
-    return next((reading for known, reading in _last if known() is hostvars), None)
-
-
-def _read(groups: Groups, hostvars: HostVars, limit: str) -> Fleet:
-    check_sources(hostvars._inventory)
-    inventory = read_inventory(groups, hostvars)
-    found = hostvars._inventory.get_hosts(EVERYTHING, ignore_restrictions=True)
-    names = [host.name for host in found]
-    selection = read_selection(names, limit, inventory, hostvars)
-    playbooks = context.CLIARGS.get("args") or ()
-    unread = unread_variables(hostvars._inventory, hostvars._loader, playbooks)
-    for text in (*misspelled_variables(inventory), *unread):
-        Display().warning(text)
-    return read_fleet(inventory, selection)
+def read_once(play: str, host: str, read: Reader) -> Mapping[str, Part]:
+    """What read returns, which is called once for all hosts of a play: their tasks run in
+    processes of their own, and all but the first wait. Raises FleetError if it did; on the other
+    hosts with the name of the first, which has the message.
+    """
+    folder = Path(constants.DEFAULT_LOCAL_TMP)
+    file = folder / f"gpufleet-{play}.json"
+    with (folder / f"gpufleet-{play}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not file.exists():
+            try:
+                kept: dict[str, Any] = {"parts": read()}
+            except SharingError as error:
+                kept = {"error": str(error), "host": host}
+            new = file.with_suffix(".new")
+            new.write_text(json.dumps(kept), encoding="utf-8")
+            new.rename(file)
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    if kept.get("host") == host:
+        raise FleetError(kept["error"])
+    if "error" in kept:
+        raise FleetError(f"The inventory or the limit is wrong: see the message of {kept['host']}.")
+    parts: Mapping[str, Part] = kept["parts"]
+    return parts
 
 
 def leaves_out_work(play: Play, variables: Mapping[str, object]) -> bool:

@@ -65,7 +65,8 @@ def used_from_outside() -> set[tuple[str, str]]:
     for playbook in PLAYBOOKS:
         text = playbook.read_text(encoding="utf-8")
         found |= set(re.findall(r"gpufleet\.sharing\.(gpu_\w+), tasks_from: (\w+)", text))
-    found |= {(role, "request") for role in ASKED}
+    steps = (ROOT / "roles/gpu_plan/vars/main.yml").read_text(encoding="utf-8")
+    found |= set(re.findall(r"'role': '(\w+)', 'tasks': '(\w+)'", steps))
     assert ("gpu_profiles", "prune") in found
     return found
 

@@ -6,23 +6,20 @@ its inventory, fails.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
-from ansible import context
+from ansible import constants, context
 from ansible.playbook.play import Play
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
-from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import Fleet
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils import _this_run
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._this_run import (
-    acting_hosts,
+    Part,
     cluster_hosts,
-    fleet_of,
     leaves_out_work,
+    read_once,
 )
 from ansible_collections.gpufleet.sharing.tests.unit.ansible_runs import (
     ROOT,
@@ -68,8 +65,12 @@ def test_every_play_reads_the_inventory_first() -> None:
         for play in yaml.safe_load(file.read_text("utf-8")):
             assert play["hosts"] == "{{ gpu_preflight_hosts }}", file
             assert play["vars_files"][0] == "vars/cluster.yml", file
-            first = play["tasks"][0]["ansible.builtin.import_tasks"]
-            assert first in ("tasks/resolve.yml", "tasks/inventory.yml"), file
+            first, *others = play["tasks"]
+            if play["name"] != "Report on the fleet":  # after the play that has read it
+                role = first["ansible.builtin.import_role"]["name"]
+                assert role == "gpufleet.sharing.gpu_preflight", file
+                assert first["tags"] == ["always"], file
+            assert not [task for task in others if "tags" in task], file
 
 
 @pytest.mark.parametrize(
@@ -165,40 +166,32 @@ def test_cluster_hosts(
     assert cluster_hosts(groups) == expected
 
 
-class Hostvars:
-    """Stands for Ansible's, which is made anew for each play."""
-
-
 @pytest.mark.parametrize("wrong", [False, True])
-def test_inventory_is_read_once_for_each_play(wrong: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inventory_is_read_once_for_each_play(
+    wrong: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
     reads = []
 
-    def read(*_arguments: object) -> Fleet:
+    def read() -> dict[str, Part]:
         reads.append(1)
         if wrong:
-            raise FleetError("wrong")
-        return Fleet(("c1",), ())
+            raise FleetError("what is wrong")
+        return {"c1": {"limited": False}}
 
-    monkeypatch.setattr(_this_run, "_read", read)
-    for plays in (1, 2):
-        hostvars: Any = Hostvars()
-        for _host in CLUSTERS["gpu_clusters"]:
-            hosts: Sequence[str] = CLUSTERS["gpu_clusters"]
-            assert acting_hosts(CLUSTERS, hostvars, hosts, "") == hosts[: 1 if wrong else 2]
-        if wrong:
-            with pytest.raises(FleetError, match="wrong"):
-                fleet_of(CLUSTERS, hostvars, "")
-        else:
-            assert fleet_of(CLUSTERS, hostvars, "").clusters == ("c1",)
-        assert len(reads) == plays
+    for number, play in enumerate(("p1", "p2"), start=1):
+        for host, told in (("c1", "what is wrong"), ("c2", "c1")):
+            with pytest.raises(FleetError, match=told) if wrong else nullcontext():
+                assert read_once(play, host, read) == {"c1": {"limited": False}}
+        assert len(reads) == number
 
 
 def test_one_cluster_tells_what_is_wrong_with_the_inventory(tmp_path: Path) -> None:
     file = clusters_file(tmp_path, "c1", "c2", gpu_sharing_cluster="c3")
     run = run_playbook("gpufleet.sharing.validate", file)
     assert run.code != 0
-    assert mentions(run.text, "gpu_sharing_cluster", "'c3'", "failed=1")
-    assert run.text.count("fatal:") == 1
+    assert mentions(run.text, "gpu_sharing_cluster", "'c3'", "see the message of c")
+    assert run.text.count("fatal:") == 2
 
 
 @pytest.mark.parametrize("limit", ["dev_gpus", "n1"])
