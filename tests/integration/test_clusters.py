@@ -107,16 +107,14 @@ def test_site_does_two_clusters_in_one_run(labs: tuple[Lab, Lab], two: Path) -> 
 def test_limit_that_selects(
     labs: tuple[Lab, Lab], two: Path, tmp_path: Path, limit: str, east: int, west: int
 ) -> None:
-    """By guard, which every playbook begins with."""
+    """By the first task, which every playbook has."""
     file = tmp_path / "limit"
     file.write_text("prod-eu\neu-dev-gpu-02\n", encoding="utf-8")
-    run = labs[0].playbook("guard", two, "-v", "--limit", limit.format(file=file)).succeeded()
-    (facts,) = (result["ansible_facts"] for result in run.answers.results)
-    selected = {
-        cluster: sum(node["selected"] for node in json.loads(part["nodes"]))
-        for cluster, part in facts["gpu_sharing_fleet"].items()
-    }
-    assert selected == {"prod-eu": east, "prod-us": west}
+    run = labs[0].playbook("validate", two, "-v", "--limit", limit.format(file=file)).succeeded()
+    parts = [json.loads(found["nodes"]) for found in run.answers.results if "limited" in found]
+    selected = [node["host"] for part in parts for node in part if node["selected"]]
+    assert sum(host.startswith("eu-") for host in selected) == east
+    assert sum(host.startswith("us-") for host in selected) == west
 
 
 @pytest.mark.parametrize(
@@ -250,13 +248,13 @@ def test_cluster_that_hangs_delays_no_other(labs: tuple[Lab, Lab], tmp_path: Pat
             for line in process.stdout or ():
                 lines.append(line)
                 task = line if line.startswith("TASK") else task
-                if "Show the nodes" in task:
+                if "Show the plan" in task:
                     left -= {name for name in left if line.startswith(f"ok: [{name}]")}
                 if not left:
                     hanging.close()  # so that its requests fail
     run = Run(process.returncode, "".join(lines)).failed()
-    assert run.output.index("fatal: [a-stuck]") > run.output.rindex("Show the nodes")
-    run.names("a-stuck", server)  # in the report of failed clusters, at the end
+    assert run.output.index("fatal: [a-stuck]") > run.output.rindex("Show the plan")
+    run.names("a-stuck", server)
 
 
 def test_inventory_without_its_cluster_is_refused(

@@ -110,7 +110,7 @@ def test_rollout_with_a_mistake_is_refused_before_any_write(
 def test_inventory_with_mistakes_stops_before_anything_else(
     lab: Lab, tmp_path: Path, groups: dict[str, object], named: list[str]
 ) -> None:
-    """By guard, which every playbook begins with."""
+    """By the first task, which every playbook has."""
     inventory = write_inventory(tmp_path / "inventory", groups=groups)
     lab.playbook("site", inventory).fails_with(*named)
 
@@ -122,7 +122,7 @@ def test_inventory_that_is_not_there_stops_before_anything_else(
     wrong = tmp_path / "inventroy"
     _tool, *command = lab.command("site", wrong)
     run = lab.ansible(command).fails_with(wrong, inventory)
-    assert run.broken == ["fleet_facts"]
+    assert run.broken == ["cluster_info"]
     assert lab.writes(dry_run=True) == []
 
 
@@ -132,7 +132,7 @@ def test_inventory_without_gpu_nodes_stops_before_anything_else(lab: Lab, tmp_pa
     lab.forget_requests()
     _tool, *command = lab.command("uninstall", hosts)
     run = lab.ansible(command).fails_with("gpu_nodes", "dev_gpus", "gpus")
-    assert run.broken == ["fleet_facts"]
+    assert run.broken == ["cluster_info"]
     assert lab.writes(dry_run=True) == []
 
 
@@ -162,14 +162,14 @@ def test_chart_that_cannot_be_read(
 def test_variable_that_is_misspelt_is_warned_of(lab: Lab, tmp_path: Path) -> None:
     groups = {"dev_gpus": {"hosts": {"dev-gpu-01": {}}, "vars": {"gpu_sharing_profil": "dev"}}}
     inventory = write_inventory(tmp_path / "inventory", groups=groups)
-    run = lab.playbook("guard", inventory).succeeded()
+    run = lab.playbook("validate", inventory).succeeded()
     run.names("WARNING", "dev-gpu-01", "gpu_sharing_profil", "gpu_sharing_profile")
 
 
 def test_job_slicing_is_refused(lab: Lab, inventory: Path) -> None:
     run = lab.playbook("site", inventory, variables={"awx_job_slice_count": 2})
     run.fails_with("AWX")
-    assert run.broken == ["fleet_facts"]
+    assert run.broken == ["cluster_info"]
 
 
 def test_no_credentials(lab: Lab, inventory: Path, tmp_path: Path) -> None:

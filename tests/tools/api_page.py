@@ -18,7 +18,7 @@ from collection_tree import ROOT
 PAGE = ROOT / "docs" / "api.md"
 SHARED = "gpu_sharing_"
 #: Variables that roles and playbooks pass to each other.
-INTERNAL = frozenset({"gpu_plan_drift"})
+INTERNAL = frozenset({"gpu_preflight_fleet"})
 INTERNAL_ENDINGS = ("_run",)
 
 MARKUP = re.compile(r"\b[OVCMP]\(([^)]*)\)")
