@@ -24,6 +24,10 @@ PAUSE = 0.1  # before a broken watch is begun anew
 BROKEN = (OSError, http.client.HTTPException, ValueError, AttributeError)
 
 
+class Expired(OSError):
+    """The server cannot tell what has happened since a version."""
+
+
 @dataclass(frozen=True)
 class Change:
     """A node's slots from a moment on, in seconds since the sampler started."""
@@ -50,7 +54,8 @@ class Sampler:
     """Watches nodes, and the pods of one namespace, inside a with statement.
 
     A node is dark while it has GPU resources (capacity keeps them) and none of them has a slot.
-    Watches tell each state, so nothing is missed but while a watch is broken: `gaps` counts those.
+    Watches tell each state, and one that breaks goes on where it was. Something is missed only where
+    the server no longer has what came since: `gaps` counts those.
     It asks as lab-setup, which leaves the requests of lab-admin alone.
     """
 
@@ -183,15 +188,18 @@ class _Watch:
                     if event["type"] == "DELETED":
                         event["object"]["metadata"]["deletionTimestamp"] = "now"
                     self.see([event["object"]], False)
-            except BROKEN:
-                version = ""
-                self.gaps += not self._stopped.is_set()
+            except BROKEN as error:  # of a busy server, as a rule: nothing is missed
+                if isinstance(error, Expired):
+                    version = ""
+                    self.gaps += not self._stopped.is_set()
                 self._connection.close()
                 self._stopped.wait(PAUSE)
 
     def _get(self, query: str) -> http.client.HTTPResponse:
         self._connection.request("GET", f"{self.path}{query}")
         response = self._connection.getresponse()
+        if response.status == http.HTTPStatus.GONE:
+            raise Expired(response.reason)
         if response.status != 200:
             raise OSError(f"{self.path}{query} was answered {response.status}")
         return response
@@ -206,5 +214,5 @@ class _Watch:
         for line in self._get(f"?watch=true&resourceVersion={version}"):
             event = json.loads(line)
             if event["type"] == "ERROR":
-                raise OSError(event["object"].get("message"))
+                raise Expired(event["object"].get("message"))
             yield event

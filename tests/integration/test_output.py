@@ -1,0 +1,157 @@
+# SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What people see: the screens of docs/output.md are those of real runs, with Ansible's default
+callback, and as short as promised. Each test goes on where the one before has stopped.
+
+    UPDATE=1 pytest tests/integration/test_output.py    # writes the page anew
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
+    GROUPS,
+    PLAYBOOK,
+    PROFILES,
+    ROOT,
+    Lab,
+    boot,
+    shut_down,
+    write_inventory,
+)
+
+PAGE = ROOT / "docs" / "output.md"
+CALLBACKS = ("ANSIBLE_CALLBACK_PLUGINS", "ANSIBLE_CALLBACKS_ENABLED")  # of the tests
+FEWER = {**PROFILES, "dev": {"replicas": 2}}
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    booted = boot(f"output-{os.getpid()}")
+    yield booted
+    shut_down(booted)
+
+
+def inventory(folder: Path, profiles: dict[str, Any]) -> Path:
+    """With what a user of the lab would set, so that no option has to be given."""
+    variables = {
+        "gpu_sharing_profiles": profiles,
+        "gpu_sharing_rollout_stable_seconds": 1,
+        "gpu_operator_chart_ref": "{{ lookup('env', 'GPULAB_CHART') }}",
+    }
+    return write_inventory(folder, GROUPS, variables)
+
+
+def screen(lab: Lab, name: str, folder: Path, *arguments: str) -> tuple[int, list[str]]:
+    """The exit code of a playbook, and what it shows, without what differs between two runs."""
+    environ = lab.ansible_environ(dict.fromkeys(CALLBACKS))
+    done = subprocess.run(
+        [PLAYBOOK, f"gpufleet.sharing.{name}", "-i", str(folder), *arguments],
+        check=False,
+        env=environ,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    text = done.stdout
+    for found, shown in (
+        (lab.environ["KUBECONFIG"], "/home/me/.kube/config"),
+        (str(ROOT / ".build" / "collections"), "/home/me/.ansible/collections"),
+        (str(ROOT), "/home/me/.ansible/collections/ansible_collections/gpufleet/sharing"),
+    ):
+        text = text.replace(found, shown)
+    text = re.sub(r"https://127\.0\.0\.1:\d+", "https://10.0.0.1:6443", text)
+    text = re.sub(r"about [^,]+ left", "about 20 s left", text)
+    return done.returncode, text.splitlines()
+
+
+def shown(title: str, lines: list[str]) -> None:
+    """The page has this screen, or gets it with UPDATE=1."""
+    page = PAGE.read_text(encoding="utf-8")
+    begin, end = f"<!-- screen: {title} -->\n", "<!-- end -->"
+    assert begin in page, f"docs/output.md has no screen '{title}'"
+    before, _mark, rest = page.partition(begin)
+    now, _mark, after = rest.partition(end)
+    new = "\n".join(["```text", *(line.rstrip() for line in lines), "```", ""])
+    if os.environ.get("UPDATE"):
+        PAGE.write_text(before + begin + new + end + after, encoding="utf-8")
+    else:
+        assert now == new
+
+
+def test_plan_of_an_empty_cluster(lab: Lab, tmp_path: Path) -> None:
+    code, lines = screen(lab, "plan", inventory(tmp_path, PROFILES))
+    assert code == 0
+    shown("plan", lines)
+
+
+def test_site_that_changes(lab: Lab, tmp_path: Path) -> None:
+    code, lines = screen(lab, "site", inventory(tmp_path, PROFILES))
+    assert code == 0
+    assert len(lines) <= 90
+    shown("site", lines)
+
+
+def test_site_with_nothing_to_do(lab: Lab, tmp_path: Path) -> None:
+    """11 nodes are 6 lines more: 40 at most."""
+    code, lines = screen(lab, "site", inventory(tmp_path, PROFILES))
+    assert code == 0
+    assert len(lines) <= 34
+    shown("site again", lines)
+
+
+def test_drift_without_any(lab: Lab, tmp_path: Path) -> None:
+    code, lines = screen(lab, "drift", inventory(tmp_path, PROFILES))
+    assert code == 0
+    assert len(lines) <= 15
+    shown("drift", lines)
+
+
+def test_drift(lab: Lab, tmp_path: Path) -> None:
+    code, lines = screen(lab, "drift", inventory(tmp_path, FEWER))
+    assert code == 2
+    shown("drift found", lines)
+
+
+def test_site_that_is_refused(lab: Lab, tmp_path: Path) -> None:
+    lab.kubectl("create", "namespace", "team-a")
+    for number in range(3):
+        use_slot(lab, f"notebook-{number}")
+    folder = inventory(tmp_path, FEWER)
+    code, lines = screen(lab, "site", folder)
+    assert code == 2
+    assert len(lines) <= 25
+    shown("site refused", lines)
+    assert screen(lab, "plan", folder)[0] == 0
+
+
+def use_slot(lab: Lab, name: str) -> None:
+    limits = '"resources": {"limits": {"nvidia.com/gpu": "1"}}'
+    container = f'{{"name": "main", "image": "cuda", {limits}}}'
+    spec = f'{{"nodeName": "dev-gpu-01", "containers": [{container}]}}'
+    overrides = f'{{"apiVersion": "v1", "spec": {spec}}}'
+    lab.kubectl("run", name, "-n", "team-a", "--image=cuda", f"--overrides={overrides}")
+    lab.kubectl("wait", "-n", "team-a", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+
+
+def test_doctor(lab: Lab, tmp_path: Path) -> None:
+    lab.kubectl("label", "node", "prod-gpu-01", "nvidia.com/device-plugin.config=gone")
+    code, lines = screen(lab, "doctor", inventory(tmp_path, PROFILES))
+    assert code == 2
+    shown("doctor", lines)
+
+
+def test_wrong_inventory(lab: Lab, tmp_path: Path) -> None:
+    folder = write_inventory(tmp_path, {"dev_gpus": {"hosts": {"Dev_GPU": {}}}})
+    code, lines = screen(lab, "site", folder)
+    assert code == 2
+    assert len(lines) <= 25
+    shown("wrong inventory", lines)
