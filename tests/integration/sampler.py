@@ -54,7 +54,7 @@ class Sampler:
     """Watches nodes, and the pods of one namespace, inside a with statement.
 
     A node is dark while it has GPU resources (capacity keeps them) and none of them has a slot.
-    Watches tell each state, and one that breaks goes on where it was. Something is missed only where
+    Watches tell each state, and one that breaks goes on where it was. Something is missed only if
     the server no longer has what came since: `gaps` counts those.
     It asks as lab-setup, which leaves the requests of lab-admin alone.
     """
