@@ -8,6 +8,7 @@ callback, and as short as promised. Each test goes on where the one before has s
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -122,24 +123,33 @@ def test_drift(lab: Lab, tmp_path: Path) -> None:
 
 
 def test_site_that_is_refused(lab: Lab, tmp_path: Path) -> None:
-    lab.kubectl("create", "namespace", "team-a")
-    for number in range(3):
-        use_slot(lab, f"notebook-{number}")
-    folder = inventory(tmp_path, FEWER)
+    use_slots(lab, tmp_path, 3)
+    folder = inventory(tmp_path / "inventory", FEWER)
     code, lines = screen(lab, "site", folder)
     assert code == 2
-    assert len(lines) <= 25
     shown("site refused", lines)
+    assert len(lines) <= 25
     assert screen(lab, "plan", folder)[0] == 0
 
 
-def use_slot(lab: Lab, name: str) -> None:
-    limits = '"resources": {"limits": {"nvidia.com/gpu": "1"}}'
-    container = f'{{"name": "main", "image": "cuda", {limits}}}'
-    spec = f'{{"nodeName": "dev-gpu-01", "containers": [{container}]}}'
-    overrides = f'{{"apiVersion": "v1", "spec": {spec}}}'
-    lab.kubectl("run", name, "-n", "team-a", "--image=cuda", f"--overrides={overrides}")
-    lab.kubectl("wait", "-n", "team-a", "--for=condition=Ready", f"pod/{name}", "--timeout=60s")
+def use_slots(lab: Lab, folder: Path, pods: int) -> None:
+    container = {"name": "main", "image": "cuda", "resources": {"limits": {"nvidia.com/gpu": "1"}}}
+    template = {
+        "metadata": {"labels": {"app": "notebook"}},
+        "spec": {"nodeName": "dev-gpu-01", "containers": [container]},
+    }
+    selector = {"matchLabels": {"app": "notebook"}}
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "notebook", "namespace": "team-a"},
+        "spec": {"replicas": pods, "selector": selector, "template": template},
+    }
+    file = folder / "deployment.json"
+    file.write_text(json.dumps(deployment), encoding="utf-8")
+    lab.kubectl("create", "namespace", "team-a")
+    lab.kubectl("apply", "-f", str(file))
+    lab.kubectl("rollout", "status", "-n", "team-a", "deployment/notebook", "--timeout=60s")
 
 
 def test_doctor(lab: Lab, tmp_path: Path) -> None:

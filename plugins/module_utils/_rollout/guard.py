@@ -85,7 +85,7 @@ def disruption_error(found: Sequence[Disruption]) -> RefusedError:
         f"This change would disrupt {plural(len(pods), 'running pod')} on"
         f" {plural(len(nodes), 'node')}:",
         *disruption_table(found),
-        "Nothing else was changed. Move these pods, or set O(drain) to evict (they are evicted"
+        "No node was changed. Move these pods, or set O(drain) to evict (they are evicted"
         " batch by batch, as their PodDisruptionBudgets allow) or to ignore (they keep running,"
         " with the effect that the table shows).",
     ]
