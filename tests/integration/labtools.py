@@ -119,8 +119,10 @@ class Run:
         return self
 
     def stats(self, name: str) -> Any:
-        """What the run has handed on to other jobs (with ANSIBLE_SHOW_CUSTOM_STATS)."""
-        shown = self.output.partition("CUSTOM STATS: ")[2]
+        """What the run has handed on to other jobs (with ANSIBLE_SHOW_CUSTOM_STATS), or None."""
+        _before, mark, shown = self.output.partition("CUSTOM STATS: ")
+        if not mark:
+            return None
         found, _end = json.JSONDecoder().raw_decode(shown[shown.index("{") :])
         return found[name]
 
