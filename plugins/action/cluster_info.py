@@ -126,7 +126,7 @@ def _part(play: str, variables: Mapping[str, Any]) -> Part:
 
 
 def _about(host: object, found: Mapping[str, object]) -> list[str]:
-    """The lines that say where a run acts, and as whom."""
+    """The lines that say where a run acts, and by which identity."""
     if found.get("failed"):
         return []
     lines = [

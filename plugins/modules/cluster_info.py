@@ -118,7 +118,7 @@ limited:
   type: bool
   returned: with O(fleet=true)
 about:
-  description: Lines that say where the run acts, and as whom.
+  description: Lines that say where the run acts, and by which identity.
   type: list
   elements: str
   returned: always
