@@ -176,7 +176,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if removed.get("failed"):
             return removed
         self._module(MODULE, options | {"forget": True})
-        shown = removed.get("diff", {})
+        name = f"Helm release {options.get('name') or 'gpu-operator'}"
+        gone = {"before": {name: values}, "after": {}}
+        shown = gone if note.ours else removed.get("diff", {})
         return {
             "changed": True,
             "recovered": seen["recovered"],

@@ -73,7 +73,7 @@ options:
     type: bool
     default: false
   evict:
-    description: Whether O(purpose=site) may evict pods.
+    description: Whether O(purpose=site) or O(purpose=uninstall) may evict pods.
     type: bool
     default: false
   probe_namespace:

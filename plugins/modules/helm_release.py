@@ -19,6 +19,8 @@ description:
     fail. Once it is older than O(timeout), it is recovered by deleting the Secret of the pending
       revision. Helm may still be running on a younger one; the module waits for it, except in
       check mode.
+  - A release that a killed run left C(uninstalling) is marked as failed after the same wait, since
+    M(kubernetes.core.helm) would neither remove nor upgrade it.
 options:
   state:
     description:
@@ -165,8 +167,10 @@ from ..module_utils._provider.helm import (
     record_annotation,
     record_of,
     seconds_left,
+    uninstalling_revision,
     updated_record,
 )
+from ..module_utils._provider.release import failed_patch
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -203,10 +207,11 @@ def run(module: AnsibleModule) -> dict[str, object]:
     revisions = read_helm_revisions(cluster.items(secrets, labels=selector, metadata_only=True))
     if module.params["outcome"]:
         return note_outcome(module, cluster, revisions)
-    stuck = pending_revision(revisions)
-    left = seconds_left(stuck, cluster.now(), module.params["timeout"])
-    if stuck and left and not module.check_mode:
-        pending = stuck.as_dict(cluster.now())
+    stuck, leaving = pending_revision(revisions), uninstalling_revision(revisions)
+    busy = stuck or leaving
+    left = seconds_left(busy, cluster.now(), module.params["timeout"])
+    if busy and left and not module.check_mode:
+        pending = busy.as_dict(cluster.now())
         return {"changed": False, "recovered": {}, "pending": pending, "seconds_left": left}
     place = cluster.find(object_path(NAMESPACES, namespace))
     noted, pointer = read_record(place, name), module.params["previous_pointer"]
@@ -222,6 +227,9 @@ def run(module: AnsibleModule) -> dict[str, object]:
             write_note(module, cluster, wanted)
         if stuck:
             cluster.delete(object_path(secrets, stuck.secret), uid=stuck.uid)
+        if leaving and (present or (note and note.ours)):
+            path = object_path(secrets, leaving.secret)
+            cluster.patch(path, failed_patch(cluster.get(path)))
     return {
         "changed": bool(stuck) or wanted != noted,
         "recovered": stuck.as_dict(cluster.now()) if stuck else {},

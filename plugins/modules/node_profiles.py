@@ -24,8 +24,7 @@ options:
       With V(absent) the selected nodes lose the label, and the annotation that
       M(gpufleet.sharing.rollout) keeps; and a MIG configuration that
       M(gpufleet.sharing.mig_config) has set becomes the one that was there before. If all of
-      O(nodes) are selected, other nodes lose that annotation too, and what an interrupted run had
-      left cordoned is uncordoned.
+      O(nodes) are selected, other nodes lose that annotation too.
     type: str
     choices: [present, absent]
     default: present
@@ -129,7 +128,6 @@ from ..module_utils._nodes.mig import undo_patch
 from ..module_utils._nodes.state import NodeMetadata, node_metadata
 from ..module_utils._profiles.rendered import take_profiles
 from ..module_utils._provider.plugin import read_cluster_plugin
-from ..module_utils._rollout.drain import Drainer, left_cordoned
 
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -182,19 +180,17 @@ def run(module: AnsibleModule) -> dict[str, object]:
         )
         plan = replace(plan, changes=tuple(c for c in plan.changes if c.node not in held))
     patches: Patches = {c.node: {"labels": {PROFILE_LABEL: c.after}} for c in plan.changes}
-    cordoned = left_cordoned(states) if remove and not nodes.limited else []
     if remove:
         forget(patches, [gpu_nodes[name] for name in desired if name in gpu_nodes])
         forget_hashes(patches, [] if nodes.limited else states)
-    if (patches or cordoned) and not module.check_mode:
+    if patches and not module.check_mode:
         namespace, name = module.params["namespace"], module.params["run"]
         with _lease.hold_lease(cluster, namespace, name, log=partial(warn, module)) as lease:
             lease.check()
             cluster.patch_nodes(patches)
-            Drainer(cluster, 0, lambda _line: None, lease.check).uncordon(cordoned)
     return {
-        "changed": bool(patches or cordoned),
-        "differs": bool(patches or cordoned),
+        "changed": bool(patches),
+        "differs": bool(patches),
         "diff": plan.diff(),
         "changes": [vars(change) for change in plan.changes],
         "unmanaged": list(plan.unmanaged),

@@ -221,6 +221,7 @@ def test_documented_account_can_change_prune_verify_and_uninstall(
         ("site", "patch controllerrevisions", ["patch controllerrevisions.apps" + IN]),
         ("uninstall", "delete leases", ["delete leases.coordination.k8s.io gpufleet-sharing" + IN]),
         ("uninstall", "delete configmaps", ["delete configmaps device-plugin-config" + IN]),
+        ("uninstall", "list pods", ["list pods"]),
         ("uninstall", "list clusterpolicies", ["list clusterpolicies.nvidia.com"]),
         ("verify", "list nodes", ["list nodes"]),
         ("probe", "list events", [f"list events in namespace {ROOM}"]),

@@ -4,17 +4,24 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._provider.release import (
+    read_release,
+)
 from ansible_collections.gpufleet.sharing.plugins.modules import helm_release
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 from ansible_collections.gpufleet.sharing.tests.unit.fake_api import FakeApi
 
 NAMESPACE = "/api/v1/namespaces/gpu-operator"
+SECRET = f"{NAMESPACE}/secrets/sh.helm.release.v1.gpu-operator.v1"
 POINTER = {"name": "device-plugin-config", "default": "default"}
 
 
@@ -43,9 +50,8 @@ def note(api: FakeApi) -> dict[str, Any] | None:
 def installed(api: FakeApi, uid: str, status: str = "deployed") -> None:
     """A first revision, as Helm writes it."""
     labels = {"owner": "helm", "name": "gpu-operator", "version": "1", "status": status}
-    path = f"{NAMESPACE}/secrets/sh.helm.release.v1.gpu-operator.v1"
     metadata = {"labels": labels, "uid": uid, "creationTimestamp": "2025-12-31T00:00:00Z"}
-    api.put(path, {"metadata": metadata})
+    api.put(SECRET, {"metadata": metadata})
 
 
 def test_release_is_ours_once_helm_has_succeeded(api: FakeApi) -> None:
@@ -91,6 +97,49 @@ def test_release_of_others_stays_theirs(api: FakeApi) -> None:
     assert note(api) == {**expected, "first": "theirs"}
     ran(api, outcome="failed")
     assert note(api) == {**expected, "first": "theirs"}
+
+
+def uninstalling(api: FakeApi, age: int) -> None:
+    """Our release, of which Helm has begun to remove the objects so many seconds ago."""
+    info = {"info": {"status": "uninstalling"}, "chart": {"metadata": {"name": "gpu-operator"}}}
+    packed = base64.b64encode(gzip.compress(json.dumps(info).encode())).decode()
+    installed(api, "ours", "uninstalling")
+    document = api.objects[SECRET]
+    document["data"] = {"release": base64.b64encode(packed.encode()).decode()}
+    begun = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC) - timedelta(seconds=age)  # by the API's clock
+    document["metadata"]["creationTimestamp"] = f"{begun:%Y-%m-%dT%H:%M:%SZ}"
+    text = json.dumps({"installed": True, "pointer": {}, "first": "ours"})
+    annotations = {"gpufleet.sharing/helm-gpu-operator": text}
+    api.patch(NAMESPACE, {"metadata": {"annotations": annotations}})
+
+
+@pytest.mark.parametrize("state", ["present", "absent"])
+def test_release_that_a_killed_uninstall_left_can_be_removed_or_upgraded(
+    api: FakeApi, state: str
+) -> None:
+    """The modules of kubernetes.core leave one alone that is uninstalling; one that failed not."""
+    uninstalling(api, age=700)
+    assert ran(api, state=state)["exists"]
+    found = read_release(api.objects[SECRET])
+    assert found is not None
+    assert (found.status, found.chart.name) == ("failed", "gpu-operator")
+    assert api.objects[SECRET]["metadata"]["labels"]["status"] == "failed"
+
+
+def test_release_that_helm_may_still_be_removing_is_waited_for(api: FakeApi) -> None:
+    uninstalling(api, age=20)
+    found = ran(api, state="absent")
+    assert (found["pending"]["status"], found["seconds_left"]) == ("uninstalling", 580)
+    assert api.writes() == []
+    assert "seconds_left" not in ran(api, state="absent", check_mode=True)
+    assert api.writes() == []
+
+
+def test_release_of_others_that_is_uninstalling_is_left_alone(api: FakeApi) -> None:
+    uninstalling(api, age=700)
+    api.patch(NAMESPACE, {"metadata": {"annotations": None}})
+    assert ran(api, state="absent")["note"] == {}
+    assert api.writes() == []
 
 
 def test_check_mode_notes_nothing(api: FakeApi) -> None:

@@ -80,11 +80,21 @@ def test_definitions_are_removed_on_demand(
 
 @pytest.mark.parametrize(
     ("purpose", "evict", "asked"),
-    [(SITE, True, True), (SITE, False, False), (UNINSTALL, True, False)],
+    [
+        (SITE, True, True),
+        (SITE, False, False),
+        (UNINSTALL, True, True),
+        (UNINSTALL, False, False),
+        (VERIFY, True, False),
+    ],
 )
 def test_evictions_are_asked_for_on_demand(purpose: str, evict: bool, asked: bool) -> None:
     found = map(str, needed(purpose, evict=evict))
     assert ("create pods/eviction" in found) is asked
+
+
+def test_uninstall_looks_for_pods_that_lose_their_gpu() -> None:
+    assert "list pods" in map(str, needed(UNINSTALL))
 
 
 def test_names_are_those_of_the_scope() -> None:

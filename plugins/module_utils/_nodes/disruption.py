@@ -32,6 +32,7 @@ class Hazard(Enum):
     ABOVE_CAPACITY = "above capacity"
     NOT_EXCLUSIVE = "not exclusive"
     MIG = "MIG"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,13 @@ def mig_disruptions(pods: Iterable[GpuPod]) -> list[Disruption]:
     text = "its GPU will be partitioned by MIG, which fails while a pod uses it"
     ordered = sorted(pods, key=lambda pod: (pod.node, pod.namespace, pod.name))
     return [Disruption(pod, Hazard.MIG, text) for pod in ordered]
+
+
+def unknown_disruptions(pods: Iterable[GpuPod], reason: str) -> list[Disruption]:
+    """All pods of a node whose slots afterwards are not known."""
+    text = f"it is not known how many slots will be left, because {reason}"
+    ordered = sorted(pods, key=lambda pod: (pod.node, pod.namespace, pod.name))
+    return [Disruption(pod, Hazard.UNKNOWN, text) for pod in ordered]
 
 
 def pods_of(found: Iterable[Disruption]) -> list[GpuPod]:

@@ -20,6 +20,7 @@ from .chart import CHECK_CHART, VERBOSE, chart_reason
 
 WITHOUT_HELM = "or set O(manage) to existing for an operator without Helm."
 _HELM = "meta.helm.sh/"  # prefix of its annotations
+UNINSTALLING = "uninstalling"  # the status of a release while Helm removes it
 _SECRET_DRIVERS = ("", "secret", "secrets")
 
 
@@ -70,6 +71,10 @@ class HelmRevision:
     def pending(self) -> bool:
         return self.status.startswith("pending-")
 
+    @property
+    def uninstalling(self) -> bool:
+        return self.status == UNINSTALLING
+
     def age(self, now: datetime) -> int:
         """Seconds since Helm changed it, with the API server's time."""
         return max(0, int((now - self.modified).total_seconds())) if self.modified else 0
@@ -108,6 +113,11 @@ def _last_write(secret: object) -> datetime | None:
 def pending_revision(revisions: Sequence[HelmRevision]) -> HelmRevision | None:
     """The newest revision, where it is pending: Helm is running, or a killed run left it."""
     return revisions[-1] if revisions and revisions[-1].pending else None
+
+
+def uninstalling_revision(revisions: Sequence[HelmRevision]) -> HelmRevision | None:
+    """The newest revision, where Helm is removing the release, or a killed run was."""
+    return revisions[-1] if revisions and revisions[-1].uninstalling else None
 
 
 def seconds_left(pending: HelmRevision | None, now: datetime, timeout: int) -> int:

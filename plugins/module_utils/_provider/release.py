@@ -27,7 +27,8 @@ Values = dict[str, object]
 #: Where Helm has made a ClusterPolicy from: gpu-operator/templates/clusterpolicy.yaml.
 _SOURCE = re.compile(r"^# Source: (\S+)/templates/", re.MULTILINE)
 _POLICY = re.compile(r"^kind: ClusterPolicy\s*$", re.MULTILINE)
-LISTED_STATUSES = ("deployed", "failed")  # of revisions that `helm list` shows
+FAILED = "failed"
+LISTED_STATUSES = ("deployed", FAILED)  # of revisions that `helm list` shows
 NVIDIA_CHART = "gpu-operator"
 TRUE_WORDS = ("true", "t", "yes", "y", "on", "1", "1.0")  # what Ansible reads as true
 OWN_CONFIG_MAP = (
@@ -64,13 +65,7 @@ def read_release(secret: object) -> Release | None:
 
     Raises ClusterError if Helm has not written the Secret.
     """
-    try:
-        packed = base64.b64decode(base64.b64decode(text_at(secret, "data", "release")))
-        document = json.loads(gzip.decompress(packed))
-    except (ValueError, OSError, EOFError, zlib.error) as error:
-        raise ClusterError(
-            f"Secret {name_of(secret)} is not a release of Helm: {error}."
-        ) from error
+    document = _unpacked(secret)
     values = dig(document, "config")
     status = text_at(document, "info", "status")
     chart = read_chart(dig(document, "chart", "metadata"))
@@ -78,6 +73,32 @@ def read_release(secret: object) -> Release | None:
         return None
     given = dict(values) if isinstance(values, Mapping) else {}
     return Release(chart, status, given, wrapped_chart(document))
+
+
+def failed_patch(secret: object) -> dict[str, object]:
+    """The merge patch that makes a release a failed one. Helm, as kubernetes.core runs it, neither
+    removes nor upgrades one that it was removing when it was killed. Raises ClusterError if Helm
+    has not written the Secret.
+    """
+    document = _unpacked(secret)
+    info = dig(document, "info")
+    document["info"] = {**(info if isinstance(info, Mapping) else {}), "status": FAILED}
+    packed = base64.b64encode(gzip.compress(json.dumps(document).encode()))
+    return {
+        "metadata": {"labels": {"status": FAILED}},
+        "data": {"release": base64.b64encode(packed).decode()},
+    }
+
+
+def _unpacked(secret: object) -> Values:
+    """What Helm has stored in a Secret."""
+    try:
+        packed = base64.b64decode(base64.b64decode(text_at(secret, "data", "release")))
+        return dict(json.loads(gzip.decompress(packed)))
+    except (ValueError, TypeError, OSError, EOFError, zlib.error) as error:
+        raise ClusterError(
+            f"Secret {name_of(secret)} is not a release of Helm: {error}."
+        ) from error
 
 
 def wrapped_chart(document: object) -> str:

@@ -50,14 +50,14 @@ class DisruptionGuard:
             target = self._targets[state.name]
             here = by_node.get(state.name, ())
             before = self._before.get(state.name)
-            found += find_disruptions(state, target.profile, self._devices(state), here, before)
+            found += find_disruptions(state, target.profile, self.devices(state), here, before)
         return found
 
     def _may_disrupt(self, state: NodeState) -> bool:
         target, before = self._targets[state.name], self._before.get(state.name)
-        return may_disrupt(state, target.profile, self._devices(state), before)
+        return may_disrupt(state, target.profile, self.devices(state), before)
 
-    def _devices(self, state: NodeState) -> dict[str, int]:
+    def devices(self, state: NodeState) -> dict[str, int]:
         """Devices by resource. While the labels that count them are gone, they follow from the
         slots that the node has and is meant to have for each GPU.
         """
