@@ -217,6 +217,16 @@ table:
   type: list
   elements: str
   returned: always
+verdict:
+  description: The result in one line.
+  type: str
+  returned: always
+  sample: 3 nodes proved with pods.
+summary:
+  description: RV(table) and RV(verdict), as lines.
+  type: list
+  elements: str
+  returned: always
 """
 
 from collections import Counter
@@ -243,6 +253,7 @@ from ..module_utils._probe.plan import (
     choose,
     obstacle,
     probe_table,
+    probe_verdict,
     read_node,
     requested,
     row,
@@ -433,7 +444,9 @@ def module_result(results: Sequence[ProbeResult]) -> dict[str, object]:
         "failing": reasons(ProbeOutcome.FAILED),
         "unproved": reasons(ProbeOutcome.BUSY, ProbeOutcome.SKIPPED),
         "cleaned": [],
-        "table": probe_table(rows),
+        "table": (table := probe_table(rows)),
+        "verdict": (verdict := probe_verdict(results)),
+        "summary": [*table, verdict],
     }
 
 

@@ -25,6 +25,7 @@ NAME = "demo"
 DOWN = f"tests/lab/lab down --name {NAME}"
 CHANGED = {"default": {"replicas": 4}, "dev": {"replicas": 6}, "no-sharing": {"replicas": 1}}
 
+SERVER = re.compile(r' +"\S+: https://\S+ \(.*credentials from ')
 PROGRESS = re.compile(r"\S+: batch ")
 RESULT = re.compile(r"(changed|fatal|failed): \[")
 TASK = re.compile(r"^TASK \[(gpufleet\.sharing\.)?|\n")
@@ -107,8 +108,8 @@ def show(line: str, task: str) -> None:
         print("  " + " ".join(line.split()[:5]), flush=True)
     elif PROGRESS.match(line):
         print(f"  {line.strip()}", flush=True)
-    elif "credentials from" in line and '"msg"' in line:
-        print("  " + line.strip().removeprefix('"msg": ').strip('"'), flush=True)
+    elif SERVER.match(line):
+        print("  " + line.strip(' \n",'), flush=True)
 
 
 def changed_tasks(output: str) -> int:
@@ -121,8 +122,10 @@ def tables(output: str) -> Iterator[list[str]]:
     for found in re.finditer(r"^\w+: \[[^\]]+\] => (?=\{)", output, re.MULTILINE):
         result, _end = decoder.raw_decode(output, found.end())
         shown = result.get("msg")
-        if isinstance(shown, list) and shown and str(shown[0]).startswith("node "):
-            yield [str(line) for line in shown]
+        lines = [str(line) for line in shown] if isinstance(shown, list) else []
+        start = next((at for at, line in enumerate(lines) if line.startswith("node ")), None)
+        if start is not None:
+            yield lines[start:]
 
 
 def table_with(output: str, column: str) -> str:

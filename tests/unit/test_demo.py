@@ -25,7 +25,9 @@ def output(*shown: object) -> str:
 
 
 def test_tables_of_nodes_are_found_by_their_columns() -> None:
-    found = output("localhost: a line", NODES, ["group  slots", "x  1"], PROBED, [])
+    found = output(
+        "localhost: a line", ["localhost: another", *NODES], ["group  slots", "x  1"], PROBED, []
+    )
     assert list(demo.tables(found)) == [NODES, PROBED]
     assert demo.table_with(found, demo.PROBED).splitlines() == PROBED
     with pytest.raises(demo.DemoError):

@@ -24,6 +24,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._probe.plan impor
     choose,
     obstacle,
     probe_table,
+    probe_verdict,
     read_node,
     requested,
     row,
@@ -34,7 +35,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.model i
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     checked_profiles,
 )
-from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
+from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions, numbers
 
 GPU = "nvidia.com/gpu"
 NODE = NodeState("n", labels={"nvidia.com/gpu.count": "2"}, allocatable={GPU: 8})
@@ -227,3 +228,30 @@ def test_row_and_table() -> None:
         ["n", "p", GPU, "6", "6", "6", "waits", "refused", "2", "(1+2", "pods)", "passed"]
     )
     assert lines[3].endswith(f"skipped: {of(used=8).skipped}")
+
+
+@pytest.mark.parametrize(
+    ("results", "figures", "named"),
+    [
+        ([], [0], ()),
+        ([{}, {"node": "b"}], [2], ()),
+        ([{}, {"node": "b", "busy": ["x"]}], [1], ("b",)),
+        ([{}, {"node": "b", "failed": ["x"]}, {"node": "b"}], [1, 2], ("b",)),
+    ],
+)
+def test_verdict_of_a_probe(
+    results: list[dict[str, Any]], figures: list[float], named: tuple[str, ...]
+) -> None:
+    """Nodes that passed, or those that failed and all of them; not the resources of nodes."""
+    found = [
+        ProbeResult(
+            ProbeTarget(each.get("node", "a"), "p", expected=1, pods=1),
+            failed=each.get("failed", []),
+            busy=each.get("busy", []),
+            ran=1,
+        )
+        for each in results
+    ]
+    text = probe_verdict(found)
+    assert numbers(text) == figures
+    assert mentions(text, *named)

@@ -19,7 +19,7 @@ from enum import Enum
 from .._common.documents import dig
 from .._common.errors import FleetError
 from .._common.table import format_table
-from .._common.text import some
+from .._common.text import plural, some
 from .._nodes.capacity import expected_allocatable, physical_devices
 from .._nodes.pods import GpuPod
 from .._nodes.state import COUNT_LABEL, NodeState, node_state
@@ -309,6 +309,24 @@ def probe_table(rows: Sequence[Mapping[str, object]]) -> list[str]:
             for row in rows
         ],
     )
+
+
+def probe_verdict(results: Sequence[ProbeResult]) -> str:
+    """The result in one line. A node with several resources is as good as the worst of them."""
+    nodes: dict[str, set[ProbeOutcome]] = {}
+    for result in results:
+        nodes.setdefault(result.target.node, set()).add(result.outcome)
+    failed = [node for node, seen in nodes.items() if ProbeOutcome.FAILED in seen]
+    open_ = {ProbeOutcome.BUSY, ProbeOutcome.SKIPPED}
+    unproved = [node for node, seen in nodes.items() if seen & open_ and node not in failed]
+    planned = [node for node, seen in nodes.items() if ProbeOutcome.PLANNED in seen]
+    left = f"; not proved: {some(unproved)}" if unproved else ""
+    if failed:
+        return f"{len(failed)} of {plural(len(nodes), 'probed node')} failed: {some(failed)}{left}."
+    if planned:
+        return f"{plural(len(planned), 'node')} would be probed{left}."
+    proved = len(nodes) - len(unproved)
+    return f"{plural(proved, 'node')} proved with pods{left}."
 
 
 def _gpus(row: Mapping[str, object]) -> str | None:
