@@ -38,7 +38,7 @@ PROBE = """\
   gather_facts: false
   vars_files: [CLUSTER_VARS]
   module_defaults:
-    group/gpufleet.sharing.all: "{{ gpu_preflight_auth | default({}) }}"
+    group/gpufleet.sharing.all: "{{ gpu_preflight_result.auth | default({}) }}"
   tasks:
     - ansible.builtin.include_role:
         name: gpufleet.sharing.gpu_preflight
