@@ -104,7 +104,7 @@ def test_fleet_tells_causes_and_fails(lab: Lab, broken: Path) -> None:
     found = told(run)
     assert mentions(found["verdict"], 1, 200, 41)
     shown = list(texts_of(run.answers.results))
-    verdict, first = naming(shown, "localhost", 200, 41)[0], naming(shown, "GS024", 40)[0]
+    verdict, first = naming(shown, 200, 41)[0], naming(shown, "GS024", 40)[0]
     assert shown.index(verdict) < shown.index(first)
     codes = [(each["code"], each["count"], each["follows"]) for each in found["findings"]]
     assert codes == [("GS024", 40, ""), ("GS043", 40, "GS024"), ("GS022", 1, "")]
