@@ -192,3 +192,12 @@ def test_readme_names_the_role_and_where_its_inputs_are(role: str) -> None:
     assert f"# {role}\n" in text
     assert f"ansible-doc -t role gpufleet.sharing.{role}" in text
     assert len(text.splitlines()) <= 50
+
+
+def test_what_preflight_has_found_is_read_from_its_result() -> None:
+    """A variable of its own would be missing where the role is included, and a default taken."""
+    texts = [path.read_text("utf-8") for path in (*ROOT.glob("roles/*/*/*.yml"), *PLAYBOOKS)]
+    known = {"gpu_preflight_result", *values("gpu_preflight", "defaults"), "gpu_preflight_hosts"}
+    known |= {"gpu_preflight_found"}
+    names = {name for text in texts for name in re.findall(r"\bgpu_preflight_\w+", text)}
+    assert names <= known
