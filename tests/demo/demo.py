@@ -89,9 +89,11 @@ class Demo:
         ) as process:
             task = ""
             for line in process.stdout or ():
+                again = SERVER.match(line) and any(map(SERVER.match, lines))
                 lines.append(line)
                 task = line if line.startswith("TASK [") else task
-                show(line, task)
+                if not again:  # the server once, not with each table
+                    show(line, task)
         output = "".join(lines)
         path = LOGS / f"demo-{log}.log"
         path.write_text(output, encoding="utf-8")
