@@ -44,6 +44,7 @@ PROBE = """\
         name: gpufleet.sharing.gpu_preflight
       vars:
         gpu_preflight_purpose: history
+        gpu_preflight_fleet: false
     - gpufleet.sharing.helm_release:
         name: nobodys
         chart_ref: none
