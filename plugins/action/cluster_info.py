@@ -104,6 +104,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             )
         )
         add_warnings(result, [with_names(text, names) for text in connection.warnings])
+        if result.get("failed"):
+            return result
         result |= {
             "auth": auth,
             "helm_auth": helm_auth,
@@ -127,8 +129,6 @@ def _part(play: str, variables: Mapping[str, Any]) -> Part:
 
 def _about(host: object, found: Mapping[str, object]) -> list[str]:
     """The lines that say where a run acts, and by which identity."""
-    if found.get("failed"):
-        return []
     lines = [
         f"{host}: {found['server']} ({found['version']}) as {found['user']}, credentials from"
         f" {found['source']}"
