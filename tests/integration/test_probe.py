@@ -359,7 +359,7 @@ def test_playbook_verify(lab: Lab, tmp_path: Path) -> None:
     }
     inventory = write_inventory(tmp_path / "fleet", groups, {"gpu_sharing_profiles": PROFILES})
     run = lab.playbook("verify", inventory).succeeded()
-    run.names(6, "{}").names("eight-gpu-01", "eight", "nvidia.com/gpu", 64, 16)
+    run.names(6, "proved").names("eight-gpu-01", "eight", "nvidia.com/gpu", 64, 16)
     assert run.changed == {"localhost": 0}
     assert remains(lab) == []
     hangs = {
@@ -367,5 +367,5 @@ def test_playbook_verify(lab: Lab, tmp_path: Path) -> None:
         "gpu_verify_probe_labels": {HANGS: "CreateContainerError"},
     }
     failed = lab.playbook("verify", inventory, variables=hangs)
-    failed.fails_with(1, "two-gpu-02", "CreateContainerError")
+    failed.fails_with(1, "two-gpu-02").fails_with("two-gpu-02", "CreateContainerError")
     assert remains(lab) == []
