@@ -114,7 +114,7 @@ def test_fleet_has_what_the_inventory_says(lab: Lab, rolled: Seen) -> None:
     assert lab.allocatable() == expected
     assert len(set(noted(lab, HASH).values())) == 1
     assert noted(lab, HASH).keys() == set(NODES)
-    rolled.timed.run.names(200, 460, 2760)  # nodes, GPUs, slots
+    rolled.timed.run.names(200, 460, "2,760")  # nodes, GPUs, slots
 
 
 def test_batch_begins_when_the_one_before_is_back(rolled: Seen) -> None:
