@@ -45,6 +45,8 @@ PROBE = """\
       vars:
         gpu_preflight_purpose: history
         gpu_preflight_fleet: false
+    - ansible.builtin.debug:
+        msg: "{{ gpu_preflight_result.about }}"
     - gpufleet.sharing.helm_release:
         name: nobodys
         chart_ref: none
