@@ -187,7 +187,7 @@ def test_failures_that_are_allowed_are_listed_and_the_rest_goes_on(
     lab.kubectl("annotate", "node", "dev-gpu-01", f"{REFUSE}=7")
     allowed = {"gpu_sharing_rollout_max_failures": 1}
     run = lab.playbook("site", inventory, variables=replicas(dev=7) | allowed).failed()
-    run.names("dev-gpu-01", 1).fails_with(1, 5, "dev-gpu-01")  # by verification
+    run.names("dev-gpu-01", 1).fails_with(1, 5).fails_with("dev-gpu-01")  # by verification
     assert lab.allocatable()["dev-gpu-02"] == "7"
     assert states(lab)[-1] == "failed"
     lab.kubectl("annotate", "nodes", "--all", f"{REFUSE}-")
