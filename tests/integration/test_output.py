@@ -71,6 +71,7 @@ def screen(lab: Lab, name: str, folder: Path, *arguments: str) -> tuple[int, lis
         text = text.replace(found, shown)
     text = re.sub(r"https://127\.0\.0\.1:\d+", "https://10.0.0.1:6443", text)
     text = re.sub(r"about [^,]+ left", "about 20 s left", text)
+    text = re.sub(r"(notebook-\w+)-[a-z0-9]{5}\b", r"\1-xxxxx", text)  # names of pods
     return done.returncode, text.splitlines()
 
 
