@@ -36,7 +36,6 @@ from ..plugin_utils._role_inputs import check_inputs
 from ..plugin_utils._this_run import Part, given_tags, leaves_out_work, read_once, read_parts
 
 WITH_HELM = (SITE, UNINSTALL, PLAN)
-FLEET = "fleet"
 SLICES = ("awx_job_slice_count", "tower_job_slice_count")
 SLICED = (
     "AWX job slicing cuts clusters and their nodes apart, so parts of the fleet would be left out."
@@ -57,7 +56,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     ) -> dict[str, object]:
         result: dict[str, object] = super().run(tmp, task_vars)
         variables = self._templar.available_variables
-        if boolean(self._task.args.get(FLEET, False)):
+        if boolean(self._task.args.get("fleet", False)):
             play = self._task.get_play()
             if leaves_out_work(play, variables):
                 self._leave_out(play.tags, given_tags(variables))
@@ -82,7 +81,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def _connect(self, variables: Mapping[str, object]) -> dict[str, object]:
         """Resolve the connection and ask the API server with it."""
         result: dict[str, object] = {}
-        given = {name: value for name, value in self._task.args.items() if name != FLEET}
+        given = self._task.args
         arguments = {name: value for name, value in given.items() if name not in ENVIRONMENT}
         options = {name: given.get(name) for name in ENVIRONMENT}
         names = given.get(OPTION_NAMES)

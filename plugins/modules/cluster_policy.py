@@ -54,15 +54,10 @@ options:
     description: Seconds to wait.
     type: int
     default: 600
-  run:
-    description: >-
-      Name of the run, for the Lease that one writing run holds at a time. By default user, host
-      and process.
-    type: str
-    default: ""
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - gpufleet.sharing.common
+  - gpufleet.sharing.run
 """
 
 EXAMPLES = r"""

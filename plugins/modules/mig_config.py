@@ -63,15 +63,10 @@ options:
     description: Whether check mode succeeds although O(drain) would refuse the change.
     type: bool
     default: false
-  run:
-    description: >-
-      Name of the run, for the Lease that one writing run holds at a time. By default user, host
-      and process.
-    type: str
-    default: ""
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - gpufleet.sharing.common
+  - gpufleet.sharing.run
   - gpufleet.sharing.nodes
 seealso:
   - module: gpufleet.sharing.node_profiles

@@ -261,7 +261,7 @@ drift:
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from ..module_utils._common.documents import list_at, mapping_at
@@ -382,7 +382,8 @@ class Planner:
         content = self._plan_content(final=False)
         operator = self._plan_operator()
         mig = self._plan_mig()
-        planned = self._plan_rollout(operator)
+        request = self._request(operator)
+        planned = RolloutRun(self._seen.cluster, request, lambda _line: None, self._seen)
         rollout = planned.result()
         rewritten = sorted(content.keys.put.keys() & self._keys())
         if beyond := beyond_limit(
@@ -392,9 +393,8 @@ class Planner:
         disruptions = [*self._disrupted_by_mig(mig), *planned.disruptions]
         if not self._params["explain"]:
             check_disruptions(disruptions, self._params["rollout"]["drain"])
-        desired = self._request(operator).desired
-        needed = self._params["rollout"]["unavailable_nodes"] == "fail"
-        sharing = comparison(compare(desired, self._seen.nodes), all_needed=needed)
+        rows = compare(request.desired, self._seen.nodes)
+        sharing = comparison(rows, all_needed=request.needs_all)
         todo = self._todo(content, operator, mig, bool(rollout["differs"]))
         whole = SitePlan(
             content=content,
@@ -408,7 +408,7 @@ class Planner:
             notes=strings_at(rollout, "notes"),
             uncordoned=strings_at(rollout, "uncordoned"),
             unfinished=bool(rollout["unfinished"]),
-            going=self._plan_content(final=True).keys.remove if todo["prune"] else (),
+            going=self._final_content.keys.remove if todo["prune"] else (),
             new_namespace=bool(content.labels) and self._seen.namespace is None,
             problems=mapping_at(sharing, "differing"),
             nodes=len(self._nodes.assignments),
@@ -475,8 +475,13 @@ class Planner:
         if changes or not content.keys.before:
             pruning = self._content["prune"] or self._content["mode"] == VERSIONED
             return bool(pruning or content.superseded)
-        final = self._plan_content(final=True)
-        return bool(final.keys or final.keys.in_use)
+        keys = self._final_content.keys
+        return bool(keys or keys.in_use)
+
+    @cached_property
+    def _final_content(self) -> ContentPlan:
+        """What is left of the ConfigMap after the rollout."""
+        return self._plan_content(final=True)
 
     def _plan_content(self, *, final: bool) -> ContentPlan:
         given = self._content
@@ -562,10 +567,6 @@ class Planner:
             planning=True,
             operator_restarts=starts and not self._params["drift"],
         )
-
-    def _plan_rollout(self, operator: OperatorPlan) -> RolloutRun:
-        request = self._request(operator)
-        return RolloutRun(self._seen.cluster, request, lambda _line: None, self._seen)
 
 
 def strings_at(document: object, key: str) -> list[str]:

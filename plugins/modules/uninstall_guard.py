@@ -66,15 +66,10 @@ options:
     description: Seconds that the evictions may take.
     type: int
     default: 300
-  run:
-    description: >-
-      Name of the run, for the Lease that one writing run holds at a time. By default user, host
-      and process.
-    type: str
-    default: ""
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - gpufleet.sharing.common
+  - gpufleet.sharing.run
   - gpufleet.sharing.nodes
 attributes:
   diff_mode:
@@ -150,21 +145,16 @@ from typing import TYPE_CHECKING
 
 from ..module_utils._common.module_entry import Spec, run_module, warn
 from ..module_utils._common.options import OPTION_NAMES, with_names
-from ..module_utils._common.text import some
 from ..module_utils._common.values import check_minimums
 from ..module_utils._fleet.nodes import NODES_OPTION, read_nodes
-from ..module_utils._kube.client import connect
+from ..module_utils._kube.client import Cluster, connect
 from ..module_utils._kube.lease import hold_lease, release_kept_lease
 from ..module_utils._kube.objects import NODES
-from ..module_utils._nodes.disruption import disruption_table, pods_of
+from ..module_utils._nodes.disruption import pods_of
 from ..module_utils._nodes.pods import GpuPod
 from ..module_utils._nodes.state import node_metadata
-from ..module_utils._rollout.drain import (
-    Drainer,
-    check_movable,
-    left_cordoned,
-    without_controller,
-)
+from ..module_utils._rollout.drain import Drainer, to_uncordon
+from ..module_utils._rollout.guard import check_disruptions, drain_warnings
 from ..module_utils._rollout.observed import Observed
 from ..module_utils._rollout.operator_plan import MANAGES
 from ..module_utils._rollout.operator_removal import UninstallRequest
@@ -197,7 +187,7 @@ SPEC: Spec = {
 }
 
 
-def make_plan(module: AnsibleModule) -> UninstallPlan:
+def make_plan(module: AnsibleModule, cluster: Cluster) -> UninstallPlan:
     given = module.params
     request = UninstallRequest(
         nodes=read_nodes(given["nodes"]),
@@ -207,17 +197,19 @@ def make_plan(module: AnsibleModule) -> UninstallPlan:
         remove_crds=given["remove_crds"],
         probe_namespace=given["probe_namespace"],
     )
-    cluster = connect(module)
     return UninstallPlan(request, Observed(cluster, given["namespace"], given["config_map"]))
 
 
 def plan(module: AnsibleModule) -> dict[str, object]:
     """What would be done. Raises RefusedError or DrainError where pods must not, or cannot, go."""
-    found, drain, names = make_plan(module), module.params["drain"], module.params[OPTION_NAMES]
+    found = make_plan(module, connect(module))
+    drain, names = module.params["drain"], module.params[OPTION_NAMES]
     if found.disruptions:
         if drain == REFUSE:
             raise refusal(found)
-        check_drain(module, found)
+        check_disruptions(found.disruptions, drain)
+        for text in drain_warnings(found.disruptions, drain):
+            warn(module, text)
     evicts = bool(found.disruptions) and drain == EVICT
     return {
         "changed": False,
@@ -231,32 +223,16 @@ def plan(module: AnsibleModule) -> dict[str, object]:
     }
 
 
-def check_drain(module: AnsibleModule, found: UninstallPlan) -> None:
-    """Check that evict can do it, and warn of what evict or ignore does."""
-    pods = pods_of(found.disruptions)
-    if module.params["drain"] != EVICT:
-        table = "\n".join(disruption_table(found.disruptions))
-        warn(module, f"O(drain) is ignore, so these pods are disrupted:\n{table}")
-        return
-    check_movable(pods)
-    if lost := without_controller(pods):
-        warn(
-            module,
-            "These pods have no controller that recreates them after eviction:"
-            f" {some(named(lost))}.",
-        )
-
-
 def drain(module: AnsibleModule, report: Report) -> dict[str, object]:
     """Cordon and evict, with a fresh look at the cluster."""
     given = module.params
-    if module.check_mode:
-        pods = pods_of(make_plan(module).disruptions)
-        return {"changed": bool(pods), "evicted": named(pods)}
     cluster = connect(module)
+    if module.check_mode:
+        pods = pods_of(make_plan(module, cluster).disruptions)
+        return {"changed": bool(pods), "evicted": named(pods)}
     place, name = given["namespace"], given["run"]
     with hold_lease(cluster, place, name, keep=True, log=partial(warn, module)) as lease:
-        found = make_plan(module)
+        found = make_plan(module, cluster)
         drainer = Drainer(cluster, given["drain_timeout"], report, lease.check)
         evicted = drainer.drain(found.losing, found.disrupted) if found.disruptions else []
         if evicted and found.operator.removed and not found.spares_a_node:
@@ -273,9 +249,7 @@ def uncordon(module: AnsibleModule) -> dict[str, object]:
     given, nodes = module.params, read_nodes(module.params["nodes"])
     cluster = connect(module)
     states = [node_metadata(item) for item in cluster.items(NODES, metadata_only=True)]
-    cordoned = [
-        node for node in left_cordoned(states) if not nodes.limited or node in nodes.assignments
-    ]
+    cordoned = to_uncordon(states, nodes)
     if not module.check_mode:
         place, name = given["namespace"], given["run"]
         if cordoned:
@@ -287,7 +261,7 @@ def uncordon(module: AnsibleModule) -> dict[str, object]:
 
 
 def named(pods: Iterable[GpuPod]) -> list[str]:
-    return sorted(f"{pod.namespace}/{pod.name}" for pod in pods)
+    return sorted(map(str, pods))
 
 
 def run(module: AnsibleModule, report: Report = lambda _line: None) -> dict[str, object]:

@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.template import Templar
 
 from ..module_utils._fleet.inventory import VARIABLE_PREFIX
@@ -30,7 +30,7 @@ def role_options() -> dict[str, dict[str, Any]]:
     """{variable: its specification}, of all entry points of all roles."""
     found: dict[str, dict[str, Any]] = {}
     for file in sorted(_ROLES.glob("*/meta/argument_specs.yml")):
-        for entry in yaml.safe_load(file.read_text("utf-8"))["argument_specs"].values():
+        for entry in yaml_load(file.read_text("utf-8"))["argument_specs"].values():
             found |= entry["options"]
     return found
 
@@ -42,7 +42,8 @@ def check_inputs(templar: Templar) -> None:
     """
     options = role_options()
     shared = {name: options[name] for name in options if name.startswith(VARIABLE_PREFIX)}
-    for part in (shared, options):  # most inputs of roles come from shared variables
+    others = {name: option for name, option in options.items() if name not in shared}
+    for part in (shared, others):  # most inputs of roles come from shared variables
         if errors := _errors(part, templar):
             raise AnsibleActionFail("; ".join(errors))
 

@@ -25,7 +25,7 @@ BROKEN = (OSError, http.client.HTTPException, ValueError, AttributeError)
 
 
 class Expired(OSError):
-    """The server cannot tell what has happened since a version."""
+    """The server no longer has the events after a version."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Sampler:
     """Watches nodes, and the pods of one namespace, inside a with statement.
 
     A node is dark while it has GPU resources (capacity keeps them) and none of them has a slot.
-    Watches tell each state, and one that breaks goes on where it was. Something is missed only if
-    the server no longer has what came since: `gaps` counts those.
+    Watches show each state, and a watch that breaks resumes at its last version. `gaps` counts the
+    times when the server no longer had what happened after that version.
     It asks as lab-setup, which leaves the requests of lab-admin alone.
     """
 

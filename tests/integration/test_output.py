@@ -3,7 +3,7 @@
 """What people see: the screens of docs/output.md are those of real runs, with Ansible's default
 callback, and as short as promised. Each test goes on where the one before has stopped.
 
-    UPDATE=1 pytest tests/integration/test_output.py    # writes the page anew
+    UPDATE=1 pytest tests/integration/test_output.py    # rewrites the page
 """
 
 from __future__ import annotations
@@ -89,38 +89,29 @@ def shown(title: str, lines: list[str]) -> None:
         assert now == new
 
 
-def test_plan_of_an_empty_cluster(lab: Lab, tmp_path: Path) -> None:
-    code, lines = screen(lab, "plan", inventory(tmp_path, PROFILES))
-    assert code == 0
-    shown("plan", lines)
-
-
-def test_site_that_changes(lab: Lab, tmp_path: Path) -> None:
-    code, lines = screen(lab, "site", inventory(tmp_path, PROFILES))
-    assert code == 0
-    assert len(lines) <= 90
-    shown("site", lines)
-
-
-def test_site_with_nothing_to_do(lab: Lab, tmp_path: Path) -> None:
-    """11 nodes are 6 lines more: 40 at most."""
-    code, lines = screen(lab, "site", inventory(tmp_path, PROFILES))
-    assert code == 0
-    assert len(lines) <= 34
-    shown("site again", lines)
-
-
-def test_drift_without_any(lab: Lab, tmp_path: Path) -> None:
-    code, lines = screen(lab, "drift", inventory(tmp_path, PROFILES))
-    assert code == 0
-    assert len(lines) <= 15
-    shown("drift", lines)
-
-
-def test_drift(lab: Lab, tmp_path: Path) -> None:
-    code, lines = screen(lab, "drift", inventory(tmp_path, FEWER))
-    assert code == 2
-    shown("drift found", lines)
+@pytest.mark.parametrize(
+    ("title", "profiles", "expected", "most"),
+    [
+        ("plan", PROFILES, 0, None),
+        ("site", PROFILES, 0, 90),
+        ("site again", PROFILES, 0, 34),  # 11 nodes are 6 lines more: 40 at most
+        ("drift", PROFILES, 0, 15),
+        ("drift found", FEWER, 2, None),
+    ],
+)
+def test_screen(
+    lab: Lab,
+    tmp_path: Path,
+    title: str,
+    profiles: dict[str, Any],
+    expected: int,
+    most: int | None,
+) -> None:
+    """The first word of a title is the playbook."""
+    code, lines = screen(lab, title.split(maxsplit=1)[0], inventory(tmp_path, profiles))
+    assert code == expected
+    assert most is None or len(lines) <= most
+    shown(title, lines)
 
 
 def test_site_that_is_refused(lab: Lab, tmp_path: Path) -> None:

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 LINE = 80  # characters
+_COMMAND = re.compile(r"`([^`]+)`")
 
 
 def plural(count: int, noun: str) -> str:
@@ -45,3 +47,12 @@ def both(parts: Sequence[str]) -> str:
 def shorten(text: str) -> str:
     """A text of at most one line; an ellipsis marks the missing end."""
     return text if len(text) <= LINE else f"{text[: LINE - 3]}..."
+
+
+def split_commands(text: str) -> Iterator[tuple[str, bool]]:
+    """The parts of a text in turn, and whether each is a command, which is between backticks."""
+    for number, part in enumerate(_COMMAND.split(text)):
+        command = bool(number % 2)
+        words = part if command else part.lstrip(" ;,.\n" if number else " ").rstrip()
+        if words:
+            yield words, command

@@ -9,14 +9,12 @@ values in the format q, which quotes them for a shell. {count:node} is 1 node or
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 
-from .._common.text import plural
+from .._common.text import plural, split_commands
 
 MOST_NAMES = 20
-_COMMAND = re.compile(r"`([^`]+)`")
 
 
 class _Value(str):
@@ -69,4 +67,4 @@ def text_values(
 
 def commands(text: str) -> list[str]:
     """The commands in a text."""
-    return _COMMAND.findall(text)
+    return [part for part, is_command in split_commands(text) if is_command]

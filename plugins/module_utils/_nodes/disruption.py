@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from .._common.table import format_first_rows
+from .._common.text import plural
 from .._profiles.model import SHARED_SUFFIX, Profile
 from .capacity import expected_allocatable
 from .pods import GpuPod
@@ -151,6 +152,18 @@ def unknown_disruptions(pods: Iterable[GpuPod], reason: str) -> list[Disruption]
 def pods_of(found: Iterable[Disruption]) -> list[GpuPod]:
     """Each pod once."""
     return list({each.pod.uid: each.pod for each in found}.values())
+
+
+def on_nodes(found: Iterable[Disruption]) -> str:
+    """How many running pods, on how many nodes."""
+    pods = pods_of(found)
+    nodes = {pod.node for pod in pods}
+    return f"{plural(len(pods), 'running pod')} on {plural(len(nodes), 'node')}"
+
+
+def problems_of(found: Iterable[Disruption]) -> list[str]:
+    """Each disruption in a line, for the problems of an error."""
+    return [f"{each.pod.node}: {each.pod}: {each.text}" for each in found]
 
 
 def missing_slots(found: Iterable[Disruption]) -> dict[str, int]:

@@ -35,6 +35,9 @@ class GpuPod:
     phase: str
     leaving: bool  # being deleted
 
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
 
 @dataclass(frozen=True)
 class PendingPod:

@@ -16,6 +16,7 @@ CHECK_CHART = (
 )
 VERBOSE = "-v shows Helm's whole output"
 CHECK_VERSION = "Check O(chart_version), and whether the repository is up to date."
+_WITHOUT_VERSION = "it does not have the version"
 # What Helm prints -> the reason. The first that fits; {0} is what the pattern captures.
 _REASONS = (
     (
@@ -30,7 +31,7 @@ _REASONS = (
     (r"\btls: |http: server gave HTTP response", "it does not speak TLS"),
     (r"\b407\b", "the proxy requires credentials"),
     (r"\b40[13]\b|unauthorized|denied|forbidden", "it does not accept the credentials"),
-    (r'version "([^"]*)" not found', "it does not have the version {0}"),
+    (r'version "([^"]*)" not found', f"{_WITHOUT_VERSION} {{0}}"),
     (r'chart "[^"]*" not found', "it does not have this chart"),
     (r"\b404\b", "it is not a chart repository (404 Not Found)"),
     (r"no such file|path \S+ not found", "there is no such file or folder on the controller"),
@@ -53,5 +54,5 @@ def unreadable_chart(chart: str, repository: str, said: str) -> str:
     """The message for a chart that `helm show chart` cannot read. said is what it printed."""
     place = f" of {repository}" if repository else ""
     reason = chart_reason(said) or "Helm rejects it"
-    check = CHECK_VERSION if "does not have the version" in reason else CHECK_CHART
+    check = CHECK_VERSION if reason.startswith(_WITHOUT_VERSION) else CHECK_CHART
     return f"Helm cannot read the chart {chart}{place}: {reason} ({VERBOSE}). {check}"

@@ -21,6 +21,7 @@ from .._common.documents import dig, mapping_at
 from .._common.errors import ClusterError, SharingError
 from .._common.names import CORDONED_ANNOTATION
 from .._common.table import format_first_rows
+from .._fleet.nodes import ClusterNodes
 from .._kube.client import Cluster
 from .._kube.objects import NODES, if_unchanged, object_path
 from .._nodes.pods import GpuPod
@@ -49,6 +50,12 @@ def without_controller(pods: Iterable[GpuPod]) -> list[GpuPod]:
 def left_cordoned(states: Iterable[NodeMetadata]) -> list[str]:
     """Nodes that a killed run left cordoned."""
     return sorted(state.name for state in states if CORDONED_ANNOTATION in state.annotations)
+
+
+def to_uncordon(states: Iterable[NodeMetadata], nodes: ClusterNodes) -> list[str]:
+    """Those that an uninstall uncordons: only selected ones if nodes are left out."""
+    found = left_cordoned(states)
+    return [node for node in found if not nodes.limited or node in nodes.assignments]
 
 
 def cordon_patch(node: object) -> dict[str, object]:
@@ -107,7 +114,7 @@ def drain_error(
         for pod in ordered
     ]
     lines = format_first_rows(COLUMNS, rows, MOST_LINES, "pods")
-    problems = [f"{pod.node}: {pod.namespace}/{pod.name}: {reasons[pod.uid]}" for pod in ordered]
+    problems = [f"{pod.node}: {pod}: {reasons[pod.uid]}" for pod in ordered]
     return DrainError("\n".join([message, *lines, advice]), problems)
 
 
@@ -229,7 +236,7 @@ class Drainer:
             if error is None:
                 evictions.evicted[uid] = pod
                 evictions.not_before[uid] = self.clock.now() + RETRY_EVICTION
-                self.report(f"{pod.node}: evicted {pod.namespace}/{pod.name}")
+                self.report(f"{pod.node}: evicted {pod}")
             elif error.status == 401:
                 raise error
             else:
@@ -244,7 +251,7 @@ class Drainer:
         evictions.not_before[pod.uid] = self.clock.now() + wait
         reason = error.detail or str(error)
         if error.status not in GONE and evictions.rejected.get(pod.uid) != reason:
-            self.report(f"{pod.node}: {pod.namespace}/{pod.name} is not evicted yet: {reason}")
+            self.report(f"{pod.node}: {pod} is not evicted yet: {reason}")
         evictions.rejected[pod.uid] = reason
 
     def _timeout_error(self, pods: list[GpuPod], evictions: Evictions) -> DrainError:

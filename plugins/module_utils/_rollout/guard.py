@@ -10,17 +10,25 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
 from .._common.errors import RefusedError
-from .._common.text import plural
+from .._common.text import some
 from .._kube.client import Cluster
 from .._nodes.capacity import physical_devices
-from .._nodes.disruption import Disruption, disruption_table, find_disruptions, may_disrupt, pods_of
+from .._nodes.disruption import (
+    Disruption,
+    disruption_table,
+    find_disruptions,
+    may_disrupt,
+    on_nodes,
+    pods_of,
+    problems_of,
+)
 from .._nodes.pods import GpuPod
 from .._nodes.state import NodeState
 from .._profiles.model import GPU_RESOURCE, Profile
 from .desired import Observation, Target
-from .drain import check_movable
+from .drain import check_movable, without_controller
 from .gpu_pods import gpu_pods_on
-from .settings import EVICT, REFUSE
+from .settings import EVICT, IGNORE, REFUSE
 
 
 class DisruptionGuard:
@@ -79,17 +87,23 @@ def check_disruptions(found: Sequence[Disruption], drain: str) -> None:
 
 def disruption_error(found: Sequence[Disruption]) -> RefusedError:
     """The error for a change that would disrupt running pods."""
-    pods = pods_of(found)
-    nodes = {pod.node for pod in pods}
     lines = [
-        f"This change would disrupt {plural(len(pods), 'running pod')} on"
-        f" {plural(len(nodes), 'node')}:",
+        f"This change would disrupt {on_nodes(found)}:",
         *disruption_table(found),
         "No node was changed. Move these pods, or set O(drain) to evict (they are evicted"
         " batch by batch, as their PodDisruptionBudgets allow) or to ignore (they keep running,"
         " with the effect that the table shows).",
     ]
-    problems = [
-        f"{each.pod.node}: {each.pod.namespace}/{each.pod.name}: {each.text}" for each in found
-    ]
-    return RefusedError("\n".join(lines), problems)
+    return RefusedError("\n".join(lines), problems_of(found))
+
+
+def drain_warnings(found: Sequence[Disruption], drain: str) -> list[str]:
+    """What evict or ignore does to the disrupted pods."""
+    if found and drain == IGNORE:
+        table = "\n".join(disruption_table(found))
+        return [f"O(drain) is ignore, so these pods are disrupted:\n{table}"]
+    lost = without_controller(pods_of(found))
+    if lost and drain == EVICT:
+        names = some(list(map(str, lost)))
+        return [f"These pods have no controller that recreates them after eviction: {names}."]
+    return []

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 from .._common.errors import ClusterError, FleetError, LeaseError, SharingError, joined
 from .._common.names import PROFILE_LABEL
-from .._common.text import some
 from .._fleet.assignments import LabelPlan, plan_labels, undefined_profiles
 from .._kube import lease as _lease
 from .._kube.client import Cluster
@@ -28,10 +27,10 @@ from .._profiles.model import Profile
 from .._profiles.validation import checked_profiles
 from .batches import ordered_nodes, split_into_batches
 from .desired import Desired, Target, profile_label
-from .drain import Drainer, left_cordoned, without_controller
+from .drain import Drainer, left_cordoned
 from .execute import Executor
 from .gpu_pods import gpu_pods_on
-from .guard import DisruptionGuard, check_disruptions
+from .guard import DisruptionGuard, check_disruptions, drain_warnings
 from .history import (
     FleetSpec,
     History,
@@ -47,7 +46,7 @@ from .observed import Observed
 from .outcome import Outcome
 from .pending import LivePending, Pending, left_pending
 from .plan import Step, maintenance_of, needs_pods, plan_rollout
-from .settings import EVICT, IGNORE, Settings
+from .settings import Settings
 from .view import OPERATOR, NodeChange, NodeCounts, Notes, node_change, plan_table
 
 QUOTAS = "/api/v1/resourcequotas"
@@ -164,15 +163,7 @@ class RolloutRun:
 
     @property
     def warnings(self) -> list[str]:
-        drain, pods = self._request.settings.drain, pods_of(self._disruptions)
-        if pods and drain == IGNORE:
-            table = "\n".join(disruption_table(self._disruptions))
-            return [f"O(drain) is ignore, so these pods are disrupted:\n{table}"]
-        lost = without_controller(pods)
-        if lost and drain == EVICT:
-            names = some([f"{pod.namespace}/{pod.name}" for pod in lost])
-            return [f"These pods have no controller that recreates them after eviction: {names}."]
-        return []
+        return drain_warnings(self._disruptions, self._request.settings.drain)
 
     def execute(self) -> None:
         """Write what differs. Raises RolloutError and other errors of the tree."""
@@ -266,7 +257,7 @@ class RolloutRun:
             "batches": self._batches,
             "disruptions": [_disruption_row(each) for each in self._disruptions],
             "disruption_table": disruption_table(self._disruptions) if self._disruptions else [],
-            "evicted": [f"{pod.namespace}/{pod.name}" for pod in outcome.evicted],
+            "evicted": list(map(str, outcome.evicted)),
             "uncordoned": self._left_cordoned,
             "unfinished": self._unfinished,
             "nodes": [vars(change) for change in self._changes],

@@ -11,7 +11,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .._common.text import plural, some
-from .._nodes.disruption import Disruption, Hazard, disruption_table, missing_slots, pods_of
+from .._nodes.disruption import (
+    Disruption,
+    Hazard,
+    disruption_table,
+    missing_slots,
+    on_nodes,
+    pods_of,
+)
 from .content import ContentPlan
 from .drain import unmovable, without_controller
 from .mig_change import MigPlan
@@ -123,9 +130,9 @@ def disruption_lines(plan: SitePlan) -> list[str]:
     lines = []
     if staying := plan.staying:
         what = "so site refuses the change" if refuses else "and site does not evict them"
-        lines += [f"{_on_nodes(staying)} would be disrupted, {what}:", *disruption_table(staying)]
+        lines += [f"{on_nodes(staying)} would be disrupted, {what}:", *disruption_table(staying)]
     if evicted := plan.evicted:
-        head = f"{_on_nodes(evicted)} would be evicted. What would happen to them otherwise:"
+        head = f"{on_nodes(evicted)} would be evicted. What would happen to them otherwise:"
         lines += [head, *disruption_table(evicted), *_cost(evicted, plan.settings)]
     return lines
 
@@ -146,14 +153,8 @@ def _cost(evicted: Sequence[Disruption], settings: Settings) -> Iterator[str]:
             " has room for stay Pending; site lists them at its end."
         )
     if lost := without_controller(pods_of(evicted)):
-        names = some([f"{pod.namespace}/{pod.name}" for pod in lost])
+        names = some(list(map(str, lost)))
         yield f"Nothing recreates these pods, because they have no controller: {names}"
-
-
-def _on_nodes(found: Sequence[Disruption]) -> str:
-    pods = pods_of(found)
-    nodes = {pod.node for pod in pods}
-    return f"{plural(len(pods), 'running pod')} on {plural(len(nodes), 'node')}"
 
 
 def verdict(plan: SitePlan) -> str:
@@ -165,8 +166,7 @@ def verdict(plan: SitePlan) -> str:
         return f"To do: {'; '.join([*work, *_effect(plan)])}."
     if plan.no_nodes:
         return "Nothing to do: the cluster has none of the selected nodes."
-    others = [text for text in str(plan.counts).split("; ")[1:] if "need" not in text]
-    ending = "".join(f"; {text}" for text in others)
+    ending = "".join(f"; {text}" for text in plan.counts.others)
     if plan.problems:
         node, reason = min(plan.problems.items())
         return (
@@ -181,10 +181,10 @@ def _refused(plan: SitePlan) -> str:
     if not plan.disruptions:
         return ""
     if plan.settings.drain == REFUSE:
-        return f"{_on_nodes(plan.disruptions)} would be disrupted. {ADVICE}"
+        return f"{on_nodes(plan.disruptions)} would be disrupted. {ADVICE}"
     pods = pods_of(plan.evicted)
     stuck = unmovable(pods)
-    names = [f"{pod.namespace}/{pod.name} on {pod.node}" for pod in pods if pod.uid in stuck]
+    names = [f"{pod} on {pod.node}" for pod in pods if pod.uid in stuck]
     if not names:
         return ""
     return (

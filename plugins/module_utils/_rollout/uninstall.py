@@ -34,7 +34,7 @@ from .._profiles.model import SHARED_SUFFIX, Profile
 from .._profiles.validation import checked_profiles
 from .._provider.cluster_policy import DevicePluginConfig, read_plugin_config
 from .desired import Target, profile_label
-from .drain import left_cordoned
+from .drain import to_uncordon
 from .gpu_pods import gpu_pods_on
 from .guard import DisruptionGuard
 from .observed import Observed
@@ -135,9 +135,7 @@ class UninstallPlan:
     @cached_property
     def cordoned(self) -> list[str]:
         """Nodes that a killed run left cordoned, of those that this run uncordons."""
-        chosen = self.request.nodes.assignments
-        found = left_cordoned(self.observed.nodes.values())
-        return [node for node in found if not self.limited or node in chosen]
+        return to_uncordon(self.observed.nodes.values(), self.request.nodes)
 
     @property
     def annotated(self) -> list[str]:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from .._common.errors import RefusedError
@@ -15,9 +15,10 @@ from .._common.names import PROFILE_LABEL
 from .._common.table import alike, format_first_rows, total
 from .._common.text import plural, some
 from .._nodes.capacity import expected_allocatable
-from .._nodes.disruption import disruption_table, pods_of
+from .._nodes.disruption import disruption_table, pods_of, problems_of
 from .drain import left_cordoned
 from .uninstall import NodeEffect, UninstallPlan
+from .view import slots_text
 
 COLUMNS = ("label", "nodes", "now", "then", "GPU pods", "disrupted", "first")
 MOST_LINES = 20
@@ -201,7 +202,7 @@ def node_rows(plan: UninstallPlan) -> list[NodeRow]:
     rows = []
     for name, each in sorted(plan.effects.items()):
         label = f"{each.label} -> {NONE}" if name in gone else each.label or NONE
-        now, then = _slots(each.state.gpu_slots), _then(plan, each)
+        now, then = slots_text(each.state.gpu_slots) or NONE, _then(plan, each)
         if name in gone or now != then or disrupted[name]:
             rows.append(NodeRow(name, label, now, then, pods[name], disrupted[name]))
     return rows
@@ -243,11 +244,7 @@ def refusal(plan: UninstallPlan) -> RefusedError:
     if left := left_cordoned(plan.observed.nodes.values()):
         advice += f" A killed run left {_named(left)} cordoned, until a run is not refused."
     lines = [f"Uninstall is refused. {whose}{effect(plan)}.", *disruption_table(plan.disruptions)]
-    problems = [
-        f"{each.pod.node}: {each.pod.namespace}/{each.pod.name}: {each.text}"
-        for each in plan.disruptions
-    ]
-    return RefusedError("\n".join([*lines, advice]), problems)
+    return RefusedError("\n".join([*lines, advice]), problems_of(plan.disruptions))
 
 
 def _then(plan: UninstallPlan, each: NodeEffect) -> str:
@@ -255,13 +252,7 @@ def _then(plan: UninstallPlan, each: NodeEffect) -> str:
         return NONE
     if each.after is None or each.state.name in plan.mig:
         return UNKNOWN
-    return _slots(expected_allocatable(each.after, plan.devices(each)))
-
-
-def _slots(resources: Mapping[str, int]) -> str:
-    return (
-        ", ".join(f"{slots} {name}" for name, slots in sorted(resources.items()) if slots) or NONE
-    )
+    return slots_text(expected_allocatable(each.after, plan.devices(each))) or NONE
 
 
 def _named(nodes: list[str]) -> str:

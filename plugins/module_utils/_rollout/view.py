@@ -71,8 +71,8 @@ def node_change(
         profile=target.profile.name,
         label_before=profile_label(state),
         label_after=target.label,
-        now=_slots(state.allocatable),
-        then=_slots(expected_allocatable(target.profile, devices)),
+        now=slots_text(state.allocatable),
+        then=slots_text(expected_allocatable(target.profile, devices)),
         step=step.value,
         batch=batch,
         pods=pods,
@@ -103,10 +103,18 @@ class NodeCounts:
             f"{_are(self.waited)} changing already" if self.waited else "",
             f"{_are(self.recorded)} only annotated" if self.recorded else "",
             f"{self.unchanged} need{_s(self.unchanged)} nothing" if self.unchanged else "",
+            *self.others,
+        ]
+        return "; ".join(filter(None, parts))
+
+    @property
+    def others(self) -> list[str]:
+        """The nodes that the rollout does not act on."""
+        parts = [
             f"{_are(self.left_out)} left out" if self.left_out else "",
             f"{plural(self.unmanaged, 'GPU node')} outside the inventory" if self.unmanaged else "",
         ]
-        return "; ".join(filter(None, parts))
+        return list(filter(None, parts))
 
     def _by_operator(self) -> str:
         verb = f"get{_s(self.by_operator)}"
@@ -176,7 +184,7 @@ def _text(label: str | None, slots: str) -> str:
     return f"{label or 'no label'}: {slots}" if slots else label or "no label"
 
 
-def _slots(resources: Mapping[str, int]) -> str:
+def slots_text(resources: Mapping[str, int]) -> str:
     """8 nvidia.com/gpu"""
     return ", ".join(f"{slots} {name}" for name, slots in sorted(resources.items()) if slots)
 

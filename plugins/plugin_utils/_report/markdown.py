@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from ...module_utils._common.text import plural, some
-from .model import Flag, FleetFinding, Node, Report, by_root, split_commands
+from ...module_utils._common.text import plural, some, split_commands
+from .model import Flag, FleetFinding, Node, Report, by_root
 
 BAR, ESCAPED = r"\\*\|", r"\\|"
 MAX_GROUPS = 25

@@ -9,7 +9,6 @@ The results of modules come in as JSON. Missing fields count as unknown.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -440,15 +439,6 @@ def by_root(
         groups.append((root, after))
         rest = [finding for finding in rest if finding is not root and finding not in after]
     return groups + [(finding, []) for finding in rest]
-
-
-def split_commands(text: str) -> Iterator[tuple[str, bool]]:
-    """The parts of a text in turn, and whether each is a command, which is between backticks."""
-    for number, part in enumerate(re.split(r"`([^`]+)`", text)):
-        command = bool(number % 2)
-        words = part if command else part.lstrip(" ;,.\n" if number else " ").rstrip()
-        if words:
-            yield words, command
 
 
 def _findings(states: Sequence[Json]) -> tuple[FleetFinding, ...]:

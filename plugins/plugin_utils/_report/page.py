@@ -20,8 +20,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from ...module_utils._common.text import split_commands
 from .charts import LEVELS, Strip, stacked_bar, strips, timeline
-from .model import Node, Report, split_commands
+from .model import Node, Report
 
 FOLDER = Path(__file__).with_name("template")
 # Only these can end a script element or start a comment in it. Escapes mean the same in JSON.
