@@ -21,8 +21,8 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.utils.display import Display
 
 from ..module_utils._common.errors import SharingError
-from ..module_utils._common.module_entry import Spec, options_with
-from ..module_utils._common.options import OPTION_NAMES, with_names
+from ..module_utils._common.module_entry import Spec, failure, options_with
+from ..module_utils._common.options import OPTION_NAMES
 
 Result = dict[str, object]
 
@@ -74,11 +74,7 @@ def run_here(
     try:
         result = dict(work(module))
     except SharingError as error:
-        result = {
-            "failed": True,
-            "msg": with_names(str(error), names),
-            "problems": [with_names(problem, names) for problem in error.problems],
-        }
+        result = {"failed": True, **failure(error, names)}
     if module.warnings:
         result["warnings"] = module.warnings
     return dict(remove_values(result, secrets)) if secrets else result

@@ -101,7 +101,7 @@ class Run:
     @property
     def problems(self) -> list[str]:
         """What is wrong, one by one, where a module has failed."""
-        return [str(problem) for problem in self.failure["problems"]]
+        return [line[2:] for line in self.failure["msg"].splitlines() if line.startswith("- ")]
 
     def naming(self, *values: object) -> list[str]:
         """The lines that name all of these, each as a word of its own."""

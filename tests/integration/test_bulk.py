@@ -103,7 +103,9 @@ def test_node_that_cannot_be_written_is_named_and_the_others_are_done(
         wanted = dict.fromkeys(everything, "default")
         result = call(proxy.lab, "node_profiles", {"nodes": nodes_of(wanted)})
     assert mentions(result["msg"], len(bad), len(everything))
-    assert [problem.partition(":")[0] for problem in result["problems"]] == bad
+    assert [line.partition(":")[0] for line in result["msg"].splitlines()[1:]] == [
+        f"- {name}" for name in bad
+    ]
     found = lab.labels()
     assert {name for name, profile in found.items() if profile == "dev"} == set(bad)
 

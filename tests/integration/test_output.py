@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.gpufleet.sharing.tests.integration.fleettools import REFUSE
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     GROUPS,
     PLAYBOOK,
@@ -31,6 +32,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
 
 PAGE = ROOT / "docs" / "output.md"
 CALLBACKS = ("ANSIBLE_CALLBACK_PLUGINS", "ANSIBLE_CALLBACKS_ENABLED")  # of the tests
+CRASHED = "not ready (CrashLoopBackOff, crashed 3 times: see its log)"
 FEWER = {**PROFILES, "dev": {"replicas": 2}}
 
 
@@ -96,7 +98,9 @@ def shown(title: str, lines: list[str]) -> None:
         ("site", PROFILES, 0, 90),
         ("site again", PROFILES, 0, 34),  # 11 nodes are 6 lines more: 40 at most
         ("drift", PROFILES, 0, 15),
-        ("drift found", FEWER, 2, None),
+        ("verify", PROFILES, 0, 46),
+        ("doctor", PROFILES, 0, 26),
+        ("drift found", FEWER, 2, 45),
     ],
 )
 def test_screen(
@@ -112,6 +116,29 @@ def test_screen(
     assert code == expected
     assert most is None or len(lines) <= most
     shown(title, lines)
+
+
+def test_site_that_fails(lab: Lab, tmp_path: Path) -> None:
+    """The device plugin of one node does not start with the new content."""
+    lab.kubectl("annotate", "node", "dev-gpu-01", f"{REFUSE}=6")
+    try:
+        folder = inventory(tmp_path, {**PROFILES, "dev": {"replicas": 6}})
+        options = ("-e", "gpu_sharing_rollout_timeout=10")
+        code, lines = screen(lab, "site", folder, *options)
+    finally:
+        lab.kubectl("annotate", "node", "dev-gpu-01", f"{REFUSE}-")
+    assert code == 2
+    assert len(lines) <= 70
+    shown("site failed", [plainly(line) for line in lines])
+
+
+def plainly(line: str) -> str:
+    """A line about a pod that has failed, without what its last moments decide."""
+    line = re.sub(r"(daemonset)-\w{5} is not ready \([^)]*\)", rf"\1-xxxxx is {CRASHED}", line)
+    line = re.sub(r"-{60,}", "-" * 102, line)
+    return re.sub(
+        r"back to the previous profiles in \d+ s", "back to the previous profiles in 2 s", line
+    )
 
 
 def test_site_that_is_refused(lab: Lab, tmp_path: Path) -> None:
@@ -144,11 +171,29 @@ def use_slots(lab: Lab, folder: Path, pods: int) -> None:
     lab.kubectl("rollout", "status", "-n", "team-a", "deployment/notebook", "--timeout=60s")
 
 
-def test_doctor(lab: Lab, tmp_path: Path) -> None:
-    lab.kubectl("label", "node", "prod-gpu-01", "nvidia.com/device-plugin.config=gone")
-    code, lines = screen(lab, "doctor", inventory(tmp_path, PROFILES))
+def test_doctor_with_findings(lab: Lab, tmp_path: Path) -> None:
+    label = "nvidia.com/device-plugin.config"
+    lab.kubectl("label", "node", "prod-gpu-01", f"{label}=gone")
+    try:
+        code, lines = screen(lab, "doctor", inventory(tmp_path, PROFILES))
+    finally:
+        lab.kubectl("label", "node", "prod-gpu-01", f"{label}-")
     assert code == 2
-    shown("doctor", lines)
+    shown("doctor found", lines)
+
+
+def test_uninstall(lab: Lab, tmp_path: Path) -> None:
+    """Refused for running pods, then done without them."""
+    folder = inventory(tmp_path, PROFILES)
+    code, lines = screen(lab, "uninstall", folder)
+    assert code == 2
+    assert len(lines) <= 25
+    shown("uninstall refused", lines)
+    lab.kubectl("delete", "namespace", "team-a", "--wait")
+    code, lines = screen(lab, "uninstall", folder)
+    assert code == 0
+    assert len(lines) <= 76
+    shown("uninstall", lines)
 
 
 def test_wrong_inventory(lab: Lab, tmp_path: Path) -> None:

@@ -58,8 +58,16 @@ def test_error_is_a_failed_result_with_the_names_of_the_caller() -> None:
 
     found = done(work, option_names={"drain": "gpu_sharing_drain"})
     assert found["failed"] is True
-    assert found["problems"] == ["gpu_sharing_drain is x", "batches is y"]
     assert "gpu_sharing_drain is x" in found["msg"]
+    assert "problems" not in found  # the message shows them
+
+
+def test_problems_are_listed_where_the_message_cannot_show_them_all() -> None:
+    def work(_module: Any) -> Mapping[str, object]:
+        raise joined(FleetError, [f"O(batches) is {number}" for number in range(60)])
+
+    found = done(work, option_names={"batches": "gpu_sharing_batches"})
+    assert found["problems"] == [f"gpu_sharing_batches is {number}" for number in range(60)]
 
 
 @pytest.mark.parametrize("arguments", [{"drain": "maybe"}, {"bogus": 1}])

@@ -14,7 +14,8 @@ MAX_LINES = 50
 class SharingError(Exception):
     """A failure to report: the message says what happened, where, and what to do next.
 
-    problems lists the single problems where there are several; the message contains all of them.
+    problems lists the single problems where there are several; the message shows 20
+    of them at least.
     """
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
@@ -75,10 +76,15 @@ class RefusedError(SharingError):
 
 def joined(error: type[SharingError], problems: Sequence[str]) -> SharingError:
     """One error for one or more problems, a line each when there are several."""
-    lines = "\n".join(f"- {problem}" for problem in problems[:MAX_LINES])
-    if len(problems) > MAX_LINES:
-        lines += f"\n- and {len(problems) - MAX_LINES} more"
     single = len(problems) == 1
-    made = error(problems[0] if single else f"{len(problems)} problems:\n{lines}")
+    made = error(problems[0] if single else f"{len(problems)} problems:\n{bullets(problems)}")
     made.problems = tuple(problems)
     return made
+
+
+def bullets(problems: Sequence[str]) -> str:
+    """A line for each problem, of many for the first ones."""
+    lines = [f"- {problem}" for problem in problems[:MAX_LINES]]
+    if len(problems) > MAX_LINES:
+        lines.append(f"- and {len(problems) - MAX_LINES} more")
+    return "\n".join(lines)

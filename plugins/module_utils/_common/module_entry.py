@@ -21,6 +21,8 @@ except ImportError:  # connect() reports it
 Spec = Mapping[str, Mapping[str, object]]
 Result = dict[str, object]
 
+MOST_IN_MESSAGE = 20  # problems; every message shows as many
+
 
 def run_module(
     spec: Spec,
@@ -41,9 +43,16 @@ def run_module(
     try:
         result = run(module)
     except SharingError as error:
-        problems = [with_names(problem, names) for problem in error.problems]
-        module.fail_json(msg=with_names(str(error), names), problems=problems)
+        module.fail_json(**failure(error, names))
     module.exit_json(**result)
+
+
+def failure(error: SharingError, names: Mapping[str, str]) -> Result:
+    """The message of an error, and all problems where there are more than messages show."""
+    shown: Result = {"msg": with_names(str(error), names)}
+    if len(error.problems) > MOST_IN_MESSAGE:
+        shown["problems"] = [with_names(problem, names) for problem in error.problems]
+    return shown
 
 
 def options_with(spec: Spec, *, connects: bool = True) -> Spec:

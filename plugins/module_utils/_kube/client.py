@@ -18,8 +18,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlencode
 
-from .._common.errors import ClusterError
-from .._common.text import some
+from .._common.errors import ClusterError, bullets
 from .connection import auth_headers, open_connection, request_target
 from .objects import NODES, namespaced, object_path, version_of
 from .payloads import Json, continue_token, encode, first_line, read_answer, read_date, read_object
@@ -302,11 +301,11 @@ class Cluster:
             ),
         )
         if failures:
+            problems = [f"{node}: {failures[node]}" for node in sorted(failures)]
             raise ClusterError(
-                f"{len(failures)} of {len(metadata)} nodes could not be written"
-                f" ({some(sorted(failures))}): {min(failures.values())} The other nodes are done."
-                " Run again to finish.",
-                problems=[f"{node}: {failures[node]}" for node in sorted(failures)],
+                f"{len(failures)} of {len(metadata)} nodes could not be written. The other nodes"
+                f" are done. Run again to finish.\n{bullets(problems)}",
+                problems=problems,
             )
 
     def _request(
