@@ -14,9 +14,11 @@ from typing import ParamSpec, TypeVar
 from ansible.errors import AnsibleFilterError
 from ansible.utils.display import Display
 
+from ..module_utils._access.manifests import ACCOUNTS, account_manifests
 from ..module_utils._common.errors import SharingError
 from ..module_utils._common.options import with_names
 from ..module_utils._common.values import describe
+from ..module_utils._kube.permissions import MANAGES, Scope
 from ..module_utils._nodes import capacity as _capacity
 from ..module_utils._nodes.capacity import mps_problem, physical_devices
 from ..module_utils._nodes.state import COUNT_LABEL, NodeState
@@ -149,6 +151,29 @@ def cluster_hosts(groups: object) -> str:
     )
 
 
+@_clear_errors
+def access_manifests(
+    accounts: object,
+    manage: object,
+    namespace: object,
+    config_map: object,
+    cluster_policy: object,
+    probe_namespace: object,
+) -> list[dict[str, object]]:
+    """Accounts (reader, operator) -> the objects that give them what they need."""
+    names = _arguments.texts("the input", accounts, f"a list of {' and '.join(ACCOUNTS)}")
+    scope = Scope(
+        purpose="",
+        manage=str(_arguments.choice("manage", manage, MANAGES)),
+        namespace=_arguments.text("namespace", namespace),
+        config_map=_arguments.text("config_map", config_map),
+        cluster_policy=_arguments.text("cluster_policy", cluster_policy),
+        probe_namespace=_arguments.text("probe_namespace", probe_namespace),
+    )
+    chosen = [str(_arguments.choice("an account", name, ACCOUNTS)) for name in names]
+    return account_manifests(chosen, scope)
+
+
 class FilterModule:
     """The collection's filters."""
 
@@ -161,4 +186,5 @@ class FilterModule:
             "sharing_strategy": sharing_strategy,
             "as_in_revision": as_in_revision,
             "cluster_hosts": cluster_hosts,
+            "access_manifests": access_manifests,
         }

@@ -37,7 +37,7 @@ options:
         a finding.
       - If it is not set, permissions are not checked.
     type: str
-    choices: [verify, probe, site, uninstall, plan, history, doctor, inventory]
+    choices: [verify, probe, site, uninstall, plan, history, doctor, access, inventory]
   manage:
     description: How the operator is managed. With V(helm), Helm is checked too.
     type: str
@@ -183,6 +183,7 @@ from ..module_utils._kube.client import Cluster, connect
 from ..module_utils._kube.objects import CLUSTER_POLICIES, NAMESPACES, object_path
 from ..module_utils._kube.payloads import Json
 from ..module_utils._kube.permissions import (
+    ACCESS,
     DOCTOR,
     EXISTING,
     MANAGES,
@@ -210,7 +211,7 @@ INVENTORY = "inventory"
 BY_ACTION = ("fleet", "release")  # not for the permissions
 SPEC: Spec = {
     "fleet": {"type": "bool", "default": False},
-    "purpose": {"type": "str", "choices": [*PURPOSES, *READS, INVENTORY]},
+    "purpose": {"type": "str", "choices": [*PURPOSES, *READS, ACCESS, INVENTORY]},
     "manage": {"type": "str", "choices": list(MANAGES), "default": "helm"},
     "release": {"type": "str", "default": ""},
     "namespace": {"type": "str", "default": ""},

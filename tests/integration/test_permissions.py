@@ -108,9 +108,8 @@ def credentials(lab: Lab, folder: Path) -> dict[str, str]:
     return {"host": entry["server"], "api_key": token, "ca_cert": str(file)}
 
 
-@pytest.fixture(scope="module")
-def account(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Somebody else's operator, and the documented account beside it."""
+def install_operator(lab: Lab) -> None:
+    """The operator of somebody else."""
     install = ["helm", "install", "gpu-operator", lab.environ["GPULAB_CHART"], "-n", NAMESPACE]
     subprocess.run(
         [*install, "--create-namespace", "--wait"],
@@ -118,6 +117,12 @@ def account(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str
         check=True,
         capture_output=True,
     )
+
+
+@pytest.fixture(scope="module")
+def account(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Somebody else's operator, and the documented account beside it."""
+    install_operator(lab)
     grant(lab)
     return credentials(lab, tmp_path_factory.mktemp("account"))
 
@@ -126,14 +131,14 @@ def variables(account: dict[str, str]) -> dict[str, Any]:
     return EXISTING | {f"gpu_sharing_{name}": value for name, value in account.items()}
 
 
-def forbidden(lab: Lab) -> list[str]:
-    """Requests of the account that were refused."""
+def forbidden(lab: Lab, account: str = ACCOUNT) -> list[str]:
+    """Requests of an account that were refused."""
     text = Path(lab.environ["GPULAB_AUDIT_LOG"]).read_text(encoding="utf-8")
     events = [json.loads(line) for line in text[: text.rfind("\n")].splitlines()[lab.seen :]]
     return [
         f"{event['verb']} {event['requestURI']}"
         for event in events
-        if event["user"]["username"] == ACCOUNT and event["responseStatus"]["code"] == 403
+        if event["user"]["username"] == account and event["responseStatus"]["code"] == 403
     ]
 
 

@@ -37,7 +37,7 @@ def test_strategies_of_plays_whatever_the_configuration_says() -> None:
         play for path in sorted((ROOT / "playbooks").glob("*.yml")) for play in load(str(path))
     ]
     ours = [play for play in plays if "hosts" in play]
-    assert len(ours) == 11
+    assert len(ours) == 12
     for play in ours:
         talks = "'gpufleet.sharing.gpu_preflight', 'public'" in str(play)
         assert play["strategy"] == ("host_pinned" if talks else "linear"), play["name"]

@@ -22,6 +22,7 @@ BELOW = {
     "_provider": {"_common", "_kube", "_profiles", "_nodes"},
     "_rollout": {"_common", "_kube", "_profiles", "_nodes", "_fleet", "_provider"},
     "_probe": {"_common", "_kube", "_profiles", "_nodes", "_fleet", "_provider"},
+    "_access": {"_common", "_kube", "_probe"},
     "_doctor": {"_common", "_kube", "_profiles", "_nodes", "_fleet", "_provider", "_rollout"},
 }
 #: Packages that decide and never talk HTTP or import Ansible: what they may import from _kube.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlencode
 
 from .._common.errors import ClusterError, bullets
-from .connection import auth_headers, open_connection, request_target
+from .connection import auth_headers, kubeconfig_entry, open_connection, request_target
 from .objects import NODES, namespaced, object_path, version_of
 from .payloads import Json, continue_token, encode, first_line, read_answer, read_date, read_object
 from .retry import RequestRetry, retry_on_conflict
@@ -78,6 +78,10 @@ class Cluster:
     def now(self) -> datetime:
         """The API server's time in its last answer: clocks of controller and nodes may differ."""
         return read_date(self._date) or datetime.now(UTC)
+
+    def kubeconfig_entry(self) -> dict[str, object]:
+        """How to reach the server, as a kubeconfig has it: without credentials."""
+        return kubeconfig_entry(self._api)
 
     def get(self, path: str) -> Json:
         return self._request("GET", path)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
     class _Configuration(Protocol):
         host: str
         connection_pool_maxsize: int
+        verify_ssl: bool
+        ssl_ca_cert: str | None
+        tls_server_name: str | None
+        proxy: str | None
         api_key: dict[str, str]
         refresh_api_key_hook: Callable[[_Configuration], None]
 
@@ -89,6 +94,24 @@ def open_connection(module: AnsibleModule, connections: int) -> ApiClient:
     for header, value in core_client._create_headers(module).items():
         core_client._set_header(api, header, value)
     return cast("ApiClient", api)
+
+
+def kubeconfig_entry(api: ApiClient) -> dict[str, object]:
+    """How to reach the server, as a kubeconfig has it: without credentials. Raises ClusterError if
+    the certificate authority cannot be read.
+    """
+    configuration = api.configuration
+    entry: dict[str, object] = {"server": str(configuration.host).rstrip("/")}
+    if not configuration.verify_ssl:
+        entry["insecure-skip-tls-verify"] = True
+    elif configuration.ssl_ca_cert:
+        try:
+            authority = Path(configuration.ssl_ca_cert).read_bytes()
+        except OSError as error:
+            raise ClusterError(f"{configuration.ssl_ca_cert}: {error.strerror}.") from None
+        entry["certificate-authority-data"] = base64.b64encode(authority).decode("ascii")
+    others = {"tls-server-name": configuration.tls_server_name, "proxy-url": configuration.proxy}
+    return entry | {name: value for name, value in others.items() if value}
 
 
 def _token_file(options: Mapping[str, object]) -> Path | None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 VERIFY, PROBE, SITE, UNINSTALL = PURPOSES = ("verify", "probe", "site", "uninstall")
 # Reads of site, of history_info, and of the doctor, which requires only nodes.
 PLAN, HISTORY, DOCTOR = READS = ("plan", "history", "doctor")
+ACCESS = "access"  # creates the service accounts of other runs
 _READING = ("get", "list")
 HELM, EXISTING = MANAGES = ("helm", "existing")
 _WRITES = (SITE, UNINSTALL)
@@ -23,6 +24,7 @@ _NVIDIA, _DRA = "nvidia.com", "resource.k8s.io"
 _LEASES, _LEASE = ("leases", "coordination.k8s.io"), "gpufleet-sharing"
 _REVISIONS = ("controllerrevisions", "apps")
 _JOBS, _PRIORITIES = ("jobs", "batch"), ("priorityclasses", "scheduling.k8s.io")
+_RBAC = "rbac.authorization.k8s.io"
 _CRDS = ("customresourcedefinitions", "apiextensions.k8s.io")
 
 
@@ -72,6 +74,8 @@ def required_permissions(scope: Scope, *, namespace_exists: bool) -> list[Permis
         return [revisions, Permission("list", "gpuclusters", _NVIDIA)]
     if scope.purpose == DOCTOR:
         return [Permission("list", "nodes")]
+    if scope.purpose == ACCESS:
+        return sorted(_of_access(scope))
     if scope.purpose == PLAN:
         everything = _required(replace(scope, purpose=SITE), namespace_exists=namespace_exists)
         return sorted(each for each in everything if each.verb in _READING)
@@ -159,6 +163,22 @@ def _of_probe(scope: Scope) -> Permissions:
     yield from of(UNINSTALL, "get delete", "namespaces", name=namespace)
     yield from of(PROBE, "create", *_PRIORITIES)
     yield from of(PROBE, "patch", *_PRIORITIES, name=namespace)
+
+
+def _of_access(scope: Scope) -> Permissions:
+    """The API server also wants the creator of a role to have its permissions."""
+    every, place, probe = "get create patch delete", scope.namespace, scope.probe_namespace
+    yield from _verbs(every, "namespaces")
+    yield from _verbs(every, *_PRIORITIES)
+    for kind in ("clusterroles", "clusterrolebindings"):
+        yield from _verbs(every, kind, _RBAC)
+    for kind in ("roles", "rolebindings"):
+        yield from _verbs(every, kind, _RBAC, namespace=place)
+        yield from _verbs(every, kind, _RBAC, namespace=probe)
+    yield from _verbs(every, "serviceaccounts", namespace=place)
+    yield Permission("create", "serviceaccounts", namespace=place, subresource="token")
+    yield from _verbs("create list delete", "secrets", namespace=place)
+    yield Permission("list", "gpuclusters", _NVIDIA)
 
 
 def _verbs(verbs: str, resource: str, group: str = "", **where: str) -> Permissions:
