@@ -41,6 +41,7 @@ quick: venv ## lint and unit tests, in a minute or so
 test: venv ## every check and test whose inputs changed (FRESH=1: all); the last line counts them
 	@$(CHECKS)
 
+test-all: export FULL := 1
 test-all: export FRESH := 1
 test-all: export DIFFERENTIAL_FILES := 20000
 test-all: export FAULTS := all
@@ -70,6 +71,7 @@ integration: venv ## tests of modules, roles and playbooks on labs
 molecule: venv ## the molecule scenarios, on a lab
 	@$(CHECKS) molecule
 
+realnode: export FULL := 1
 realnode: export REALNODE := must
 realnode: venv ## the collection on a real kubelet and NVIDIA's plugin, with a stand-in for GPUs (root)
 	@$(CHECKS) realnode

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.gpufleet.sharing.tests.integration.gallery import Gallery, open_gallery
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     Lab,
     boot,
@@ -24,6 +25,19 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     booted = boot(f"{request.module.__name__.rpartition('.')[2].replace('_', '-')}-{os.getpid()}")
     yield booted
     shut_down(booted)
+
+
+@pytest.fixture(scope="session")
+def shared_gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
+    """A gallery for all files that need no lab of their own: each test leaves it healthy."""
+    booted = boot(f"gallery-{os.getpid()}")
+    yield open_gallery(booted, tmp_path_factory.mktemp("gallery"))
+    shut_down(booted)
+
+
+@pytest.fixture
+def gallery(shared_gallery: Gallery) -> Iterator[Gallery]:
+    yield from shared_gallery.scenario()
 
 
 @pytest.fixture

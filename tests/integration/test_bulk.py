@@ -110,6 +110,7 @@ def test_node_that_cannot_be_written_is_named_and_the_others_are_done(
     assert {name for name, profile in found.items() if profile == "dev"} == set(bad)
 
 
+@pytest.mark.full("200 more patches")
 def test_undo_takes_all_labels_away(lab: Lab) -> None:
     everything = dict.fromkeys(names(lab), "default")
     result = call(lab, "node_profiles", {"nodes": nodes_of(everything), "state": "absent"})
@@ -117,6 +118,7 @@ def test_undo_takes_all_labels_away(lab: Lab) -> None:
     assert lab.labels() == {}
 
 
+@pytest.mark.full("unit tests have it")
 def test_node_that_has_left_is_no_failure(lab: Lab) -> None:
     cluster = connected(lab)
     name = names(lab)[0]

@@ -92,6 +92,7 @@ def test_site_does_two_clusters_in_one_run(labs: tuple[Lab, Lab], two: Path) -> 
         assert lab.allocatable()["dev-gpu-01"] == "8"
 
 
+@pytest.mark.full("unit tests have all limits", keep=1)
 @pytest.mark.parametrize(
     ("limit", "east", "west"),
     [
@@ -117,6 +118,7 @@ def test_limit_that_selects(
     assert sum(host.startswith("us-") for host in selected) == west
 
 
+@pytest.mark.full("unit tests have all limits", keep=1)
 @pytest.mark.parametrize(
     ("limit", "named"),
     [
@@ -136,6 +138,7 @@ def test_limit_that_is_refused(
     run.fails_with("--limit", *named)
 
 
+@pytest.mark.full("Ansible itself refuses it")
 def test_limit_that_selects_nothing_at_all(labs: tuple[Lab, Lab], two: Path) -> None:
     """Ansible itself stops before the first task."""
     limit = ("--limit", "prod-eu:&dev_gpus")
@@ -144,12 +147,14 @@ def test_limit_that_selects_nothing_at_all(labs: tuple[Lab, Lab], two: Path) -> 
     assert run.changed == {}
 
 
+@pytest.mark.full("unit tests have all limits")
 def test_every_playbook_refuses_a_limit_without_a_cluster(labs: tuple[Lab, Lab], two: Path) -> None:
     for name in ("site", "uninstall"):
         run = labs[0].playbook(name, two, "--limit", "dev_gpus", environ={"KUBECONFIG": None})
         run.fails_with("--limit", "prod-eu,prod-us,dev_gpus")
 
 
+@pytest.mark.full("unit tests have all limits")
 def test_file_with_a_subtraction_is_refused(
     labs: tuple[Lab, Lab], two: Path, tmp_path: Path
 ) -> None:
@@ -158,6 +163,7 @@ def test_file_with_a_subtraction_is_refused(
     labs[0].playbook("site", two, "--limit", f"@{file}", environ={"KUBECONFIG": None}).failed()
 
 
+@pytest.mark.full("another case of clusters")
 def test_limit_never_takes_labels_from_hidden_nodes_and_uninstalls_labels_only(
     labs: tuple[Lab, Lab], two: Path
 ) -> None:
@@ -174,6 +180,7 @@ def test_limit_never_takes_labels_from_hidden_nodes_and_uninstalls_labels_only(
     assert labs[0].json("clusterpolicies")["items"]
 
 
+@pytest.mark.full("another case of clusters")
 def test_change_that_would_reach_nodes_outside_the_limit_is_refused(
     labs: tuple[Lab, Lab], two: Path
 ) -> None:
@@ -192,6 +199,7 @@ def test_change_that_would_reach_nodes_outside_the_limit_is_refused(
     assert east.writes() == []
 
 
+@pytest.mark.full("another case of clusters")
 def test_doctor_tells_each_cluster_by_itself(labs: tuple[Lab, Lab], two: Path) -> None:
     """In prod-eu the test before took a label away."""
     environ = {"KUBECONFIG": None, "ANSIBLE_SHOW_CUSTOM_STATS": "true"}
@@ -204,6 +212,7 @@ def test_doctor_tells_each_cluster_by_itself(labs: tuple[Lab, Lab], two: Path) -
     assert told == {"prod-eu": {"GS024": ["dev-gpu-01"]}, "prod-us": {}}
 
 
+@pytest.mark.full("test_report has an unreachable cluster")
 @pytest.mark.parametrize(
     ("name", "named"),
     [("verify", [5, 10, 48]), ("doctor", [5])],
@@ -219,6 +228,7 @@ def test_one_unreachable_cluster_fails_alone(
     assert "fatal: [prod-eu]" in run.output
 
 
+@pytest.mark.full("another case of clusters")
 def test_cluster_that_hangs_delays_no_other(labs: tuple[Lab, Lab], tmp_path: Path) -> None:
     """Nine clusters (one lab under nine names) and one whose API server accepts connections and
     never answers, with five forks. It hangs until the nine have their plans.
@@ -258,6 +268,7 @@ def test_cluster_that_hangs_delays_no_other(labs: tuple[Lab, Lab], tmp_path: Pat
     run.fails_with(server)
 
 
+@pytest.mark.full("another case of clusters")
 def test_inventory_without_its_cluster_is_refused(
     labs: tuple[Lab, Lab], two: Path, tmp_path: Path
 ) -> None:

@@ -135,6 +135,7 @@ def nobody_asked(lab: Lab) -> None:
     assert readers(lab, MODULES) == readers(lab, HELM) == set()
 
 
+@pytest.mark.full("a whole run of site")
 def test_host_and_token_of_the_environment(
     lab: Lab, inventory: Path, token: str, tmp_path: Path
 ) -> None:
@@ -153,6 +154,7 @@ def test_host_and_token_of_the_environment(
     only_reader(lab, ROBOT)
 
 
+@pytest.mark.full("a whole run of site")
 def test_impersonation_reaches_helm_too(lab: Lab, inventory: Path, token: str) -> None:
     """The audit log names the identity that acts; impersonated requests are written as it."""
     lab.forget_requests()
@@ -183,6 +185,7 @@ def test_token_of_a_kubeconfig(lab: Lab, inventory: Path, token: str, tmp_path: 
     assert not list((tmp_path / "local").rglob("*.kubeconfig"))  # that of the run is gone
 
 
+@pytest.mark.full("another place of credentials")
 def test_context_of_a_kubeconfig_with_several(
     lab: Lab, other: Lab, inventory: Path, tmp_path: Path
 ) -> None:
@@ -213,6 +216,7 @@ def pod(lab: Lab, token: str) -> Iterator[dict[str, str | None]]:
         folder.rmdir()
 
 
+@pytest.mark.full("another place of credentials")
 def test_kubeconfig_wins_against_the_pod_for_modules_and_helm(
     lab: Lab, other: Lab, inventory: Path, pod: dict[str, str | None]
 ) -> None:
@@ -280,6 +284,7 @@ def behind(lab: Lab, tmp_path: Path) -> dict[str, Any]:
 UNUSED = {"HTTPS_PROXY": "http://127.0.0.1:1"}
 
 
+@pytest.mark.full("another place of the proxy", keep=1)
 @pytest.mark.parametrize(
     ("by", "environ"),
     [
@@ -301,6 +306,7 @@ def test_modules_and_helm_take_the_same_proxy(
     only_reader(lab, "lab-admin")
 
 
+@pytest.mark.full("another place of the proxy")
 def test_server_that_is_exempt_from_the_proxy_is_reached_by_both(lab: Lab, inventory: Path) -> None:
     environ = {"K8S_AUTH_PROXY": "http://127.0.0.1:1", "K8S_AUTH_NO_PROXY": "127.0.0.0/8"}
     probe(lab, inventory, environ=environ).succeeded()
@@ -309,6 +315,7 @@ def test_server_that_is_exempt_from_the_proxy_is_reached_by_both(lab: Lab, inven
     run.fails_with(cluster_field(lab, "server"))
 
 
+@pytest.mark.full("another place of credentials")
 def test_token_replaces_the_certificate_of_a_kubeconfig(
     lab: Lab, inventory: Path, token: str
 ) -> None:

@@ -187,6 +187,7 @@ def test_evicts_only_gpu_pods_and_only_when_disrupted(workload: Lab) -> None:
     workload.wait_for(lambda: len(running(workload, "web")) == 8)
 
 
+@pytest.mark.full("another case of a drain")
 def test_cordon_of_somebody_else_stays(workload: Lab) -> None:
     start(workload, 1, controlled("Deployment", "web", ["dev-gpu-02"]))
     workload.kubectl("cordon", "dev-gpu-02")
@@ -217,6 +218,7 @@ def test_budget_that_blocks_is_honoured_and_named(workload: Lab) -> None:
     assert cordons(workload) == {}
 
 
+@pytest.mark.full("another case of a drain")
 def test_budget_lets_pods_move_one_by_one(workload: Lab) -> None:
     nodes = ["prod-gpu-01", "prod-gpu-02"]
     workload.kubectl("cordon", nodes[1])
@@ -231,6 +233,7 @@ def test_budget_lets_pods_move_one_by_one(workload: Lab) -> None:
     assert sum(": evicted work/web-" in line for line in lines) == 3
 
 
+@pytest.mark.full("another case of a drain")
 @pytest.mark.parametrize("gpu_owner", ["DaemonSet", "tolerant"])
 def test_pods_that_would_come_back_are_refused_before_any_write(
     workload: Lab, gpu_owner: str
@@ -248,6 +251,7 @@ def test_pods_that_would_come_back_are_refused_before_any_write(
     assert workload.writes() == []
 
 
+@pytest.mark.full("another case of a drain")
 def test_pod_without_owner_is_named_as_lost(workload: Lab) -> None:
     pod = {"apiVersion": "v1", "kind": "Pod", **template("lone", ["dev-gpu-01"])}
     pod["metadata"] |= {"name": "lone", "namespace": SPACE}
@@ -257,6 +261,7 @@ def test_pod_without_owner_is_named_as_lost(workload: Lab) -> None:
     assert workload.json("pods", "-n", SPACE)["items"] == []
 
 
+@pytest.mark.full("another case of a drain")
 def test_mark_of_a_run_that_was_killed_is_found(workload: Lab) -> None:
     node = "prod-gpu-02"
     web = controlled("Deployment", "web", [node])

@@ -99,6 +99,7 @@ def test_node_outside_the_limit_is_not_looked_at(lab: Lab, inventory: Path) -> N
     lab.wait_for(lambda: lab.allocatable()["dev-gpu-02"] == "8")
 
 
+@pytest.mark.full("another kind of drift")
 def test_plugin_that_is_older_than_the_content(lab: Lab, inventory: Path) -> None:
     """As after a run that was killed between writing and restarting."""
     call(lab, "profiles", {"profiles": profiles(dev=6)})
@@ -109,6 +110,7 @@ def test_plugin_that_is_older_than_the_content(lab: Lab, inventory: Path) -> Non
     call(lab, "profiles", {"profiles": PROFILES})
 
 
+@pytest.mark.full("another kind of drift")
 def test_pointer_lost_at_a_helm_upgrade_and_nothing_after_the_next_run(
     lab: Lab, inventory: Path
 ) -> None:

@@ -171,6 +171,7 @@ def tell(what: object, run: Run, proxy: FaultProxy) -> None:
     print(f"FAULT {what}: rc {run.rc}, {len(proxy.faults)} faults on {len(met)} paths")
 
 
+@pytest.mark.full("another fault", keep=1)
 @pytest.mark.parametrize("fault", of(Fault(500), more=[Fault(cut="after")]), ids=str)
 def test_first_install_through_faults(
     lab: Lab, proxy: FaultProxy, tmp_path: Path, fault: Fault
@@ -214,6 +215,7 @@ def alike(fault: Fault) -> list[Rule]:
     return every(fault, *KINDS, *OTHERS, methods=methods)
 
 
+@pytest.mark.full("another fault")
 @pytest.mark.parametrize(
     "rules",
     of(
@@ -250,6 +252,7 @@ def test_single_faults_do_not_fail_a_run(
     assert len(met) >= min(len(SORTS), len({str(rule.fault) for rule in rules}))
 
 
+@pytest.mark.full("another fault")
 @pytest.mark.parametrize(
     "fault", of(Fault(500), more=[Fault(cut="body"), Fault(429, retry_after=1)]), ids=str
 )
@@ -265,6 +268,7 @@ def test_versioned_mode_through_faults(busy: Lab, proxy: FaultProxy, fault: Faul
     check_done(busy, dev)
 
 
+@pytest.mark.full("another fault")
 @pytest.mark.parametrize("seed", of(1, more=[2]))
 def test_bad_weather(busy: Lab, tmp_path: Path, seed: int) -> None:
     """Every tenth request fails, one way or another: done, or a line that says what."""
@@ -295,6 +299,7 @@ def finish(lab: Lab, folder: Path, variables: Mapping[str, object] | None = None
     return site(lab, folder, variables).succeeded()
 
 
+@pytest.mark.full("another fault")
 @pytest.mark.parametrize(
     ("method", "fault"),
     of(
@@ -352,6 +357,7 @@ def test_watches_that_break_are_resumed(busy: Lab, proxy: FaultProxy) -> None:
     check_done(busy, dev)
 
 
+@pytest.mark.full("another fault")
 @pytest.mark.parametrize("write", of(6, more=[2, 9]))
 def test_restart_of_the_server_in_mid_run(busy: Lab, tmp_path: Path, write: int) -> None:
     dev = 14 - dev_now(busy)
@@ -402,6 +408,7 @@ def holder(lab: Lab) -> str:
     return str(lab.json(*LEASE)["spec"].get("holderIdentity") or "")
 
 
+@pytest.mark.full("another fault")
 def test_second_run_says_who_is_at_work_and_stops(busy: Lab, tmp_path: Path) -> None:
     dev = 14 - dev_now(busy)
     with running_site(busy, inventory_of(tmp_path, dev), gpu_nodes_pause=40) as process:
@@ -417,6 +424,7 @@ def test_second_run_says_who_is_at_work_and_stops(busy: Lab, tmp_path: Path) -> 
     check_done(busy, dev)
 
 
+@pytest.mark.full("another fault")
 def test_run_that_lost_its_lease_stops_and_its_successor_is_waited_out(
     busy: Lab, tmp_path: Path
 ) -> None:

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions
@@ -16,22 +14,11 @@ from ansible_collections.gpufleet.sharing.tests.integration.fleettools import (
     config_map,
     profiles,
 )
-from ansible_collections.gpufleet.sharing.tests.integration.gallery import Gallery, open_gallery
-from ansible_collections.gpufleet.sharing.tests.integration.labtools import Lab
+from ansible_collections.gpufleet.sharing.tests.integration.gallery import Gallery
 from ansible_collections.gpufleet.sharing.tests.integration.modules import call
 
 DEV = ("dev-gpu-01", "dev-gpu-02")
 AFTER = ("GS038", "GS042", "GS043")
-
-
-@pytest.fixture(scope="module")
-def opened(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Gallery:
-    return open_gallery(lab, tmp_path_factory.mktemp("gallery"))
-
-
-@pytest.fixture
-def gallery(opened: Gallery) -> Iterator[Gallery]:
-    yield from opened.scenario()
 
 
 def write_key(gallery: Gallery, key: str, text: str | None) -> None:
@@ -44,6 +31,7 @@ def test_gs012_no_config_map(gallery: Gallery) -> None:
     gallery.repair()
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs013_config_map_in_another_namespace(gallery: Gallery) -> None:
     data = config_map(gallery.lab)
     gallery.lab.kubectl("delete", "configmap", CONFIG_MAP, "-n", NAMESPACE)
@@ -54,6 +42,7 @@ def test_gs013_config_map_in_another_namespace(gallery: Gallery) -> None:
     gallery.run(found.fix)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs014_no_default_key(gallery: Gallery) -> None:
     """It hurts at the first restart, also where the label names another key."""
     write_key(gallery, "default", None)
@@ -65,6 +54,7 @@ def test_gs014_no_default_key(gallery: Gallery) -> None:
     gallery.repair()
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs015_label_without_its_key(gallery: Gallery) -> None:
     write_key(gallery, "dev", None)
     found = gallery.fires("GS015", *AFTER)
@@ -74,6 +64,7 @@ def test_gs015_label_without_its_key(gallery: Gallery) -> None:
     gallery.repair()
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs016_file_that_the_plugin_refuses(gallery: Gallery) -> None:
     """The recipe's no-sharing profile, written literally."""
     literal = config_map(gallery.lab)["dev"].replace("replicas: 8", "replicas: 1")
@@ -85,6 +76,7 @@ def test_gs016_file_that_the_plugin_refuses(gallery: Gallery) -> None:
     gallery.repair()
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs017_setting_in_the_wrong_place(gallery: Gallery) -> None:
     text = config_map(gallery.lab)["dev"]
     write_key(gallery, "dev", text + "flags:\n  renameByDefault: true\n")
@@ -104,6 +96,7 @@ def test_gs018_key_edited_by_hand(gallery: Gallery) -> None:
     gallery.repair()
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs024_label_set_by_hand(gallery: Gallery) -> None:
     gallery.lab.kubectl("label", "node", "dev-gpu-01", f"{LABEL}=default", "--overwrite")
     found = gallery.fires("GS024", *AFTER, settled=["GS043"])
@@ -111,6 +104,7 @@ def test_gs024_label_set_by_hand(gallery: Gallery) -> None:
     gallery.repair()
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs024_label_that_names_nothing(gallery: Gallery) -> None:
     """The missing key and the failing side-car are not told as causes of their own."""
     gallery.lab.kubectl("label", "node", "dev-gpu-01", f"{LABEL}=devv", "--overwrite")
@@ -118,6 +112,7 @@ def test_gs024_label_that_names_nothing(gallery: Gallery) -> None:
     gallery.repair()
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs039_content_that_was_not_loaded(gallery: Gallery) -> None:
     """As after a run that was killed between writing and restarting."""
     six = profiles(dev=6)

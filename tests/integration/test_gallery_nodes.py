@@ -5,14 +5,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.texts import commands
-from ansible_collections.gpufleet.sharing.tests.integration.gallery import Gallery, open_gallery
-from ansible_collections.gpufleet.sharing.tests.integration.labtools import GROUPS, Lab
+from ansible_collections.gpufleet.sharing.tests.integration.gallery import Gallery
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import GROUPS
 
 NAMESPACE = "gpu-operator"
 NFD = "feature.node.kubernetes.io/pci-10de.present"
@@ -20,16 +19,6 @@ UPGRADE = "nvidia.com/gpu-driver-upgrade-state"
 MIG_STATE = "nvidia.com/mig.config.state"
 DEPLOY = "nvidia.com/gpu.deploy"
 AFTER = ("GS037", "GS038", "GS042", "GS043")
-
-
-@pytest.fixture(scope="module")
-def opened(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Gallery:
-    return open_gallery(lab, tmp_path_factory.mktemp("gallery"))
-
-
-@pytest.fixture
-def gallery(opened: Gallery) -> Iterator[Gallery]:
-    yield from opened.scenario()
 
 
 def label(gallery: Gallery, node: str, *labels: str) -> None:
@@ -45,6 +34,7 @@ def test_gs019_not_in_the_cluster(gallery: Gallery) -> None:
     assert gallery.given(groups=groups).fires("GS019").nodes == ("dev-gpu-77",)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs020_not_in_the_inventory(gallery: Gallery) -> None:
     groups = {name: group for name, group in GROUPS.items() if name != "prod_gpus"}
     found = gallery.given(groups=groups).fires("GS020")
@@ -64,6 +54,7 @@ def test_gs022_cordoned(gallery: Gallery) -> None:
     gallery.run(found.fix)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs023_nfd_sees_no_gpu(gallery: Gallery) -> None:
     """As without the pods of Node Feature Discovery: its labels go."""
     features = [NFD, NFD.replace("pci-10de", "pci-0302_10de")]
@@ -73,6 +64,7 @@ def test_gs023_nfd_sees_no_gpu(gallery: Gallery) -> None:
     label(gallery, "dev-gpu-01", *(f"{each}=true" for each in features))
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs023_no_node_has_gpus(gallery: Gallery) -> None:
     """The operator leaves its DaemonSets as they are then: that they lag follows from it."""
     features = [NFD, NFD.replace("pci-10de", "pci-0302_10de")]
@@ -90,6 +82,7 @@ def test_gs023_no_node_has_gpus(gallery: Gallery) -> None:
         label(gallery, node, *(f"{each}=true" for each in features))
 
 
+@pytest.mark.full("the rest of the gallery")
 @pytest.mark.parametrize(
     ("switch", "after"),
     [
@@ -104,6 +97,7 @@ def test_gs025_switched_off(gallery: Gallery, switch: str, after: list[str]) -> 
     gallery.run(found.fix)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs025_switch_taken_away(gallery: Gallery) -> None:
     """Removing the label does not bring the pod back."""
     label(gallery, "dev-gpu-01", f"{DEPLOY}.device-plugin-")
@@ -111,6 +105,7 @@ def test_gs025_switch_taken_away(gallery: Gallery) -> None:
     gallery.run(found.fix)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs026_mig_at_work(gallery: Gallery) -> None:
     """As mig-manager says; on a node where the lab has none, which would be done at once."""
     label(gallery, "dev-gpu-01", f"{MIG_STATE}=pending")
@@ -118,12 +113,14 @@ def test_gs026_mig_at_work(gallery: Gallery) -> None:
     label(gallery, "dev-gpu-01", f"{MIG_STATE}=success")
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs027_mig_failed(gallery: Gallery) -> None:
     label(gallery, "train-gpu-01", "nvidia.com/mig.config=all-9g.99gb")
     found = gallery.fires("GS027", *AFTER)
     gallery.run(found.fix)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs028_cut_unlike(gallery: Gallery) -> None:
     layout = json.dumps([{"1g.10gb": 7}, None, None, None])
     annotate(gallery, "train-gpu-01", f"lab.gpufleet.sharing/mig={layout}")
@@ -138,6 +135,7 @@ def test_gs028_cut_unlike(gallery: Gallery) -> None:
     gallery.run(found.fix)
 
 
+@pytest.mark.full("the rest of the gallery")
 @pytest.mark.parametrize("app", ["nvidia-driver-daemonset", "nvidia-container-toolkit-daemonset"])
 def test_gs029_driver_or_toolkit_not_ready(gallery: Gallery, app: str) -> None:
     """Pods as those of gpu-operator's assets/state-driver and state-container-toolkit."""
@@ -151,6 +149,7 @@ def test_gs029_driver_or_toolkit_not_ready(gallery: Gallery, app: str) -> None:
     gallery.lab.kubectl("delete", "pod", "-n", NAMESPACE, f"{app}-x")
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs030_driver_upgrade(gallery: Gallery) -> None:
     """Labels as of the operator's upgrade controller (k8s-operator-libs, pkg/upgrade)."""
     label(gallery, "dev-gpu-01", f"{UPGRADE}=upgrade-failed")
@@ -161,6 +160,7 @@ def test_gs030_driver_upgrade(gallery: Gallery) -> None:
     gallery.lab.kubectl("uncordon", "dev-gpu-01")
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs031_several_models(gallery: Gallery) -> None:
     annotate(gallery, "prod-gpu-01", "lab.gpufleet.sharing/other-models=1")
     found = gallery.fires("GS031", *AFTER, settled=["GS043"])
@@ -168,6 +168,7 @@ def test_gs031_several_models(gallery: Gallery) -> None:
     annotate(gallery, "prod-gpu-01", "lab.gpufleet.sharing/other-models-")
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs032_gpu_missing(gallery: Gallery) -> None:
     stated = gallery.given(gpus={"prod-gpu-01": 2, "prod-gpu-02": 2})
     annotate(gallery, "prod-gpu-01", "lab.gpufleet.sharing/gpus=1")
@@ -186,6 +187,7 @@ def test_gs033_unhealthy(gallery: Gallery) -> None:
     annotate(gallery, "prod-gpu-01", "lab.gpufleet.sharing/unhealthy-")
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs034_hami(gallery: Gallery) -> None:
     """What HAMi's device plugin (chart hami, DaemonSet on nodes with gpu=on) leaves on a node."""
     label(gallery, "dev-gpu-01", "gpu=on")
@@ -196,6 +198,7 @@ def test_gs034_hami(gallery: Gallery) -> None:
     gallery.run(found.fix, 1)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs035_kai_fractions(gallery: Gallery) -> None:
     """A pod of KAI's example gpu-sharing.yaml, and the pod that reserves a GPU for it."""
     app = {"app": "kai-resource-reservation"}
@@ -206,6 +209,7 @@ def test_gs035_kai_fractions(gallery: Gallery) -> None:
     gallery.lab.kubectl("delete", "pod", "gpu-sharing", "-n", "work")
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs036_another_device_plugin(gallery: Gallery) -> None:
     """NVIDIA's own static manifest (k8s-device-plugin, deployments/static)."""
     name = {"name": "nvidia-device-plugin-ds"}
@@ -225,6 +229,7 @@ def test_gs036_another_device_plugin(gallery: Gallery) -> None:
     gallery.lab.kubectl("delete", "daemonset", "nvidia-device-plugin-daemonset", *where)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs057_node_for_virtual_machines(gallery: Gallery) -> None:
     """The lab's operator does not act on it, so only the settings are there."""
     sandbox = {"spec": {"sandboxWorkloads": {"enabled": True}}}
@@ -237,6 +242,7 @@ def test_gs057_node_for_virtual_machines(gallery: Gallery) -> None:
     gallery.patch("clusterpolicy", "cluster-policy", {"spec": {"sandboxWorkloads": None}})
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs058_plugin_of_gke(gallery: Gallery) -> None:
     """Labels as GKE sets them."""
     label(gallery, "dev-gpu-01", "cloud.google.com/gke-accelerator=nvidia-l4")
@@ -246,6 +252,7 @@ def test_gs058_plugin_of_gke(gallery: Gallery) -> None:
     gallery.lab.kubectl("label", "node", "dev-gpu-01", *labels)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs060_dra_driver(gallery: Gallery) -> None:
     """Slices as NVIDIA's DRA driver publishes them: of GPUs, and of ComputeDomains."""
     for driver, node in (("gpu", "dev-gpu-01"), ("compute-domain", "prod-gpu-01")):
@@ -261,6 +268,7 @@ def test_gs060_dra_driver(gallery: Gallery) -> None:
     gallery.lab.kubectl("delete", "resourceslices", "--all")
 
 
+@pytest.mark.full("the rest of the gallery")
 @pytest.mark.parametrize(
     ("code", "resource"), [("GS061", "mig.das.com/1g.5gb"), ("GS062", "nvidia.com/gpu.sliced")]
 )

@@ -6,34 +6,23 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._doctor.snapshot import Location
-from ansible_collections.gpufleet.sharing.tests.integration.gallery import Gallery, open_gallery
-from ansible_collections.gpufleet.sharing.tests.integration.labtools import Lab
+from ansible_collections.gpufleet.sharing.tests.integration.gallery import Gallery
 
 NAMESPACE = "gpu-operator"
 # While pods come and go, and once all of them have gone.
 AFTER = ("GS011", "GS037", "GS038", "GS042", "GS043")
 
 
-@pytest.fixture(scope="module")
-def opened(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Gallery:
-    return open_gallery(lab, tmp_path_factory.mktemp("gallery"))
-
-
-@pytest.fixture
-def gallery(opened: Gallery) -> Iterator[Gallery]:
-    yield from opened.scenario()
-
-
 def point_at(gallery: Gallery, **config: str | None) -> None:
     gallery.patch("clusterpolicy", "cluster-policy", {"spec": {"devicePlugin": {"config": config}}})
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs001_gpu_cluster(gallery: Gallery) -> None:
     """A cluster that somebody moved on to DRA: the kind of gpu-operator v26.7."""
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
@@ -68,6 +57,7 @@ def test_gs002_no_cluster_policy(gallery: Gallery) -> None:
     subprocess.run(command, env=gallery.lab.environ, check=True, capture_output=True)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs003_ignored_cluster_policy(gallery: Gallery) -> None:
     """The inventory names one that the operator does not go by."""
     spec = gallery.lab.json("clusterpolicy", "cluster-policy")["spec"]
@@ -87,6 +77,7 @@ def test_gs055_policy_of_another_name(gallery: Gallery) -> None:
     assert "gpu_operator_cluster_policy: cluster-policy" in found.fix
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs004_operator_elsewhere(gallery: Gallery) -> None:
     """The inventory names a namespace in which the operator is not."""
     wrong = gallery.given(location=Location(namespace="default"))
@@ -94,6 +85,7 @@ def test_gs004_operator_elsewhere(gallery: Gallery) -> None:
     assert "gpu_operator_namespace: gpu-operator" in found.fix
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs005_plugin_disabled(gallery: Gallery) -> None:
     body = {"spec": {"devicePlugin": {"enabled": False}}}
     gallery.patch("clusterpolicy", "cluster-policy", body)
@@ -101,6 +93,7 @@ def test_gs005_plugin_disabled(gallery: Gallery) -> None:
     gallery.run(found.fix)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs006_pointer_lost_at_a_helm_upgrade(gallery: Gallery) -> None:
     chart = gallery.lab.environ["GPULAB_CHART"]
     upgrade = ["helm", "upgrade", "gpu-operator", chart, "--reset-values", "-n", NAMESPACE]
@@ -110,6 +103,7 @@ def test_gs006_pointer_lost_at_a_helm_upgrade(gallery: Gallery) -> None:
     gallery.lab.playbook("site", gallery.inventory).succeeded()
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs006_pointer_patched_away(gallery: Gallery) -> None:
     point_at(gallery, name=None, default=None)
     found = gallery.fires("GS006", *AFTER, settled=["GS043"])
@@ -123,6 +117,7 @@ def test_gs007_pointer_to_another_config_map(gallery: Gallery) -> None:
     gallery.run(found.fix)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs008_no_default(gallery: Gallery) -> None:
     point_at(gallery, name="device-plugin-config", default=None)
     found = gallery.fires("GS008", *AFTER, settled=["GS043"])
@@ -130,6 +125,7 @@ def test_gs008_no_default(gallery: Gallery) -> None:
     gallery.run(found.fix)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs009_another_default(gallery: Gallery) -> None:
     point_at(gallery, name="device-plugin-config", default="dev")
     found = gallery.fires("GS009", *AFTER, settled=["GS043"])
@@ -137,6 +133,7 @@ def test_gs009_another_default(gallery: Gallery) -> None:
     gallery.run(found.fix)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs010_no_side_car(gallery: Gallery) -> None:
     """Somebody edited the DaemonSet; the operator compares its own notes and does not notice."""
     patch = json.dumps([{"op": "remove", "path": "/spec/template/spec/containers/1"}])
@@ -146,6 +143,7 @@ def test_gs010_no_side_car(gallery: Gallery) -> None:
     gallery.run(found.fix)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs011_operator_away(gallery: Gallery) -> None:
     """A Deployment that is scaled to 0 counts as available, so its pod finds no node instead."""
 

@@ -75,6 +75,7 @@ def without_profile(gallery: Gallery) -> None:
     gallery.lab.kubectl("label", "node", "prod-gpu-02", f"{LABEL}-")
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs037_taint_that_nobody_tolerates(gallery: Gallery) -> None:
     gallery.lab.kubectl("taint", "node", NODE, "team=a:NoSchedule")
     gallery.lab.kubectl("delete", "pod", "-n", NAMESPACE, *ON_NODE)
@@ -92,6 +93,7 @@ def test_gs038_plugin_that_crashes(gallery: Gallery) -> None:
     gallery.run(found.fix, 1)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs040_old_plugin_that_misses_a_removed_label(gallery: Gallery) -> None:
     def use(version: str) -> None:
         body = {"spec": {"devicePlugin": {"version": version}}}
@@ -116,6 +118,7 @@ def test_gs040_old_plugin_that_misses_a_removed_label(gallery: Gallery) -> None:
     use(before)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs041_more_mps_clients_than_an_old_card_takes(gallery: Gallery) -> None:
     annotate(gallery, "prod-gpu-02", "lab.gpufleet.sharing/product=Tesla-V100-SXM2-16GB")
     mps = with_profile(gallery, "mps", {"replicas": 20, "strategy": "mps"})
@@ -125,6 +128,7 @@ def test_gs041_more_mps_clients_than_an_old_card_takes(gallery: Gallery) -> None
     annotate(gallery, "prod-gpu-02", "lab.gpufleet.sharing/product=NVIDIA-A100-SXM4-80GB")
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs042_gpu_feature_discovery_missing(gallery: Gallery) -> None:
     gallery.lab.kubectl("taint", "node", NODE, "team=a:NoSchedule")
     gfd = ("-l", "app=gpu-feature-discovery")
@@ -146,6 +150,7 @@ def standing_still(lab: Lab) -> Iterator[None]:
         os.kill(processes["gpusim"], signal.SIGCONT)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs043_the_default_for_a_moment(gallery: Gallery) -> None:
     """After each restart of its plugin a labelled node has the default's slots: wait."""
     gallery.restart_plugin(NODE)
@@ -155,6 +160,7 @@ def test_gs043_the_default_for_a_moment(gallery: Gallery) -> None:
     assert mentions(found.cause, "nvidia.com/gpu", 4, 8)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs059_plugin_that_is_no_pod(gallery: Gallery) -> None:
     """As with a node image that brings a plugin: the number is there, and no pod."""
     with standing_still(gallery.lab):
@@ -165,6 +171,7 @@ def test_gs059_plugin_that_is_no_pod(gallery: Gallery) -> None:
     assert mentions(found.seen, 8, "nvidia.com/gpu")
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs044_resource_left_behind(gallery: Gallery) -> None:
     renamed = with_profile(gallery, "renamed", {"replicas": 2, "rename_by_default": True})
     found = renamed.fires("GS044")

@@ -7,7 +7,6 @@ The lab's pods run nothing, so what a kubelet would say of them is written into 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,27 +15,18 @@ import pytest
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.client import Cluster
 from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions
-from ansible_collections.gpufleet.sharing.tests.integration.gallery import Gallery, open_gallery
-from ansible_collections.gpufleet.sharing.tests.integration.labtools import PROFILES, Lab
+from ansible_collections.gpufleet.sharing.tests.integration.gallery import Gallery
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import PROFILES
 
 NODE = "dev-gpu-01"
 WORK = "work"
-
-
-@pytest.fixture(scope="module")
-def opened(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Gallery:
-    return open_gallery(lab, tmp_path_factory.mktemp("gallery"))
-
-
-@pytest.fixture
-def gallery(opened: Gallery) -> Iterator[Gallery]:
-    yield from opened.scenario()
 
 
 def delete(gallery: Gallery, *names: str) -> None:
     gallery.lab.kubectl("delete", "pod", "-n", WORK, *names)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs045_more_than_there_are(gallery: Gallery) -> None:
     """As after a change to fewer replicas, which evicts nobody."""
     names = [f"busy-{number}" for number in range(9)]
@@ -48,6 +38,7 @@ def test_gs045_more_than_there_are(gallery: Gallery) -> None:
     delete(gallery, *names[1:])
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs046_two_slots_turned_down(gallery: Gallery) -> None:
     gallery.pod("greedy", NODE, slots=2, ends="Failed")
     found = gallery.fires("GS046")
@@ -55,6 +46,7 @@ def test_gs046_two_slots_turned_down(gallery: Gallery) -> None:
     gallery.run(found.fix)
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs046_slot_that_is_gone(gallery: Gallery) -> None:
     """As the kubelet says after a restart (pkg/kubelet/cm/devicemanager)."""
     gallery.pod("old", NODE)
@@ -79,6 +71,7 @@ def test_gs047_pods_that_cannot_start(gallery: Gallery) -> None:
     delete(gallery, "stuck")
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs048_two_slots(gallery: Gallery) -> None:
     """Where the profile does not turn it down."""
     lenient = {"replicas": 4, "fail_requests_greater_than_one": False}
@@ -91,6 +84,7 @@ def test_gs048_two_slots(gallery: Gallery) -> None:
     gallery.repair()
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs049_old_name(gallery: Gallery) -> None:
     """As after rename_by_default was taken out of a profile."""
     gallery.pod("waits", "", resource="nvidia.com/gpu.shared")
@@ -99,6 +93,7 @@ def test_gs049_old_name(gallery: Gallery) -> None:
     delete(gallery, "waits")
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs064_no_free_slot(gallery: Gallery) -> None:
     gallery.pod("late", "", slots=1000)
     found = gallery.fires("GS064")
@@ -107,6 +102,7 @@ def test_gs064_no_free_slot(gallery: Gallery) -> None:
     delete(gallery, "late")
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs050_quota_on_the_old_name(gallery: Gallery) -> None:
     gallery.lab.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": WORK}},
@@ -130,6 +126,7 @@ def test_gs051_crash_loop(gallery: Gallery) -> None:
     delete(gallery, "hungry")
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs052_metrics(gallery: Gallery) -> None:
     """The DaemonSet of gpu-operator's assets/state-dcgm-exporter, as far as it matters."""
 
@@ -147,6 +144,7 @@ def test_gs052_metrics(gallery: Gallery) -> None:
     gallery.lab.apply(exporter({"name": "KUBERNETES_VIRTUAL_GPUS", "value": "true"}))
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs053_autoscaler(gallery: Gallery) -> None:
     """What a node group is told cannot be seen, so somebody has to say that it was done."""
     image = "registry.k8s.io/autoscaling/cluster-autoscaler:v1.34.0"
@@ -157,6 +155,7 @@ def test_gs053_autoscaler(gallery: Gallery) -> None:
     gallery.lab.kubectl("delete", "pod", "cluster-autoscaler-x", "-n", "kube-system")
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs056_karpenter(gallery: Gallery) -> None:
     image = "public.ecr.aws/karpenter/controller:1.8.2"
     gallery.pod("karpenter-x", "cpu-01", "kube-system", slots=0, image=image)
@@ -166,6 +165,7 @@ def test_gs056_karpenter(gallery: Gallery) -> None:
     gallery.lab.kubectl("delete", "pod", "karpenter-x", "-n", "kube-system")
 
 
+@pytest.mark.full("the rest of the gallery")
 def test_gs054_not_allowed(gallery: Gallery) -> None:
     """Somebody who may list nodes, and then what docs/doctor.md says."""
     lists = {"apiGroups": [""], "resources": ["nodes"], "verbs": ["list"]}

@@ -117,6 +117,7 @@ def test_shrinking_below_running_pods_is_refused_before_any_write(
     assert state(lab) == before
 
 
+@pytest.mark.full("another case of the guard")
 def test_pods_of_a_daemonset_are_refused_and_nothing_is_changed(lab: Lab) -> None:
     agent = Workload("agent", PROD, kind="DaemonSet", slots=7)
     start(lab, agent)
@@ -128,6 +129,7 @@ def test_pods_of_a_daemonset_are_refused_and_nothing_is_changed(lab: Lab) -> Non
     stop(lab, agent)
 
 
+@pytest.mark.full("another case of the guard")
 def test_budget_that_blocks_is_named_and_nothing_is_left_changed(lab: Lab) -> None:
     protect(lab, WEB, minAvailable=8)
     before, there = state(lab), on_nodes(lab, WEB, API)
@@ -142,6 +144,7 @@ def test_budget_that_blocks_is_named_and_nothing_is_left_changed(lab: Lab) -> No
     lab.kubectl("delete", "poddisruptionbudget", "web", "-n", NAMESPACE)
 
 
+@pytest.mark.full("test_drain evicts too")
 def test_evict_moves_the_hurt_pods_only(lab: Lab, inventory: Path) -> None:
     """dev-gpu-01 is full of a Deployment's pods; dev-gpu-02 of
     bare pods and the api, and it is cordoned by hand, as is prod-gpu-02, which does not change.
@@ -175,6 +178,7 @@ def test_evict_moves_the_hurt_pods_only(lab: Lab, inventory: Path) -> None:
     stop(lab, bare, elsewhere)
 
 
+@pytest.mark.full("another case of the guard")
 def test_ignore_warns_and_leaves_the_pods(lab: Lab) -> None:
     stop(lab, WEB, API)
     there = Workload("there", DEV[:1], pods=5)
@@ -189,6 +193,7 @@ def test_ignore_warns_and_leaves_the_pods(lab: Lab) -> None:
     stop(lab, there)
 
 
+@pytest.mark.full("another case of the guard")
 def test_renamed_resource_is_a_hazard_and_quotas_on_the_old_name_are_named(lab: Lab) -> None:
     pair = Workload("pair", PROD, pods=2)
     start(lab, pair)
@@ -210,6 +215,7 @@ def test_renamed_resource_is_a_hazard_and_quotas_on_the_old_name_are_named(lab: 
     lab.kubectl("delete", "resourcequota", "gpus", "-n", NAMESPACE)
 
 
+@pytest.mark.full("another case of the guard")
 def test_sharing_that_ends_under_running_pods_is_a_hazard(lab: Lab) -> None:
     """Two GPUs in 8 slots: with whole GPUs, a pod that stays on a slot may get company."""
     whole = {**GROUPS["prod_gpus"], "vars": {"gpu_sharing_profile": "no-sharing"}}

@@ -302,6 +302,7 @@ def tell(case: Case, killed: Killed, took: float) -> None:
     print(f"KILL {case}: {fate} after {len(killed.written)} writes; converged in {took:.0f} s")
 
 
+@pytest.mark.full("another kill", keep=1)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_next_run_finishes_what_a_killed_one_has_begun(
     fleet: Lab, case: Case, tmp_path: Path
@@ -321,6 +322,7 @@ def test_next_run_finishes_what_a_killed_one_has_begun(
         assert left in run.output  # whose lease is taken over
 
 
+@pytest.mark.full("another kill")
 def test_other_run_takes_the_place_of_a_killed_one(fleet: Lab, tmp_path: Path) -> None:
     """What was asked for in between is no revision that stays started for good."""
     last = CASES[-1].state
@@ -336,5 +338,6 @@ def test_other_run_takes_the_place_of_a_killed_one(fleet: Lab, tmp_path: Path) -
     assert belongings(fleet) == before
 
 
+@pytest.mark.full("follows the last kill")
 def test_nothing_is_left_to_do(fleet: Lab) -> None:
     assert differing(fleet, CASES[-1].state.wanted) == []

@@ -145,6 +145,7 @@ def test_stopped_run_that_was_taken_over_writes_nothing_more(lab: Lab, cluster: 
     assert spec(lab)["holderIdentity"] == "bob"  # not released by us
 
 
+@pytest.mark.full("a race")
 def test_of_two_that_take_over_one_wins(lab: Lab, cluster: Cluster) -> None:
     with hold_lease(cluster, NAMESPACE, "dead", keep=True, timing=LeaseTiming(2)):
         pass
@@ -198,6 +199,7 @@ def test_there_is_none_without_the_namespace(lab: Lab, cluster: Cluster) -> None
         lease.check()
 
 
+@pytest.mark.full("a lease in a fleet")
 def test_is_removed_when_nobody_holds_it(lab: Lab, cluster: Cluster) -> None:
     with hold_lease(cluster, NAMESPACE, "me"):
         remove_lease(cluster, NAMESPACE)
@@ -206,6 +208,7 @@ def test_is_removed_when_nobody_holds_it(lab: Lab, cluster: Cluster) -> None:
     assert lab.kubectl("get", *LEASE, "--ignore-not-found") == ""
 
 
+@pytest.mark.full("a race")
 def test_one_door_serves_many_threads(lab: Lab, cluster: Cluster) -> None:
     """Bulk writes go on while the lease is renewed: nothing is miscounted or mixed up."""
     names = [f"many-{number}" for number in range(100)]

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ansible_collections.gpufleet.sharing.tests.integration.answers import mentions
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     GROUPS,
@@ -25,7 +27,7 @@ from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     module_result,
     remains,
 )
-from ansible_collections.gpufleet.sharing.tests.integration.modules import POINTER, call
+from ansible_collections.gpufleet.sharing.tests.integration.modules import POINTER, call, converge
 
 HELM_SECRETS = ("-n", "gpu-operator", "-l", "owner=helm")
 PLUGIN = ("-n", "gpu-operator", "nvidia-device-plugin-daemonset")
@@ -102,6 +104,7 @@ def descendants(pid: int) -> list[int]:
     return [*children, *(below for child in children for below in descendants(child))]
 
 
+@pytest.mark.full("another history of a release")
 def test_uninstall_takes_what_a_killed_install_has_left(lab: Lab, inventory: Path) -> None:
     """Of an install that was killed nothing but its pending revision tells what Helm has made."""
     kill_in_mid_wait(lab, lab.command("site", inventory))
@@ -114,6 +117,7 @@ def test_uninstall_takes_what_a_killed_install_has_left(lab: Lab, inventory: Pat
     assert remains(lab) == []
 
 
+@pytest.mark.full("another history of a release")
 def test_release_left_pending_by_a_kill_is_waited_for_and_then_recovered(
     lab: Lab, inventory: Path
 ) -> None:
@@ -174,6 +178,7 @@ def is_quiet(lab: Lab) -> bool:
 def test_values_of_others_are_kept_and_nothing_is_said_about_helm_diff(
     lab: Lab, inventory: Path
 ) -> None:
+    converge(lab)
     by_hand(lab, "upgrade", "--reuse-values", "--set", "toolkit.enabled=false")
     changed = {"gpu_operator_values": {"driver": {"enabled": False}}}
     said = lab.playbook("plan", inventory, variables=changed).succeeded()
@@ -186,6 +191,7 @@ def test_values_of_others_are_kept_and_nothing_is_said_about_helm_diff(
     assert lease_holder(lab) == ""  # also where no node needs anything
 
 
+@pytest.mark.full("another history of a release")
 def test_values_of_others_go_where_exact_is_asked_for(lab: Lab) -> None:
     assert release(lab, values_exact=True)["changed"]
     assert values(lab) == {"devicePlugin": {"config": POINTER}}
@@ -217,6 +223,7 @@ def scale_operator(lab: Lab, replicas: int) -> None:
     lab.wait_for(lambda: lab.json(*there)["status"].get("availableReplicas", 0) == replicas)
 
 
+@pytest.mark.full("another history of a release")
 def test_new_value_that_restarts_plugins_is_waited_for(lab: Lab) -> None:
     """The pointer is as it was, and the operator has not got to the value yet: it is stopped."""
 
@@ -239,6 +246,7 @@ def test_new_value_that_restarts_plugins_is_waited_for(lab: Lab) -> None:
     assert check(60) == ""
 
 
+@pytest.mark.full("another history of a release")
 def test_pod_that_cannot_go_holds_the_rollout_up_and_is_named(lab: Lab) -> None:
     """Its node is NotReady, so that nobody ends it; a finalizer stands for that here."""
     node, ready = "prod-gpu-01", "lab.gpufleet.sharing/ready"
@@ -270,6 +278,7 @@ def _finalized(pod: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata}
 
 
+@pytest.mark.full("another history of a release")
 def test_existing_operator_is_adopted_without_a_restart_and_given_back(
     lab: Lab, inventory: Path
 ) -> None:
@@ -347,6 +356,7 @@ def _by_hand(replicas: int) -> str:
     )
 
 
+@pytest.mark.full("another history of a release")
 def test_existing_operator_gets_the_pointer_by_a_patch_of_two_fields(
     lab: Lab, inventory: Path
 ) -> None:
@@ -382,6 +392,7 @@ def test_existing_operator_gets_the_pointer_by_a_patch_of_two_fields(
     assert remains(lab) == []
 
 
+@pytest.mark.full("another history of a release")
 def test_release_that_was_there_before_survives_with_its_own_pointer(lab: Lab) -> None:
     by_hand(
         lab,
@@ -402,6 +413,7 @@ def test_release_that_was_there_before_survives_with_its_own_pointer(lab: Lab) -
     assert remains(lab) == [LEASE]
 
 
+@pytest.mark.full("another history of a release")
 def test_field_that_the_crd_drops_is_an_error_that_names_it(lab: Lab) -> None:
     """An old CustomResourceDefinition, which knows no devicePlugin.config."""
     crd = lab.json("crd", "clusterpolicies.nvidia.com")
@@ -420,6 +432,7 @@ def test_field_that_the_crd_drops_is_an_error_that_names_it(lab: Lab) -> None:
     assert mentions(result["msg"], "CustomResourceDefinition", "devicePlugin.config")
 
 
+@pytest.mark.full("another history of a release")
 def test_no_operator_to_point(lab: Lab) -> None:
     helm(lab, "uninstall", *RELEASE, "--wait")
     assert lab.json("clusterpolicies")["items"] == []
@@ -428,6 +441,7 @@ def test_no_operator_to_point(lab: Lab) -> None:
     assert mentions(found["msg"], "ClusterPolicy", "cluster-policy")
 
 
+@pytest.mark.full("another history of a release")
 def test_note_of_a_release_that_has_gone_is_taken_away(lab: Lab) -> None:
     """As by an uninstall that was killed after Helm had done it."""
     note = json.dumps({"installed": True, "pointer": {}})
@@ -437,6 +451,7 @@ def test_note_of_a_release_that_has_gone_is_taken_away(lab: Lab) -> None:
     assert remains(lab) == [LEASE]
 
 
+@pytest.mark.full("another history of a release")
 def test_crds_stay_while_another_operator_needs_them(lab: Lab, inventory: Path) -> None:
     chart = lab.environ["GPULAB_CHART"]
     helm(lab, "install", "theirs", chart, "-n", "gpu-operator", "--create-namespace", "--wait")
@@ -450,6 +465,7 @@ def test_crds_stay_while_another_operator_needs_them(lab: Lab, inventory: Path) 
     helm(lab, "uninstall", "theirs", "-n", "gpu-operator", "--wait")
 
 
+@pytest.mark.full("another history of a release")
 def test_release_of_others_that_is_pending_is_left_alone(lab: Lab) -> None:
     by_hand(lab, "install")
     (secret,) = lab.kubectl("get", "secrets", "-o", "name", *HELM_SECRETS).split()
@@ -461,6 +477,7 @@ def test_release_of_others_that_is_pending_is_left_alone(lab: Lab) -> None:
     helm(lab, "uninstall", *RELEASE, "--wait")
 
 
+@pytest.mark.full("another history of a release")
 def test_release_in_a_namespace_of_its_own_is_known_as_ours(lab: Lab) -> None:
     """Of the task alone, without the role that makes the namespace before it."""
     made = release(lab, namespace="fresh")
@@ -471,6 +488,7 @@ def test_release_in_a_namespace_of_its_own_is_known_as_ours(lab: Lab) -> None:
     assert "namespaces/fresh" not in remains(lab)
 
 
+@pytest.mark.full("another history of a release")
 def test_release_that_somebody_has_installed_in_the_place_of_ours_is_theirs(lab: Lab) -> None:
     assert release(lab, namespace="fresh")["changed"]
     place = ("gpu-operator", "-n", "fresh")

@@ -158,6 +158,7 @@ def missing_in(answer: Mapping[str, Any]) -> list[str]:
     return str(answer["msg"]).partition(" may not ")[2].partition(" on https:")[0].split("; ")
 
 
+@pytest.mark.full("the account in every other playbook")
 def test_site_and_uninstall_stop_before_any_write_and_verify_needs_reads_only(
     lab: Lab, inventory: Path, account: dict[str, str]
 ) -> None:
@@ -190,6 +191,7 @@ def test_site_and_uninstall_stop_before_any_write_and_verify_needs_reads_only(
         grant(lab)
 
 
+@pytest.mark.full("the account in every other playbook")
 def test_documented_account_can_change_prune_verify_and_uninstall(
     lab: Lab, inventory: Path, account: dict[str, str]
 ) -> None:
@@ -208,6 +210,7 @@ def test_documented_account_can_change_prune_verify_and_uninstall(
     assert forbidden(lab) == []
 
 
+@pytest.mark.full("each other permission", keep=2)
 @pytest.mark.parametrize(
     ("purpose", "missing", "permissions"),
     [

@@ -235,6 +235,7 @@ STUCK: dict[str, tuple[str, list[object]]] = {
 }
 
 
+@pytest.mark.full("another case of a probe")
 def test_pods_that_do_not_start_are_named_with_the_cause(lab: Lab) -> None:
     """Three runs beside each other, each with a fault of its own."""
 
@@ -248,6 +249,7 @@ def test_pods_that_do_not_start_are_named_with_the_cause(lab: Lab) -> None:
     assert remains(lab) == []
 
 
+@pytest.mark.full("another case of a probe")
 def test_busy_nodes_lose_nobody(lab: Lab) -> None:
     """Also not to pods of a priority below that of the probe."""
     low = {
@@ -284,6 +286,7 @@ def test_busy_nodes_lose_nobody(lab: Lab) -> None:
     assert remains(lab) == []
 
 
+@pytest.mark.full("another case of a probe")
 def test_two_probes_of_one_node_do_not_fail_each_other(lab: Lab) -> None:
     with ThreadPoolExecutor() as pool:
         results = list(pool.map(lambda _number: apart(lab, "four-gpu-01"), range(2)))
@@ -303,6 +306,7 @@ def pods_are_there(lab: Lab) -> bool:
     return bool(lab.json("pods", "-n", ROOM)["items"])
 
 
+@pytest.mark.full("another case of a probe")
 def test_killed_probe_is_cleared_by_the_next_one(lab: Lab) -> None:
     killed = kill(lab, hanging(lab), lambda run: lambda: pods_are_there(run.lab))
     assert killed.in_time
@@ -315,6 +319,7 @@ def test_killed_probe_is_cleared_by_the_next_one(lab: Lab) -> None:
     vanishes(lab)
 
 
+@pytest.mark.full("another case of a probe")
 def test_kubernetes_removes_the_pods_of_a_killed_probe(lab: Lab) -> None:
     """Its deadline is brought forward here, so as not to wait for a minute."""
     kill(lab, hanging(lab), lambda run: lambda: pods_are_there(run.lab))
@@ -327,6 +332,7 @@ def test_kubernetes_removes_the_pods_of_a_killed_probe(lab: Lab) -> None:
     vanishes(lab)
 
 
+@pytest.mark.full("another case of a probe")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ended_probe_clears_up(lab: Lab, number: signal.Signals) -> None:
     process = subprocess.Popen(
@@ -349,6 +355,7 @@ def test_ended_probe_clears_up(lab: Lab, number: signal.Signals) -> None:
     assert remains(lab) == []
 
 
+@pytest.mark.full("a whole run of verify")
 def test_playbook_verify(lab: Lab, tmp_path: Path) -> None:
     groups = {
         f"group_{node.replace('-', '_')}": {

@@ -8,6 +8,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 import yaml
 
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.hashing import (
@@ -210,6 +211,7 @@ def test_node_moved_to_another_group_gets_its_profile_without_a_restart(lab: Lab
     assert {"old", "used"} <= lab.json(*CONFIG_MAP)["data"].keys()
 
 
+@pytest.mark.full("two more runs; unit tests have the verdict")
 def test_not_ready_node_is_left_alone_and_named(lab: Lab, inventory: Path) -> None:
     """Its label is to be another, and is not."""
     lab.kubectl("annotate", "node", "dev-gpu-02", f"{READY}=false")
@@ -234,6 +236,7 @@ def test_not_ready_node_that_is_back_is_brought_up_to_date_and_keys_in_use_are_n
     lab.kubectl("label", "node", "cpu-01", "nvidia.com/device-plugin.config-")
 
 
+@pytest.mark.full("check mode of uninstall, a whole run")
 def test_uninstall_check_mode_writes_nothing(lab: Lab, inventory: Path) -> None:
     lab.forget_requests()
     run = lab.playbook("uninstall", inventory, "--check").succeeded()
@@ -264,6 +267,7 @@ def mark_as_cordoned_by_a_run_that_was_killed(lab: Lab, node: str) -> None:
     lab.kubectl("annotate", "node", node, "gpufleet.sharing/cordoned=true")
 
 
+@pytest.mark.full("a whole run of uninstall")
 def test_uninstall_again_changes_nothing(lab: Lab, inventory: Path) -> None:
     text = {"gpu_operator_remove_crds": "false"}  # as -e and surveys give it
     run = lab.playbook("uninstall", inventory, variables=text).succeeded()
@@ -271,6 +275,7 @@ def test_uninstall_again_changes_nothing(lab: Lab, inventory: Path) -> None:
     assert "clusterpolicies.nvidia.com" in lab.kubectl("get", "crds", "-o", "name")
 
 
+@pytest.mark.full("a whole run of uninstall, for one option")
 def test_uninstall_with_crds_removes_them(lab: Lab, inventory: Path) -> None:
     lab.playbook("uninstall", inventory, variables={"gpu_operator_remove_crds": True}).succeeded()
     # It is deleted, and goes when the server has finalized it

@@ -118,6 +118,7 @@ def test_content_that_only_the_plugin_refuses_stops_at_the_canary(
     assert states(lab) == ["good", "failed"]
 
 
+@pytest.mark.full("another way back after a failure")
 def test_same_run_again_fails_the_same_way_and_harms_nobody_else(lab: Lab, mended: None) -> None:
     before = state(lab)
     refuse(lab, "6")
@@ -127,6 +128,7 @@ def test_same_run_again_fails_the_same_way_and_harms_nobody_else(lab: Lab, mende
     assert states(lab) == ["good", "failed"]
 
 
+@pytest.mark.full("another way back after a failure")
 def test_old_inventory_after_a_failure_restarts_nothing(lab: Lab) -> None:
     before, pods = state(lab), lab.plugin_pods()
     converge(lab)
@@ -136,6 +138,7 @@ def test_old_inventory_after_a_failure_restarts_nothing(lab: Lab) -> None:
     assert differing(lab, Wanted()) == []
 
 
+@pytest.mark.full("another way back after a failure")
 def test_content_of_profiles_that_were_not_begun_goes_back_too(lab: Lab, mended: None) -> None:
     """A file that nobody has loaded, but any restart would load, is a change that comes later."""
     before = state(lab)
@@ -146,6 +149,7 @@ def test_content_of_profiles_that_were_not_begun_goes_back_too(lab: Lab, mended:
     assert len(sampler.ever_dark) <= 2
 
 
+@pytest.mark.full("another way back after a failure")
 def test_stop_leaves_everything_and_the_next_run_converges(lab: Lab, mended: None) -> None:
     refuse(lab, "6")
     six = Wanted(profiles=profiles(dev=6))
@@ -161,6 +165,7 @@ def test_stop_leaves_everything_and_the_next_run_converges(lab: Lab, mended: Non
     assert states(lab)[-1] == "good"
 
 
+@pytest.mark.full("another way back after a failure")
 def test_label_that_leads_to_a_refused_file_goes_back(lab: Lab, mended: None) -> None:
     """All dev nodes move to a new profile, one of them first."""
     before = state(lab)
@@ -181,6 +186,7 @@ def test_label_that_leads_to_a_refused_file_goes_back(lab: Lab, mended: None) ->
     assert states(lab)[-1] == "failed"
 
 
+@pytest.mark.full("another way back after a failure")
 def test_failures_that_are_allowed_are_listed_and_the_rest_goes_on(
     lab: Lab, inventory: Path, mended: None
 ) -> None:
@@ -195,6 +201,7 @@ def test_failures_that_are_allowed_are_listed_and_the_rest_goes_on(
     assert lab.allocatable()["dev-gpu-01"] == "7"
 
 
+@pytest.mark.full("another way back after a failure")
 def test_versioned_change_that_is_refused_goes_back_by_labels(lab: Lab, mended: None) -> None:
     """Pods that crash are replaced too: with growing pauses they would be back much later."""
     converge(lab, Wanted(profiles=profiles(dev=7), mode="versioned"))

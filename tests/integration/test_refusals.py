@@ -87,6 +87,7 @@ def test_rollout_with_a_mistake_is_refused_before_any_write(
     assert lab.writes(dry_run=True) == []
 
 
+@pytest.mark.full("another refusal by a whole run", keep=1)
 @pytest.mark.parametrize(
     ("groups", "named"),
     [
@@ -115,6 +116,7 @@ def test_inventory_with_mistakes_stops_before_anything_else(
     lab.playbook("site", inventory).fails_with(*named)
 
 
+@pytest.mark.full("another refusal by a whole run")
 def test_inventory_that_is_not_there_stops_before_anything_else(
     lab: Lab, inventory: Path, tmp_path: Path
 ) -> None:
@@ -126,6 +128,7 @@ def test_inventory_that_is_not_there_stops_before_anything_else(
     assert lab.writes(dry_run=True) == []
 
 
+@pytest.mark.full("another refusal by a whole run")
 def test_inventory_without_gpu_nodes_stops_before_anything_else(lab: Lab, tmp_path: Path) -> None:
     hosts = tmp_path / "hosts.ini"
     hosts.write_text("[dev_gpus]\ndev-gpu-01\n[gpus:children]\ndev_gpus\n", encoding="utf-8")
@@ -136,6 +139,7 @@ def test_inventory_without_gpu_nodes_stops_before_anything_else(lab: Lab, tmp_pa
     assert lab.writes(dry_run=True) == []
 
 
+@pytest.mark.full("another refusal by a whole run")
 @pytest.mark.parametrize(
     ("chart", "named"),
     [
@@ -159,6 +163,7 @@ def test_chart_that_cannot_be_read(
     assert lab.writes(dry_run=True) == []
 
 
+@pytest.mark.full("another refusal by a whole run")
 def test_variable_that_is_misspelt_is_warned_of(lab: Lab, tmp_path: Path) -> None:
     groups = {"dev_gpus": {"hosts": {"dev-gpu-01": {}}, "vars": {"gpu_sharing_profil": "dev"}}}
     inventory = write_inventory(tmp_path / "inventory", groups=groups)
@@ -172,6 +177,7 @@ def test_job_slicing_is_refused(lab: Lab, inventory: Path) -> None:
     assert run.broken == ["cluster_info"]
 
 
+@pytest.mark.full("another refusal by a whole run")
 def test_no_credentials(lab: Lab, inventory: Path, tmp_path: Path) -> None:
     environ = {"KUBECONFIG": None, "HOME": str(tmp_path)}
     run = lab.playbook("site", inventory, environ=environ)
@@ -187,6 +193,7 @@ def test_unreachable_server(lab: Lab) -> None:
     assert "sesame-open" not in json.dumps(answer)
 
 
+@pytest.mark.full("another refusal by a whole run")
 def test_credentials_that_are_not_accepted(lab: Lab, inventory: Path) -> None:
     environ = {
         "K8S_AUTH_HOST": server(lab),
@@ -199,6 +206,7 @@ def test_credentials_that_are_not_accepted(lab: Lab, inventory: Path) -> None:
     assert "sesame-open" not in run.output
 
 
+@pytest.mark.full("another refusal by a whole run")
 def test_helm_missing(lab: Lab, inventory: Path) -> None:
     lab.forget_requests()
     kept = [p for p in lab.environ["PATH"].split(os.pathsep) if not Path(p, "helm").exists()]
@@ -211,6 +219,7 @@ def test_helm_missing(lab: Lab, inventory: Path) -> None:
     assert lab.writes(dry_run=True) == []
 
 
+@pytest.mark.full("another refusal by a whole run")
 @pytest.mark.parametrize("purpose", ["uninstall", "plan"])
 def test_helm_4_is_refused(lab: Lab, tmp_path: Path, purpose: str) -> None:
     program = tmp_path / "helm"
@@ -261,6 +270,7 @@ def test_gpu_cluster_instead_of_cluster_policy(lab: Lab) -> None:
     lab.kubectl("delete", "crd", "gpuclusters.nvidia.com")
 
 
+@pytest.mark.full("another refusal by a whole run")
 def test_value_that_no_node_can_do_without_stops_before_any_write(
     lab: Lab, inventory: Path
 ) -> None:
@@ -272,6 +282,7 @@ def test_value_that_no_node_can_do_without_stops_before_any_write(
     assert lab.writes() == []
 
 
+@pytest.mark.full("another refusal by a whole run")
 @pytest.mark.parametrize(
     ("values", "named"),
     [

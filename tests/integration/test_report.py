@@ -125,6 +125,7 @@ def test_cluster_that_is_not_reached_is_shown_and_fails_the_run(
     assert {file.name for file in page.parent.iterdir()} == {"gpus.html", "gpus.json", "gpus.md"}
 
 
+@pytest.mark.full("two to three more runs; unit tests have the page")
 def test_report_fits_the_lab_and_is_unchanged_the_second_time(
     lab: Lab, inventory: Path, tmp_path: Path
 ) -> None:
@@ -156,6 +157,7 @@ def test_report_fits_the_lab_and_is_unchanged_the_second_time(
     assert data_of(page)["made"] > data["made"]
 
 
+@pytest.mark.full("two to three more runs; unit tests have the page")
 def test_node_that_differs_and_how_busy_nodes_are(
     lab: Lab, inventory: Path, tmp_path: Path, prometheus: str
 ) -> None:

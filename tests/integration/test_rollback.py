@@ -79,6 +79,7 @@ def test_rollback_brings_the_previous_good_revision_back(lab: Lab, six: Path) ->
     assert states(lab) == ["good", "good", "good"]
 
 
+@pytest.mark.full("another case of a rollback")
 def test_extra_variables_that_win_over_the_revision_are_refused(lab: Lab, six: Path) -> None:
     lab.forget_requests()
     run = lab.playbook("rollback", six, "-e", "gpu_sharing_rollback_to=1", variables=SIX)
@@ -86,6 +87,7 @@ def test_extra_variables_that_win_over_the_revision_are_refused(lab: Lab, six: P
     assert lab.writes(dry_run=True) == []
 
 
+@pytest.mark.full("another case of a rollback")
 def test_rollback_to_what_there_is_changes_and_writes_nothing(lab: Lab, inventory: Path) -> None:
     lab.forget_requests()
     run = lab.playbook("rollback", inventory, "-e", "gpu_sharing_rollback_to=3").succeeded()
@@ -93,6 +95,7 @@ def test_rollback_to_what_there_is_changes_and_writes_nothing(lab: Lab, inventor
     assert lab.writes(dry_run=True) == []
 
 
+@pytest.mark.full("another case of a rollback")
 def test_rollback_to_a_number_in_check_mode(lab: Lab, inventory: Path) -> None:
     """Without check mode the last test does it."""
     lab.forget_requests()
@@ -103,6 +106,7 @@ def test_rollback_to_a_number_in_check_mode(lab: Lab, inventory: Path) -> None:
     run.names("+", "dev-gpu-01", "dev", 6, "nvidia.com/gpu")
 
 
+@pytest.mark.full("another case of a rollback")
 def test_rollback_brings_assignments_back_with_a_limit(lab: Lab, tmp_path: Path) -> None:
     """Both dev nodes have moved; one is brought back, the other stays as it is."""
     converge(lab, Wanted(profiles=profiles(dev=6)))
@@ -116,11 +120,13 @@ def test_rollback_brings_assignments_back_with_a_limit(lab: Lab, tmp_path: Path)
     assert lab.labels()["dev-gpu-01"] == "default"  # as it was
 
 
+@pytest.mark.full("another case of a rollback")
 def test_number_that_there_is_not_is_refused(lab: Lab, inventory: Path) -> None:
     run = lab.playbook("rollback", inventory, "-e", "gpu_sharing_rollback_to=99")
     run.fails_with(99, 1, "good")  # asked for, and one that there is
 
 
+@pytest.mark.full("another case of a rollback")
 def test_rollback_of_content_that_reaches_beyond_the_limit_is_refused(lab: Lab, six: Path) -> None:
     converge(lab, Wanted(profiles=profiles(dev=6)))
     lab.forget_requests()
@@ -138,6 +144,7 @@ def second_batch(lab: Lab) -> Moment:
     return watch
 
 
+@pytest.mark.full("another case of a rollback")
 def test_rollback_that_is_killed_is_finished_by_the_next(lab: Lab, six: Path) -> None:
     """In the middle of two batches; the next one waits until the Lease of the first is over."""
     slow = ONE_BY_ONE | {"gpu_sharing_rollout_pause": 30}
@@ -153,6 +160,7 @@ def test_rollback_that_is_killed_is_finished_by_the_next(lab: Lab, six: Path) ->
     assert states(lab)[-1] == "good"
 
 
+@pytest.mark.full("another case of a rollback")
 def test_rollback_takes_nodes_along_that_came_with_the_change(lab: Lab, six: Path) -> None:
     """The revision to go back to does not know dev-gpu-02, whose key gets other content too."""
     fewer: dict[str, Any] = json.loads(json.dumps(GROUPS))

@@ -64,6 +64,7 @@ def test_is_an_error_unless_told_otherwise(lab: Lab, inventory: Path) -> None:
     assert lab.writes() == []
 
 
+@pytest.mark.full("an operator without nodes waits long")
 def test_operator_without_gpu_nodes_is_not_waited_for(lab: Lab, inventory: Path) -> None:
     run = lab.playbook("site", inventory).succeeded()
     assert len(run.naming(*MISSING)) >= 2  # where it is reported, and where it is not verified
@@ -72,12 +73,14 @@ def test_operator_without_gpu_nodes_is_not_waited_for(lab: Lab, inventory: Path)
     assert lab.json("configmap", "device-plugin-config", "-n", "gpu-operator")["data"]
 
 
+@pytest.mark.full("an operator without nodes waits long")
 def test_second_run_verify_and_drift_have_nothing_to_say(lab: Lab, inventory: Path) -> None:
     assert differing(lab, WANTED) == []
     lab.playbook("verify", inventory).succeeded().names(*MISSING)
     lab.playbook("drift", inventory).succeeded()
 
 
+@pytest.mark.full("an operator without nodes waits long")
 def test_nodes_that_join_are_brought_to_their_profiles(
     lab: Lab, pool: list[dict[str, Any]]
 ) -> None:
@@ -88,6 +91,7 @@ def test_nodes_that_join_are_brought_to_their_profiles(
     assert "nvidia-device-plugin-daemonset" in daemonsets(lab)
 
 
+@pytest.mark.full("an operator without nodes waits long")
 def test_pointer_that_the_operator_does_not_take_over_without_nodes(
     lab: Lab, inventory: Path
 ) -> None:

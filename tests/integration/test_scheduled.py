@@ -48,12 +48,14 @@ def drifted(lab: Lab) -> Iterator[str]:
     converge(lab)
 
 
+@pytest.mark.full("each other playbook", keep=1)
 @pytest.mark.parametrize("playbook", exit_codes())
 def test_nothing_is_printed_where_nothing_is_wrong(machine: Machine, playbook: str) -> None:
     done = machine.run(playbook)
     assert (done.returncode, done.stdout) == (0, "")
 
 
+@pytest.mark.full("each other playbook")
 @pytest.mark.parametrize("playbook", ["drift", "verify", "doctor"])
 def test_what_differs_is_printed(machine: Machine, drifted: str, playbook: str) -> None:
     done = machine.run(playbook)
@@ -61,6 +63,7 @@ def test_what_differs_is_printed(machine: Machine, drifted: str, playbook: str) 
     assert mentions(done.stdout, drifted)
 
 
+@pytest.mark.full("each other playbook")
 def test_site_prints_what_it_has_changed(machine: Machine, lab: Lab, drifted: str) -> None:
     done = machine.run("site")
     assert done.returncode == 0
@@ -68,6 +71,7 @@ def test_site_prints_what_it_has_changed(machine: Machine, lab: Lab, drifted: st
     assert lab.labels()[drifted] == "dev"
 
 
+@pytest.mark.full("each other playbook")
 def test_cluster_that_cannot_be_reached(machine: Machine, tmp_path: Path) -> None:
     nowhere = tmp_path / "nowhere"
     machine.more["KUBECONFIG"] = str(nowhere)

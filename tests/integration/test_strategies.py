@@ -172,6 +172,7 @@ def test_mig_by_profile_in_check_mode_writes_nothing(lab: Lab) -> None:
     assert lab.writes() == []
 
 
+@pytest.mark.full("another case of MIG")
 def test_mig_by_profile_cuts_the_gpus_before_the_label_moves(lab: Lab, tmp_path: Path) -> None:
     nodes = {"whole-01": "sliced", "alike-01": "whole"}
     lab.forget_requests()
@@ -185,6 +186,7 @@ def test_mig_by_profile_cuts_the_gpus_before_the_label_moves(lab: Lab, tmp_path:
     assert differing(lab, asking(nodes)) == []
 
 
+@pytest.mark.full("another case of MIG")
 def test_mig_configuration_that_does_not_exist_leaves_the_profile_alone(lab: Lab) -> None:
     run = applied(lab, asking({"whole-01": "typo"}))
     run.fails_with("whole-01", MIG_STATE, "failed")
@@ -193,6 +195,7 @@ def test_mig_configuration_that_does_not_exist_leaves_the_profile_alone(lab: Lab
     applied(lab, asking({"whole-01": "sliced", "old-01": None})).succeeded()
 
 
+@pytest.mark.full("another case of MIG")
 def test_profile_is_not_changed_while_the_mig_manager_is_at_work(lab: Lab, tmp_path: Path) -> None:
     with mig_state(lab, "whole-01", "pending"):
         lab.forget_requests()
@@ -204,6 +207,7 @@ def test_profile_is_not_changed_while_the_mig_manager_is_at_work(lab: Lab, tmp_p
         assert lab.writes() == []
 
 
+@pytest.mark.full("another case of MIG")
 def test_other_mig_configuration_waits_for_the_mig_manager(lab: Lab) -> None:
     with mig_state(lab, "whole-01", "rebooting"):
         lab.forget_requests()
@@ -211,6 +215,7 @@ def test_other_mig_configuration_waits_for_the_mig_manager(lab: Lab) -> None:
         assert not [request for request in lab.writes() if "/nodes/" in request]
 
 
+@pytest.mark.full("another case of MIG")
 def test_failed_mig_configuration_is_set_anew(lab: Lab) -> None:
     with mig_state(lab, "whole-01", "failed"):
         applied(lab, asking({"whole-01": "sliced"})).succeeded()
@@ -218,6 +223,7 @@ def test_failed_mig_configuration_is_set_anew(lab: Lab) -> None:
         assert agrees(lab, {"whole-01": "sliced"}, PROFILES) == {"whole-01": {"nvidia.com/gpu": 28}}
 
 
+@pytest.mark.full("another case of MIG")
 def test_not_ready_node_keeps_its_profile_until_it_can_be_cut(lab: Lab) -> None:
     nodes = {"whole-01": "whole"}
     lab.kubectl("annotate", "node", "whole-01", "lab.gpufleet.sharing/ready=false")
@@ -232,6 +238,7 @@ def test_not_ready_node_keeps_its_profile_until_it_can_be_cut(lab: Lab) -> None:
     assert agrees(lab, nodes, PROFILES) == {"whole-01": {"nvidia.com/gpu": 4}}
 
 
+@pytest.mark.full("another case of MIG")
 def test_card_without_mig_needs_no_mig_turned_off(lab: Lab) -> None:
     nodes = {"old-01": "whole"}
     applied(lab, asking(nodes)).succeeded()
@@ -241,6 +248,7 @@ def test_card_without_mig_needs_no_mig_turned_off(lab: Lab) -> None:
     run.fails_with("old-01", "all-1g.10gb", "MIG")
 
 
+@pytest.mark.full("another case of MIG")
 def test_from_mig_to_mps_in_one_run(lab: Lab) -> None:
     mps = {"strategy": "mps", "replicas": 49, "mig": "all-disabled"}
     applied(lab, asking({"whole-01": "sliced"})).succeeded()
@@ -254,6 +262,7 @@ def test_from_mig_to_mps_in_one_run(lab: Lab) -> None:
     applied(lab, asking({"whole-01": "sliced"})).succeeded()  # no MPS before strategy mixed
 
 
+@pytest.mark.full("another case of MIG")
 def test_mig_strategy_mixed_shares_devices_by_name(lab: Lab) -> None:
     """The strategy is set by the same run that brings the profiles."""
     nodes = {"whole-01": "small", "balanced-01": "renamed", "alike-01": "four", "empty-01": None}
@@ -286,6 +295,7 @@ def test_setting_that_the_plugin_is_too_old_for_is_refused(lab: Lab) -> None:
     run.fails_with("flags.plugin.sharedDevicesAllocationPolicy", "v0.20.0", "v0.19.3")
 
 
+@pytest.mark.full("an old plugin; unit tests have the rule")
 def test_label_is_set_instead_of_removed_where_the_plugin_would_not_notice(lab: Lab) -> None:
     """Plugins before v0.18.2 miss the removal."""
     old = (MIXED, "mixed", "v0.18.1")
@@ -296,6 +306,7 @@ def test_label_is_set_instead_of_removed_where_the_plugin_would_not_notice(lab: 
     assert differing(lab, asking({"alike-01": None}, *old)) == []
 
 
+@pytest.mark.full("another case of MIG")
 def test_uninstall_brings_the_mig_configuration_back(lab: Lab, tmp_path: Path) -> None:
     nodes = ("whole-01", "alike-01", "balanced-01", "empty-01", "old-01")
     hosts: dict[str, Any] = {node: {} for node in nodes}
@@ -307,6 +318,7 @@ def test_uninstall_brings_the_mig_configuration_back(lab: Lab, tmp_path: Path) -
     assert remains(lab) == []
 
 
+@pytest.mark.full("a whole run of validate")
 def test_validate_needs_no_cluster(lab: Lab, tmp_path: Path) -> None:
     groups = {
         "big": {"hosts": {"b-01": {}, "b-02": {}}, "vars": {"gpu_sharing_gpus": 8}},
@@ -327,6 +339,7 @@ def test_validate_needs_no_cluster(lab: Lab, tmp_path: Path) -> None:
     lab.playbook("validate", single, environ=nowhere, variables=existing).succeeded()
 
 
+@pytest.mark.full("a whole run of validate")
 @pytest.mark.parametrize(
     ("changes", "named"),
     [

@@ -74,6 +74,7 @@ def test_limit_hides_no_node_from_the_inventory_and_keeps_the_unknown_ones(lab: 
     assert lab.labels() == MANAGED | {"prod-gpu-01": "dev", "prod-gpu-02": "dev"}
 
 
+@pytest.mark.full("a whole run")
 def test_exclusive_takes_its_label_away_and_no_other_node_s(lab: Lab, inventory: Path) -> None:
     lab.kubectl("label", "node", "prod-gpu-01", f"{LABEL}-", "other.example.com/label=theirs")
     lab.kubectl("label", "node", "prod-gpu-02", "other.example.com/label=theirs")
@@ -90,6 +91,7 @@ def test_exclusive_takes_its_label_away_and_no_other_node_s(lab: Lab, inventory:
     assert differing(lab, ONLY) == []
 
 
+@pytest.mark.full("a whole run")
 def test_uninstall_leaves_its_label_alone_and_nothing_of_ours(lab: Lab, inventory: Path) -> None:
     lab.kubectl("label", "node", "prod-gpu-02", f"{LABEL}=dev")
     lab.playbook("uninstall", inventory, variables=EXCLUSIVE).succeeded()

@@ -146,6 +146,7 @@ def test_change_is_a_new_key_and_a_label_that_does_not_wait_for_the_kubelet(
     assert mentions(revisions(lab)[-1]["what"], "dev", 8, 6)
 
 
+@pytest.mark.full("another change in versioned mode")
 def test_default_s_fixed_key_is_rewritten_last_and_old_keys_go_last(lab: Lab) -> None:
     both = profiles(dev=6, default=3)
     lab.forget_requests()
@@ -163,6 +164,7 @@ def test_default_s_fixed_key_is_rewritten_last_and_old_keys_go_last(lab: Lab) ->
     assert max(nodes) < where[1]
 
 
+@pytest.mark.full("another change in versioned mode")
 def test_key_that_a_node_still_uses_is_never_pruned(lab: Lab) -> None:
     """dev-gpu-02 is outside the limit and keeps its key, and so do the shared ones."""
     five = Wanted(profiles=profiles(dev=5, default=3), mode="versioned")
@@ -175,6 +177,7 @@ def test_key_that_a_node_still_uses_is_never_pruned(lab: Lab) -> None:
     assert lab.labels() == labels_of(dev=5, default=3)
 
 
+@pytest.mark.full("another change in versioned mode")
 def test_back_in_place_takes_the_labels_of_default_nodes_away(lab: Lab) -> None:
     back = Wanted(profiles=profiles(dev=5, default=3), options={"batches": [1]})
     with Sampler(lab) as sampler:
@@ -189,6 +192,7 @@ def test_back_in_place_takes_the_labels_of_default_nodes_away(lab: Lab) -> None:
     assert differing(lab, back) == []
 
 
+@pytest.mark.full("another change in versioned mode")
 def test_switch_and_change_at_once_keeps_to_the_batch(lab: Lab) -> None:
     """Content and mode change together, there and back."""
     for mode, dev in (("versioned", 7), ("in_place", 6)):

@@ -1,12 +1,15 @@
 # SPDX-FileCopyrightText: 2026 gpufleet.sharing contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every check of `make test`, as data. run_checks.py runs them."""
+"""Every check, as data. run_checks.py runs them: `make test-all` all of them in full, `make test`
+what short() keeps.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from collection_tree import ROOT
@@ -40,12 +43,14 @@ class Step:
     inputs: tuple[str, ...] = (".",)  # what its result depends on, see inputs.py
     recorded: bool = True  # is not run again while its inputs are the same
     quick: bool = False  # part of `make quick`
+    short: tuple[str, ...] = ()  # more arguments where not everything is to run
+    full: str = ""  # why only `make test-all` runs it
 
 
-def pytest(name: str, group: str, folder: str, *arguments: str) -> Step:
-    """Return the step that runs pytest on the folder and counts its tests."""
-    command = (PYTHON, "-m", "pytest", "-q", f"--junitxml={LOGS / name}.xml", *arguments, folder)
-    return Step(name, group, command, needs=(folder,), junit=True)
+def pytest(name: str, group: str, *places: str, options: Sequence[str] = ()) -> Step:
+    """Return the step that runs pytest on files and folders, and counts their tests."""
+    command = (PYTHON, "-m", "pytest", "-q", f"--junitxml={LOGS / name}.xml", *options, *places)
+    return Step(name, group, command, needs=places, junit=True, short=("--short",))
 
 
 def on_lab(step: Step, minutes: int, *inputs: str) -> Step:
@@ -79,6 +84,7 @@ SECONDS: Mapping[str, int] = {
     "integration-versioned": 85,
     "integration-permissions": 80,
     "unit": 75,
+    "unit-runs": 45,
     "integration-drift": 75,
     "ansible-lint": 70,
     "sanity": 70,
@@ -87,11 +93,7 @@ SECONDS: Mapping[str, int] = {
     "integration-doctor": 60,
     "integration-tools": 60,
     "integration-unmanaged": 55,
-    "integration-gallery_content": 45,
-    "integration-gallery_nodes": 45,
-    "integration-gallery_operator": 45,
-    "integration-gallery_plugin": 45,
-    "integration-gallery_pods": 45,
+    "integration-gallery": 60,
     "integration-module_examples": 45,
     "integration-recovery": 45,
     "integration-faults_tool": 40,
@@ -112,17 +114,50 @@ SECONDS: Mapping[str, int] = {
 }
 
 
+# What `make test` leaves to `make test-all`, and why; tests of other steps have the mark `full`
+FULL_ONLY: Mapping[str, str] = {
+    "benchmark": "measures, on 200 nodes; benchmark-parts tests its parts",
+    "importer": "what Galaxy does at an upload; docs, sanity and ansible-lint look at the same",
+    "integration-doctor": "200 nodes; integration-gallery has the doctor, scheduled the playbook",
+    "integration-faults_tool": "tests a tool of integration-faults",
+    "integration-measured": "the waits of the roles' defaults; versioned measures too",
+    "integration-module_examples": "two converged fleets; sanity reads EXAMPLES",
+    "integration-output": "screens of runs that other steps make",
+    "integration-owner": "seven installs; unit tests have the rules",
+    "integration-rollout": "200 nodes; recipe, recovery and rollback roll out in batches",
+    "integration-tools": "tests tools of integration-killed and others",
+    "molecule": "runs the playbooks of integration-recipe",
+    "realnode": "needs root, and more time than any other step; also make realnode",
+}
+
+
+def short(steps: Iterable[Step], named: Container[str] = ()) -> tuple[Step, ...]:
+    """Return the steps as `make test` runs them; those that are named run in any case."""
+    kept = (step for step in steps if not step.full or step.name in named)
+    return tuple(replace(step, command=(*step.command, *step.short)) for step in kept)
+
+
 def longest_first(*steps: Step) -> tuple[Step, ...]:
     return tuple(sorted(steps, key=lambda step: (-SECONDS.get(step.name, 1000), step.name)))
 
 
+PAGES = ("docs/connection.md", "docs/scheduled.md")  # that integration tests read
+
+
 def integration() -> Iterator[Step]:
-    """A step for each file of the integration tests: they have labs of their own."""
+    """A step for each file of the integration tests, as they have labs of their own, and one for
+    the files of the gallery, which share a lab.
+    """
     long = os.environ.get("FAULTS") or os.environ.get("KILLS")
+    steps: dict[str, list[str]] = {}
     for file in sorted((ROOT / "tests" / "integration").glob("test_*.py")):
-        name = f"integration-{file.stem.removeprefix('test_')}"
-        step = pytest(name, "integration", str(file.relative_to(ROOT)))
-        yield on_lab(step, 90 if long else 40, *COLLECTION, "docs/connection.md")
+        name = re.sub("^gallery_.*", "gallery", file.stem.removeprefix("test_"))
+        steps.setdefault(f"integration-{name}", []).append(str(file.relative_to(ROOT)))
+    for name, files in steps.items():
+        step = pytest(name, "integration", *files)
+        yield on_lab(
+            step, 90 if long else 40, *COLLECTION, "docs/connection.md", "docs/scheduled.md"
+        )
 
 
 def tool(script: str) -> tuple[str, ...]:
@@ -139,12 +174,18 @@ REALNODE = (
     "test_realnode",
 )  # the rest is a package of its own
 NO_COST = "--ignore=tests/realnode/cost"  # cost-parts has that
+RUNS = tuple(  # unit tests that start Ansible: too slow for `make quick`
+    f"tests/unit/test_{name}.py"
+    for name in ("file_of_profile", "scheduled", "sources", "this_run", "unread")
+)
+NO_RUNS = tuple(f"--ignore={name}" for name in RUNS)
 TEXTS = ("README.md", "changelogs", "docs", "examples", "extensions")  # that unit tests read
+SLOW_SANITY = ("import", "pep8", "pylint")  # unit tests import everything; ruff has these rules
 TWO = ("-n", "2", "--dist", "loadfile")  # processes; fixtures of a file are made once
 # pyproject.toml turns pytest-ansible off; in its plain mode it leaves a tree of links in the root.
 MOLECULE = ("-p", "pytest-ansible", "--ansible-unit-inject-only")
 
-STEPS = (
+ALL = (
     # Minutes, once; meanwhile the steps that need no lab run
     Step(
         "lab-build",
@@ -156,9 +197,13 @@ STEPS = (
     ),
     *longest_first(
         replace(
-            pytest("unit", "unit", "tests/unit", *TWO),
+            pytest("unit", "unit", "tests/unit", options=(*TWO, *NO_RUNS)),
             inputs=(*COLLECTION, *TEXTS, "tests/demo"),
             quick=True,
+        ),
+        replace(
+            pytest("unit-runs", "unit", *RUNS),
+            inputs=(*COLLECTION, *TEXTS, "tests/demo", "tests/unit"),
         ),
         Step("ruff", "lint", ("ruff", "check", "."), quick=True),
         Step("ruff-format", "lint", ("ruff", "format", "--check", "."), quick=True),
@@ -237,7 +282,7 @@ STEPS = (
         ),
         replace(pytest("tools", "unit", "tests/tools"), quick=True),
         # Skips, with a line, where there is no Chromium; -rP shows how fast it was
-        replace(pytest("browser", "browser", "tests/browser", "-rP"), inputs=COLLECTION),
+        replace(pytest("browser", "browser", "tests/browser", options=["-rP"]), inputs=COLLECTION),
         replace(
             pytest("benchmark-parts", "unit", "tests/benchmark"),
             inputs=(*COLLECTION, *LAB_FILES),
@@ -248,20 +293,30 @@ STEPS = (
             inputs=(*COLLECTION, "docs"),
             quick=True,
         ),
-        Step("sanity", "sanity", tool("sanity.py"), in_copy=True, minutes=30),
+        Step(
+            "sanity",
+            "sanity",
+            tool("sanity.py"),
+            in_copy=True,
+            minutes=30,
+            short=tuple(word for name in SLOW_SANITY for word in ("--skip-test", name)),
+        ),
         on_lab(pytest("differential", "differential", "tests/differential"), 30, "plugins"),
         on_lab(pytest("lab", "lab", "tests/lab/tests"), 30),
         # Its programs are built in it, once; it skips, with a line, where the node cannot be
-        on_lab(pytest("realnode", "realnode", "tests/realnode", NO_COST), 60, *COLLECTION),
+        on_lab(
+            pytest("realnode", "realnode", "tests/realnode", options=[NO_COST]), 60, *COLLECTION
+        ),
         on_lab(
             Step("benchmark", "benchmark", BENCHMARK, needs=("tests/benchmark",)), 30, *COLLECTION
         ),
         *integration(),
         on_lab(
-            pytest("molecule", "molecule", "tests/molecule", *MOLECULE),
+            pytest("molecule", "molecule", "tests/molecule", options=MOLECULE),
             40,
             *COLLECTION,
             "extensions",
         ),
     ),
 )
+STEPS = tuple(replace(step, full=FULL_ONLY.get(step.name, "")) for step in ALL)

@@ -25,10 +25,13 @@ LIFETIME = 14 * 24 * 3600.0  # seconds
 
 @dataclass(frozen=True)
 class Passed:
-    """What a step counted when it passed, and when that was, as seconds of the epoch."""
+    """What a step counted when it passed, when that was, as seconds of the epoch, and how many of
+    its tests were left to make test-all.
+    """
 
     tests: int
     when: float
+    left_out: int = 0
 
     @property
     def age(self) -> str:
@@ -83,7 +86,9 @@ class Record:
             return None
         return found if time.time() - found.when < LIFETIME else None
 
-    def keep(self, step: Step, key: str, tests: int, read: Collection[str]) -> str:
+    def keep(
+        self, step: Step, key: str, tests: int, read: Collection[str], left_out: int = 0
+    ) -> str:
         """Keep the pass of a step that had this key when it started, and whose tests have read
         these files. Return the reason when it is not kept although it might be.
         """
@@ -94,7 +99,7 @@ class Record:
         if strays := sorted((set(read) & set(self.tree.names)) - self.files(step)):
             return f"not recorded: reads {strays[0]}, which is not among its inputs"
         try:
-            self._write(self._file(step, key), Passed(tests, time.time()))
+            self._write(self._file(step, key), Passed(tests, time.time(), left_out))
         except OSError as error:
             return f"not recorded: {error}"
         return ""

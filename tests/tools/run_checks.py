@@ -3,14 +3,17 @@
 """Run the checks of checks.py: `run_checks.py [GROUP OR STEP ...]`, all of them when none is named.
 
 SLOTS steps run at a time. A failure does not stop the others, save those that come after the failed
-step. Each step's output is in .build/logs/STEP.log. A step that has passed before with the same
-inputs is not run again unless FRESH is set (inputs.py, passed.py); its passed tests are counted.
+step. Without FULL, steps and tests that only `make test-all` runs are left out (checks.py, and the
+mark `full`); a step that is named runs. Each step's output is in .build/logs/STEP.log. A step that
+has passed before with the same inputs is not run again unless FRESH is set (inputs.py, passed.py);
+its passed tests are counted.
 The last line is `N passed, N failed`, and `, N skipped` when there are any.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,12 +24,13 @@ from pathlib import Path
 from typing import Literal
 from xml.etree import ElementTree
 
-from checks import LOGS, STEPS, Step
+from checks import LOGS, STEPS, Step, short
 from collection_tree import COLLECTIONS, ROOT, TREE, copy_tree, link_dependency
 from passed import Record
 
 SLOTS = 4  # of two cores: the tests on labs mostly wait
 TAIL = 25
+DESELECTED = re.compile(r"(\d+) deselected")  # in pytest's last line
 QUICK = "quick"  # the name of all steps that are
 READS = "GPUFLEET_READS"  # where tests/conftest.py writes what tests read
 REAPER = (sys.executable, "-I", str(Path(__file__).with_name("reaper.py")))
@@ -67,6 +71,7 @@ class Result:
     seconds: float = 0
     processor: float = 0  # seconds, of all processes
     note: str = ""
+    left_out: int = 0  # tests that only make test-all runs
 
 
 @dataclass
@@ -156,6 +161,12 @@ def why_skipped(report: Path) -> list[str]:
     return sorted({skipped.get("message", "") for skipped in skips})
 
 
+def count_deselected(log: Path) -> int:
+    """Return how many tests pytest has left out."""
+    found = DESELECTED.findall(log.read_text(encoding="utf-8", errors="replace"))
+    return int(found[-1]) if found else 0
+
+
 def judge(step: Step, status: int, report: Path) -> Counts:
     """Return what the step counts for; a pytest that fails without a failed test is a failure."""
     if not step.junit:
@@ -207,8 +218,10 @@ def conclude(job: Job, record: Record) -> Result:
         print(f"  ok       {name}  {job.seconds:.0f} s", flush=True)
         for reason in why_skipped(LOGS / f"{name}.xml") if job.step.junit else []:
             print(f"           | skipped: {reason}", flush=True)
-        note = "" if counts.skipped else record.keep(job.step, job.key, counts.passed, reads(name))
-        return Result(job.step, "ok", counts, job.seconds, job.processor, note)
+        left_out = count_deselected(LOGS / f"{name}.log") if job.step.junit else 0
+        kept = (job.step, job.key, counts.passed, reads(name), left_out)
+        note = "" if counts.skipped else record.keep(*kept)
+        return Result(job.step, "ok", counts, job.seconds, job.processor, note, left_out)
     log = LOGS / f"{name}.log"
     print(f"  FAILED   {name}  {job.seconds:.0f} s  {note} {log.relative_to(ROOT)}", flush=True)
     for line in log.read_text(errors="replace").splitlines()[-TAIL:]:
@@ -233,7 +246,8 @@ def cached(steps: Sequence[Step], record: Record) -> list[Result]:
     for step in steps:
         if found := record.find(step):
             print(f"  cached   {step.name}  {found.tests} passed {found.age}")
-            results.append(Result(step, "cached", Counts(found.tests), note=found.age))
+            counts = Counts(found.tests)
+            results.append(Result(step, "cached", counts, note=found.age, left_out=found.left_out))
     return results
 
 
@@ -280,7 +294,8 @@ def summary(results: Sequence[Result], steps: Sequence[Step]) -> Counts:
     for result in sorted(results, key=lambda result: order[result.step.name]):
         took = f"{result.seconds:6.0f} s  {result.processor:9.0f} s"
         line = f"{result.step.name:30}{result.status:9}{took}  {result.counts}"
-        print(f"{line}  {result.note}".rstrip())
+        left_out = f"  {result.left_out} only in make test-all" * bool(result.left_out)
+        print(f"{line}{left_out}  {result.note}".rstrip())
     used = sum(result.processor for result in results)
     print(f"{'all':30}{'':9}{'':6}    {used:9.0f} s")
     return sum((result.counts for result in results), Counts())
@@ -288,11 +303,13 @@ def summary(results: Sequence[Result], steps: Sequence[Step]) -> Counts:
 
 def main(names: Sequence[str]) -> int:
     """Return 0 when nothing failed, else 1."""
+    known = STEPS if os.environ.get("FULL") else short(STEPS, names)
     try:
-        steps = with_before(STEPS, present(select(STEPS, names)))
+        chosen = present(select(known, names))
     except Usage as error:
         print(f"run_checks.py: {error}", file=sys.stderr)
         return 2
+    steps = with_before(known, chosen)
     LOGS.mkdir(parents=True, exist_ok=True)
     # A shell that starts us in the background has SIGINT ignored, and steps would inherit that.
     # SIGTERM ends the steps and their labs as Ctrl-C does.
@@ -303,6 +320,10 @@ def main(names: Sequence[str]) -> int:
         link_dependency(COLLECTIONS)
     results = run_steps(steps, Record.of(ROOT, os.environ))
     counts = summary(results, steps)
+    left_out = sum(result.left_out for result in results)
+    absent = [] if names else [step.name for step in STEPS if step.full and step not in known]
+    if left_out or absent:
+        print(f"only in make test-all: tests {left_out}; steps {', '.join(absent) or 'none'}")
     print(counts, flush=True)
     return int(counts.failed > 0)
 

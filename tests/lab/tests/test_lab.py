@@ -21,6 +21,7 @@ from labclient import Client, LabCommand, until
 pytestmark = pytest.mark.lab
 
 
+@pytest.mark.full("labs of its own")
 def test_two_labs_side_by_side_and_nothing_left(lab_command: LabCommand, tmp_path: Path) -> None:
     one, two = lab_command.unique("one"), lab_command.unique("two")
     fleet = tmp_path / "fleet.yml"
@@ -135,6 +136,7 @@ def test_a_failed_boot_tells_the_program_and_leaves_nothing(lab_command: LabComm
     assert not (lab_command.state / "gpufleet-sharing" / "labs" / name).exists()
 
 
+@pytest.mark.full("a lab of its own")
 def test_restart_breaks_watches_and_loses_nothing(lab_command: LabCommand) -> None:
     name = lab_command.unique("again")
     lab_command.run("up", "--name", name)
@@ -164,6 +166,7 @@ def test_restart_breaks_watches_and_loses_nothing(lab_command: LabCommand) -> No
     lab_command.run("down", "--name", name)
 
 
+@pytest.mark.full("a lab of its own")
 def test_padded_nodes_fairness_and_a_stopped_simulator(
     lab_command: LabCommand, tmp_path: Path
 ) -> None:
@@ -216,6 +219,7 @@ def test_errors(lab_command: LabCommand, arguments: list[str], fact: str) -> Non
     assert fact in done.stderr
 
 
+@pytest.mark.full("the chart is used unpackaged")
 def test_chart_can_be_packaged(client: Client, tmp_path: Path) -> None:
     chart = client.environment["GPULAB_CHART"]
     client.program("helm", "package", chart, "-d", str(tmp_path))

@@ -33,6 +33,7 @@ def test_single(cards: Client) -> None:
     )
 
 
+@pytest.mark.full("another layout of MIG")
 @pytest.mark.parametrize(
     ("node", "reason"),
     [
@@ -48,6 +49,7 @@ def test_single_wants_all_gpus_cut_alike(cards: Client, node: str, reason: str) 
     assert str(cards.node_label(node, "nvidia.com/gpu.product")).endswith("-MIG-INVALID")
 
 
+@pytest.mark.full("another layout of MIG")
 def test_mixed(cards: Client) -> None:
     cards.strategy("mixed")
     cards.settle("alike-01", 14, "nvidia.com/mig-1g.10gb")
@@ -76,6 +78,7 @@ def test_mixed(cards: Client) -> None:
     cards.labelled("empty-01", {"gpu.count": "1", "gpu.replicas": "0"})
 
 
+@pytest.mark.full("another layout of MIG")
 def test_mixed_shared(cards: Client) -> None:
     cards.strategy("mixed")
     cards.label("alike-01", "mig")
@@ -95,6 +98,7 @@ def test_mixed_shared(cards: Client) -> None:
     cards.label("alike-01", None)
 
 
+@pytest.mark.full("another layout of MIG")
 def test_strategy_none_does_not_notice_mig(cards: Client) -> None:
     cards.strategy("none")
     cards.settle("alike-01", 8)
@@ -105,6 +109,7 @@ def test_strategy_none_does_not_notice_mig(cards: Client) -> None:
     )
 
 
+@pytest.mark.full("another layout of MIG")
 def test_layout_can_be_changed_by_hand(cards: Client) -> None:
     cards.strategy("single")
     cards.annotate("whole-01", "lab.gpufleet.sharing/mig", '{"3g.40gb":2}')
@@ -115,6 +120,7 @@ def test_layout_can_be_changed_by_hand(cards: Client) -> None:
     cards.settle("whole-01", 8)
 
 
+@pytest.mark.full("another layout of MIG")
 def test_mig_manager_stops_its_clients_and_changes_the_layout(cards: Client) -> None:
     cards.strategy("single")
     cards.labelled("whole-01", {"mig.config": "all-disabled", "mig.config.state": "success"})
@@ -140,6 +146,7 @@ def test_mig_manager_stops_its_clients_and_changes_the_layout(cards: Client) -> 
     cards.labelled("whole-01", {"mig.config.state": "success", "gpu.product": f"{A100}-SHARED"})
 
 
+@pytest.mark.full("another layout of MIG")
 def test_mig_manager_fails(cards: Client) -> None:
     cards.strategy("single")
     cards.label("whole-01", "all-1g.11gb", "nvidia.com/mig.config")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 from labclient import GFD, MPS_DAEMON, Client, until
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.full("MPS of the simulator; test_strategies uses it")]
 NODE = "whole-01"  # two A100
 OLD = "old-01"  # one V100
 NO_DAEMON = "the MPS control daemon does not serve nvidia.com/gpu"

@@ -81,6 +81,7 @@ def test_missing_key_crashes_the_side_car_only(client: Client) -> None:
     until(lambda: client.state() == "notReady", "ClusterPolicy notices")
 
 
+@pytest.mark.full("another fault of a file")
 def test_missing_default_takes_the_gpus_at_the_next_restart(client: Client) -> None:
     client.label(NODE, "dev")
     client.settle(NODE, 16)
@@ -100,6 +101,7 @@ def test_refused_file_takes_the_gpus_and_a_good_label_brings_them_back(client: C
     client.settle(NODE, 16)
 
 
+@pytest.mark.full("another fault of a file")
 def test_refusal_that_is_injected_takes_the_gpus_until_it_is_taken_back(client: Client) -> None:
     refuse = "lab.gpufleet.sharing/refuse"
     client.annotate(NODE, refuse, "8")
@@ -128,6 +130,7 @@ def test_edit_reaches_a_label_flip_late_unless_the_pod_is_annotated(client: Clie
     client.settle(OTHER, 18)
 
 
+@pytest.mark.full("another fault of a file")
 def test_key_deleted_in_use_blocks_later_flips(client: Client) -> None:
     client.label(NODE, "dev")
     client.settle(NODE, 16)
@@ -152,6 +155,7 @@ def test_deploy_label_removes_the_plugin_but_not_gfd(client: Client) -> None:
     client.settle(NODE, 8)
 
 
+@pytest.mark.full("another switch")
 def test_operands_label_removes_every_operand_and_removing_it_restores_them(client: Client) -> None:
     client.label(NODE, "false", "nvidia.com/gpu.deploy.operands")
     until(lambda: client.pod(NODE) is None and client.pod(NODE, GFD) is None, "no operand pods")
@@ -160,6 +164,7 @@ def test_operands_label_removes_every_operand_and_removing_it_restores_them(clie
     client.settle(NODE, 8)
 
 
+@pytest.mark.full("another fault of a node")
 def test_unhealthy_gpu_costs_one_slot_until_the_plugin_starts_again(client: Client) -> None:
     client.annotate(NODE, "lab.gpufleet.sharing/unhealthy", "1")
     client.settle(NODE, 7)
@@ -172,6 +177,7 @@ def test_unhealthy_gpu_costs_one_slot_until_the_plugin_starts_again(client: Clie
     client.settle(NODE, 8)
 
 
+@pytest.mark.full("another profile")
 def test_rename_leaves_the_old_name_at_zero(client: Client) -> None:
     body = slices(3).replace("resources:", "renameByDefault: true, resources:")
     client.profiles({**PROFILES, "renamed": body})
@@ -193,6 +199,7 @@ def test_node_readiness_follows_the_annotation(client: Client) -> None:
     until(lambda: ready() == "True", "Ready")
 
 
+@pytest.mark.full("test_operator moves the pointer")
 def test_pointer(client: Client) -> None:
     """No pointer: no config-manager. A missing ConfigMap: nothing starts. Back: all as before."""
     client.label(NODE, "dev")
@@ -216,6 +223,7 @@ def test_pointer(client: Client) -> None:
     until(lambda: client.state() == "ready", "ClusterPolicy ready")
 
 
+@pytest.mark.full("test_recipe uninstalls")
 def test_uninstall_takes_the_slots_and_leaves_the_operator_labels(client: Client) -> None:
     client.label(NODE, "dev")
     client.settle(NODE, 16)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from labclient import PROFILES, Client, LabCommand, slices, until
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.full("slow timings, on a lab of its own")]
 NODE = "prod-gpu-01"  # two GPUs
 PERIOD = 4.0  # seconds
 SETTINGS = {
