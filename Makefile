@@ -35,10 +35,10 @@ $(COLLECTION):
 demo: venv lab-build ## boot a lab and let the collection share its GPUs, in about two minutes
 	@.venv/bin/python tests/demo/demo.py
 
-quick: venv ## lint and unit tests, in a minute or so
+quick: venv ## lint and unit tests that start no Ansible, in less than 90 s
 	@$(CHECKS) quick
 
-test: venv ## every check and test whose inputs changed (FRESH=1: all); the last line counts them
+test: venv ## the main case of everything whose inputs changed (FRESH=1: of all), in about 12 minutes
 	@$(CHECKS)
 
 test-all: export FULL := 1
@@ -47,12 +47,14 @@ test-all: export DIFFERENTIAL_FILES := 20000
 test-all: export FAULTS := all
 test-all: export KILLS := 25
 test-all: export REALNODE := must
-test-all: venv ## make test with every fault, 25 kills, and a real node that must run: an hour more
+test-all: venv ## every check and test, every fault, 25 kills, a real node that must run: two hours
 	@$(CHECKS)
 
+lint: export FULL := 1
 lint: venv ## ruff, mypy, yamllint, ansible-lint, reuse, changelog, docs, importer
 	@$(CHECKS) lint
 
+sanity: export FULL := 1
 sanity: venv ## ansible-test sanity
 	@$(CHECKS) sanity
 
@@ -62,10 +64,10 @@ unit: venv ## tests without a cluster
 coverage: venv ## unit tests, and which lines of plugins they leave out
 	@.venv/bin/python -m pytest -q tests/unit --cov --cov-report=term
 
-lab: venv ## the tests of the lab itself
+lab: venv ## the tests of the lab itself (FULL=1: all of them)
 	@$(CHECKS) lab
 
-integration: venv ## tests of modules, roles and playbooks on labs
+integration: venv ## tests of modules, roles and playbooks on labs (FULL=1: all of them)
 	@$(CHECKS) integration
 
 molecule: venv ## the molecule scenarios, on a lab

@@ -28,7 +28,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validat
 )
 from ansible_collections.gpufleet.sharing.tests.differential import generate, nvidia, soup
 
-FILES = int(os.environ.get("DIFFERENTIAL_FILES", "5000"))
+FILES = int(os.environ.get("DIFFERENTIAL_FILES", "1500"))
 SEED = int(os.environ.get("DIFFERENTIAL_SEED", "1"))
 CHUNK = 20_000
 

@@ -3,7 +3,8 @@
 """Runs of site that are killed at any moment: the next one finishes the work, and nothing is lost.
 
 KILLS=25 makes it the long run; without it there is one kill in each of what goes its own way:
-restarts with evictions, and Helm. What the cases between change, these change too. A kill takes
+restarts with evictions, and Helm (make test has the first). What the cases between change, these
+change too. A kill takes
 about a minute, of which 30 s are the wait for the lease of the run that was killed.
 """
 

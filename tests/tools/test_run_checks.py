@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import run_checks
-from checks import LOGS, SECONDS, STEPS, Step, longest_first
+from checks import LOGS, SECONDS, SHORT_SECONDS, STEPS, Step, longest_first, short
 from inputs import Tree
 from passed import Record
 from run_checks import (
@@ -115,13 +115,20 @@ def test_names_of_steps_are_unique() -> None:
 
 def test_longest_first_takes_a_step_without_a_time_for_a_long_one() -> None:
     names = sorted(SECONDS, key=lambda name: SECONDS[name])
-    short, long = (Step(name, "", ()) for name in (names[0], names[-1]))
+    brief, long = (Step(name, "", ()) for name in (names[0], names[-1]))
     new = Step("new", "", ())
-    assert longest_first(short, new, long) == (new, long, short)
+    assert longest_first(brief, new, long) == (new, long, brief)
+
+
+def test_short_begins_with_the_build_and_what_is_long_then() -> None:
+    names = [step.name for step in short(STEPS)]
+    assert names[0] == STEPS[0].name == "lab-build"
+    assert names.index("integration-recipe") < names.index("integration-uninstall")
 
 
 def test_times_are_of_steps_that_there_are() -> None:
-    assert SECONDS.keys() <= {step.name for step in STEPS}
+    assert SECONDS.keys() == {step.name for step in STEPS} - {"lab-build"}
+    assert SHORT_SECONDS.keys() <= {step.name for step in short(STEPS)}
 
 
 def fresh(folder: Path) -> Record:

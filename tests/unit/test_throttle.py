@@ -124,7 +124,7 @@ class Server:
                 pass
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
         request.rfile.read(int(request.headers["Content-Length"]))
@@ -189,17 +189,18 @@ def test_bulk_does_as_the_server_asks(server: Server, monkeypatch: pytest.Monkey
     server.answer = answer
     # Nobody is let go on before a refusal has been read
     server.pause = lambda status: status == 200 and refused and heard.wait(5)
-    cluster = server.cluster
-    slow_down = cluster._throttle.slow_down
+    slow_down = Throttle.slow_down
 
-    def hear(seconds: float) -> None:
-        slow_down(seconds)
+    def hear(throttle: Throttle, seconds: float) -> None:
+        slow_down(throttle, seconds)
         heard.set()
 
-    monkeypatch.setattr(cluster._throttle, "slow_down", hear)
+    monkeypatch.setattr(Throttle, "slow_down", hear)
+    cluster = server.cluster
     patch_all(cluster)
     done = Counter(path for path, _time in server.asked)
     assert len(done) == len(NAMES)
+    assert heard.is_set()
     under_way = CONCURRENCY  # sent before the answer was read
     later = [at for _path, at in server.asked if at > refused[0]][under_way:]
     assert min(later) - refused[0] >= 0.9
