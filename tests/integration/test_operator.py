@@ -175,10 +175,10 @@ def is_quiet(lab: Lab) -> bool:
     return lab.writes() == before
 
 
+@pytest.mark.full("whole runs of plan and site")
 def test_values_of_others_are_kept_and_nothing_is_said_about_helm_diff(
     lab: Lab, inventory: Path
 ) -> None:
-    converge(lab)
     by_hand(lab, "upgrade", "--reuse-values", "--set", "toolkit.enabled=false")
     changed = {"gpu_operator_values": {"driver": {"enabled": False}}}
     said = lab.playbook("plan", inventory, variables=changed).succeeded()
@@ -199,6 +199,7 @@ def test_values_of_others_go_where_exact_is_asked_for(lab: Lab) -> None:
 
 def test_pointer_patched_away_by_hand_is_named_and_put_back(lab: Lab) -> None:
     """A Helm upgrade with the same values does not undo a live patch."""
+    converge(lab)
     patch = {"spec": {"devicePlugin": {"config": {"default": "dev"}}}}
     lab.kubectl("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p", json.dumps(patch))
     found = call(lab, "cluster_policy", CHECKED | {"timeout": 5})
@@ -223,7 +224,6 @@ def scale_operator(lab: Lab, replicas: int) -> None:
     lab.wait_for(lambda: lab.json(*there)["status"].get("availableReplicas", 0) == replicas)
 
 
-@pytest.mark.full("another history of a release")
 def test_new_value_that_restarts_plugins_is_waited_for(lab: Lab) -> None:
     """The pointer is as it was, and the operator has not got to the value yet: it is stopped."""
 

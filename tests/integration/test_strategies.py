@@ -134,9 +134,9 @@ def labels(lab: Lab, node: str) -> dict[str, str]:
     return dict(lab.json("node", node)["metadata"]["labels"])
 
 
-def test_mps_time_slicing_and_mig_strategy_single(lab: Lab, tmp_path: Path) -> None:
+def test_mps_time_slicing_and_mig_strategy_single(lab: Lab) -> None:
     nodes = {"whole-01": "mps", "alike-01": "four", "old-01": "renamed"}
-    site(lab, tmp_path, nodes).succeeded()
+    applied(lab, asking(nodes)).succeeded()
     assert agrees(lab, nodes, PROFILES) == {
         "whole-01": {"nvidia.com/gpu": 32},
         "alike-01": {"nvidia.com/gpu": 56},  # 2 GPUs, 7 devices each, 4 slots
