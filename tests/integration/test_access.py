@@ -97,6 +97,7 @@ def test_second_run_changes_nothing(lab: Lab, inventory: Path, folder: Path) -> 
     assert (token(folder, "reader"), versions(lab)) == before
 
 
+@pytest.mark.full("nine runs of playbooks")
 def test_everything_runs_under_the_accounts(lab: Lab, inventory: Path, folder: Path) -> None:
     """Site, verify with probe and history as operator; what only reads as reader."""
     lab.forget_requests()
@@ -113,6 +114,7 @@ def test_everything_runs_under_the_accounts(lab: Lab, inventory: Path, folder: P
     assert forbidden(lab, f"system:serviceaccount:{NAMESPACE}:gpufleet-sharing-reader") == []
 
 
+@pytest.mark.full("test_permissions has accounts that may not")
 def test_reader_cannot_write(lab: Lab, inventory: Path, folder: Path) -> None:
     lab.forget_requests()
     run = as_account(lab, folder, "reader", "site", inventory)
@@ -120,6 +122,7 @@ def test_reader_cannot_write(lab: Lab, inventory: Path, folder: Path) -> None:
     assert lab.writes(f"system:serviceaccount:{NAMESPACE}:gpufleet-sharing-reader") == []
 
 
+@pytest.mark.full("another change of an account")
 def test_account_that_was_replaced_gets_a_token_of_its_own(
     lab: Lab, inventory: Path, folder: Path
 ) -> None:
@@ -147,6 +150,7 @@ def test_file_of_somebody_else_is_not_overwritten(lab: Lab, folder: Path) -> Non
     assert path.read_text(encoding="utf-8").startswith("apiVersion")
 
 
+@pytest.mark.full("another refusal by a whole run")
 def test_helm_is_no_work_for_the_operator_account(lab: Lab, inventory: Path, folder: Path) -> None:
     lab.forget_requests()
     run = bootstrap(lab, inventory, folder, gpu_operator_manage="helm")
@@ -154,6 +158,7 @@ def test_helm_is_no_work_for_the_operator_account(lab: Lab, inventory: Path, fol
     assert lab.writes() == []
 
 
+@pytest.mark.full("three runs of playbooks")
 def test_undo_leaves_nothing(lab: Lab, inventory: Path, folder: Path) -> None:
     as_account(lab, folder, "operator", "uninstall", inventory).succeeded()
     bootstrap(lab, inventory, folder, gpu_access_state="absent").succeeded()

@@ -64,6 +64,7 @@ def on_lab(step: Step, minutes: int, *inputs: str) -> Step:
 # longest starts first, so that nothing long is left at the end; a step that is not in here counts
 # as a long one.
 SECONDS: Mapping[str, int] = {
+    "lab-build": 2000,  # first, as all labs wait for it
     "realnode": 560,
     "integration-operator": 490,
     "integration-owner": 350,
@@ -80,6 +81,7 @@ SECONDS: Mapping[str, int] = {
     "integration-rollout": 210,
     "integration-connection": 190,
     "integration-permissions": 190,
+    "integration-access": 160,
     "integration-doctor": 160,
     "integration-probe": 150,
     "molecule": 140,
@@ -141,6 +143,7 @@ SHORT_SECONDS: Mapping[str, int] = {
     "integration-permissions": 40,
     "integration-probe": 38,
     "integration-recovery": 36,
+    "integration-access": 35,
     "integration-report": 33,
     "integration-refusals": 28,
     "integration-connection": 27,

@@ -114,7 +114,7 @@ def test_names_of_steps_are_unique() -> None:
 
 
 def test_longest_first_takes_a_step_without_a_time_for_a_long_one() -> None:
-    names = sorted(SECONDS, key=lambda name: SECONDS[name])
+    names = sorted(SECONDS.keys() - {"lab-build"}, key=lambda name: SECONDS[name])
     brief, long = (Step(name, "", ()) for name in (names[0], names[-1]))
     new = Step("new", "", ())
     assert longest_first(brief, new, long) == (new, long, brief)
