@@ -29,6 +29,7 @@ from ..modules import cluster_info
 from ..modules.cluster_info import INVENTORY
 from ..plugin_utils._connection.kubeconfig import Surroundings
 from ..plugin_utils._connection.resolve import ENVIRONMENT, Connection, resolve_connection
+from ..plugin_utils._display import show
 from ..plugin_utils._helm_program import require_helm
 from ..plugin_utils._in_process import run_here
 from ..plugin_utils._results import add_warnings
@@ -73,9 +74,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         """
         if not tags:
             raise AnsibleActionFail(LEFT_OUT.format(given))
-        self._display.warning(
+        show(
             f"{given}: leaves out a playbook of gpufleet.sharing, which has the tags"
-            f" {', '.join(map(str, tags))}. Its work is not done."
+            f" {', '.join(map(str, tags))}. Its work is not done.",
+            "warning",
         )
 
     def _connect(self, variables: Mapping[str, object]) -> dict[str, object]:

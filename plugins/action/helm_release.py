@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -25,6 +26,7 @@ from ..module_utils._kube.client import connect
 from ..module_utils._kube.lease import hold_lease
 from ..module_utils._provider import release
 from ..module_utils._provider.helm import ReleaseRecord, failure_message
+from ..plugin_utils._display import show
 from ..plugin_utils._helm_program import require_helm
 from ..plugin_utils._results import add_warnings, without_noise
 
@@ -114,7 +116,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         host = self._variables.get("inventory_hostname") or ""
         if not self._said:
             text = PENDING.format(**seen["pending"], left=seen["seconds_left"])  # type: ignore[arg-type]
-            self._display.display(f"{host}: {self._named(text)}")
+            show(f"{host}: {self._named(text)}")
         self._said = True
         time.sleep(min(float(str(seen["seconds_left"])), LOOK_EVERY))
 
@@ -197,7 +199,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             cluster = connect(_Options(dict(self._task.args)))
             namespace = str(options.get("namespace") or "gpu-operator")
-            name, said = str(options.get("run") or ""), self._display.warning
+            name, said = str(options.get("run") or ""), partial(show, how="warning")
             with hold_lease(cluster, namespace, name, keep=True, log=said) as lease:
                 yield lease.waited
         except SharingError as error:

@@ -12,6 +12,7 @@ from functools import partial
 from ansible.plugins.action import ActionBase
 
 from ..modules import uninstall_guard
+from ..plugin_utils._display import show
 from ..plugin_utils._in_process import run_here
 
 
@@ -23,9 +24,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     ) -> dict[str, object]:
         result: dict[str, object] = super().run(tmp, task_vars)
         host = (task_vars or {}).get("inventory_hostname", "")
-        work = partial(
-            uninstall_guard.run, report=lambda line: self._display.display(f"{host}: {line}")
-        )
+        work = partial(uninstall_guard.run, report=lambda line: show(f"{host}: {line}"))
         return result | run_here(
             uninstall_guard.SPEC,
             work,

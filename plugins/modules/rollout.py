@@ -130,11 +130,6 @@ options:
       Name of the run, for the Lease and the history. By default user, host and process.
     type: str
     default: ""
-  progress:
-    description: >-
-      A file to which the module appends lines about its progress. The action plugin of the same
-      name sets it and shows them.
-    type: path
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
   - gpufleet.sharing.common
@@ -315,7 +310,6 @@ revision:
 from typing import TYPE_CHECKING
 
 from ..module_utils._common.module_entry import Spec, run_module, warn
-from ..module_utils._common.progress import Progress
 from ..module_utils._fleet.nodes import NODES_OPTION, read_nodes
 from ..module_utils._kube.client import connect
 from ..module_utils._profiles.keys import IN_PLACE, MODES
@@ -324,6 +318,8 @@ from ..module_utils._rollout.request import OPTIONS, read_desired, read_settings
 from ..module_utils._rollout.run import Request, RolloutRun
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ansible.module_utils.basic import AnsibleModule
 
 SPEC: Spec = {
@@ -336,7 +332,6 @@ SPEC: Spec = {
     **OPTIONS,
     "explain": {"type": "bool", "default": False},
     "run": {"type": "str", "default": ""},
-    "progress": {"type": "path"},
 }
 
 
@@ -358,15 +353,18 @@ def read_request(module: AnsibleModule) -> Request:
     )
 
 
-def run(module: AnsibleModule) -> dict[str, object]:
-    with Progress(module.params["progress"]) as report:
-        request = read_request(module)
-        found = RolloutRun(connect(module), request, report)
-        if not module.check_mode:
-            found.execute()
-        for text in found.warnings:
-            warn(module, text)
-        return found.result()
+def ignore(_line: str) -> None:
+    """Progress that nobody sees: a module can only return."""
+
+
+def run(module: AnsibleModule, report: Callable[[str], None] = ignore) -> dict[str, object]:
+    """report gets each line of progress, in one line, from the thread that calls this."""
+    found = RolloutRun(connect(module), read_request(module), report)
+    if not module.check_mode:
+        found.execute()
+    for text in found.warnings:
+        warn(module, text)
+    return found.result()
 
 
 def main() -> None:

@@ -18,11 +18,11 @@ from typing import Any
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
-from ansible.utils.display import Display
 
 from ..module_utils._common.errors import SharingError
 from ..module_utils._common.module_entry import Spec, failure, options_with
 from ..module_utils._common.options import OPTION_NAMES
+from ._display import show
 
 Result = dict[str, object]
 
@@ -39,7 +39,7 @@ class _Module:
 
     def log(self, msg: str) -> None:
         """What -v shows, as other programs print it."""
-        Display().v(msg)
+        show(msg, "v")
 
     def run_command(self, args: Sequence[str]) -> tuple[int, str, str]:
         try:

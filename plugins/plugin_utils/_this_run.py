@@ -21,13 +21,13 @@ from ansible.inventory.manager import InventoryManager
 from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.block import Block
 from ansible.playbook.task import Task
-from ansible.utils.display import Display
 
 from ..module_utils._common.errors import FleetError, SharingError
 from ..module_utils._common.values import is_list
 from ..module_utils._fleet.fleet import Fleet, misspelled_variables, read_fleet
 from ..module_utils._fleet.inventory import CLUSTERS_GROUP, IMPLICIT_CLUSTER
 from ..module_utils._fleet.nodes import NODE_OPTIONS
+from ._display import show
 from ._inventory import read_inventory, read_selection
 from ._sources import check_sources
 from ._unread import unread_variables
@@ -76,7 +76,7 @@ def read_parts(variables: Mapping[str, Any]) -> dict[str, Part]:
     selection = read_selection(hosts, limit, inventory, hostvars)
     unread = unread_variables(manager, hostvars._loader, context.CLIARGS.get("args") or ())
     for text in (*misspelled_variables(inventory), *unread):
-        Display().warning(text)
+        show(text, "warning")
     fleet = read_fleet(inventory, selection)
     return {cluster: part_of(fleet, cluster) for cluster in fleet.clusters}
 

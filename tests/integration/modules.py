@@ -19,15 +19,20 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.gpufleet.sharing.plugins.module_utils._common.module_entry import (
+    run_module,
+)
 from ansible_collections.gpufleet.sharing.plugins.module_utils._kube.lease import default_holder
 from ansible_collections.gpufleet.sharing.plugins.module_utils._profiles.validation import (
     checked_profiles,
 )
+from ansible_collections.gpufleet.sharing.plugins.modules import rollout
 from ansible_collections.gpufleet.sharing.tests.integration.answers import Answers
 from ansible_collections.gpufleet.sharing.tests.integration.labtools import (
     GROUPS,
@@ -58,8 +63,8 @@ def call(
     with tempfile.TemporaryDirectory() as folder:
         answer, progress = Path(folder) / "answer", Path(folder) / "progress"
         progress.touch()
-        if name == "rollout":  # the lines that its action plugin shows
-            given["progress"] = str(progress)
+        if name == "rollout":  # with the lines that its action plugin shows
+            main = partial(_roll_out, progress)
         process = multiprocessing.get_context("fork").Process(
             target=_child, args=(main, given, lab.environ, answer)
         )
@@ -71,6 +76,12 @@ def call(
     warnings = [_said(warning) for warning in found.pop("warnings", [])]
     more = {"warnings": warnings, "said": said}
     return found | {name: lines for name, lines in more.items() if lines}
+
+
+def _roll_out(progress: Path) -> None:
+    with progress.open("w", encoding="utf-8") as file:
+        work = partial(rollout.run, report=lambda line: print(line, file=file))
+        run_module(rollout.SPEC, work)
 
 
 def _said(warning: str | Mapping[str, Any]) -> str:
