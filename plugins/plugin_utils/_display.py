@@ -5,7 +5,7 @@
 """Internal: what actions display while they run.
 
 Only the main thread of a fork may display: ansible-core 2.18 forks while it holds the lock of
-stdout, which is then that thread's for ever, and the callback of ansible-runner before 2.4.2
+stdout, which is then that thread's forever, and the callback of ansible-runner before 2.4.2
 writes to stdout in forks.
 """
 

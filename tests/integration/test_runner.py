@@ -43,7 +43,7 @@ def credential(lab: Lab) -> dict[str, str]:
 
 @pytest.mark.parametrize(("runner", "core"), EXECUTIONS)
 def test_progress_is_shown_by_each_runner(lab: Lab, tmp_path: Path, runner: str, core: str) -> None:
-    """A job with ansible-runner 2.4.1 and ansible-core 2.18 hung for ever at its first line."""
+    """A job with ansible-runner 2.4.1 and ansible-core 2.18 hung forever at its first line."""
     wanted = 5 if lab.allocatable().get("dev-gpu-01") == "6" else 6
     job = Job(lab, tmp_path, node(runner, core), "site", FLEET, of(dev=wanted), credential(lab))
     done = job.run().ended("successful")

@@ -35,7 +35,7 @@ def imports(file: Path) -> set[str]:
 
 @pytest.mark.parametrize("file", ON_CONTROLLER, ids=lambda file: file.stem)
 def test_actions_start_no_thread(file: Path) -> None:
-    """A thread of a fork that displays waits for ever for a lock of the fork's main thread."""
+    """A thread of a fork that displays waits forever for a lock of the fork's main thread."""
     assert not imports(file) & {"threading", "concurrent", "asyncio"}
 
 
