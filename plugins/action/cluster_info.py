@@ -23,7 +23,6 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._common.errors import SharingError
 from ..module_utils._common.options import OPTION_NAMES, with_names
-from ..module_utils._kube.lease import default_holder
 from ..module_utils._kube.permissions import HELM, PLAN, SITE, UNINSTALL
 from ..modules import cluster_info
 from ..modules.cluster_info import INVENTORY
@@ -34,6 +33,7 @@ from ..plugin_utils._helm_program import require_helm
 from ..plugin_utils._in_process import run_here
 from ..plugin_utils._results import add_warnings
 from ..plugin_utils._role_inputs import check_inputs
+from ..plugin_utils._run_name import run_name
 from ..plugin_utils._this_run import Part, given_tags, leaves_out_work, read_once, read_parts
 
 WITH_HELM = (SITE, UNINSTALL, PLAN)
@@ -111,7 +111,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "auth": auth,
             "helm_auth": helm_auth,
             "source": connection.source,
-            "run": _run_name(variables),
+            "run": run_name(variables),
         }
         host = variables.get("inventory_hostname", "")
         return result | {"about": [with_names(line, names) for line in _about(host, result)]}
@@ -141,15 +141,6 @@ def _about(host: object, found: Mapping[str, object]) -> list[str]:
             " both set)"
         )
     return lines
-
-
-def _run_name(variables: Mapping[str, object]) -> str:
-    """Who runs this, and as which job of AWX, for the Lease and the history."""
-    job = variables.get("awx_job_id") or variables.get("tower_job_id")
-    if not job:
-        return default_holder()
-    user = variables.get("awx_user_name") or variables.get("tower_user_name") or "nobody"
-    return f"{default_holder()}, AWX job {job} of {user}"
 
 
 def write_kubeconfig(connection: Connection) -> str:

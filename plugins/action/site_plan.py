@@ -12,6 +12,7 @@ from typing import Any
 from ansible.plugins.action import ActionBase
 
 from ..modules import site_plan
+from ..plugin_utils._artifacts import plan_artifact
 from ..plugin_utils._in_process import run_here
 
 
@@ -28,7 +29,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if isinstance(drift, Mapping) and not drift["findings"]:
             target = (task_vars or {}).get("gpu_preflight_result", {})
             return result | _clean([*target.get("about", ()), *drift["table"]])
-        return result | found
+        if found.get("failed") or drift is not None:
+            return result | found
+        host = str((task_vars or {}).get("inventory_hostname", ""))
+        return result | found | plan_artifact(host, found)
 
 
 def _clean(lines: list[str]) -> dict[str, object]:

@@ -112,7 +112,6 @@ class Done:
     rc: int
     events: Sequence[Mapping[str, Any]]
     errors: str  # of ansible-runner
-    left: Sequence[str]  # processes of the job that have outlived it
 
     @cached_property
     def stdout(self) -> str:
@@ -209,7 +208,6 @@ class Job:
             rc=int((found / "rc").read_text() or 0) if (found / "rc").exists() else -1,
             events=sorted(events, key=lambda event: int(event["counter"])),
             errors=output + process.stderr.decode(),
-            left=[line for _pid, line in self._processes()],
         )
 
     def _work(
@@ -233,7 +231,7 @@ class Job:
             try:
                 self._wait(process, cancel, overdue)
             finally:
-                for pid, _line in self._processes() if process.poll() is None else ():
+                for pid, _line in self.processes() if process.poll() is None else ():
                     os.kill(pid, signal.SIGKILL)
                 process.kill()
                 process.wait()
@@ -245,15 +243,15 @@ class Job:
         deadline = time.monotonic() + overdue
         while process.poll() is None:
             if time.monotonic() > deadline:
-                shown = "\n".join(line for _pid, line in self._processes())
+                shown = "\n".join(line for _pid, line in self.processes())
                 raise AssertionError(f"the job hangs after {overdue:.0f} s:\n{shown}")
             if cancel and cancel():
                 process.terminate()  # as receptor does
                 cancel = None
             time.sleep(0.1)
 
-    def _processes(self) -> list[tuple[int, str]]:
-        """The processes of the job, whatever their session."""
+    def processes(self) -> list[tuple[int, str]]:
+        """The processes of the job with their command lines, whatever their session."""
         mark = f"AWX_PRIVATE_DATA_DIR={self._private}\0".encode()
         found = []
         for folder in Path("/proc").glob("[0-9]*"):

@@ -369,6 +369,25 @@ def test_lost_lease_stops_the_next_write(
     assert api.objects.get(PATH) == before
 
 
+def test_lease_of_a_process_that_is_left_behind_is_lost(
+    api: FakeApi, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job of AWX that is cancelled is killed, but not the forks of Ansible, which would go on and
+    keep the next job away.
+    """
+    lease = taken_by_us(api, clock)
+    lease.renew()
+    renewed = spec_of(api)["renewTime"]
+    lease.check()
+    clock.time += 10
+    monkeypatch.setattr("os.getppid", lambda: 1)
+    lease.renew()
+    with pytest.raises(LeaseError):
+        lease.check()
+    lease.release(ignore)
+    assert (spec_of(api)["holderIdentity"], spec_of(api)["renewTime"]) == ("me", renewed)
+
+
 def test_overdue_lease_is_renewed_at_once_before_a_write(api: FakeApi, clock: FakeClock) -> None:
     """As after an API server's restart, or when the process was stopped for a while."""
     lease = taken_by_us(api, clock)

@@ -135,18 +135,19 @@ def test_environment_stands_alone(controller: Controller) -> None:
     found = controller.resolve(
         None, K8S_AUTH_HOST=US, K8S_AUTH_API_KEY="sesame", K8S_AUTH_VERIFY_SSL="false"
     )
-    assert (found.server, found.source) == (US, "K8S_AUTH_* (host, validate_certs)")
+    assert (found.server, found.source) == (US, "environment (K8S_AUTH_HOST, K8S_AUTH_VERIFY_SSL)")
     assert user_of(found) == {"token": "sesame"}
     assert cluster_of(found) == {"server": US, "insecure-skip-tls-verify": True}
     assert len(found.warnings) == 1
-    assert mentions(found.warnings[0], US, "TLS", "ca_cert")
+    assert mentions(found.warnings[0], US, "K8S_AUTH_VERIFY_SSL", "K8S_AUTH_SSL_CA_CERT")
 
 
 def test_kubeconfig_that_is_named(controller: Controller) -> None:
     controller.add_kubeconfig({})
     path = str(controller.add_kubeconfig(name="named"))
     assert controller.resolve({"kubeconfig": path}).server == EU
-    assert controller.resolve(None, K8S_AUTH_KUBECONFIG=path).source == "K8S_AUTH_* (kubeconfig)"
+    found = controller.resolve(None, K8S_AUTH_KUBECONFIG=path)
+    assert found.source == "environment (K8S_AUTH_KUBECONFIG)"
     assert controller.resolve({"kubeconfig": kubeconfig(), "context": "us"}).server == US
 
 
@@ -310,6 +311,33 @@ def test_other_path_of_one_address_is_another_server(controller: Controller) -> 
     assert mentions(controller.refuses({"host": other}), "O(host)", one, other)
 
 
+@pytest.mark.parametrize(
+    ("option", "facts"),
+    [
+        ({"validate_certs": False}, ("O(validate_certs)", "O(ca_cert)")),
+        ({}, ("variables (kubeconfig)", "O(ca_cert)")),
+    ],
+)
+def test_tls_that_is_not_verified(
+    controller: Controller, option: dict[str, object], facts: tuple[str, ...]
+) -> None:
+    given = kubeconfig(cluster={"insecure-skip-tls-verify": True})
+    (said,) = controller.resolve({"kubeconfig": given, **option}).warnings
+    assert mentions(said, EU, *facts)
+
+
+@pytest.mark.parametrize(
+    ("environ", "missing"),
+    [({}, "not a pod"), ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, "token of a service account")],
+)
+def test_no_credentials(controller: Controller, environ: dict[str, str], missing: str) -> None:
+    """Container groups of AWX mount no token: that pod is a pod."""
+    said = controller.refuses(None, **environ)
+    assert missing in said
+    assert ("not a pod" in said) is (not environ)
+    assert "OpenShift or Kubernetes API Bearer Token" in said
+
+
 def test_host_does_not_get_the_credentials_of_the_pod(controller: Controller) -> None:
     pod = controller.enter_pod()
     said = controller.refuses({"host": US}, **pod)
@@ -392,13 +420,18 @@ def test_settings_that_are_refused(
             ("variables (context)", "K8S_AUTH_HOST"),
         ),
         (TOKEN, {"HOST": EU}, ("variables (api_key, host)", "K8S_AUTH_HOST")),
-        (TOKEN, {"VERIFY_SSL": "true"}, ("variables (api_key, host)", "K8S_AUTH_VALIDATE_CERTS")),
+        (TOKEN, {"VERIFY_SSL": "true"}, ("variables (api_key, host)", "K8S_AUTH_VERIFY_SSL")),
         (
             TOKEN | {"validate_certs": False},
             {"VERIFY_SSL": "true"},
-            ("validate_certs", "K8S_AUTH_VALIDATE_CERTS"),
+            ("validate_certs", "K8S_AUTH_VERIFY_SSL"),
         ),
-        ({}, {"CERT_FILE": "/a"}, ("K8S_AUTH_CLIENT_CERT", "K8S_AUTH_CLIENT_KEY")),
+        ({}, {"CERT_FILE": "/a"}, ("K8S_AUTH_CERT_FILE", "K8S_AUTH_CLIENT_KEY")),
+        (
+            {},
+            {"HOST": US, "API_KEY": "sesame", "VERIFY_SSL": "False", "SSL_CA_CERT": "/a"},
+            ("K8S_AUTH_VERIFY_SSL", "K8S_AUTH_SSL_CA_CERT"),
+        ),
         ({}, {"HOST": US, "API_KEY": "sesame", "CONTEXT": "eu"}, ("K8S_AUTH_CONTEXT",)),
         ({}, {"PROXY_HEADERS_USER_AGENT": "a"}, ("proxy_headers",)),
         (

@@ -89,7 +89,9 @@ def _no_cluster(
     return (
         f"--limit {limit} selects GPU nodes ({some(sorted(chosen))}) but no cluster, so nothing"
         " would be done."
-        f" Use --limit '{','.join([*owners, selection.limit or '<nodes>'])}'."
+        f" Use --limit '{','.join([*owners, selection.limit or '<nodes>'])}'. In AWX, launch"
+        " the job template with this in its field Limit; relaunching on failed hosts keeps the"
+        " wrong one."
     )
 
 

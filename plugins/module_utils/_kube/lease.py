@@ -148,6 +148,7 @@ class Lease:
         self._start: datetime | None = None  # the server's time at zero of our clock
         self.waited = False  # for another run, which may have changed the cluster
         self._lost = ""
+        self._parent = os.getppid()
         self._trouble = ""  # why the last renewal failed
 
     @property
@@ -195,7 +196,7 @@ class Lease:
         more, and raises if that fails. The rest of the duration is for the write that follows.
         """
         with self._lock:
-            if self._overdue():
+            if self._overdue() or os.getppid() != self._parent:
                 self._renew()
         if self._lost:
             raise LeaseError(f"This run has lost {self._where}: {self._why()} {_STOPPED}")
@@ -227,6 +228,8 @@ class Lease:
         return self.held and self._clock.now() - self._renewed > self._duration * 2 / 3
 
     def _renew(self) -> None:
+        if os.getppid() != self._parent:  # a killed Ansible does not end its forks
+            self._lost = self._lost or "the process that started this one has ended"
         if self.held and not self._lost:
             seen = read_lease(self._document)
             self._put(lease_spec(seen, self._holder, self._now(), self._duration))

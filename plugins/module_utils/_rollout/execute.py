@@ -197,6 +197,7 @@ class Executor:
         interval = Interval(self.live.now)
 
         def report(settled: int) -> None:
+            self.check()  # a run that has lost the Lease must not wait on
             if settled < len(targets) and interval.is_over():
                 self.report(f"{what}: {settled} of {len(targets)} nodes settled")
 

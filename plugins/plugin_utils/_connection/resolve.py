@@ -25,7 +25,12 @@ from .proxy import choose_proxy, read_endpoint
 CONTEXT = "gpufleet-sharing"
 POD_WARNING = (
     "The credentials of the pod that runs Ansible are used, so the target is the cluster in which"
-    " Ansible runs. In an AWX execution environment this is AWX's own cluster."
+    " Ansible runs. In an AWX execution environment this is AWX's own cluster: attach a credential"
+    " of the type OpenShift or Kubernetes API Bearer Token."
+)
+AWX_CREDENTIAL = (
+    "In AWX, attach a credential of the type OpenShift or Kubernetes API Bearer Token, which sets"
+    " K8S_AUTH_HOST, K8S_AUTH_API_KEY, K8S_AUTH_VERIFY_SSL and K8S_AUTH_SSL_CA_CERT."
 )
 # Option of kubernetes.core -> suffixes of the K8S_AUTH_ variables that its modules read.
 ENVIRONMENT = {
@@ -78,6 +83,7 @@ class _Settings:
 
     values: Mapping[str, object]
     by_variables: bool
+    names: Mapping[str, str]  # of variables of the environment, by option
 
     def text(self, name: str) -> str:
         value = self.values.get(name)
@@ -87,12 +93,14 @@ class _Settings:
         """The name under which the user sets an option."""
         if self.by_variables:
             return f"O({option})"
-        return f"K8S_AUTH_{ENVIRONMENT[option][0]}"
+        return self.names.get(option) or f"K8S_AUTH_{ENVIRONMENT[option][0]}"
 
     @property
     def source(self) -> str:
-        given = ", ".join(name for name in self.values if name not in _SECRET_OPTIONS)
-        return f"{'variables' if self.by_variables else 'K8S_AUTH_*'} ({given})"
+        given = [name for name in self.values if name not in _SECRET_OPTIONS]
+        if self.by_variables:
+            return f"variables ({', '.join(given)})"
+        return f"environment ({', '.join(map(self.name, given))})"
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -138,11 +146,13 @@ def _merge(options: Mapping[str, object], environ: Mapping[str, str]) -> _Settin
     environment would override it.
     """
     given = {name: value for name, value in options.items() if value not in (None, "", [], {})}
-    from_environment: dict[str, object] = {}
-    for option, names in ENVIRONMENT.items():
-        for name in names:
-            if value := environ.get(f"K8S_AUTH_{name}"):
-                from_environment.setdefault(option, value)
+    found = {
+        option: name
+        for option, suffixes in ENVIRONMENT.items()
+        for suffix in reversed(suffixes)
+        if environ.get(name := f"K8S_AUTH_{suffix}")
+    }
+    from_environment: dict[str, object] = {option: environ[name] for option, name in found.items()}
     clash = [
         name
         for name, value in from_environment.items()
@@ -150,13 +160,13 @@ def _merge(options: Mapping[str, object], environ: Mapping[str, str]) -> _Settin
         and not _same(name, given.get(name), value)
     ]
     if given and clash:
-        variables = [f"K8S_AUTH_{name}" for option in clash for name in ENVIRONMENT[option][:1]]
         raise ConnectionSettingsError(
             f"The connection is set twice: by variables ({some(sorted(given))}) and by the"
-            f" environment ({some(variables)})."
-            " The environment would override part of it. Unset one of the two."
+            f" environment ({some([found[option] for option in clash])})."
+            " The environment would override part of it. Unset one of the two; in AWX, detach the"
+            " credential or remove the variables."
         )
-    return _Settings(from_environment | given, by_variables=bool(given))
+    return _Settings(from_environment | given, bool(given), found)
 
 
 def _same(option: str, given: object, found: object) -> bool:
@@ -234,10 +244,15 @@ def _base(settings: _Settings, surroundings: Surroundings) -> _Base:
         raise ConnectionSettingsError(
             f"{settings.name('host')} is set without credentials. {_set_credentials(settings)}."
         )
+    pod = (
+        "this pod has no token of a service account (container groups of AWX mount none)"
+        if surroundings.environ.get("KUBERNETES_SERVICE_HOST")
+        else "this is not a pod"
+    )
     raise ConnectionSettingsError(
         "There are no credentials for a cluster: neither options (O(kubeconfig), O(context),"
         " O(host)) nor K8S_AUTH_* are set,"
-        f" {default} does not exist, and this is not a pod. Set one of them."
+        f" {default} does not exist, and {pod}. Set one of them. {AWX_CREDENTIAL}"
     )
 
 
@@ -293,7 +308,11 @@ def _override(settings: _Settings, base: _Base, environ: Mapping[str, str]) -> C
     user, impersonated, groups = _user_entry(dict(base.entry.user), settings)
     warnings = [POD_WARNING] if base.is_pod else []
     if cluster.get("insecure-skip-tls-verify"):
-        warnings.append(f"TLS verification of {server} is disabled. Set ca_cert instead.")
+        by = settings.name("validate_certs") if "validate_certs" in settings.values else base.source
+        warnings.append(
+            f"TLS verification of {server} is disabled by {by}. Set {_name_of_ca(settings)}"
+            " instead."
+        )
     name = base.entry.context
     content: dict[str, object] = {
         "apiVersion": "v1",
@@ -304,6 +323,13 @@ def _override(settings: _Settings, base: _Base, environ: Mapping[str, str]) -> C
         "current-context": name,
     }
     return Connection(content, server, base.source, proxy, impersonated, groups, tuple(warnings))
+
+
+def _name_of_ca(settings: _Settings) -> str:
+    """The name of the option to set; of the two variables, the one of AWX where it is AWX's."""
+    if settings.name("validate_certs") == "K8S_AUTH_VERIFY_SSL":
+        return "K8S_AUTH_SSL_CA_CERT (in AWX, the certificate authority of the credential)"
+    return settings.name("ca_cert")
 
 
 def _cluster_entry(cluster: dict[str, object], settings: _Settings) -> dict[str, object]:
