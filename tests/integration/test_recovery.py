@@ -100,6 +100,7 @@ def failing(lab: Lab, wanted: Wanted) -> tuple[str, Sampler]:
     return run.failed().output, sampler
 
 
+@pytest.mark.full("a whole run of site")
 def test_content_that_only_the_plugin_refuses_stops_at_the_canary(
     lab: Lab, inventory: Path, mended: None
 ) -> None:
@@ -138,7 +139,6 @@ def test_old_inventory_after_a_failure_restarts_nothing(lab: Lab) -> None:
     assert differing(lab, Wanted()) == []
 
 
-@pytest.mark.full("another way back after a failure")
 def test_content_of_profiles_that_were_not_begun_goes_back_too(lab: Lab, mended: None) -> None:
     """A file that nobody has loaded, but any restart would load, is a change that comes later."""
     before = state(lab)
@@ -165,7 +165,6 @@ def test_stop_leaves_everything_and_the_next_run_converges(lab: Lab, mended: Non
     assert states(lab)[-1] == "good"
 
 
-@pytest.mark.full("another way back after a failure")
 def test_label_that_leads_to_a_refused_file_goes_back(lab: Lab, mended: None) -> None:
     """All dev nodes move to a new profile, one of them first."""
     before = state(lab)

@@ -76,7 +76,6 @@ def test_running_pods_are_refused_before_any_write(busy: Lab, inventory: Path) -
     assert busy.allocatable()["dev-gpu-01"] == "8"
 
 
-@pytest.mark.full("test_recipe uninstalls")
 def test_check_mode_shows_release_labels_and_evictions_and_writes_nothing(
     busy: Lab, inventory: Path
 ) -> None:
@@ -89,7 +88,6 @@ def test_check_mode_shows_release_labels_and_evictions_and_writes_nothing(
     assert run.changed["localhost"] >= 4  # evictions, labels, release, ConfigMap
 
 
-@pytest.mark.full("test_recipe uninstalls")
 def test_evicted_pods_are_gone_before_their_gpus(busy: Lab, inventory: Path) -> None:
     before = uids(busy)
     run = busy.playbook("uninstall", inventory, variables=EVICT).succeeded()
@@ -100,7 +98,6 @@ def test_evicted_pods_are_gone_before_their_gpus(busy: Lab, inventory: Path) -> 
     assert phases(busy) == ["Pending"] * 6
 
 
-@pytest.mark.full("test_recipe uninstalls")
 def test_killed_uninstall_is_finished_by_the_next(busy: Lab, inventory: Path) -> None:
     """It is killed while Helm removes the release: the nodes are cordoned, so that pods that were
     evicted are not back on GPUs that go.
@@ -116,7 +113,6 @@ def test_killed_uninstall_is_finished_by_the_next(busy: Lab, inventory: Path) ->
     busy.wait_for(lambda: everything_has_gone(busy))
 
 
-@pytest.mark.full("test_recipe uninstalls")
 def test_ignored_pods_keep_running(busy: Lab, inventory: Path) -> None:
     again(busy)
     before = uids(busy)
@@ -126,7 +122,6 @@ def test_ignored_pods_keep_running(busy: Lab, inventory: Path) -> None:
     assert (uids(busy), phases(busy)) == (before, ["Running"] * 6)
 
 
-@pytest.mark.full("test_recipe uninstalls")
 def test_release_that_helm_was_removing_is_removed_by_the_next(busy: Lab, inventory: Path) -> None:
     """Helm is killed while it waits, which a finalizer makes it do."""
     again(busy)

@@ -152,7 +152,6 @@ SHORT_SECONDS: Mapping[str, int] = {
     "integration-drain": 22,
     "integration-bulk": 20,
     "integration-unmanaged": 19,
-    "integration-uninstall": 18,
     "differential": 18,
     "integration-lease": 13,
     "integration-scheduled": 12,
@@ -171,6 +170,7 @@ FULL_ONLY: Mapping[str, str] = {
     "integration-owner": "seven installs; unit tests have the rules",
     "integration-rollout": "200 nodes; recipe, recovery and rollback roll out in batches",
     "integration-tools": "tests tools of integration-killed and others",
+    "integration-uninstall": "integration-recipe uninstalls; unit tests have what is refused",
     "molecule": "runs the playbooks of integration-recipe",
     "realnode": "needs root, and more time than any other step; also make realnode",
 }

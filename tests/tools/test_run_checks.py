@@ -123,7 +123,7 @@ def test_longest_first_takes_a_step_without_a_time_for_a_long_one() -> None:
 def test_short_begins_with_the_build_and_what_is_long_then() -> None:
     names = [step.name for step in short(STEPS)]
     assert names[0] == STEPS[0].name == "lab-build"
-    assert names.index("integration-recipe") < names.index("integration-uninstall")
+    assert names.index("integration-recipe") < names.index("integration-lease")
 
 
 def test_times_are_of_steps_that_there_are() -> None:
