@@ -9,13 +9,11 @@ modules.
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -26,7 +24,8 @@ from ..module_utils._common.options import OPTION_NAMES, with_names
 from ..module_utils._kube.permissions import HELM, PLAN, SITE, UNINSTALL
 from ..modules import cluster_info
 from ..modules.cluster_info import INVENTORY
-from ..plugin_utils._connection.kubeconfig import Surroundings
+from ..plugin_utils._connection.files import private_folder, remove_remains, write_kubeconfig
+from ..plugin_utils._connection.kubeconfig import Surroundings, parse
 from ..plugin_utils._connection.resolve import ENVIRONMENT, Connection, resolve_connection
 from ..plugin_utils._display import show
 from ..plugin_utils._helm_program import require_helm
@@ -34,6 +33,7 @@ from ..plugin_utils._in_process import run_here
 from ..plugin_utils._results import add_warnings
 from ..plugin_utils._role_inputs import check_inputs
 from ..plugin_utils._run_name import run_name
+from ..plugin_utils._secret_arguments import take_arguments
 from ..plugin_utils._this_run import Part, given_tags, leaves_out_work, read_once, read_parts
 
 WITH_HELM = (SITE, UNINSTALL, PLAN)
@@ -57,16 +57,17 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     ) -> dict[str, object]:
         result: dict[str, object] = super().run(tmp, task_vars)
         variables = self._templar.available_variables
-        if boolean(self._task.args.get("fleet", False)):
+        given = take_arguments(self)
+        if boolean(given.get("fleet", False)):
             play = self._task.get_play()
             if leaves_out_work(play, variables):
                 self._leave_out(play.tags, given_tags(variables))
                 return result
             result.update(_part(play._uuid, variables))
             check_inputs(self._templar)
-        if self._task.args.get("purpose") == INVENTORY:
+        if given.get("purpose") == INVENTORY:
             return result
-        return result | self._connect(task_vars or {})
+        return result | self._connect(given, task_vars or {})
 
     def _leave_out(self, tags: Sequence[object], given: str) -> None:
         """Warn that the run's tags leave out a playbook that has tags of its own. Raises
@@ -80,20 +81,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "warning",
         )
 
-    def _connect(self, variables: Mapping[str, object]) -> dict[str, object]:
+    def _connect(
+        self, given: Mapping[str, Any], variables: Mapping[str, object]
+    ) -> dict[str, object]:
         """Resolve the connection and ask the API server with it."""
         result: dict[str, object] = {}
-        given = self._task.args
         arguments = {name: value for name, value in given.items() if name not in ENVIRONMENT}
         options = {name: given.get(name) for name in ENVIRONMENT}
         names = given.get(OPTION_NAMES)
         try:
-            connection = resolve_connection(options, Surroundings(os.environ, _parse))
+            connection = resolve_connection(options, Surroundings(os.environ, parse))
+            if arguments.get("purpose") in WITH_HELM and arguments.get("manage", HELM) == HELM:
+                require_helm(self)
+            helm_auth = {"kubeconfig": _write_kubeconfig(connection)}
         except SharingError as error:
             raise AnsibleActionFail(with_names(str(error), names)) from None
-        if arguments.get("purpose") in WITH_HELM and arguments.get("manage", HELM) == HELM:
-            require_helm(self)
-        helm_auth = {"kubeconfig": write_kubeconfig(connection)}
         auth = {**helm_auth, **_proxy(connection), **_impersonation(connection)}
         result.update(
             run_here(
@@ -143,17 +145,13 @@ def _about(host: object, found: Mapping[str, object]) -> list[str]:
     return lines
 
 
-def write_kubeconfig(connection: Connection) -> str:
+def _write_kubeconfig(connection: Connection) -> str:
     """Write the kubeconfig where only we can read it; Ansible removes the folder when it ends.
     Returns its path.
     """
-    descriptor, path = tempfile.mkstemp(
-        prefix="gpufleet-sharing-", suffix=".kubeconfig", dir=constants.DEFAULT_LOCAL_TMP
-    )
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        # Not as YAML, which refuses the tagged texts of a kubeconfig that is a variable
-        json.dump(connection.kubeconfig, file, default=str)
-    return path
+    base = Path(constants.DEFAULT_LOCAL_TMP)
+    remove_remains(base)
+    return str(write_kubeconfig(connection.kubeconfig, private_folder(base, os.getppid())))
 
 
 def _proxy(connection: Connection) -> dict[str, object]:
@@ -169,10 +167,3 @@ def _impersonation(connection: Connection) -> dict[str, object]:
         "impersonate_groups": list(connection.impersonate_groups),
     }
     return {name: value for name, value in found.items() if value}
-
-
-def _parse(text: str) -> object:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        return None

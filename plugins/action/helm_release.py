@@ -13,8 +13,11 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -22,13 +25,17 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils._common.errors import SharingError
 from ..module_utils._common.options import OPTION_NAMES, with_names
+from ..module_utils._common.secrets import Secrets, secrets_of_options, secrets_of_values
 from ..module_utils._kube.client import connect
+from ..module_utils._kube.connection import read_kubeconfig
 from ..module_utils._kube.lease import hold_lease
 from ..module_utils._provider import release
 from ..module_utils._provider.helm import ReleaseRecord, failure_message
+from ..plugin_utils._connection.files import private_temporary_files
 from ..plugin_utils._display import show
 from ..plugin_utils._helm_program import require_helm
 from ..plugin_utils._results import add_warnings, without_noise
+from ..plugin_utils._secret_arguments import take_arguments
 
 MODULE = "gpufleet.sharing.helm_release"
 NOISES = (
@@ -44,29 +51,42 @@ RECOVERED = (
     "Revision {revision} of the release was left {status} by a run that was killed, {age} s ago."
     " Its Secret is removed, so that Helm can continue."
 )
-RAW = ("stdout", "stdout_lines", "stderr", "stderr_lines", "command", "exception")  # of Helm
+WRONG_VALUES = (
+    "O(values) is neither a mapping nor a text of JSON or key=value. It is not shown, since it can"
+    " contain secrets."
+)
+KEPT = ("changed", "failed", "msg", "warnings", "deprecations", "unreachable")  # of a failure
+OUTPUT = ("msg", "module_stdout", "module_stderr")  # that -v shows of it
 AUTH = ("kubeconfig", "context", "host", "api_key", "ca_cert", "validate_certs")
 Result = dict[str, object]
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """One task: recover, read, merge, deploy."""
+    """One task: recover, read, merge, deploy. Values of the release may be secret, so neither
+    results nor messages contain them.
+    """
 
     _said = False
+    _current: Mapping[str, object] = MappingProxyType({})
 
     def run(self, tmp: str | None = None, task_vars: Mapping[str, object] | None = None) -> Result:
         result: Result = super().run(tmp, task_vars)
         self._variables = dict(task_vars or {})
-        options = dict(self._task.args)
+        self._options = take_arguments(self)
+        with private_temporary_files(Path(constants.DEFAULT_LOCAL_TMP)):
+            return result | self._manage(self._options)
+
+    def _manage(self, options: Result) -> Result:
+        """Bring the release to its state."""
         current, seen = self._look(options)
         while not seen.get("failed") and seen.get("seconds_left"):
             self._wait(seen)
             current, seen = self._look(options)
         if seen.get("failed"):
-            return result | seen
+            return seen
         values = _values(current)
         if options.get("state") == "absent":
-            return result | self._remove(options, values, seen)
+            return self._remove(options, values, seen)
         wanted = merge_values(values, options)
         try:
             release.check_values(wanted)
@@ -77,14 +97,14 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if waited:  # another run may have changed the values since
                 current = self._helm("helm_info", {})
                 if current.get("failed"):
-                    return result | current
+                    return current
                 values = _values(current)
                 wanted = merge_values(values, options)
             deployed = self._deploy(options, values, wanted, create_namespace=create)
             self._note(options, seen, deployed)
         if stuck := seen["recovered"]:
             add_warnings(deployed, [RECOVERED.format(**stuck)])  # type: ignore[arg-type]
-        return result | deployed | {"recovered": stuck}
+        return deployed | {"recovered": stuck}
 
     def _note(self, options: Result, seen: Result, deployed: Result) -> None:
         """Record that the release is ours, after Helm has installed it; and say why pods could not
@@ -94,7 +114,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         known = seen["exists"] and not (isinstance(note, dict) and note.get("installing"))
         if self._task.check_mode or (known and not failed):
             return
-        noted = self._module(MODULE, options | {"outcome": "failed" if failed else "succeeded"})
+        noted = self._ours(options | {"outcome": "failed" if failed else "succeeded"})
         if failed:
             deployed["msg"] = f"{deployed['msg']}{noted.get('causes') or ''}"
 
@@ -104,12 +124,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if current.get("failed"):
             require_helm(self)  # to say it in one line where that is the reason
             return current, current
+        self._current = _values(current)
         pointer = {
             name: text
-            for name, text in release.pointer_in(_values(current)).items()
+            for name, text in release.pointer_in(self._current).items()
             if text and name != "create"
         }
-        return current, self._module(MODULE, options | {"previous_pointer": pointer})
+        return current, self._ours(options | {"previous_pointer": pointer})
 
     def _wait(self, seen: Result) -> None:
         """Wait for Helm if another run may still use the release."""
@@ -142,14 +163,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "timeout": f"{options.get('timeout') or 600}s",
             },
         )
-        shown = {"before": before, "after": after} if deployed.get("changed") else {}
-        kept = ("changed", "failed", "msg", "warnings", "deprecations", "exception")
-        found = {name: deployed[name] for name in kept if name in deployed}
+        found = {name: deployed[name] for name in KEPT if name in deployed}
         if found.get("failed"):
             return found
         return found | {
-            "release_values": after,
-            "diff": shown,
+            "changed_values": release.changed_keys(before, after),
+            "diff": release.values_diff(before, after) if deployed.get("changed") else {},
             "differs": bool(deployed.get("changed")),
         }
 
@@ -160,7 +179,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         others = bool(seen["others"])
         if not seen["exists"]:
             if note:  # by a run that was killed after Helm had done it
-                self._module(MODULE, options | {"forget": True})
+                self._ours(options | {"forget": True})
             changed = bool(note or seen["recovered"])
             return {"changed": changed, "recovered": seen["recovered"], "left": others}
         if note is None:
@@ -177,9 +196,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 removed = self._deploy(options, values, release.with_pointer(values, note.pointer))
         if removed.get("failed"):
             return removed
-        self._module(MODULE, options | {"forget": True})
+        self._ours(options | {"forget": True})
         name = f"Helm release {options.get('name') or 'gpu-operator'}"
-        gone = {"before": {name: values}, "after": {}}
+        gone = {"before": {name: release.changed_keys(values, {})}, "after": {}}
         shown = gone if note.ours else removed.get("diff", {})
         return {
             "changed": True,
@@ -197,7 +216,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             yield False
             return
         try:
-            cluster = connect(_Options(dict(self._task.args)))
+            cluster = connect(_Options(dict(self._options)))
             namespace = str(options.get("namespace") or "gpu-operator")
             name, said = str(options.get("run") or ""), partial(show, how="warning")
             with hold_lease(cluster, namespace, name, keep=True, log=said) as lease:
@@ -207,7 +226,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
 
     def _named(self, text: str) -> str:
         """A message with options under the names by which the reader knows them."""
-        return with_names(text, self._task.args.get(OPTION_NAMES))
+        return with_names(text, self._options.get(OPTION_NAMES))
 
     def _low_level_execute_command(
         self, *args: object, **kwargs: object
@@ -223,22 +242,43 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         found.pop("invocation", None)
         return found
 
+    def _ours(self, arguments: Result) -> Result:
+        """Run our module, which does not need the values."""
+        return self._module(MODULE, {n: v for n, v in arguments.items() if n != "values"})
+
+    def _hide(self, found: Result) -> Result:
+        """A failure of a Helm module without the values of the release and without credentials; its
+        whole output is shown with -v.
+        """
+        _path, kubeconfig = read_kubeconfig(self._options)
+        values = (
+            release.with_pointer(each, {}) for each in (asked_values(self._options), self._current)
+        )
+        secrets = Secrets(
+            secrets_of_values(*values)
+            | secrets_of_options({**self._options, "kubeconfig": kubeconfig})
+        )
+        output = "\n".join(str(found[name]) for name in OUTPUT if found.get(name))
+        self._display.v(secrets.hide(output), self._variables.get("inventory_hostname"))
+        kept = {name: found[name] for name in KEPT if name in found}
+        return {name: secrets.hide_in(value) for name, value in kept.items()}
+
     def _helm(self, module: str, arguments: Result) -> Result:
-        options = self._task.args
+        options = self._options
         target = {
             "release_name": options.get("name") or "gpu-operator",
             "release_namespace": options.get("namespace") or "gpu-operator",
         }
         auth = {name: options[name] for name in AUTH if options.get(name) is not None}
         found = self._module(f"kubernetes.core.{module}", {**auth, **target, **arguments})
-        text = str(found.get("msg") or "")
-        if not found.get("failed") or "Helm command" not in text:
+        if not found.get("failed"):
             return found
-        self._display.v(text, self._variables.get("inventory_hostname"))
+        found = self._hide(found)
+        text = str(found.get("msg") or "")
+        if "Helm command" not in text:
+            return found
         release_name, namespace = map(str, target.values())
-        said = self._named(failure_message(release_name, namespace, text))
-        kept = {name: value for name, value in found.items() if name not in RAW}
-        return kept | {"msg": said}
+        return found | {"msg": self._named(failure_message(release_name, namespace, text))}
 
 
 @dataclass
@@ -250,10 +290,18 @@ class _Options:
 
 def merge_values(current: Mapping[str, object], options: Mapping[str, object]) -> Result:
     """The release's values, overridden by the user's and by the device plugin config."""
-    asked = check_type_dict(options.get("values") or {})  # a text of JSON, as surveys give it
     pointer = check_type_dict(options.get("pointer") or {})
     exact = boolean(options.get("values_exact") or False, strict=False)
-    return release.merge_values(current, asked, pointer, exact=exact)
+    return release.merge_values(current, asked_values(options), pointer, exact=exact)
+
+
+def asked_values(options: Mapping[str, object]) -> Result:
+    """The values of the user, perhaps a text of JSON, as surveys give it."""
+    try:
+        return dict(check_type_dict(options.get("values") or {}))
+    except TypeError:
+        known = options.get(OPTION_NAMES)
+        raise AnsibleActionFail(with_names(WRONG_VALUES, known)) from None  # type: ignore[arg-type]
 
 
 def _values(answer: Mapping[str, object]) -> Result:

@@ -14,6 +14,7 @@ from ansible.plugins.action import ActionBase
 from ..modules import site_plan
 from ..plugin_utils._artifacts import plan_artifact
 from ..plugin_utils._in_process import run_here
+from ..plugin_utils._secret_arguments import take_arguments
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -23,8 +24,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         self, tmp: str | None = None, task_vars: Mapping[str, Any] | None = None
     ) -> dict[str, object]:
         result: dict[str, object] = super().run(tmp, task_vars)
-        folder = self._loader.get_basedir()
-        found = run_here(site_plan.SPEC, site_plan.run, self._task.args, folder, check_mode=True)
+        given, folder = take_arguments(self), self._loader.get_basedir()
+        found = run_here(site_plan.SPEC, site_plan.run, given, folder, check_mode=True)
         drift = found.get("drift")
         if isinstance(drift, Mapping) and not drift["findings"]:
             target = (task_vars or {}).get("gpu_preflight_result", {})

@@ -92,7 +92,7 @@ extends_documentation_fragment:
 attributes:
   diff_mode:
     support: full
-    description: Shows the values of the release.
+    description: Shows the keys of values that differ, and the device plugin config.
 """
 
 EXAMPLES = r"""
@@ -136,9 +136,12 @@ causes:
   description: Why pods could not be created, such as a quota. Empty where there is no such event.
   type: str
   returned: with O(outcome=failed)
-release_values:
-  description: The values of the release, as merged.
-  type: dict
+changed_values:
+  description: >-
+    The keys of the values that differ, such as C(driver.version). The values are not returned,
+    since they can be secret.
+  type: list
+  elements: str
   returned: with O(state=present)
 """
 

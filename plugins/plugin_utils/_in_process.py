@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.parameters import remove_values
@@ -22,6 +24,8 @@ from ansible.module_utils.common.parameters import remove_values
 from ..module_utils._common.errors import SharingError
 from ..module_utils._common.module_entry import Spec, failure, options_with
 from ..module_utils._common.options import OPTION_NAMES
+from ..module_utils._common.secrets import secrets_of_options, without_userinfo
+from ._connection.files import private_temporary_files
 from ._display import show
 
 Result = dict[str, object]
@@ -39,7 +43,7 @@ class _Module:
 
     def log(self, msg: str) -> None:
         """What -v shows, as other programs print it."""
-        show(msg, "v")
+        show(without_userinfo(msg), "v")
 
     def run_command(self, args: Sequence[str]) -> tuple[int, str, str]:
         try:
@@ -66,13 +70,14 @@ def run_here(
     relative chart, or a local one of the same name, from where it runs.
     """
     validated = ArgumentSpecValidator(options_with(spec)).validate(dict(arguments))
-    secrets = validated._no_log_values
+    secrets = validated._no_log_values | set(secrets_of_options(arguments))
     if validated.error_messages:
         raise AnsibleActionFail(remove_values("; ".join(validated.error_messages), secrets))
     module = _Module(validated.validated_parameters, folder, check_mode=check_mode)
     names = module.params[OPTION_NAMES]
     try:
-        result = dict(work(module))
+        with private_temporary_files(Path(constants.DEFAULT_LOCAL_TMP)):
+            result = dict(work(module))
     except SharingError as error:
         result = {"failed": True, **failure(error, names)}
     if module.warnings:

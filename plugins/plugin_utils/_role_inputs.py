@@ -58,4 +58,21 @@ def _errors(options: Mapping[str, Mapping[str, Any]], templar: Templar) -> list[
         except AnsibleError:
             continue
         specs[name] = {key: value for key, value in option.items() if key != "required"}
-    return list(ArgumentSpecValidator(specs).validate(values).error_messages)
+    return [
+        *ArgumentSpecValidator({n: spec for n, spec in specs.items() if not spec.get("no_log")})
+        .validate({n: value for n, value in values.items() if not specs[n].get("no_log")})
+        .error_messages,
+        *(_secret_error(n, spec) for n, spec in specs.items() if _is_wrong(n, spec, values[n])),
+    ]
+
+
+def _is_wrong(name: str, spec: Mapping[str, Any], value: object) -> bool:
+    """Whether a secret has the wrong type."""
+    if not spec.get("no_log"):
+        return False
+    return bool(ArgumentSpecValidator({name: spec}).validate({name: value}).error_messages)
+
+
+def _secret_error(name: str, spec: Mapping[str, Any]) -> str:
+    """The message for a secret, without its value."""
+    return f"{name} has a wrong type; allowed: {spec['type']}. The value is not shown."

@@ -182,7 +182,7 @@ def test_token_of_a_kubeconfig(lab: Lab, inventory: Path, token: str, tmp_path: 
     run.succeeded().names(ROBOT, "kubeconfig", file)
     only_reader(lab, ROBOT)
     assert (tmp_path / "local").is_dir()
-    assert not list((tmp_path / "local").rglob("*.kubeconfig"))  # that of the run is gone
+    assert not list((tmp_path / "local").rglob("gpufleet-sharing-*"))  # that of the run is gone
 
 
 @pytest.mark.full("another place of credentials")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -244,3 +245,22 @@ def test_token_of_another_context_or_option_is_not_replaced(tmp_path: Path) -> N
     assert auth_headers(other)["Authorization"] == "Bearer of-other"
     given = opened(kubeconfig=path, api_key="given")
     assert auth_headers(given)["Authorization"] == "Bearer given"
+
+
+def test_output_of_a_credential_plugin_is_in_the_message_without_its_secrets(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The client only logs it, and goes on without credentials."""
+    script = "import os, sys; sys.exit('no login with ' + os.environ['PIN'] + sys.argv[1])"
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": sys.executable,
+        "args": ["-c", script, "--pin=sesame-b"],
+        "env": [{"name": "PIN", "value": "sesame-a"}],
+    }
+    path = kubeconfig(tmp_path, {"exec": plugin})  # type: ignore[dict-item]
+    with pytest.raises(ClusterError) as caught:
+        opened(kubeconfig=path)
+    assert mentions(caught.value, "no login with")
+    assert "sesame" not in str(caught.value)
+    assert caplog.text == ""

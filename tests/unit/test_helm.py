@@ -280,6 +280,7 @@ HELM_SAYS = "Failure when executing Helm command. Exited 1.\nstdout: \nstderr: E
         ),
         ("secrets is forbidden: User me cannot list", ("permission", "forbidden")),
         ("failed to fetch https://helm.example.com/a.tgz : 404", ("O(chart_ref)",)),
+        ('UPGRADE FAILED: spec.a: Unsupported value: "<a>"', ("<a>", "O(values)")),
         ("something else", ("something else", "-v")),
     ],
 )

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors im
 )
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._connection.kubeconfig import (
     Surroundings,
+    parse,
 )
 from ansible_collections.gpufleet.sharing.plugins.plugin_utils._connection.resolve import (
     ENVIRONMENT,
@@ -75,7 +78,7 @@ class Controller:
 
     def resolve(self, options: Mapping[str, object] | None = None, **environ: str) -> Connection:
         given = dict.fromkeys(ENVIRONMENT) | dict(options or {})
-        seen = Surroundings({"HOME": str(self.folder), **environ}, yaml.safe_load, self.pod)
+        seen = Surroundings({"HOME": str(self.folder), **environ}, parse, self.pod)
         return resolve_connection(given, seen)
 
     def refuses(self, options: Mapping[str, object] | None = None, **environ: str) -> str:
@@ -400,9 +403,9 @@ def test_token_for_the_current_context(controller: Controller) -> None:
         ),
         (
             TOKEN | {"host": "us.example.com"},
-            ("'us.example.com'", "variables (host)", "https://"),
+            ("variables (host)", "https://"),
         ),
-        ({"kubeconfig": kubeconfig(cluster={"server": None})}, ("''", "https://")),
+        ({"kubeconfig": kubeconfig(cluster={"server": None})}, ("https://",)),
     ],
 )
 def test_settings_that_are_refused(
@@ -502,3 +505,99 @@ def test_no_proxy_that_helm_would_not_follow(controller: Controller) -> None:
     environ = {"K8S_AUTH_HOST": US, "K8S_AUTH_API_KEY": "sesame", "HTTPS_PROXY": PROXY}
     said = controller.refuses(None, K8S_AUTH_NO_PROXY="us.example.com", **environ)
     assert mentions(said, "us.example.com", "NO_PROXY", "HTTPS_PROXY")
+
+
+# Content of files as text, as fields of AWX, surveys and vaulted variables give it
+
+
+CA_PEM = "-----BEGIN CERTIFICATE-----\nQ0E=\n-----END CERTIFICATE-----\n"
+CERT_PEM = CA_PEM.replace("Q0E=", "Q1JU")
+KEY_PEM = "-----BEGIN PRIVATE KEY-----\nc2VzYW1l\n-----END PRIVATE KEY-----\n"
+ONE_LINE = " ".join(KEY_PEM.split("\n"))
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        yaml.safe_dump(kubeconfig()),
+        json.dumps(kubeconfig()),
+        json.dumps(kubeconfig(), indent="\t"),
+        f"\n---\n{yaml.safe_dump(kubeconfig())}\n",
+    ],
+    ids=["yaml", "json", "tabs", "document"],
+)
+@pytest.mark.parametrize("named", ["variable", "environment"])
+def test_kubeconfig_as_text(controller: Controller, text: str, named: str) -> None:
+    given = (text, {}) if named == "variable" else (None, {"K8S_AUTH_KUBECONFIG": text})
+    found = controller.resolve({"kubeconfig": given[0]}, **given[1])
+    assert (found.server, user_of(found)) == (EU, {"token": "of-eu"})
+    assert found.source.endswith("(kubeconfig)")
+
+
+def test_certificates_and_key_as_text(controller: Controller) -> None:
+    texts = {"ca_cert": CA_PEM, "client_cert": CERT_PEM, "client_key": KEY_PEM}
+    found = controller.resolve({"host": US} | texts)
+    assert cluster_of(found) == {"server": US, "certificate-authority-data": encoded(CA_PEM)}
+    assert user_of(found) == {
+        "client-certificate-data": encoded(CERT_PEM),
+        "client-key-data": encoded(KEY_PEM),
+    }
+
+
+def test_key_on_one_line_gets_its_lines_back(controller: Controller) -> None:
+    """A field of one line replaces line breaks by spaces; others write them as \\n."""
+    for text in (ONE_LINE, KEY_PEM.replace("\n", "\\n")):
+        found = controller.resolve({"host": US, "client_cert": CERT_PEM, "client_key": text})
+        assert user_of(found)["client-key-data"] == encoded(KEY_PEM)
+
+
+def test_ca_cert_as_text_replaces_the_file(controller: Controller) -> None:
+    cluster = cluster_of(controller.resolve({"kubeconfig": kubeconfig(), "ca_cert": CA_PEM}))
+    assert cluster == {"server": EU, "certificate-authority-data": encoded(CA_PEM)}
+
+
+WRONG_TEXTS = {
+    "not yaml": ({"kubeconfig": "token: sesame\n\tx: ["}, "O(kubeconfig)"),
+    "not a mapping": ({"kubeconfig": "sesame\nsesame"}, "O(kubeconfig)"),
+    "broken json": ({"kubeconfig": '{"token": "sesame"'}, "O(kubeconfig)"),
+    "token as kubeconfig": ({"kubeconfig": "sesame.sesame"}, "O(kubeconfig)"),
+    "token with colons": ({"kubeconfig": "sesame:sesame"}, "O(kubeconfig)"),
+    "base64 as kubeconfig": ({"kubeconfig": "/" + "sesame" * 99}, "O(kubeconfig)"),
+    "token as ca": (TOKEN | {"ca_cert": "sesame"}, "O(ca_cert)"),
+    "no pem": (CERT | {"host": US, "client_key": "sesame\nsesame"}, "O(client_key)"),
+    "key as certificate": (TOKEN | {"ca_cert": f"{KEY_PEM}sesame"}, "O(ca_cert)"),
+    "certificate as key": (
+        {"host": US, "client_cert": CERT_PEM, "client_key": f"{CERT_PEM}sesame"},
+        "O(client_key)",
+    ),
+    "path that has gone": (CERT | {"host": US, "client_key": "sesame"}, "O(client_key)"),
+    "password in host": (TOKEN | {"host": "https://ann:sesame@us:6443"}, "variables (host"),
+    "password with a slash": (TOKEN | {"host": "https://ann:se/sesame@us"}, "variables (host"),
+    "port": (TOKEN | {"host": "https://us:sesame"}, "variables (host"),
+    "query": (TOKEN | {"host": "https://us?token=sesame"}, "variables (host"),
+    "token as host": (TOKEN | {"host": "sesame"}, "variables (host"),
+    "proxy": (TOKEN | {"proxy": "http://ann:sesame@proxy:3128"}, "proxy"),
+    "proxy with a slash": (TOKEN | {"proxy": "http://a/b:sesame@proxy:3128"}, "proxy"),
+    "proxy without scheme": (TOKEN | {"proxy": "sesame"}, "proxy"),
+    "token as proxy": (TOKEN | {"proxy": "sesame:sesame"}, "proxy"),
+}
+
+
+@pytest.mark.parametrize(("options", "named"), WRONG_TEXTS.values(), ids=WRONG_TEXTS)
+def test_values_of_options_are_not_in_messages(
+    controller: Controller, options: dict[str, object], named: str
+) -> None:
+    """refuses() looks for the secret."""
+    assert mentions(controller.refuses(options), named)
+
+
+@pytest.mark.parametrize("name", ["CA_CERT", "SSL_CA_CERT", "CLIENT_CERT", "CLIENT_KEY"])
+def test_environment_has_paths(controller: Controller, name: str) -> None:
+    """The modules of kubernetes.core read it too, and take a text for a path."""
+    environ = {"K8S_AUTH_HOST": US, "K8S_AUTH_API_KEY": "sesame"}
+    said = controller.refuses(None, **environ, **{f"K8S_AUTH_{name}": f"{KEY_PEM}sesame"})
+    assert mentions(said, f"K8S_AUTH_{name}")

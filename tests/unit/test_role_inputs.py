@@ -45,6 +45,7 @@ def test_inputs_that_are_accepted(variables: dict[str, object]) -> None:
     [
         ({"gpu_operator_manage": "hlem"}, ("gpu_operator_manage", "hlem", "existing")),
         ({"gpu_operator_values": "x"}, ("gpu_operator_values",)),
+        ({"gpu_operator_values": ["sesame"], "gpu_sharing_proxy": {}}, ("gpu_operator_values",)),
         ({"gpu_operator_timeout": "soon"}, ("gpu_operator_timeout",)),
         (
             {"gpu_sharing_drain": "x", "gpu_sharing_rollout_mode": "y"},
@@ -56,6 +57,36 @@ def test_inputs_that_are_refused(variables: dict[str, object], named: tuple[str,
     with pytest.raises(AnsibleActionFail) as refused:
         check_inputs(templar(**variables))
     assert [name for name in named if name not in str(refused.value)] == []
+    assert "sesame" not in str(refused.value)
+
+
+def test_secrets_are_marked() -> None:
+    """Ansible, its callbacks and tools that read specifications do not show them."""
+    marked = {name for name, option in role_options().items() if option.get("no_log")}
+    assert marked == {
+        "gpu_operator_values",
+        "gpu_verify_operator_values",
+        "gpu_sharing_api_key",
+        "gpu_sharing_client_key",
+        "gpu_sharing_kubeconfig",
+        "gpu_sharing_proxy",
+        "gpu_sharing_prometheus_token",
+        "gpu_sharing_prometheus_url",
+        "gpu_report_prometheus_token",
+        "gpu_report_prometheus_url",
+    }
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["sesame: [", "a: sesame\nb: c", "{sesame", ["sesame"], 271828, "sesame"],
+)
+def test_values_of_secrets_are_not_shown(value: object) -> None:
+    with pytest.raises(AnsibleActionFail) as refused:
+        check_inputs(templar(gpu_operator_values=value))
+    assert "gpu_operator_values" in str(refused.value)
+    assert "sesame" not in str(refused.value)
+    assert "271828" not in str(refused.value)
 
 
 def test_wrong_shared_variable_is_named_once() -> None:
@@ -67,5 +98,5 @@ def test_wrong_shared_variable_is_named_once() -> None:
 
 def test_all_roles_are_known() -> None:
     prefixes = {name.split("_")[1] for name in role_options()}
-    expected = {"nodes", "operator", "plan", "preflight", "profiles", "report", "sharing", "verify"}
-    assert prefixes == expected
+    expected = {"access", "nodes", "operator", "plan", "preflight", "profiles", "report"}
+    assert prefixes == expected | {"sharing", "verify"}

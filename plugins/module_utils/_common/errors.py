@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .secrets import without_userinfo
+
 MAX_LINES = 50
 
 
@@ -15,12 +17,12 @@ class SharingError(Exception):
     """A failure to report: the message says what happened, where, and what to do next.
 
     problems lists the single problems where there are several; the message shows 20
-    of them at least.
+    of them at least. URLs in messages have no user and password.
     """
 
     def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
-        super().__init__(message)
-        self.problems = tuple(problems)
+        super().__init__(without_userinfo(message))
+        self.problems = tuple(map(without_userinfo, problems))
 
 
 class ProfileError(SharingError):
@@ -77,9 +79,8 @@ class RefusedError(SharingError):
 def joined(error: type[SharingError], problems: Sequence[str]) -> SharingError:
     """One error for one or more problems, a line each when there are several."""
     single = len(problems) == 1
-    made = error(problems[0] if single else f"{len(problems)} problems:\n{bullets(problems)}")
-    made.problems = tuple(problems)
-    return made
+    text = problems[0] if single else f"{len(problems)} problems:\n{bullets(problems)}"
+    return error(text, problems=problems)
 
 
 def bullets(problems: Sequence[str]) -> str:

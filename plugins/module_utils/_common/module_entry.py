@@ -12,6 +12,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from .errors import SharingError
 from .options import OPTION_NAMES, with_names
+from .secrets import secrets_of_options
 
 try:
     from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
@@ -39,6 +40,7 @@ def run_module(
     """
     own = options_with(spec, connects=connects)
     module = AnsibleModule(argument_spec=own, supports_check_mode=True, **options)
+    module.no_log_values.update(secrets_of_options(module.params))
     names = {**(called or {}), **module.params[OPTION_NAMES]}
     try:
         result = run(module)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 
 from .._common.documents import list_at, text_at
 from .._common.errors import ClusterError
+from .._common.secrets import Secrets, secrets_of_options
 
 if TYPE_CHECKING:
     from typing import Protocol
@@ -74,6 +76,7 @@ def open_connection(module: AnsibleModule, connections: int) -> ApiClient:
             "The Python package kubernetes or the collection kubernetes.core is missing"
             f" ({IMPORT_ERROR}). Install both for the Python that runs ansible-playbook."
         )
+    errors = _Errors.instead_of_logging()
     try:
         options = core_client._create_auth_spec(module)
         configuration = core_client._create_configuration(options)
@@ -82,7 +85,9 @@ def open_connection(module: AnsibleModule, connections: int) -> ApiClient:
         elif path := _token_file(options):
             configuration.refresh_api_key_hook = TokenFile(path).refresh
     except (kubernetes.config.ConfigException, OSError, ValueError) as error:
-        raise ClusterError(f"There are no usable credentials for a cluster: {error}") from error
+        raise _no_credentials(options, str(error)) from error
+    if errors.found:
+        raise _no_credentials(options, "; ".join(errors.found))
     if not hasattr(configuration, "tls_server_name"):
         raise ClusterError(
             f"The Python package kubernetes is {kubernetes.__version__}. It ignores the setting"
@@ -114,19 +119,53 @@ def kubeconfig_entry(api: ApiClient) -> dict[str, object]:
     return entry | {name: value for name, value in others.items() if value}
 
 
+class _Errors(logging.Filter):
+    """Errors that the client logs, as those of credential plugins, whose output can contain
+    secrets. They are kept and not logged, also when it asks a plugin again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    @classmethod
+    def instead_of_logging(cls) -> _Errors:
+        """Keep errors from now on, and no longer in an earlier one."""
+        logger, new = logging.getLogger(), cls()
+        for earlier in [each for each in logger.filters if isinstance(each, cls)]:
+            logger.removeFilter(earlier)
+        logger.addFilter(new)
+        return new
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.ERROR:
+            return True
+        self.found.append(record.getMessage())
+        return False
+
+
+def _no_credentials(options: Mapping[str, object], reason: str) -> ClusterError:
+    document = read_kubeconfig(options)[1]
+    known = Secrets(secrets_of_options({**options, "kubeconfig": document}))
+    return ClusterError(f"There are no usable credentials for a cluster: {known.hide(reason)}")
+
+
 def _token_file(options: Mapping[str, object]) -> Path | None:
     """The file of the token in the kubeconfig, of which the client would read the token once."""
-    given = options.get("kubeconfig")
-    if not given:
-        return None
-    base, config = Path(), given
-    if isinstance(given, str):
-        base = Path(given).expanduser()
-        config = yaml.safe_load(base.read_bytes()) if base.is_file() else {}
+    base, config = read_kubeconfig(options)
     context = str(options.get("context") or text_at(config, "current-context"))
     user = text_at(_entry(config, "contexts", context), "context", "user")
     path = text_at(_entry(config, "users", user), "user", "tokenFile")
     return base.parent / Path(path).expanduser() if path else None
+
+
+def read_kubeconfig(options: Mapping[str, object]) -> tuple[Path, object]:
+    """The path and the content of the kubeconfig; empty where there is none."""
+    given = options.get("kubeconfig")
+    if not isinstance(given, str):
+        return Path(), given or {}
+    path = Path(given).expanduser()
+    return path, yaml.safe_load(path.read_bytes()) if path.is_file() else {}
 
 
 def _entry(config: object, kind: str, name: str) -> object:

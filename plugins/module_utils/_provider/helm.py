@@ -240,7 +240,11 @@ _HINTS = (
         "Find out why pods of the operator are not ready (kubectl get pods,events -n {namespace}),"
         " or set a larger O(timeout).",
     ),
-    ("template:|unmarshal|specifications of the schema|YAML|validating", "Correct O(values)."),
+    (
+        "template:|unmarshal|specifications of the schema|YAML|validating|invalid value"
+        "|unsupported value",
+        "Correct O(values).",
+    ),
     ("forbidden|unauthorized", f"Grant the missing permission to this identity: {MANIFESTS}"),
     (
         "no such host|dial tcp|connection refused|failed to (fetch|download|do request)|no chart"
@@ -252,7 +256,9 @@ _MOST = 400  # characters of Helm's own message
 
 
 def failure_message(release: str, namespace: str, text: str) -> str:
-    """One line for a failed Helm run: what Helm says, and what to do. text is all its output."""
+    """One line for a failed Helm run: what Helm says, and what to do. text is all its output,
+    without secrets.
+    """
     error = re.search(r"Error: (?:\w+ FAILED: )?(.*)", text, re.DOTALL)
     said = " ".join((error[1] if error else text).split()).rstrip(".")
     hints = (hint for words, hint in _HINTS if re.search(words, said, re.IGNORECASE))

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from .._common.documents import dig, list_at, name_of, text_at
 from .._common.errors import ClusterError, RefusedError
+from .._common.secrets import values_by_key
 from .._common.text import some
 from .._profiles.plugin import read_version
 from .cluster_policy import disabled_part
@@ -28,6 +29,7 @@ Values = dict[str, object]
 _SOURCE = re.compile(r"^# Source: (\S+)/templates/", re.MULTILINE)
 _POLICY = re.compile(r"^kind: ClusterPolicy\s*$", re.MULTILINE)
 FAILED = "failed"
+_CONFIG = "devicePlugin.config."
 LISTED_STATUSES = ("deployed", FAILED)  # of revisions that `helm list` shows
 NVIDIA_CHART = "gpu-operator"
 TRUE_WORDS = ("true", "t", "yes", "y", "on", "1", "1.0")  # what Ansible reads as true
@@ -214,6 +216,27 @@ def changed_keys(before: object, after: object, path: str = "") -> list[str]:
         for key in keys
         for found in changed_keys(old.get(key), new.get(key), f"{path}.{key}".lstrip("."))
     ]
+
+
+def values_diff(before: Mapping[str, object], after: Mapping[str, object]) -> Values:
+    """What diff mode shows of values that differ: their keys, and of the device plugin config also
+    the values. Others can be secret.
+    """
+    old, new = dict(values_by_key(before)), dict(values_by_key(after))
+    return {
+        "before": {
+            key: _shown(key, old[key], "a value") for key in old if old[key] != new.get(key)
+        },
+        "after": {
+            key: _shown(key, new[key], "another value" if key in old else "a value")
+            for key in new
+            if new[key] != old.get(key)
+        },
+    }
+
+
+def _shown(key: str, value: object, instead: str) -> object:
+    return value if key.startswith(_CONFIG) else f"{instead} (not shown)"
 
 
 @dataclass(frozen=True)

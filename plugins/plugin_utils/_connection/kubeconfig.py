@@ -6,16 +6,22 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from ...module_utils._common.documents import dig, text_at
 from ...module_utils._common.errors import ConnectionSettingsError
+from ...module_utils._common.secrets import is_content
 from ...module_utils._common.text import some
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_LOOKS_LIKE_A_PATH = re.compile(r"[/~.](?:[\w.~@+ -]{0,64}/)*[\w.~@+ -]{0,64}")
 _PATH_FIELDS = ("certificate-authority", "client-certificate", "client-key", "tokenFile")
 
 
@@ -59,27 +65,65 @@ class Entry:
     user: Mapping[str, object]
 
 
-def load(source: object, surroundings: Surroundings) -> Config:
-    """Read a kubeconfig: a mapping, or one or more files as in $KUBECONFIG. Its paths become
-    absolute.
+def load(source: object, surroundings: Surroundings, option: str = "O(kubeconfig)") -> Config:
+    """Read a kubeconfig: a mapping, the text of one as YAML or JSON, or one or more files as in
+    $KUBECONFIG. Its paths become absolute. option names it in messages, which do not contain a
+    text.
     """
     config = Config()
-    if isinstance(source, Mapping):
-        _read_into(config, source, Path.cwd())
+    named = "" if isinstance(source, Mapping) else str(source or default_path(surroundings))
+    if not named or is_content(named):
+        document = surroundings.parse(named) if named else source
+        if not isinstance(document, Mapping):
+            raise ConnectionSettingsError(
+                f"{option} is a text, but not a mapping in YAML or JSON. Allowed: the content of a"
+                " kubeconfig, or its path."
+            )
+        _read_into(config, document, Path.cwd())
         return config
-    named = str(source or default_path(surroundings))
-    paths = [Path(path).expanduser() for path in named.split(os.pathsep) if path]
-    existing = [path for path in paths if path.exists()]
+    paths = [Path(path).expanduser() for path in named.strip().split(os.pathsep) if path]
+    existing = [path for path in paths if is_file(path)]
     if not existing:
-        raise ConnectionSettingsError(
-            f"The kubeconfig {some([str(p) for p in paths])} does not exist."
-        )
+        raise ConnectionSettingsError(_missing(named, [str(path) for path in paths], option))
     for path in existing:
         document = surroundings.parse(surroundings.read(path, "The kubeconfig"))
         if not isinstance(document, Mapping):
             raise ConnectionSettingsError(f"The kubeconfig {path} is not a YAML mapping.")
         _read_into(config, document, path.absolute().parent)
     return config
+
+
+def parse(text: str) -> object:
+    """A text of JSON, perhaps with tabs, or YAML as a value; None where it is neither."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return None
+
+
+def _missing(named: str, paths: Sequence[str], option: str) -> str:
+    if all(map(looks_like_path, named.strip().split(os.pathsep))):
+        return f"The kubeconfig {some(paths)} does not exist."
+    return (
+        f"{option} is neither the path of a kubeconfig that exists nor its content as YAML or JSON."
+        " The value is not shown, because it does not look like a path."
+    )
+
+
+def is_file(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long for a path
+        return False
+
+
+def looks_like_path(text: str) -> bool:
+    """Whether a text may be shown as a path: something else may be a secret in the wrong field."""
+    return bool(_LOOKS_LIKE_A_PATH.fullmatch(text))
 
 
 def _read_into(config: Config, document: Mapping[object, object], folder: Path) -> None:

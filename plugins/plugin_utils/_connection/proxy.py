@@ -19,7 +19,12 @@ from urllib.parse import urlsplit
 from ...module_utils._common.errors import ConnectionSettingsError
 
 _PORTS = {"https": 443, "http": 80}
-# Without the URL and Python's error: both may contain part of a password
+# Without the URL and Python's error: both may contain part of a password, or a token that was put
+# into the wrong field.
+_WRONG_SERVER = (
+    "The address of the API server ({source}) is not valid. Allowed: https://HOST:PORT, perhaps"
+    " with a path, without a user and password."
+)
 _WRONG_PROXY = (
     "The URL of the proxy is not valid (port or brackets). Allowed: http://HOST:PORT or"
     " https://HOST:PORT, without a user and password."
@@ -48,14 +53,10 @@ def read_endpoint(url: str, source: str) -> Endpoint:
     try:
         parts = urlsplit(url)
         scheme, host, port = parts.scheme.lower(), parts.hostname, parts.port
-    except ValueError as error:
-        raise ConnectionSettingsError(
-            f"The address of the API server is '{url}' ({source}): {error}."
-        ) from error
-    if scheme not in _PORTS or not host:
-        raise ConnectionSettingsError(
-            f"The address of the API server is '{url}' ({source}); it must start with https://."
-        )
+    except ValueError:
+        raise ConnectionSettingsError(_WRONG_SERVER.format(source=source)) from None
+    if scheme not in _PORTS or not host or "@" in url or parts.query or parts.fragment:
+        raise ConnectionSettingsError(_WRONG_SERVER.format(source=source))
     return Endpoint(scheme, host, port or _PORTS[scheme], parts.path.rstrip("/"))
 
 
@@ -100,11 +101,12 @@ def _usable(proxy: str) -> str:
         raise ConnectionSettingsError(_WRONG_PROXY) from None
     shown = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     if proxy and (parts.scheme not in _PORTS or not parts.hostname):
+        named = f" {shown}" if parts.netloc else ""
         raise ConnectionSettingsError(
-            f"The proxy {shown} is not supported by the modules; it must start with http:// or"
+            f"The proxy{named} is not supported by the modules; it must start with http:// or"
             " https://. Set another proxy, or exempt the API server with NO_PROXY."
         )
-    if "@" in parts.netloc:
+    if "@" in proxy:
         raise ConnectionSettingsError(
             f"The proxy {shown} has a user and password, which Helm sends and the modules cannot"
             " send. Use a proxy without authentication, or exempt the API server with NO_PROXY."

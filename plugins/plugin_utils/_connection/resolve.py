@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...module_utils._common.errors import ConnectionSettingsError
+from ...module_utils._common.secrets import is_content
 from ...module_utils._common.text import some
 from ...module_utils._common.values import is_off
+from .files import FILE_OPTIONS, file_data
 from .kubeconfig import Entry, Surroundings, default_path, load, pick
 from .proxy import choose_proxy, read_endpoint
 
@@ -216,6 +218,18 @@ def _refuse_contradictions(
             f" not be used. Unset {name('host')} or {name(unused)}."
         )
     _refuse_what_helm_rejects(environ)
+    _refuse_texts_for_paths(environ)
+
+
+def _refuse_texts_for_paths(environ: Mapping[str, str]) -> None:
+    """Refuse content in variables from which kubernetes.core's modules take a path."""
+    for option in FILE_OPTIONS:
+        for name in ENVIRONMENT[option]:
+            if is_content(environ.get(f"K8S_AUTH_{name}", "")):
+                raise ConnectionSettingsError(
+                    f"K8S_AUTH_{name} is the content of a file, but must be its path. Set the path,"
+                    f" or unset it and set O({option}), which may be either."
+                )
 
 
 def _refuse_what_helm_rejects(environ: Mapping[str, str]) -> None:
@@ -233,7 +247,7 @@ def _base(settings: _Settings, surroundings: Surroundings) -> _Base:
         return _Base(Entry(CONTEXT, {}, {}), settings.source)
     context = settings.text("context")
     if settings.values.get("kubeconfig") or context:
-        config = load(settings.values.get("kubeconfig"), surroundings)
+        config = load(settings.values.get("kubeconfig"), surroundings, settings.name("kubeconfig"))
         return _Base(pick(config, context), settings.source)
     default = default_path(surroundings)
     if surroundings.environ.get("KUBECONFIG") or Path(default).is_file():
@@ -335,9 +349,10 @@ def _name_of_ca(settings: _Settings) -> str:
 def _cluster_entry(cluster: dict[str, object], settings: _Settings) -> dict[str, object]:
     if host := settings.text("host"):
         cluster["server"] = host.rstrip("/")
-    if ca_cert := settings.text("ca_cert"):
+    if settings.text("ca_cert"):
         cluster.pop("certificate-authority-data", None)
-        cluster["certificate-authority"] = str(Path(ca_cert).expanduser().absolute())
+        cluster.pop("certificate-authority", None)
+        cluster |= _file_entry(settings, "ca_cert", "certificate-authority")
     if "validate_certs" in settings.values:
         cluster["insecure-skip-tls-verify"] = is_off(settings.values["validate_certs"])
     if cluster.get("insecure-skip-tls-verify"):  # Go rejects both
@@ -386,9 +401,17 @@ def _given_identity(settings: _Settings) -> dict[str, object]:
     if settings.identity == ("username", "password"):
         return {"username": text("username"), "password": text("password")}
     return {
-        entry: str(Path(text(option)).expanduser().absolute())
-        for option, entry in (("client_cert", "client-certificate"), ("client_key", "client-key"))
+        **_file_entry(settings, "client_cert", "client-certificate"),
+        **_file_entry(settings, "client_key", "client-key"),
     }
+
+
+def _file_entry(settings: _Settings, option: str, entry: str) -> dict[str, object]:
+    """The entry of a kubeconfig for an option that is a file's path, or its content."""
+    text = settings.text(option)
+    if data := file_data(text, option, settings.name(option)):
+        return {f"{entry}-data": data}
+    return {entry: str(Path(text.strip()).expanduser().absolute())}
 
 
 def _list(value: object) -> list[str]:
