@@ -9,6 +9,10 @@ modules.
 
 from __future__ import annotations
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -8,6 +8,10 @@ kubernetes.core.
 
 from __future__ import annotations
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 import time
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager

@@ -8,6 +8,10 @@ progress is displayed at once by the main thread of Ansible's fork: no other one
 
 from __future__ import annotations
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 from collections.abc import Mapping
 from functools import partial
 

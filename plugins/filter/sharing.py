@@ -6,6 +6,10 @@
 
 from __future__ import annotations
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 from collections.abc import Callable
 from functools import wraps
 from inspect import signature

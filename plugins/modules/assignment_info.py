@@ -94,6 +94,10 @@ nodes:
   returned: success
 """
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 from functools import partial
 from typing import TYPE_CHECKING
 

@@ -171,6 +171,10 @@ helm_auth:
   returned: always
 """
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING

@@ -85,6 +85,10 @@ after:
   sample: {name: device-plugin-config, default: default}
 """
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress

@@ -145,6 +145,10 @@ changed_values:
   returned: with O(state=present)
 """
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

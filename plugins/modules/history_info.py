@@ -90,6 +90,10 @@ table:
   returned: always
 """
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 from typing import TYPE_CHECKING
 
 from ..module_utils._common.module_entry import Spec, run_module

@@ -112,6 +112,10 @@ differs:
   returned: always
 """
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING

@@ -98,6 +98,10 @@ missing:
   returned: always
 """
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial

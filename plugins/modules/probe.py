@@ -229,6 +229,10 @@ summary:
   returned: always
 """
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING

@@ -171,6 +171,10 @@ hashes:
   sample: {default: 3f8a0c1d2e4b}
 """
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 from functools import partial
 from typing import TYPE_CHECKING
 

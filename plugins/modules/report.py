@@ -148,6 +148,10 @@ missing:
   returned: success
 """
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 from ansible.module_utils.basic import AnsibleModule
 
 CLUSTER = {

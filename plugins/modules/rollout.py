@@ -307,6 +307,10 @@ revision:
   returned: when something was changed
 """
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 from typing import TYPE_CHECKING
 
 from ..module_utils._common.module_entry import Spec, run_module, warn

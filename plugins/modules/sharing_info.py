@@ -211,6 +211,10 @@ findings_table:
   returned: with O(findings=true)
 """
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 

@@ -259,6 +259,10 @@ drift:
   returned: with O(drift=true)
 """
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property, partial

@@ -139,6 +139,10 @@ uncordoned:
   returned: with O(state=uncordoned)
 """
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING

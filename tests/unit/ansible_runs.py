@@ -48,7 +48,12 @@ def group(*hosts: str, **variables: object) -> dict[str, object]:
 
 
 def run_playbook(
-    name: str, inventory: Path, *arguments: str, facts: Path | None = None, cwd: Path | None = None
+    name: str,
+    inventory: Path,
+    *arguments: str,
+    facts: Path | None = None,
+    cwd: Path | None = None,
+    tools: Path | None = None,
 ) -> Ran:
     """Run a playbook of the collection or a file, without credentials; with facts, Ansible keeps
     them in that folder.
@@ -61,7 +66,7 @@ def run_playbook(
     if facts:
         cache = {"PLUGIN": "jsonfile", "PLUGIN_CONNECTION": str(facts)}
         environ |= {f"ANSIBLE_CACHE_{key}": value for key, value in cache.items()}
-    tool = Path(sys.executable).with_name("ansible-playbook")
+    tool = (tools or Path(sys.executable).parent) / "ansible-playbook"
     done = subprocess.run(
         [tool, name, "-i", inventory, *arguments],
         env=environ,
