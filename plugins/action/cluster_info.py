@@ -28,6 +28,7 @@ from ..module_utils._common.options import OPTION_NAMES, with_names
 from ..module_utils._kube.permissions import HELM, PLAN, SITE, UNINSTALL
 from ..modules import cluster_info
 from ..modules.cluster_info import INVENTORY
+from ..plugin_utils._awx_job import refuse_exclusive, refuse_slice
 from ..plugin_utils._connection.files import private_folder, remove_remains, write_kubeconfig
 from ..plugin_utils._connection.kubeconfig import Surroundings, parse
 from ..plugin_utils._connection.resolve import ENVIRONMENT, Connection, resolve_connection
@@ -40,12 +41,8 @@ from ..plugin_utils._run_name import run_name
 from ..plugin_utils._secret_arguments import take_arguments
 from ..plugin_utils._this_run import Part, given_tags, leaves_out_work, read_once, read_parts
 
+CHANGES = (SITE, PLAN)  # change labels, or show the change
 WITH_HELM = (SITE, UNINSTALL, PLAN)
-SLICES = ("awx_job_slice_count", "tower_job_slice_count")
-SLICED = (
-    "AWX job slicing cuts clusters and their nodes apart, so parts of the fleet would be left out."
-    " Use one job with forks, or one job for each cluster with a limit."
-)
 LEFT_OUT = (
     "{0}: leaves out the work of this playbook, so nothing would be read or changed. Run it without"
     " these options; the playbook has no tags. To select it with a tag in a playbook of your own,"
@@ -67,8 +64,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if leaves_out_work(play, variables):
                 self._leave_out(play.tags, given_tags(variables))
                 return result
-            result.update(_part(play._uuid, variables))
+            refuse_slice(variables)
+            result.update(_part(play._uuid, variables, given))
             check_inputs(self._templar)
+            if given.get("purpose") in CHANGES and _is_set(given, "exclusive"):
+                refuse_exclusive(variables)
         if given.get("purpose") == INVENTORY:
             return result
         return result | self._connect(given, task_vars or {})
@@ -123,15 +123,22 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return result | {"about": [with_names(line, names) for line in _about(host, result)]}
 
 
-def _part(play: str, variables: Mapping[str, Any]) -> Part:
-    """The nodes of the cluster of a task."""
-    if any(int(str(variables.get(name) or 1)) > 1 for name in SLICES):
-        raise AnsibleActionFail(SLICED)
+def _part(play: str, variables: Mapping[str, Any], options: Mapping[str, object]) -> Part:
+    """The nodes of the cluster of a task. Raises AnsibleActionFail where there is none, unless the
+    options allow it.
+    """
     host = str(variables["inventory_hostname"])
     try:
-        return read_once(play, host, lambda: read_parts(variables))[host]
+        part = dict(read_once(play, host, lambda: read_parts(variables))[host])
     except SharingError as error:
         raise AnsibleActionFail(str(error)) from None
+    if (reason := part.pop("empty", "")) and not _is_set(options, "allow_empty"):
+        raise AnsibleActionFail(str(reason))
+    return part
+
+
+def _is_set(options: Mapping[str, object], name: str) -> bool:
+    return bool(boolean(options.get(name) or False, strict=False))
 
 
 def _about(host: object, found: Mapping[str, object]) -> list[str]:

@@ -29,6 +29,17 @@ options:
         limit, and if C(--tags) or C(--skip-tags) leave out the work of the playbook.
     type: bool
     default: false
+  allow_empty:
+    description: Whether O(fleet=true) accepts that this cluster has no nodes in the inventory.
+    type: bool
+    default: false
+  exclusive:
+    description:
+      - Whether nodes that are not in the inventory lose their label. With O(fleet=true), and
+        O(purpose=site) or O(purpose=plan), fails in a job of AWX, whose inventory has only the
+        hosts that are switched on.
+    type: bool
+    default: false
   purpose:
     description:
       - What the run does. Fails if permissions for it are missing, and lists them.
@@ -212,9 +223,11 @@ if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
 INVENTORY = "inventory"
-BY_ACTION = ("fleet", "release")  # not for the permissions
+BY_ACTION = ("fleet", "allow_empty", "exclusive", "release")  # not for the permissions
 SPEC: Spec = {
     "fleet": {"type": "bool", "default": False},
+    "allow_empty": {"type": "bool", "default": False},
+    "exclusive": {"type": "bool", "default": False},
     "purpose": {"type": "str", "choices": [*PURPOSES, *READS, ACCESS, INVENTORY]},
     "manage": {"type": "str", "choices": list(MANAGES), "default": "helm"},
     "release": {"type": "str", "default": ""},

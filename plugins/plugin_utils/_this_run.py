@@ -24,7 +24,7 @@ from ansible.playbook.task import Task
 
 from ..module_utils._common.errors import FleetError, SharingError
 from ..module_utils._common.values import is_list
-from ..module_utils._fleet.fleet import Fleet, misspelled_variables, read_fleet
+from ..module_utils._fleet.fleet import Fleet, misspelled_variables, read_fleet, reason_empty
 from ..module_utils._fleet.inventory import CLUSTERS_GROUP, IMPLICIT_CLUSTER
 from ..module_utils._fleet.nodes import NODE_OPTIONS
 from ._display import show
@@ -78,7 +78,11 @@ def read_parts(variables: Mapping[str, Any]) -> dict[str, Part]:
     for text in (*misspelled_variables(inventory), *unread):
         show(text, "warning")
     fleet = read_fleet(inventory, selection)
-    return {cluster: part_of(fleet, cluster) for cluster in fleet.clusters}
+    parts = {cluster: part_of(fleet, cluster) for cluster in fleet.clusters}
+    for cluster in fleet.clusters:
+        if not fleet.of(cluster):
+            parts[cluster]["empty"] = reason_empty(inventory, cluster)
+    return parts
 
 
 def part_of(fleet: Fleet, cluster: str) -> Part:

@@ -22,6 +22,7 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet impo
     Fleet,
     misspelled_variables,
     read_fleet,
+    reason_empty,
 )
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.inventory import (
     CLUSTER_VARIABLES,
@@ -245,11 +246,21 @@ def test_read_fleet_refuses_inventory(
 def test_inventory_without_gpu_nodes(
     groups: Mapping[str, Sequence[str]], facts: Sequence[str]
 ) -> None:
-    with pytest.raises(FleetError) as caught:
-        read_fleet(inventory(groups), Selection(["c1"], "c1"))
-    assert len(caught.value.problems) == 1
-    assert mentions(caught.value, *facts, "docs/inventory.md")
-    assert "ungrouped" not in str(caught.value)
+    read = inventory(groups)
+    (cluster,) = read_fleet(read, ALL).clusters
+    reason = reason_empty(read, cluster)
+    assert mentions(reason, *facts, "docs/inventory.md", "gpu_sharing_allow_empty", "AWX")
+    assert "ungrouped" not in reason
+
+
+def test_cluster_without_gpu_nodes() -> None:
+    read = inventory(
+        TWO_CLUSTERS, {host: {"gpu_sharing_cluster": "c1"} for host in ("n1", "n2", "n3")}
+    )
+    assert read_fleet(read, ALL).of("c2") == []
+    assert mentions(
+        reason_empty(read, "c2"), "c2", "gpu_sharing_cluster", "gpu_sharing_allow_empty"
+    )
 
 
 @pytest.mark.parametrize(
@@ -479,7 +490,7 @@ def test_plan_labels_changes(
 def test_plan_labels_applied_leaves_nothing(
     desired: dict[str, str | None], observed: dict[str, str | None], exclusive: bool
 ) -> None:
-    known = list(desired)
+    known, exclusive = list(desired), exclusive and bool(desired)
     plan = plan_labels(desired, observed, known=known, exclusive=exclusive)
     applied = observed | {change.node: change.after for change in plan.changes}
     again = plan_labels(desired, applied, known=known, exclusive=exclusive)

@@ -6,6 +6,8 @@ its inventory, fails.
 
 from __future__ import annotations
 
+import json
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -67,9 +69,11 @@ def test_every_play_reads_the_inventory_first() -> None:
             assert play["vars_files"][0] == "vars/cluster.yml", file
             first, *others = play["tasks"]
             if play["name"] != "Report on the fleet":  # after the play that has read it
-                role = first["ansible.builtin.import_role"]["name"]
+                name = first["ansible.builtin.import_tasks"].split("'")[1]
+                (task,) = yaml.safe_load((ROOT / "playbooks" / name).read_text("utf-8"))
+                role = task["ansible.builtin.import_role"]["name"]
                 assert role == "gpufleet.sharing.gpu_preflight", file
-                assert first["tags"] == ["always"], file
+                assert first["tags"] == task["tags"] == ["always"], file
             assert not [task for task in others if "tags" in task], file
 
 
@@ -192,6 +196,33 @@ def test_one_cluster_tells_what_is_wrong_with_the_inventory(tmp_path: Path) -> N
     assert run.code != 0
     assert mentions(run.text, "gpu_sharing_cluster", "'c3'", "see the message of c")
     assert run.text.count("fatal:") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "failed"),
+    [
+        ((), 1),
+        (("--limit", "c1"), 0),
+        (("-e", "gpu_sharing_allow_empty=true"), 0),
+    ],
+)
+def test_cluster_without_nodes(arguments: tuple[str, ...], failed: int, tmp_path: Path) -> None:
+    """It fails alone: the other one goes on."""
+    run = run_playbook("gpufleet.sharing.validate", clusters_file(tmp_path, "c1", "c2"), *arguments)
+    assert run.text.count("fatal: [c2]") == run.text.count("fatal:") == failed
+    assert (run.code != 0) is bool(failed)
+    assert mentions(run.text, "dev_gpus")
+    assert not failed or mentions(run.text, "gpu_sharing_allow_empty", "AWX")
+
+
+def test_smart_inventory_of_awx_has_no_groups(tmp_path: Path) -> None:
+    script = tmp_path / "hosts"
+    content = {"all": {"hosts": ["n1"]}, "_meta": {"hostvars": {"n1": {}}}}
+    script.write_text(f"#!{sys.executable}\nprint({json.dumps(content)!r})\n", encoding="utf-8")
+    script.chmod(0o700)
+    run = run_playbook("gpufleet.sharing.validate", script)
+    assert run.code != 0
+    assert mentions(run.text, "gpu_nodes", "smart inventory")
 
 
 @pytest.mark.parametrize("limit", ["dev_gpus", "n1"])

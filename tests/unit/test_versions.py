@@ -82,8 +82,10 @@ def test_plugin_checks_versions_before_it_imports_what_needs_them(path: Path) ->
 @pytest.mark.parametrize("path", PLAYBOOKS, ids=lambda path: path.stem)
 def test_playbook_checks_versions_before_its_tasks_are_read(path: Path) -> None:
     first, *_others = yaml.safe_load(path.read_text("utf-8"))
-    (task,) = first["pre_tasks"]
+    task, *_after = first["tasks"]
     assert "| gpufleet.sharing.supported" in task["ansible.builtin.import_tasks"]
+    assert "pre_tasks" not in first
+    assert "roles" not in first
 
 
 @pytest.mark.parametrize("playbook", ["site", "validate"])

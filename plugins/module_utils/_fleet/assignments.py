@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from .._common.errors import FleetError
 from .._common.text import some
 
 
@@ -67,8 +68,14 @@ def plan_labels(
     desired (the nodes to change) and observed (GPU nodes of the cluster, and nodes of desired)
     map node names to profile names; None means no label. known holds every node of the inventory,
     inside the limit or not. With exclusive, unknown GPU nodes lose their label, unless a limit
-    leaves nodes out. A node that should lose its label gets the label instead, if given.
+    leaves nodes out. A node that should lose its label gets the label instead, if given. Raises
+    FleetError for exclusive without any node, as from an inventory that was not read.
     """
+    if exclusive and not known:
+        raise FleetError(
+            "O(exclusive) is true, and there is no node in the inventory, so every GPU node of the"
+            " cluster would lose its label. Set O(exclusive) to false."
+        )
     unmanaged = sorted(observed.keys() - set(known) - desired.keys())
     limited = bool(set(known) - desired.keys())
     wanted = dict(desired) | (dict.fromkeys(unmanaged) if exclusive and not limited else {})

@@ -39,6 +39,11 @@ from .limit import Selection, selected_hosts
 
 _LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _NODE_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")  # a DNS subdomain, RFC 1123
+_EMPTY_IN_AWX = (
+    " In AWX: an inventory whose source was not synced is empty, hosts that are switched off are"
+    " left out, and a smart inventory has no groups."
+)
+_MEANT_EMPTY = " If the cluster is to have no GPU nodes, set gpu_sharing_allow_empty to true."
 _SIMILAR = 0.85  # similarity from which a name counts as a misspelling of another
 
 
@@ -54,9 +59,9 @@ class Fleet:
 
 
 def read_fleet(inventory: Inventory, selection: Selection) -> Fleet:
-    """The fleet with its selected nodes. Raises FleetError with all problems of the inventory."""
-    if not inventory.nodes:
-        raise joined(FleetError, [*_without_nodes(inventory), *_cluster_problems(inventory)])
+    """The fleet with its selected nodes; see reason_empty for clusters without nodes. Raises
+    FleetError with all other problems of the inventory.
+    """
     problems = list(_unresolved(inventory)) or [
         *_cluster_problems(inventory),
         *_profile_conflicts(inventory),
@@ -105,18 +110,29 @@ def _unresolved(inventory: Inventory) -> Iterator[str]:
         )
 
 
-def _without_nodes(inventory: Inventory) -> Iterator[str]:
-    """A message for an inventory without GPU nodes."""
+def reason_empty(inventory: Inventory, cluster: str) -> str:
+    """Why a cluster has no GPU nodes, and what to do."""
+    if inventory.nodes:
+        return (
+            f"No node of the group gpu_nodes ({len(inventory.nodes)} in all) belongs to cluster"
+            f" {cluster}. Set gpu_sharing_cluster of its nodes to {cluster}, or leave it out with"
+            f" --limit.{_EMPTY_IN_AWX}{_MEANT_EMPTY}"
+        )
     ours = ("all", "ungrouped", CLUSTERS_GROUP, NODES_GROUP)
     others = [name for name in inventory.groups if name not in ours]
     if not others and not any(inventory.groups.values()):
-        yield f"The inventory is empty. Give the file or folder of yours with -i: {INVENTORY}"
-        return
+        return (
+            f"The inventory is empty. Give the file or folder of yours with -i: {INVENTORY}"
+            f"{_EMPTY_IN_AWX}{_MEANT_EMPTY}"
+        )
     what = "The group gpu_nodes of the inventory is empty"
     if NODES_GROUP not in inventory.groups:
         what = "The inventory has no group gpu_nodes"
     found = f" Groups found: {some(others)}." if others else ""
-    yield f"{what}.{found} Put your GPU nodes, or their groups, into gpu_nodes: {INVENTORY}"
+    return (
+        f"{what}.{found} Put your GPU nodes, or their groups, into gpu_nodes: {INVENTORY}"
+        f"{_EMPTY_IN_AWX}{_MEANT_EMPTY}"
+    )
 
 
 def _cluster_problems(inventory: Inventory) -> Iterator[str]:

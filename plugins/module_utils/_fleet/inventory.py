@@ -23,6 +23,7 @@ VARIABLE_PREFIX = "gpu_sharing_"
 CLUSTER_VARIABLES = frozenset(
     VARIABLE_PREFIX + name
     for name in (
+        "allow_empty",
         "api_key",
         "ca_cert",
         "client_cert",
