@@ -12,6 +12,7 @@ ansible-inventory does.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from sys import intern
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING
 from ansible.inventory.manager import split_host_pattern
 
 from ..module_utils._common.errors import FleetError
+from ..module_utils._fleet.fleet import Fleet
 from ..module_utils._fleet.inventory import (
     NODE_VARIABLES,
     NODES_GROUP,
@@ -33,6 +35,7 @@ from ._templates import (
     TemplatedProfiles,
     group_profile,
     is_template,
+    own_profile,
     raw_variables,
     resolved,
 )
@@ -80,12 +83,27 @@ def read_inventory(groups: Mapping[str, Sequence[str]], hostvars: HostVars) -> I
             templated.update(groups[setter.group])
     contested = _contested(groups, setters)
     by_hand = PROFILE_VARIABLE in hostvars._variable_manager.extra_vars  # -e overrides everything
-    own_profile = {
+    on_host = {
         host for host in contested if by_hand or PROFILE_VARIABLE in own.of(manager.hosts[host])
     }
     profiles = TemplatedProfiles(own, loader, hostvars)
     by_host = {host: profiles.of(manager.hosts[host]) for host in nodes if host in templated}
-    return Inventory(groups, variables, setters, own_profile, named, by_host)
+    return Inventory(groups, variables, setters, on_host, named, by_host)
+
+
+def with_own_profiles(fleet: Fleet, hostvars: HostVars) -> Fleet:
+    """With a profile as an extra variable: nodes outside the limit keep that of the inventory."""
+    if PROFILE_VARIABLE not in hostvars._variable_manager.extra_vars:
+        return fleet
+    manager = hostvars._inventory
+    own = OwnVariables(manager, hostvars._loader)
+    nodes = (
+        node
+        if node.selected
+        else replace(node, profile=own_profile(manager.hosts[node.host], own, hostvars))
+        for node in fleet.nodes
+    )
+    return replace(fleet, nodes=tuple(nodes))
 
 
 def _ours(of_host: Mapping[str, object]) -> list[str]:

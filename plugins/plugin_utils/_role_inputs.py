@@ -20,6 +20,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.yaml import yaml_load
 from ansible.template import Templar
 
+from ..module_utils._common.inputs import input_problem
 from ..module_utils._fleet.inventory import VARIABLE_PREFIX
 
 _ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -49,16 +50,22 @@ def check_inputs(templar: Templar) -> None:
 
 
 def _errors(options: Mapping[str, Mapping[str, Any]], templar: Templar) -> list[str]:
-    values, specs = {}, {}
+    values, specs, errors = {}, {}, []
     for name, option in options.items():
         try:
             if name not in templar.available_variables:
                 continue
-            values[name] = templar.template(templar.available_variables[name])
+            value = templar.template(templar.available_variables[name])
         except AnsibleError:
             continue
+        problem = input_problem(name, value, str(option.get("type", "str")))
+        if problem and not option.get("no_log"):  # of a secret, without its value: _secret_error
+            errors.append(problem)
+            continue
+        values[name] = value
         specs[name] = {key: value for key, value in option.items() if key != "required"}
     return [
+        *errors,
         *ArgumentSpecValidator({n: spec for n, spec in specs.items() if not spec.get("no_log")})
         .validate({n: value for n, value in values.items() if not specs[n].get("no_log")})
         .error_messages,

@@ -15,10 +15,12 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ansible.errors import AnsibleError
+from ansible.inventory.helpers import sort_groups
 from ansible.template import Templar
 from ansible.vars.plugins import get_vars_from_inventory_sources, get_vars_from_path
 from jinja2 import Environment, TemplateSyntaxError, meta
 
+from ..module_utils._common.errors import FleetError
 from ..module_utils._fleet.inventory import PROFILE_VARIABLE, GroupProfile, Unresolved
 
 if TYPE_CHECKING:
@@ -81,6 +83,21 @@ class OwnVariables:
         found |= get_vars_from_inventory_sources(self._loader, self._sources, [entity], "all")
         found |= get_vars_from_path(self._loader, self._loader.get_basedir(), [entity], "all")
         return found
+
+
+def own_profile(host: Host, own: OwnVariables, hostvars: HostVars) -> str | None:
+    """The profile of a host in the inventory, whatever extra variables say. Raises FleetError if
+    it has no value.
+    """
+    context = dict(hostvars.raw_get(host.name))
+    raw = None
+    for entity in (*sort_groups(host.get_groups()), host):
+        raw = own.of(entity).get(PROFILE_VARIABLE, raw)
+    try:
+        value = Templar(loader=hostvars._loader, variables=context).template(raw)
+    except AnsibleError as error:
+        raise FleetError(f"{PROFILE_VARIABLE} of {host.name} has no value: {error}") from None
+    return str(value) if value else None
 
 
 class TemplatedProfiles:

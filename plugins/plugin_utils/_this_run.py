@@ -27,8 +27,9 @@ from ..module_utils._common.values import is_list
 from ..module_utils._fleet.fleet import Fleet, misspelled_variables, read_fleet, reason_empty
 from ..module_utils._fleet.inventory import CLUSTERS_GROUP, IMPLICIT_CLUSTER
 from ..module_utils._fleet.nodes import NODE_OPTIONS
+from ._answers import check_answers, drop_blank_answers
 from ._display import show
-from ._inventory import read_inventory, read_selection
+from ._inventory import read_inventory, read_selection, with_own_profiles
 from ._sources import check_sources
 from ._unread import unread_variables
 
@@ -44,10 +45,13 @@ def cluster_hosts(groups: Groups) -> str:
 
     Where a limit selects no cluster, it is the first host of the limit, which says so. Otherwise,
     no host would be left, and the run would succeed without having done anything.
+
+    It is the first thing that a play does, so blank extra variables are removed here.
     """
     clusters = groups.get(CLUSTERS_GROUP) or (IMPLICIT_CLUSTER,)
     pattern = CLUSTERS_GROUP if groups.get(CLUSTERS_GROUP) else IMPLICIT_CLUSTER
     limit = context.CLIARGS.get("subset")
+    drop_blank_answers()
     if not limit:
         return pattern
     manager = InventoryManager(DataLoader(), parse=False)
@@ -74,10 +78,11 @@ def read_parts(variables: Mapping[str, Any]) -> dict[str, Part]:
     inventory = read_inventory(variables["groups"], hostvars)
     hosts = [host.name for host in manager.get_hosts(EVERYTHING, ignore_restrictions=True)]
     selection = read_selection(hosts, limit, inventory, hostvars)
+    check_answers(hostvars._variable_manager.extra_vars, selection, inventory.nodes)
     unread = unread_variables(manager, hostvars._loader, context.CLIARGS.get("args") or ())
     for text in (*misspelled_variables(inventory), *unread):
         show(text, "warning")
-    fleet = read_fleet(inventory, selection)
+    fleet = with_own_profiles(read_fleet(inventory, selection), hostvars)
     parts = {cluster: part_of(fleet, cluster) for cluster in fleet.clusters}
     for cluster in fleet.clusters:
         if not fleet.of(cluster):

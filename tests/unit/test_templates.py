@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 import yaml
@@ -17,13 +18,22 @@ from ansible.vars.manager import VariableManager
 from ansible_collections.gpufleet.sharing.plugins.module_utils._common.errors import FleetError
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.fleet import Fleet, read_fleet
 from ansible_collections.gpufleet.sharing.plugins.module_utils._fleet.limit import Selection
-from ansible_collections.gpufleet.sharing.plugins.plugin_utils._inventory import read_inventory
+from ansible_collections.gpufleet.sharing.plugins.plugin_utils._inventory import (
+    read_inventory,
+    with_own_profiles,
+)
 from ansible_collections.gpufleet.sharing.tests.unit.facts import mentions
 
+EVERYTHING = Selection()
 TIER = {"gpu_sharing_profile": "{{ tier }}"}
 
 
-def read(folder: Path, nodes: str) -> Fleet:
+def read(
+    folder: Path,
+    nodes: str,
+    selection: Selection = EVERYTHING,
+    extra: Mapping[str, object] = MappingProxyType({}),
+) -> Fleet:
     """The fleet of an inventory whose group gpu_nodes is this, as YAML."""
     file = folder / "hosts.yml"
     group = yaml.safe_load(nodes)
@@ -31,8 +41,25 @@ def read(folder: Path, nodes: str) -> Fleet:
     loader = DataLoader()
     loader.set_basedir(str(folder))
     manager = InventoryManager(loader, [str(file)])
-    hostvars = HostVars(manager, VariableManager(loader, manager), loader)
-    return read_fleet(read_inventory(manager.get_groups_dict(), hostvars), Selection())
+    variables = VariableManager(loader, manager)
+    variables._extra_vars = dict(extra)
+    hostvars = HostVars(manager, variables, loader)
+    fleet = read_fleet(read_inventory(manager.get_groups_dict(), hostvars), selection)
+    return with_own_profiles(fleet, hostvars)
+
+
+def test_extra_variable_is_the_profile_of_the_limited_nodes_only(tmp_path: Path) -> None:
+    nodes = """
+      vars: {gpu_sharing_profile: "{{ tier }}", tier: low}
+      hosts: {n1: {}, n2: {tier: high}, n3: {gpu_sharing_profile: own}, n4: {}}
+      children: {g: {hosts: {n4: {}}, vars: {gpu_sharing_profile: ""}}}
+    """
+    limit = Selection(["localhost", "n1"], "localhost,n1")
+    fleet = read(tmp_path, nodes, limit, {"gpu_sharing_profile": "given"})
+    expected = {"n1": "given", "n2": "high", "n3": "own", "n4": None}
+    assert {node.host: node.profile for node in fleet.nodes} == expected
+    expected["n1"] = "low"
+    assert {node.host: node.profile for node in read(tmp_path, nodes, limit).nodes} == expected
 
 
 @pytest.mark.parametrize(

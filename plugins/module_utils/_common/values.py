@@ -29,7 +29,7 @@ _WORDS = {
 
 def describe(value: object) -> str:
     """A value and its type, for messages: 19 (a number), 'x' (a string), null."""
-    kind, quoted = _kind(value), quote(value)
+    kind, quoted = kind_of(value), quote(value)
     return kind if quoted in ("", kind) else f"{quoted} ({kind})"
 
 
@@ -70,7 +70,8 @@ def check_minimums(options: Mapping[str, int], minimums: Mapping[str, int]) -> N
         raise joined(FleetError, wrong)
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """The type of a value, in terms of YAML."""
     kinds: tuple[tuple[type | tuple[type, ...], str], ...] = (
         (type(None), "null"),
         (bool, "a boolean"),
