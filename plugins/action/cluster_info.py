@@ -39,6 +39,7 @@ from ..plugin_utils._results import add_warnings
 from ..plugin_utils._role_inputs import check_inputs
 from ..plugin_utils._run_name import run_name
 from ..plugin_utils._secret_arguments import take_arguments
+from ..plugin_utils._servers import claim_server
 from ..plugin_utils._this_run import Part, given_tags, leaves_out_work, read_once, read_parts
 
 CHANGES = (SITE, PLAN)  # change labels, or show the change
@@ -85,8 +86,20 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "warning",
         )
 
+    def _claim_server(self, cluster: str, options: Mapping[str, object]) -> None:
+        """Raise AnsibleActionFail if another cluster of the play is the same."""
+        folder = self._loader.get_basedir()
+        work = cluster_info.server_identity
+        found = run_here(cluster_info.SPEC, work, options, folder, check_mode=True)
+        if found.get("failed"):
+            raise AnsibleActionFail(str(found["msg"]))
+        try:
+            claim_server(self._task.get_play()._uuid, cluster, str(found["identity"]))
+        except SharingError as error:
+            raise AnsibleActionFail(str(error)) from None
+
     def _connect(
-        self, given: Mapping[str, Any], variables: Mapping[str, object]
+        self, given: Mapping[str, Any], variables: Mapping[str, Any]
     ) -> dict[str, object]:
         """Resolve the connection and ask the API server with it."""
         result: dict[str, object] = {}
@@ -113,6 +126,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         add_warnings(result, [with_names(text, names) for text in connection.warnings])
         if result.get("failed"):
             return result
+        if boolean(given.get("fleet", False)) and len(variables["ansible_play_hosts_all"]) > 1:
+            self._claim_server(str(variables["inventory_hostname"]), arguments | auth)
         result |= {
             "auth": auth,
             "helm_auth": helm_auth,

@@ -13,12 +13,15 @@ check_versions()
 from collections.abc import Mapping
 from typing import Any
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ..module_utils._common.errors import SharingError
 from ..modules import site_plan
 from ..plugin_utils._artifacts import plan_artifact
 from ..plugin_utils._in_process import run_here
 from ..plugin_utils._secret_arguments import take_arguments
+from ..plugin_utils._servers import check_server
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -30,6 +33,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, object] = super().run(tmp, task_vars)
         given, folder = take_arguments(self), self._loader.get_basedir()
         found = run_here(site_plan.SPEC, site_plan.run, given, folder, check_mode=True)
+        try:  # by now, those that run at the same time have theirs
+            host = str((task_vars or {}).get("inventory_hostname"))
+            check_server(self._task.get_play()._uuid, host)
+        except SharingError as error:
+            raise AnsibleActionFail(str(error)) from None
         drift = found.get("drift")
         if isinstance(drift, Mapping) and not drift["findings"]:
             target = (task_vars or {}).get("gpu_preflight_result", {})

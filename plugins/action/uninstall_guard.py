@@ -13,11 +13,14 @@ check_versions()
 from collections.abc import Mapping
 from functools import partial
 
+from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
+from ..module_utils._common.errors import SharingError
 from ..modules import uninstall_guard
 from ..plugin_utils._display import show
 from ..plugin_utils._in_process import run_here
+from ..plugin_utils._servers import check_server
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -29,6 +32,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         result: dict[str, object] = super().run(tmp, task_vars)
         host = (task_vars or {}).get("inventory_hostname", "")
         work = partial(uninstall_guard.run, report=lambda line: show(f"{host}: {line}"))
+        try:  # by now, those that run at the same time have theirs
+            check_server(self._task.get_play()._uuid, str(host))
+        except SharingError as error:
+            raise AnsibleActionFail(str(error)) from None
         return result | run_here(
             uninstall_guard.SPEC,
             work,

@@ -78,6 +78,10 @@ revoked:
   returned: always
 """
 
+from ..module_utils._common.versions import check_versions
+
+check_versions()
+
 from pathlib import Path
 from typing import TYPE_CHECKING
 

@@ -259,6 +259,20 @@ def identity(cluster: Cluster) -> str:
     return text_at(review, "status", "userInfo", "username")
 
 
+def server_identity(module: AnsibleModule) -> dict[str, object]:
+    """What identifies the cluster of a module's connection, whatever its URL: the UID of the
+    namespace kube-system, or the URL if it may not be read.
+    """
+    cluster = connect(module)
+    try:
+        uid = text_at(cluster.get(object_path(NAMESPACES, "kube-system")), "metadata", "uid")
+    except ClusterError as error:
+        if error.status not in (403, 404):
+            raise
+        uid = ""
+    return {"identity": uid or cluster.server}
+
+
 def ask_for(cluster: Cluster, needed: Collection[Permission], user: str) -> None:
     """Raise NotAllowedError with each missing permission.
 

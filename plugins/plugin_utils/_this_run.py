@@ -30,6 +30,7 @@ from ..module_utils._fleet.nodes import NODE_OPTIONS
 from ._answers import check_answers, drop_blank_answers
 from ._display import show
 from ._inventory import read_inventory, read_selection, with_own_profiles
+from ._servers import check_connections
 from ._sources import check_sources
 from ._unread import unread_variables
 
@@ -82,6 +83,8 @@ def read_parts(variables: Mapping[str, Any]) -> dict[str, Part]:
     unread = unread_variables(manager, hostvars._loader, context.CLIARGS.get("args") or ())
     for text in (*misspelled_variables(inventory), *unread):
         show(text, "warning")
+    selected = set(inventory.clusters if selection.hosts is None else selection.hosts)
+    check_connections([name for name in inventory.clusters if name in selected], hostvars)
     fleet = with_own_profiles(read_fleet(inventory, selection), hostvars)
     parts = {cluster: part_of(fleet, cluster) for cluster in fleet.clusters}
     for cluster in fleet.clusters:

@@ -268,6 +268,34 @@ def test_cluster_that_hangs_delays_no_other(labs: tuple[Lab, Lab], tmp_path: Pat
     run.fails_with(server)
 
 
+@pytest.mark.parametrize("playbook", ["site", pytest.param("uninstall", marks=pytest.mark.full("as site"))])
+def test_two_names_of_one_cluster(
+    labs: tuple[Lab, Lab], two: Path, tmp_path: Path, playbook: str
+) -> None:
+    """Both are refused before either has written, whatever the connection looks like."""
+    lab, copy = labs[0], tmp_path / "copy"
+    copy.write_text(Path(lab.environ["KUBECONFIG"]).read_text("utf-8"), encoding="utf-8")
+    same = {"us": {"gpu_sharing_kubeconfig": str(copy)}}
+    (two / "host_vars").mkdir(exist_ok=True)
+    (two / "host_vars" / "prod-us.yml").write_text(json.dumps(same["us"]), encoding="utf-8")
+    lab.forget_requests()
+    run = lab.playbook(playbook, two)
+    run.fails_with("prod-eu", "prod-us", "kube-system", "gpu_sharing_context")
+    assert run.output.count("fatal: [") == 2
+    assert lab.writes(dry_run=True) == []
+
+
+def test_clusters_with_one_connection(labs: tuple[Lab, Lab], two: Path) -> None:
+    """As with a credential of AWX for several clusters."""
+    lab = labs[0]
+    both = json.dumps({"gpu_sharing_kubeconfig": lab.environ["KUBECONFIG"]})
+    lab.forget_requests()
+    run = lab.playbook("site", two, "-e", both)
+    run.fails_with("prod-eu, prod-us", "gpu_sharing_kubeconfig", "gpu_sharing_context")
+    assert lab.writes(dry_run=True) == []
+    lab.playbook("validate", two, "--limit", "prod-eu", "-e", both).succeeded()
+
+
 @pytest.mark.full("another case of clusters")
 def test_inventory_without_its_cluster_is_refused(
     labs: tuple[Lab, Lab], two: Path, tmp_path: Path

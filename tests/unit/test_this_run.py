@@ -47,7 +47,8 @@ def clusters_file(folder: Path, *clusters: str, **of_nodes: object) -> Path:
     nodes = group("n1", "n2", **{"gpu_sharing_cluster": clusters[0], **of_nodes})
     file = write_hosts(folder, {"dev_gpus": nodes})
     content = yaml.safe_load(file.read_text("utf-8"))
-    content["all"]["children"]["gpu_clusters"] = {"hosts": dict.fromkeys(clusters)}
+    hosts = {cluster: {"gpu_sharing_context": cluster} for cluster in clusters}
+    content["all"]["children"]["gpu_clusters"] = {"hosts": hosts}
     file.write_text(yaml.safe_dump(content), encoding="utf-8")
     return file
 
