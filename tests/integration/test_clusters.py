@@ -268,7 +268,9 @@ def test_cluster_that_hangs_delays_no_other(labs: tuple[Lab, Lab], tmp_path: Pat
     run.fails_with(server)
 
 
-@pytest.mark.parametrize("playbook", ["site", pytest.param("uninstall", marks=pytest.mark.full("as site"))])
+@pytest.mark.parametrize(
+    "playbook", ["site", pytest.param("uninstall", marks=pytest.mark.full("as site"))]
+)
 def test_two_names_of_one_cluster(
     labs: tuple[Lab, Lab], two: Path, tmp_path: Path, playbook: str
 ) -> None:
