@@ -98,9 +98,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         except SharingError as error:
             raise AnsibleActionFail(str(error)) from None
 
-    def _connect(
-        self, given: Mapping[str, Any], variables: Mapping[str, Any]
-    ) -> dict[str, object]:
+    def _connect(self, given: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, object]:
         """Resolve the connection and ask the API server with it."""
         result: dict[str, object] = {}
         arguments = {name: value for name, value in given.items() if name not in ENVIRONMENT}
