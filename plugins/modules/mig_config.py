@@ -85,6 +85,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+server:
+  description: URL of the API server, for which the nodes are counted in AAP.
+  type: str
+  returned: always
 changes:
   description: The labels that were changed, or would be in check mode.
   type: list
@@ -165,7 +169,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
             log=partial(warn, module),
         ) as lease:
             replace(ready, check=lease.check).carry_out(plan, given["drain"])
-    return plan.result()
+    return plan.result() | {"server": cluster.server}
 
 
 def main() -> None:

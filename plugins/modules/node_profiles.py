@@ -73,6 +73,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+server:
+  description: URL of the API server, for which the nodes are counted in AAP.
+  type: str
+  returned: always
 differs:
   description: Whether a node differed, so that it was changed or would be.
   type: bool
@@ -194,6 +198,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
         "changes": [vars(change) for change in plan.changes],
         "unmanaged": list(plan.unmanaged),
         "missing": list(plan.missing),
+        "server": cluster.server,
     }
 
 

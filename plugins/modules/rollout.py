@@ -154,6 +154,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+server:
+  description: URL of the API server, for which the nodes are counted in AAP.
+  type: str
+  returned: always
 differs:
   description: Whether a node did not have its profile for certain, so that it was changed or
     would be.
@@ -363,12 +367,13 @@ def ignore(_line: str) -> None:
 
 def run(module: AnsibleModule, report: Callable[[str], None] = ignore) -> dict[str, object]:
     """report gets each line of progress, in one line, from the thread that calls this."""
-    found = RolloutRun(connect(module), read_request(module), report)
+    cluster = connect(module)
+    found = RolloutRun(cluster, read_request(module), report)
     if not module.check_mode:
         found.execute()
     for text in found.warnings:
         warn(module, text)
-    return found.result()
+    return found.result() | {"server": cluster.server}
 
 
 def main() -> None:
