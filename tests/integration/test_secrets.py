@@ -215,6 +215,7 @@ def test_secrets_are_found_where_they_are(desk: Desk, credentials: Credentials) 
 # Runs that succeed, each with another way to give the credentials
 
 
+@pytest.mark.full("a whole run of another playbook, or another form of credentials")
 def test_site_with_json(desk: Desk, credentials: Credentials) -> None:
     """The first run: it installs the operator for the others."""
     given = {
@@ -236,6 +237,7 @@ def test_plan_with_yaml(desk: Desk, credentials: Credentials) -> None:
     run.names("values", "imagePullSecret.password")
 
 
+@pytest.mark.full("a whole run of another playbook, or another form of credentials")
 def test_verify_with_a_vaulted_mapping(desk: Desk, credentials: Credentials) -> None:
     given = {"gpu_sharing_kubeconfig": credentials.kubeconfig}
     file = desk.folder / "vault.yml"
@@ -243,6 +245,7 @@ def test_verify_with_a_vaulted_mapping(desk: Desk, credentials: Credentials) -> 
     desk.run("verify", *MOST, *desk.vault(), "-e", f"@{file}").succeeded()
 
 
+@pytest.mark.full("a whole run of another playbook, or another form of credentials")
 def test_drift_with_vaulted_texts(desk: Desk, credentials: Credentials) -> None:
     """As AWX gives an inventory with !vault."""
     given = {
@@ -258,16 +261,19 @@ def test_drift_with_vaulted_texts(desk: Desk, credentials: Credentials) -> None:
     desk.run("drift", *MOST, *desk.vault(), variables=values).succeeded()
 
 
+@pytest.mark.full("a whole run of another playbook, or another form of credentials")
 def test_doctor_with_pem(desk: Desk, credentials: Credentials) -> None:
     given = credentials.variables | {"gpu_operator_values": VALUES}
     desk.run("doctor", *MOST, variables=given).succeeded()
 
 
+@pytest.mark.full("a whole run of another playbook, or another form of credentials")
 def test_rollback_with_files(desk: Desk, credentials: Credentials) -> None:
     given = credentials.files(desk.folder) | {"gpu_sharing_rollback_to": 1}
     desk.run("rollback", *VERBOSE, variables=given).succeeded()
 
 
+@pytest.mark.full("a whole run of another playbook, or another form of credentials")
 def test_history_with_the_environment(desk: Desk, credentials: Credentials) -> None:
     given = credentials.files(desk.folder)
     environ = {
@@ -283,6 +289,7 @@ def test_validate_needs_no_credentials(desk: Desk, credentials: Credentials) -> 
     desk.run("validate", *MOST, variables=given).succeeded()
 
 
+@pytest.mark.full("a whole run of another playbook, or another form of credentials")
 @pytest.mark.parametrize("way", ["token", "url"])
 def test_report_of_a_prometheus_that_repeats_secrets(
     desk: Desk, credentials: Credentials, prometheus: str, way: str
@@ -303,6 +310,7 @@ def test_report_of_a_prometheus_that_repeats_secrets(
 # Runs that fail
 
 
+@pytest.mark.full("a whole run of another playbook, or another form of credentials")
 def test_site_whose_helm_repeats_values(desk: Desk, credentials: Credentials) -> None:
     """The API server rejects a value, and Helm prints it."""
     values = VALUES | {"daemonsets": {"updateStrategy": f"{PLANTED}Strategy"}}
@@ -314,6 +322,7 @@ def test_site_whose_helm_repeats_values(desk: Desk, credentials: Credentials) ->
     run.fails_with("<daemonsets.updateStrategy>", "gpu_operator_values")
 
 
+@pytest.mark.full("a whole run of another playbook, or another form of credentials")
 def test_chart_repository_with_a_password(desk: Desk, credentials: Credentials) -> None:
     given = {
         "gpu_sharing_kubeconfig": credentials.with_token,
@@ -324,6 +333,7 @@ def test_chart_repository_with_a_password(desk: Desk, credentials: Credentials) 
     run.fails_with("127.0.0.1:1", "gpu_operator_chart_repo_url")
 
 
+@pytest.mark.full("another playbook", keep=1)
 @pytest.mark.parametrize(("playbook", "arguments"), [("plan", QUIET), ("uninstall", MOST)])
 def test_credentials_that_are_not_accepted(
     desk: Desk, credentials: Credentials, playbook: str, arguments: tuple[str, ...]
@@ -339,6 +349,7 @@ def test_credentials_that_are_not_accepted(
     run.fails_with(credentials.cluster["server"], 401)
 
 
+@pytest.mark.full("a whole run of another playbook, or another form of credentials")
 def test_plugin_that_prints_its_secret(desk: Desk, credentials: Credentials) -> None:
     plugin = {
         "apiVersion": "client.authentication.k8s.io/v1",
@@ -358,6 +369,7 @@ WRONG: Mapping[str, tuple[Mapping[str, Any], str]] = {
 }
 
 
+@pytest.mark.full("another option", keep=2)
 @pytest.mark.parametrize(("variables", "named"), WRONG.values(), ids=WRONG)
 def test_options_that_are_refused(
     desk: Desk, credentials: Credentials, variables: dict[str, Any], named: str
@@ -366,6 +378,7 @@ def test_options_that_are_refused(
     desk.run("site", *MOST, variables=given).fails_with(named)
 
 
+@pytest.mark.full("a whole run of another playbook, or another form of credentials")
 def test_proxy_of_the_environment_with_a_password(desk: Desk, credentials: Credentials) -> None:
     document = credentials.with_token
     document["clusters"] = [
@@ -382,6 +395,7 @@ def test_proxy_of_the_environment_with_a_password(desk: Desk, credentials: Crede
 # What is left
 
 
+@pytest.mark.full("a whole run of another playbook, or another form of credentials")
 def test_killed_run_leaves_nothing_to_the_next(desk: Desk, credentials: Credentials) -> None:
     file = desk.folder / "variables.json"
     file.write_text(json.dumps(READS | credentials.variables), encoding="utf-8")
@@ -402,6 +416,7 @@ def test_killed_run_leaves_nothing_to_the_next(desk: Desk, credentials: Credenti
     assert desk.leaks() == []
 
 
+@pytest.mark.full("a whole run of another playbook, or another form of credentials")
 def test_uninstall_with_yaml(desk: Desk, credentials: Credentials) -> None:
     """The last one. Helm removes a release whose values have secrets."""
     given = {"gpu_sharing_kubeconfig": yaml.safe_dump(credentials.kubeconfig)}
