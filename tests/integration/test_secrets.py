@@ -284,6 +284,20 @@ def test_history_with_the_environment(desk: Desk, credentials: Credentials) -> N
     desk.run("history", *MOST, environ=environ).succeeded()
 
 
+def test_bootstrap_access_with_json(desk: Desk, credentials: Credentials) -> None:
+    """The token that it makes is in its file only."""
+    given = {
+        "gpu_sharing_kubeconfig": json.dumps(credentials.kubeconfig),
+        "gpu_access_accounts": ["reader"],
+        "gpu_access_directory": str(desk.folder / "accounts"),
+    }
+    desk.run("bootstrap_access", *MOST, "--diff", variables=given).succeeded()
+    (file,) = (desk.folder / "accounts").glob("*reader*")
+    document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    desk.secrets.add(document["users"][0]["user"]["token"])
+    assert desk.leaks() == []
+
+
 def test_validate_needs_no_credentials(desk: Desk, credentials: Credentials) -> None:
     given = credentials.variables | {"gpu_operator_values": VALUES}
     desk.run("validate", *MOST, variables=given).succeeded()
