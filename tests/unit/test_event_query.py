@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import jq  # type: ignore[import-not-found]
+import jq
 import pytest
 import yaml
 
