@@ -72,7 +72,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 refuse_exclusive(variables)
         if given.get("purpose") == INVENTORY:
             return result
-        return result | self._connect(given, task_vars or {})
+        connected = self._connect(given, task_vars or {})
+        return connected if connected.get("failed") else result | connected
 
     def _leave_out(self, tags: Sequence[object], given: str) -> None:
         """Warn that the run's tags leave out a playbook that has tags of its own. Raises

@@ -283,6 +283,24 @@ def test_drain_finds_a_pod_bound_meanwhile() -> None:
     assert found.drain() == ["a", "late"]
 
 
+@pytest.mark.parametrize("pods", [1, 3])
+def test_drain_ends_where_pods_come_back_to_a_cordoned_node(pods: int) -> None:
+    """As those of a Deployment whose template has a nodeName."""
+    found = scene(*(pod(f"p{number}") for number in range(pods)))
+
+    def replace_all() -> None:
+        for number in range(len(found.cluster.asked), len(found.cluster.asked) + pods):
+            found.cluster.pods.setdefault(f"p{number}", pod(f"p{number}"))
+
+    found.time.on_pause = replace_all
+    with pytest.raises(DrainError) as caught:
+        found.drain()
+    assert mentions(caught.value, "nodeName", "n", "ns")
+    assert len(found.cluster.asked) <= 6 * pods
+    assert found.time.now < 60
+    assert found.cluster.cordoned() == {}
+
+
 @pytest.mark.parametrize(
     ("refusals", "asked_at_least", "waited"),
     [

@@ -125,7 +125,8 @@ def test_variables_of_clusters_on_nodes_alone(
         ("rollout_batch", "rollout_batches"),
         ("unavailable_node", "unavailable_nodes"),
         ("rollout_max_failure", "rollout_max_failures"),
-        ("rollout_stable", ""),  # too far from any
+        ("rollout_stable", "rollout_stable_seconds"),
+        ("drian", "drain"),
         ("drift", ""),  # what drift hands on to the next job of a workflow
         ("plan", ""),
         ("verify", ""),

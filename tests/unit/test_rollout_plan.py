@@ -105,6 +105,11 @@ BEGUN = replace(GOOD, annotations={LOADED: str(BEGUN_NOTE)})
             id="restarted while the key had other content, same slots",
         ),
         pytest.param(
+            observation(DONE, [LATER_PODS[0], GFD], WRITTEN_AGAIN),
+            "nothing",
+            id="key edited and put back, then one pod replaced",
+        ),
+        pytest.param(
             observation(DONE, [replace(PLUGIN, uid="u3"), GFD], WRITTEN_AGAIN),
             "restart",
             id="replaced while the key had other content, same slots",

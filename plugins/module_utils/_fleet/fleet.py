@@ -44,7 +44,7 @@ _EMPTY_IN_AWX = (
     " left out, and a smart inventory has no groups."
 )
 _MEANT_EMPTY = " If the cluster is to have no GPU nodes, set gpu_sharing_allow_empty to true."
-_SIMILAR = 0.85  # similarity from which a name counts as a misspelling of another
+_SIMILAR = 0.75  # similarity from which a name counts as a misspelling of another
 
 
 @dataclass(frozen=True)

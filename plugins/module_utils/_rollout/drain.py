@@ -10,6 +10,7 @@ get an annotation, and only nodes with it are uncordoned: other people's cordons
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -33,6 +34,7 @@ COLUMNS = ("node", "namespace", "pod", "why")
 MOST_LINES = 20
 ATTEMPTS = 6  # to write to a node, which the kubelet and controllers write to as well
 RETRY_EVICTION = 2.0  # seconds until an eviction is requested again
+MOST_RETURNS = 4  # of an owner's pods to a cordoned node; some were bound during the cordon
 MAX_WAIT = 10.0  # seconds until the Lease is checked again
 NOT_ALLOWED = (401, 403)
 GONE = (404, 409)  # the pod is gone, or another pod has its name: the next check shows which
@@ -118,10 +120,15 @@ def drain_error(
     return DrainError("\n".join([message, *lines, advice]), problems)
 
 
+def _place(pod: GpuPod) -> tuple[str, str, str]:
+    return pod.node, pod.namespace, pod.owner
+
+
 @dataclass
 class Evictions:
-    """What has been requested during one drain; all by uid of the pod."""
+    """What has been requested during one drain, until its deadline; all by uid of the pod."""
 
+    deadline: float
     evicted: dict[str, GpuPod] = field(default_factory=dict)
     rejected: dict[str, str] = field(default_factory=dict)  # the API server's last reason
     not_before: dict[str, float] = field(default_factory=dict)  # when to request again
@@ -134,6 +141,27 @@ class Evictions:
     def next_due(self, pods: Iterable[GpuPod]) -> list[float]:
         """When evictions of pods have to be requested again."""
         return [self.not_before[pod.uid] for pod in pods if not pod.leaving]
+
+    def check_returns(self, pods: Sequence[GpuPod]) -> None:
+        """Raise DrainError for owners that go on creating pods on a cordoned node, as a template
+        with a nodeName does: evicting those would never end.
+        """
+        gone = Counter(map(_place, self.evicted.values()))
+        back = [pod for pod in pods if pod.owner and pod.uid not in self.evicted]
+        count = Counter(map(_place, back))
+        reasons = {
+            pod.uid: f"its owner {pod.owner} creates it on this node although the node is cordoned"
+            for pod in back
+            if gone[_place(pod)] >= MOST_RETURNS * max(count[_place(pod)], 1)
+        }
+        if reasons:
+            raise drain_error(
+                f"Evicted pods come back to their nodes at once ({len(reasons)}):",
+                [pod for pod in back if pod.uid in reasons],
+                reasons,
+                "Scale their owners down, or remove spec.nodeName from their template; then run"
+                " again.",
+            )
 
     def reason(self, pod: GpuPod) -> str:
         if pod.leaving:
@@ -200,19 +228,19 @@ class Drainer:
         The pods are watched from after the cordon, so this also finds pods that were bound during
         it. Since a watch may be late, a list confirms that none is left.
         """
-        evictions = Evictions()
-        deadline = self.clock.now() + self.timeout
+        evictions = Evictions(self.clock.now() + self.timeout)
         live = self.watch(self.cluster, nodes)
         live.start()
         try:
             while pods := disrupted(live.pods()) or disrupted(gpu_pods_on(self.cluster, nodes)):
                 check_movable(pods)
+                evictions.check_returns(pods)
                 now = self.clock.now()
-                if now >= deadline:
+                if now >= evictions.deadline:
                     raise self._timeout_error(pods, evictions)
                 self.check()
                 self._request(list(evictions.due(pods, now)), evictions)
-                until = min([deadline, now + MAX_WAIT, *evictions.next_due(pods)])
+                until = min([evictions.deadline, now + MAX_WAIT, *evictions.next_due(pods)])
                 live.wait(until - self.clock.now())
         finally:
             live.stop()

@@ -110,19 +110,22 @@ def has_loaded(
 ) -> bool:
     """Whether the pods of a node are known to have loaded the target's content."""
     note, content = read_note(node), has_content(target, config_map)
+    since: set[str] = set()  # pods whose processes had loaded it, and are still running
     if note is not None and (note.key, note.hash) == (target.key, target.hash):
         if content and note.written == _written(target, config_map):
             return not any(pod.uid in note.old for pod in pods)
-        if pods and note.pods == _restarts(pods):
-            return True  # the processes that had loaded it are still running
+        since = {uid for uid, count in _restarts(pods).items() if note.pods.get(uid) == count}
+        if pods and since == {pod.uid for pod in pods}:
+            return True
     if config_map is None or not content:
         return False  # the content is still to be written
     written = config_map.written_at(target.key)
     if written is None:
         return False
+    newer = [pod for pod in pods if pod.uid not in since]
     if target.key not in config_map.written:  # it is as old as the ConfigMap
-        return all(pod.created is not None and pod.created >= written for pod in pods)
-    return all(pod.created is not None and pod.created > written for pod in pods)
+        return all(pod.created is not None and pod.created >= written for pod in newer)
+    return all(pod.created is not None and pod.created > written for pod in newer)
 
 
 def _written(target: Target, config_map: ConfigMap | None) -> str:

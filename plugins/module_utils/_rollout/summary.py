@@ -143,7 +143,7 @@ def _cost(evicted: Sequence[Disruption], settings: Settings) -> Iterator[str]:
     yield (
         "A pod is down until another node has a free slot for it, or until its own node has"
         f" settled, which takes {settings.wait.stable:g} s at least and {settings.wait.timeout:g} s"
-        " at most after the evictions of its batch."
+        " at most after the evictions of its batch. On a node of a later batch it is evicted again."
     )
     if missing := missing_slots(evicted):
         where = some([f"{node} ({count})" for node, count in sorted(missing.items())])
