@@ -9,15 +9,12 @@ Process isolation is off: the execution environment is a folder of programs in P
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import sysconfig
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,10 +25,8 @@ from typing import Any, BinaryIO
 
 import yaml
 
-from ansible_collections.gpufleet.sharing.tests.integration.labtools import COLLECTIONS, ROOT, Lab
+from ansible_collections.gpufleet.sharing.tests.integration.labtools import COLLECTIONS, Lab
 
-REQUIREMENTS = ROOT / "tests" / "requirements"
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gpufleet-sharing"
 IDENT = "112"  # of the job
 OVERDUE = 600.0  # seconds; a job that takes longer hangs, also on a busy machine
 SOON = {
@@ -70,30 +65,6 @@ BY_USER = {
     "user_last_name": "",
 }
 BY_SCHEDULE = {"schedule_id": 5, "schedule_name": "drift nightly", "job_launch_type": "scheduled"}
-
-
-def programs(name: str) -> Path:
-    """The programs of a virtual environment with what tests/requirements/<name>.txt pins. It is
-    kept for the next run.
-    """
-    file = REQUIREMENTS / f"{name}.txt"
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    key = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
-    folder = CACHE / "venvs" / f"{name}-py{version}-{key}"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another test file may be at it
-        if not (folder / "complete").exists():
-            subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-            pip: list[str | Path] = [
-                folder / "bin" / "python",
-                "-m",
-                "pip",
-                "--disable-pip-version-check",
-            ]
-            subprocess.run([*pip, "install", "--quiet", "--no-compile", "-r", file], check=True)
-            (folder / "complete").touch()
-    return folder / "bin"
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from ansible_collections.gpufleet.sharing.tests.integration.runner_job import (
     BY_SCHEDULE,
     Job,
     Node,
-    programs,
 )
+from ansible_collections.gpufleet.sharing.tests.unit.ansible_versions import programs
 
 OLD_RUNNER, NEW_RUNNER = "runner-2.4.1", "runner-2.4.3"
 OLD_CORE, NEW_CORE = "core-2.18", ""

@@ -32,7 +32,7 @@ def programs(name: str, python: str = sys.executable) -> Path:
                 "pip",
                 "--disable-pip-version-check",
             ]
-            subprocess.run([*pip, "install", "--quiet", "-r", file], check=True)
+            subprocess.run([*pip, "install", "--quiet", "--no-compile", "-r", file], check=True)
             (folder / "complete").touch()
     return folder / "bin"
 
