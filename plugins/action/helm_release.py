@@ -104,7 +104,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                     return current
                 values = _values(current)
                 wanted = merge_values(values, options)
+            if retry := bool(seen["failed_upgrade"]) and wanted == values:
+                self._ours(options | {"retry": True})
             deployed = self._deploy(options, values, wanted, create_namespace=create)
+            if retry and self._task.check_mode and not deployed.get("failed"):
+                deployed |= {"changed": True, "differs": True}
             self._note(options, seen, deployed)
         if stuck := seen["recovered"]:
             add_warnings(deployed, [RECOVERED.format(**stuck)])  # type: ignore[arg-type]

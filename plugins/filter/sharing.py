@@ -21,8 +21,9 @@ from ansible.utils.display import Display
 from ..module_utils._access.manifests import ACCOUNTS, account_manifests
 from ..module_utils._common.errors import SharingError
 from ..module_utils._common.options import with_names
+from ..module_utils._common.text import either
 from ..module_utils._common.values import describe
-from ..module_utils._kube.permissions import MANAGES, Scope
+from ..module_utils._kube.permissions import EXISTING, MANAGES, Scope
 from ..module_utils._nodes import capacity as _capacity
 from ..module_utils._nodes.capacity import mps_problem, physical_devices
 from ..module_utils._nodes.state import COUNT_LABEL, NodeState
@@ -168,14 +169,16 @@ def access_manifests(
     names = _arguments.texts("the input", accounts, f"a list of {' and '.join(ACCOUNTS)}")
     scope = Scope(
         purpose="",
-        manage=str(_arguments.choice("manage", manage, MANAGES)),
+        manage=_arguments.choice("manage", manage, MANAGES) or EXISTING,
         namespace=_arguments.text("namespace", namespace),
         config_map=_arguments.text("config_map", config_map),
         cluster_policy=_arguments.text("cluster_policy", cluster_policy),
         probe_namespace=_arguments.text("probe_namespace", probe_namespace),
     )
-    chosen = [str(_arguments.choice("an account", name, ACCOUNTS)) for name in names]
-    return account_manifests(chosen, scope)
+    for name in names:
+        if name not in ACCOUNTS:
+            raise _arguments.refused("an account", name, either(ACCOUNTS))
+    return account_manifests(names, scope)
 
 
 class FilterModule:

@@ -80,6 +80,12 @@ options:
     type: str
     choices: ["", succeeded, failed]
     default: ""
+  retry:
+    description: >-
+      Only remove the newest revision if it is a failed upgrade, so that Helm upgrades again. The
+      action plugin sets it where nothing else differs.
+    type: bool
+    default: false
   timeout:
     description: >-
       Seconds that Helm may wait, and minimum age of a pending release to be recovered.
@@ -124,6 +130,10 @@ recovered:
   type: dict
   returned: always
   sample: {revision: 3, status: pending-upgrade, age: 1260}
+failed_upgrade:
+  description: Whether Helm has failed to upgrade to the newest revision.
+  type: bool
+  returned: always
 differs:
   description: Whether the release differed, so that it was changed or would be.
   type: bool
@@ -162,6 +172,7 @@ from ..module_utils._provider.events import with_creation_failures
 from ..module_utils._provider.helm import (
     HelmRevision,
     ReleaseRecord,
+    failed_upgrade,
     pending_revision,
     read_helm_revisions,
     read_record,
@@ -189,6 +200,7 @@ SPEC: Spec = {
     "values_exact": {"type": "bool", "default": False},
     "previous_pointer": {"type": "dict", "default": {}},
     "forget": {"type": "bool", "default": False},
+    "retry": {"type": "bool", "default": False},
     "outcome": {"type": "str", "choices": ["", "succeeded", "failed"], "default": ""},
     "timeout": {"type": "int", "default": 600},
     "run": {"type": "str", "default": ""},
@@ -196,19 +208,30 @@ SPEC: Spec = {
 
 
 def run(module: AnsibleModule) -> dict[str, object]:
-    """Look at the release's revisions and take a stuck one away. The action plugin of the same
-    name does the rest.
-    """
     check_minimums(module.params, {"timeout": 1})
-    name, namespace = module.params["name"], module.params["namespace"]
     cluster = connect(module)
     if module.params["forget"]:
         return write_note(module, cluster, None)
-    secrets = namespaced("secrets", namespace)
-    selector = f"owner=helm,name={name}"
+    selector = f"owner=helm,name={module.params['name']}"
+    secrets = namespaced("secrets", module.params["namespace"])
     revisions = read_helm_revisions(cluster.items(secrets, labels=selector, metadata_only=True))
+    if module.params["retry"]:
+        if (failed := failed_upgrade(revisions)) and not module.check_mode:
+            cluster.delete(object_path(secrets, failed.secret), uid=failed.uid)
+        return {"changed": bool(failed)}
     if module.params["outcome"]:
         return note_outcome(module, cluster, revisions)
+    return look(module, cluster, revisions)
+
+
+def look(
+    module: AnsibleModule, cluster: Cluster, revisions: Sequence[HelmRevision]
+) -> dict[str, object]:
+    """Look at the release's revisions and take a stuck one away. The action plugin of the same
+    name does the rest.
+    """
+    name, namespace = module.params["name"], module.params["namespace"]
+    secrets = namespaced("secrets", namespace)
     stuck, leaving = pending_revision(revisions), uninstalling_revision(revisions)
     busy = stuck or leaving
     left = seconds_left(busy, cluster.now(), module.params["timeout"])
@@ -236,6 +259,7 @@ def run(module: AnsibleModule) -> dict[str, object]:
         "changed": bool(stuck) or wanted != noted,
         "recovered": stuck.as_dict(cluster.now()) if stuck else {},
         "exists": exists,
+        "failed_upgrade": failed_upgrade(revisions) is not None,
         "namespace_exists": place is not None,
         "note": vars(note) if note else {},
         "others": [] if present else foreign_policies(module, cluster),

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
 import signal
@@ -214,6 +216,34 @@ def test_pointer_patched_away_by_hand_is_named_and_put_back(lab: Lab) -> None:
     annotations = lab.json("clusterpolicy", "cluster-policy")["metadata"]["annotations"]
     assert "gpufleet.sharing/previous-config" not in annotations
     assert call(lab, "cluster_policy", repaired)["changed"] is False
+
+
+def set_status(lab: Lab, revision: int, status: str) -> None:
+    """Give a revision another status, as Helm stores it."""
+    place = (f"secret/sh.helm.release.v1.gpu-operator.v{revision}", "-n", "gpu-operator")
+    packed = lab.json(*place)["data"]["release"]
+    document = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(packed))))
+    document["info"]["status"] = status
+    data = base64.b64encode(base64.b64encode(gzip.compress(json.dumps(document).encode())))
+    change = {"metadata": {"labels": {"status": status}}, "data": {"release": data.decode()}}
+    lab.kubectl("patch", *place, "--type=merge", "-p", json.dumps(change))
+
+
+def test_upgrade_that_failed_is_repeated_with_the_same_values(lab: Lab) -> None:
+    """As where a hook of the chart has failed, so that nothing of the upgrade is there."""
+    wanted = {"driver": {"version": "1.2.3"}}
+    assert release(lab, values=wanted)["changed"]
+    listed = json.loads(helm(lab, "list", "-n", "gpu-operator", "-a", "-o", "json"))
+    newest = int(listed[0]["revision"])
+    set_status(lab, newest - 1, "deployed")
+    set_status(lab, newest, "failed")
+    patch = {"spec": {"driver": {"version": None}}}
+    lab.kubectl("patch", "clusterpolicy", "cluster-policy", "--type=merge", "-p", json.dumps(patch))
+    assert release(lab, values=wanted)["changed"]
+    assert status(lab) == "deployed"
+    spec = lab.json("clusterpolicy", "cluster-policy")["spec"]
+    assert spec["driver"]["version"] == "1.2.3"
+    assert not release(lab, values=wanted)["changed"]
 
 
 def scale_operator(lab: Lab, replicas: int) -> None:

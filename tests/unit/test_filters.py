@@ -38,6 +38,7 @@ VALID: dict[str, list[Any]] = {
     "sharing_strategy": ["NVIDIA-L4", "memory", "bursty", "8.9"],
     "as_in_revision": [[NODE], {"n1": None}, PROFILES],
     "cluster_hosts": [{"gpu_nodes": ["n1"]}],
+    "access_manifests": [["reader", "operator"], "existing", "gpus", "shares", "policy", "tries"],
 }
 WRONG = (
     "[null, true, 19, -1, 4.5, x, '', '99999999999999999999999', [], [x], [1, null], [[x]],"

@@ -31,6 +31,7 @@ OLD, NEW = Chart("gpu-operator", "v26.3.0"), Chart("gpu-operator", "v26.7.0")
 UPGRADE = ReleaseChange(OLD, NEW, ("driver.version",))
 VALUES = ReleaseChange(NEW, NEW, ("dcgm.enabled", "driver.version"))
 INSTALL = ReleaseChange(None, NEW)
+RETRY = ReleaseChange(NEW, NEW, retry=True)
 
 
 def plan(
@@ -94,8 +95,9 @@ def test_restarts_are_distinguished() -> None:
 
 
 def test_phrases_are_distinguished() -> None:
-    plans = (plan(INSTALL), plan(UPGRADE), plan(VALUES), plan(config=THEIRS))
-    assert len({operator_phrase(each) for each in plans}) == 4
+    plans = (plan(INSTALL), plan(UPGRADE), plan(VALUES), plan(RETRY), plan(config=THEIRS))
+    assert len({operator_phrase(each) for each in plans}) == 5
+    assert mentions(text(plan(RETRY)), "repeat", "failed", "release gpu-operator")
 
 
 @pytest.mark.parametrize(
@@ -114,4 +116,5 @@ def test_values_that_restart_plugins(keys: tuple[str, ...], restart: Restart) ->
 
 def test_chart_that_restarts_plugins() -> None:
     assert restart_of(ReleaseChange(OLD, NEW)) is Restart.ALL
+    assert restart_of(RETRY) is Restart.UNKNOWN
     assert restart_of(None) is Restart.NONE

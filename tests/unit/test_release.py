@@ -37,12 +37,18 @@ RELEASE = Release(CHART, "deployed", VALUES)
 
 
 def secret(
-    status: str = "deployed", *, with_values: bool = True, manifest: str = "", **chart: Any
+    status: str = "deployed",
+    *,
+    with_values: bool = True,
+    manifest: str = "",
+    version: int = 1,
+    **chart: Any,
 ) -> dict[str, Any]:
     """As Helm 3 writes it, with VALUES or with none."""
     values = VALUES if with_values else None
     metadata = {"name": CHART.name, "version": CHART.version, "appVersion": CHART.app_version}
     document = {
+        "version": version,
         "info": {"status": status},
         "chart": {"metadata": metadata | chart},
         "config": values,
@@ -215,3 +221,16 @@ def test_plan_of_a_release_has_keys_and_no_values() -> None:
     assert "hush" not in str(change)
     assert plan_release(RELEASE, CHART, VALUES) is None
     assert plan_release(None, CHART, {}) == ReleaseChange(None, CHART)
+
+
+@pytest.mark.parametrize(
+    ("status", "version", "again"),
+    [("deployed", 2, False), ("failed", 2, True), ("failed", 1, False)],
+)
+def test_failed_upgrade_is_repeated(status: str, version: int, *, again: bool) -> None:
+    """A failed installation has created its objects, and the operator is waited for."""
+    release = read_release(secret(status, version=version))
+    assert release
+    change = plan_release(release, CHART, VALUES)
+    assert bool(change) is again
+    assert change is None or (change.retry, change.keys, change.verb) == (True, (), "")

@@ -535,7 +535,11 @@ def test_kubeconfig_as_text(controller: Controller, text: str, named: str) -> No
     given = (text, {}) if named == "variable" else (None, {"K8S_AUTH_KUBECONFIG": text})
     found = controller.resolve({"kubeconfig": given[0]}, **given[1])
     assert (found.server, user_of(found)) == (EU, {"token": "of-eu"})
-    assert found.source.endswith("(kubeconfig)")
+    names = {
+        "variable": "variables (kubeconfig)",
+        "environment": "environment (K8S_AUTH_KUBECONFIG)",
+    }
+    assert found.source == names[named]
 
 
 def test_certificates_and_key_as_text(controller: Controller) -> None:

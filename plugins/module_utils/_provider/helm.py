@@ -17,6 +17,7 @@ from .._common.errors import RefusedError
 from .._common.links import MANIFESTS
 from .._common.text import some
 from .chart import CHECK_CHART, VERBOSE, chart_reason
+from .release import FAILED
 
 WITHOUT_HELM = "or set O(manage) to existing for an operator without Helm."
 _HELM = "meta.helm.sh/"  # prefix of its annotations
@@ -118,6 +119,14 @@ def pending_revision(revisions: Sequence[HelmRevision]) -> HelmRevision | None:
 def uninstalling_revision(revisions: Sequence[HelmRevision]) -> HelmRevision | None:
     """The newest revision, where Helm is removing the release, or a killed run was."""
     return revisions[-1] if revisions and revisions[-1].uninstalling else None
+
+
+def failed_upgrade(revisions: Sequence[HelmRevision]) -> HelmRevision | None:
+    """The newest revision, where Helm has failed to upgrade to it. A failed installation has
+    created its objects, and is waited for.
+    """
+    failed = bool(revisions) and revisions[-1].status == FAILED and revisions[-1].number > 1
+    return revisions[-1] if failed else None
 
 
 def seconds_left(pending: HelmRevision | None, now: datetime, timeout: int) -> int:

@@ -54,12 +54,14 @@ class Chart:
 class Release:
     """The newest revision of a release: its chart, and its user-supplied values. wraps is the key
     of the values below which those of NVIDIA's chart are, where the release's chart contains it.
+    retry: Helm has failed to upgrade to it, so that parts of it may be missing.
     """
 
     chart: Chart
     status: str
     values: Mapping[str, object] = field(default_factory=dict)
     wraps: str = ""
+    retry: bool = False
 
 
 def read_release(secret: object) -> Release | None:
@@ -74,7 +76,8 @@ def read_release(secret: object) -> Release | None:
     if status not in LISTED_STATUSES:
         return None
     given = dict(values) if isinstance(values, Mapping) else {}
-    return Release(chart, status, given, wrapped_chart(document))
+    retry = status == FAILED and dig(document, "version") not in (None, 1)
+    return Release(chart, status, given, wrapped_chart(document), retry)
 
 
 def failed_patch(secret: object) -> dict[str, object]:
@@ -196,8 +199,12 @@ def check_values(values: Mapping[str, object]) -> None:
 
 
 def would_change(release: Release | None, chart: Chart, values: Mapping[str, object]) -> bool:
-    """Whether Helm would write a new revision, by the rules of kubernetes.core.helm."""
-    return release is None or release.chart != chart or dict(release.values) != dict(values)
+    """Whether Helm would write a new revision: by the rules of kubernetes.core.helm, and after an
+    upgrade that failed.
+    """
+    if release is None or release.retry:
+        return True
+    return release.chart != chart or dict(release.values) != dict(values)
 
 
 def changed_keys(before: object, after: object, path: str = "") -> list[str]:
@@ -248,6 +255,7 @@ class ReleaseChange:
     before: Chart | None
     after: Chart
     keys: tuple[str, ...] = ()
+    retry: bool = False  # of an upgrade that has failed
 
     @property
     def verb(self) -> str:
@@ -274,7 +282,8 @@ class ReleaseChange:
     def __str__(self) -> str:
         chart = f"{self.verb} chart {self.chart}" if self.verb else ""
         keys = f"values that differ: {some(self.keys)}" if self.keys else ""
-        return "; ".join(filter(None, (chart, keys)))
+        retry = "the upgrade that failed is repeated" if self.retry else ""
+        return "; ".join(filter(None, (chart, keys, retry)))
 
 
 def plan_release(
@@ -284,7 +293,8 @@ def plan_release(
     if not would_change(release, chart, values):
         return None
     keys = changed_keys(release.values if release else {}, values)
-    return ReleaseChange(release.chart if release else None, chart, tuple(keys))
+    retry = release is not None and release.retry
+    return ReleaseChange(release.chart if release else None, chart, tuple(keys), retry)
 
 
 def newest(secrets: Iterable[object]) -> str:

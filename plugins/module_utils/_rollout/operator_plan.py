@@ -147,6 +147,8 @@ def restart_of(release: ReleaseChange | None) -> Restart:
     sections = {key.split(".")[0] for key in release.keys if not key.startswith(_CONFIG)}
     if release.verb or sections & {*_OF_PLUGIN}:
         return Restart.ALL
+    if release.retry:
+        return Restart.UNKNOWN
     return Restart.NONE if sections <= {*_OF_OTHERS} else Restart.UNKNOWN
 
 

@@ -27,6 +27,8 @@ def operator_lines(plan: OperatorPlan, namespace: str) -> list[str]:
     if release and release.verb:
         newest = "" if request.chart_version else " (O(chart_version) is not set)"
         lines = [f"GPU Operator: {release.verb} chart {release.chart}{newest}, {where}"]
+    elif release and not release.keys:
+        lines = [f"GPU Operator: repeat the upgrade that failed, {where}"]
     elif release:
         lines = [f"GPU Operator: change values of {where}"]
     else:
@@ -42,6 +44,8 @@ def operator_phrase(plan: OperatorPlan) -> str:
     """What happens to the operator, as part of a sentence; empty where it stays as it is."""
     if plan.release and plan.release.verb:
         return f"the GPU Operator {_DONE[plan.release.verb]}"
+    if plan.release and not plan.release.keys:
+        return "the upgrade of the GPU Operator that failed is repeated"
     if plan.release:
         return "the GPU Operator gets other values"
     return "the GPU Operator gets another device plugin config" if plan.differs else ""
