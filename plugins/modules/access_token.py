@@ -96,7 +96,8 @@ from ..module_utils._kube.client import connect
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-ROTATED, ABSENT = "rotated", "absent"
+ROTATED = "rotated"
+ABSENT = "absent"
 SHORTEST = 600  # seconds, as the API server has it
 
 SPEC: Spec = {

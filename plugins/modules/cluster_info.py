@@ -302,9 +302,9 @@ def check_permissions(cluster: Cluster, scope: Scope, user: str) -> None:
     needed = required_permissions(scope, namespace_exists=True)
     ask_for(cluster, needed, user)
     path = object_path(NAMESPACES, scope.namespace)
-    if scope.purpose not in (SITE, PLAN) or cluster.find(path) is not None:
+    if scope.purpose not in (SITE, PLAN, ACCESS) or cluster.find(path) is not None:
         return
-    if scope.manage == EXISTING or not scope.create_namespace:
+    if scope.purpose == ACCESS or scope.manage == EXISTING or not scope.create_namespace:
         raise RefusedError(
             f"There is no namespace {scope.namespace} on {cluster.server}. Set"
             " O(namespace) to the one of the GPU Operator."

@@ -9,6 +9,7 @@ artifacts with each job, so they are small: counts, and the first of long lists.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, cast
 
 FIRST = 20  # entries of a list
 _NODE = ("node", "profile", "now", "then", "disrupted")
@@ -18,9 +19,8 @@ def plan_artifact(host: str, planned: Mapping[str, object]) -> dict[str, object]
     """The part of an action's result that passes on the plan of a cluster. planned is the result of
     the module site_plan.
     """
-    todo, rollout = planned["todo"], planned["rollout"]
-    assert isinstance(todo, Mapping)
-    assert isinstance(rollout, Mapping)
+    todo = cast("Mapping[str, bool]", planned["todo"])
+    rollout = cast("Mapping[str, Any]", planned["rollout"])
     passed = {
         "verdict": planned["verdict"],
         "changes": True in todo.values(),

@@ -73,6 +73,13 @@ def as_account(
     return lab.playbook(name, inventory, variables=variables)
 
 
+def test_cluster_without_the_operator_is_refused(lab: Lab, inventory: Path, tmp_path: Path) -> None:
+    lab.forget_requests()
+    run = bootstrap(lab, inventory, tmp_path, gpu_operator_namespace="elsewhere")
+    run.fails_with("namespace", "elsewhere", "gpu_operator_namespace")
+    assert lab.writes() == []
+
+
 def test_check_mode_writes_nothing(lab: Lab, inventory: Path, folder: Path) -> None:
     lab.forget_requests()
     run = bootstrap(lab, inventory, folder, "--check", "--diff").succeeded()

@@ -291,6 +291,7 @@ def test_bootstrap_access_with_json(desk: Desk, credentials: Credentials) -> Non
         "gpu_access_accounts": ["reader"],
         "gpu_access_directory": str(desk.folder / "accounts"),
     }
+    desk.lab.attempt("create", "namespace", "gpu-operator")
     desk.run("bootstrap_access", *MOST, "--diff", variables=given).succeeded()
     (file,) = (desk.folder / "accounts").glob("*reader*")
     document = yaml.safe_load(file.read_text(encoding="utf-8"))
