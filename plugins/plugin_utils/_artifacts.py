@@ -9,18 +9,17 @@ artifacts with each job, so they are small: counts, and the first of long lists.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 FIRST = 20  # entries of a list
 _NODE = ("node", "profile", "now", "then", "disrupted")
 
 
-def plan_artifact(host: str, planned: Mapping[str, object]) -> dict[str, object]:
+def plan_artifact(host: str, planned: Mapping[str, Any]) -> dict[str, object]:
     """The part of an action's result that passes on the plan of a cluster. planned is the result of
     the module site_plan.
     """
-    todo = cast("Mapping[str, bool]", planned["todo"])
-    rollout = cast("Mapping[str, Any]", planned["rollout"])
+    todo, rollout = planned["todo"], planned["rollout"]
     passed = {
         "verdict": planned["verdict"],
         "changes": True in todo.values(),

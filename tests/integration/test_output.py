@@ -98,7 +98,7 @@ def shown(title: str, lines: list[str]) -> None:
         ("site", PROFILES, 0, 90),
         ("site again", PROFILES, 0, 34),  # 11 nodes are 6 lines more: 40 at most
         ("drift", PROFILES, 0, 15),
-        ("verify", PROFILES, 0, 46),
+        ("verify", PROFILES, 0, 52),
         ("doctor", PROFILES, 0, 26),
         ("drift found", FEWER, 2, 45),
     ],

@@ -20,7 +20,14 @@ from ansible_collections.gpufleet.sharing.plugins.module_utils._common.secrets i
 CURRENT = {"driver": {"licence": "old-sesame"}, "devicePlugin": {"config": {"name": "theirs"}}}
 ASKED = {"driver": {"pull": "new-sesame"}, "proxy": "http://ann:prx-sesame@proxy:3128"}
 TOKEN = "tok-sesame"
-SEEN = {"exists": True, "note": {}, "namespace_exists": True, "recovered": {}, "others": []}
+SEEN = {
+    "exists": True,
+    "note": {},
+    "failed_upgrade": False,
+    "namespace_exists": True,
+    "recovered": {},
+    "others": [],
+}
 FAILED = {
     "failed": True,
     "msg": "Failure when executing Helm command. Error: UPGRADE FAILED: spec: new-sesame,"
