@@ -35,7 +35,7 @@ $(COLLECTION):
 demo: venv lab-build ## boot a lab and let the collection share its GPUs, in about two minutes
 	@.venv/bin/python tests/demo/demo.py
 
-quick: venv ## lint and unit tests that start no Ansible, in less than 90 s
+quick: venv ## lint and unit tests that start no Ansible, in a minute and a half
 	@$(CHECKS) quick
 
 test: venv ## the main case of everything whose inputs changed (FRESH=1: of all), in about 12 minutes
