@@ -26,8 +26,9 @@ options:
     choices: [present, rotated, absent]
     default: present
   account:
-    description: Name of the service account.
+    description: The account, as in C(gpu_access_accounts).
     type: str
+    choices: [reader, operator]
     required: true
   namespace:
     description: Namespace of the service account.
@@ -58,7 +59,7 @@ attributes:
 EXAMPLES = r"""
 - name: Keep a kubeconfig for the nightly drift job
   gpufleet.sharing.access_token:
-    account: gpufleet-sharing-reader
+    account: reader
     path: /etc/gpufleet/prod-reader.kubeconfig
     seconds: 2592000
 """
@@ -86,6 +87,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..module_utils._access.kubeconfig import Kubeconfig, read_kubeconfig, write_kubeconfig
+from ..module_utils._access.manifests import ACCOUNTS, service_account
 from ..module_utils._access.token import TokenIssuer
 from ..module_utils._common.errors import ClusterError
 from ..module_utils._common.module_entry import Result, Spec, run_module, warn
@@ -102,7 +104,7 @@ SHORTEST = 600  # seconds, as the API server has it
 
 SPEC: Spec = {
     "state": {"type": "str", "choices": ["present", ROTATED, ABSENT], "default": "present"},
-    "account": {"type": "str", "required": True},
+    "account": {"type": "str", "choices": list(ACCOUNTS), "required": True},
     "namespace": {"type": "str", "default": "gpu-operator"},
     "path": {"type": "path", "required": True},
     "seconds": {"type": "int", "default": 7776000},
@@ -115,7 +117,8 @@ class Keeper:
     def __init__(self, module: AnsibleModule) -> None:
         given = module.params
         self._module, self._seconds = module, given["seconds"]
-        self._namespace, self._account = given["namespace"], given["account"]
+        self._namespace = given["namespace"]
+        self._account = service_account(given["account"])
         self._cluster = connect(module)
         self._issuer = TokenIssuer(self._cluster, self._namespace, self._account)
         self._path = Path(given["path"])
@@ -128,7 +131,7 @@ class Keeper:
             warn(self._module, f"{self._path} stays: it is of {self._found.token.subject}.")
         secrets = self._issuer.secrets()
         if not self._module.check_mode:
-            self._issuer.revoke()
+            self._issuer.revoke(secrets)
             if ours:
                 self._path.unlink(missing_ok=True)
         after = "" if ours else self._described()
@@ -136,28 +139,25 @@ class Keeper:
 
     def keep(self) -> Result:
         """Leave a good token alone, or issue one."""
-        found, now = self._found, self._cluster.now()
-        good = found is not None and found.token.fresh(now, self._seconds)
-        if found and good and self._issuer.accepts(found.token):
-            if found.cluster != self._entry and not self._module.check_mode:
-                self._write(Kubeconfig(self._entry, found.token))
-            result = self._result(
-                found.cluster != self._entry, self._described(), self._described()
-            )
-            return result | {"expires": f"{found.token.expires:%Y-%m-%dT%H:%M:%SZ}"}
-        return self._replace(rotate=False)
+        found = self._found
+        if not (found and self._issuer.accepts(found.token)):
+            return self._replace(rotate=False)
+        if not found.token.fresh(self._cluster.now(), self._seconds):
+            return self._replace(rotate=False)
+        moved = found.cluster != self._entry
+        if moved and not self._module.check_mode:
+            self._write(Kubeconfig(self._entry, found.token))
+        described = self._described()
+        return self._result(moved, described, described) | {"expires": found.token.expiry}
 
     def rotate(self) -> Result:
         return self._replace(rotate=True)
 
     def _replace(self, *, rotate: bool) -> Result:
-        before, now = self._described(), self._cluster.now()
+        before = self._described()
+        old = self._issuer.secrets() if rotate else self._issuer.expired()
         if self._module.check_mode:
-            expired = [
-                each for each in self._issuer.secrets() if each.expires and each.expires < now
-            ]
-            gone = len(self._issuer.secrets() if rotate else expired)
-            return self._result(True, before, "a new token", gone) | {"expires": ""}
+            return self._result(True, before, "a new token", len(old)) | {"expires": ""}
         if not self._issuer.account_uid():
             raise ClusterError(
                 f"There is no service account {self._account} in namespace {self._namespace} on"
@@ -165,7 +165,7 @@ class Keeper:
             )
         token = self._issuer.issue(self._seconds)
         self._write(Kubeconfig(self._entry, token))
-        revoked = self._issuer.revoke(keep=token.secret_uid, expired_at=None if rotate else now)
+        self._issuer.revoke(old)
         granted = round((token.expires - token.issued).total_seconds())
         if granted < self._seconds * 0.9:
             warn(
@@ -173,9 +173,7 @@ class Keeper:
                 f"{self._cluster.server} grants tokens for {granted} s only; O(seconds) is"
                 f" {self._seconds}.",
             )
-        after = f"expires {token.expires:%Y-%m-%d %H:%M} UTC"
-        result = self._result(True, before, after, len(revoked))
-        return result | {"expires": f"{token.expires:%Y-%m-%dT%H:%M:%SZ}"}
+        return self._result(True, before, self._described(), len(old)) | {"expires": token.expiry}
 
     def _write(self, kubeconfig: Kubeconfig) -> None:
         write_kubeconfig(self._path, kubeconfig, self._namespace)

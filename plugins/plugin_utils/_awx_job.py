@@ -31,6 +31,16 @@ _EXCLUSIVE = (
 )
 
 
+def of_job(variables: Mapping[str, object], name: str) -> object:
+    """A variable of the job, which older and commercial releases call tower_; None or empty where
+    the run is not a job, or the job does not have it.
+    """
+    found = None
+    for prefix in _PREFIXES:
+        found = found or variables.get(f"{prefix}_{name}")
+    return found
+
+
 def refuse_slice(variables: Mapping[str, object]) -> None:
     """Raise AnsibleActionFail in a slice of a job. Its workflow job has the name of the job
     template; releases of AWX differ in whether they also give the number of slices.
@@ -45,5 +55,5 @@ def refuse_slice(variables: Mapping[str, object]) -> None:
 
 def refuse_exclusive(variables: Mapping[str, object]) -> None:
     """Raise AnsibleActionFail in a job of AWX: no node is known to be absent from its inventory."""
-    if any(variables.get(f"{prefix}_job_id") for prefix in _PREFIXES):
+    if of_job(variables, "job_id"):
         raise AnsibleActionFail(_EXCLUSIVE)

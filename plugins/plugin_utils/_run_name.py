@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..module_utils._kube.lease import default_holder
+from ._awx_job import of_job
 
 # Who has started a job, by variables that AWX gives it (awx_meta_vars in its source): a job has no
 # user where a schedule, a webhook or a workflow of one of these has started it.
@@ -23,14 +24,9 @@ _STARTERS = (
 
 def run_name(variables: Mapping[str, object]) -> str:
     """The name of a run, in one line."""
-    job = _of_job(variables, "job_id")
+    job = of_job(variables, "job_id")
     if not job:
         return default_holder()
-    found = ((text, _of_job(variables, name)) for name, text in _STARTERS)
+    found = ((text, of_job(variables, name)) for name, text in _STARTERS)
     starter = next((text.format(value) for text, value in found if value), "unknown")
     return f"{default_holder()}, AWX job {job} of {starter}"
-
-
-def _of_job(variables: Mapping[str, object], name: str) -> object:
-    """A variable of the job, which older and commercial releases call tower_."""
-    return variables.get(f"awx_{name}") or variables.get(f"tower_{name}")

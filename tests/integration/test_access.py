@@ -152,7 +152,7 @@ def test_rotated_token_is_revoked(lab: Lab, inventory: Path, folder: Path) -> No
 def test_file_of_somebody_else_is_not_overwritten(lab: Lab, folder: Path) -> None:
     path = folder / "own"
     path.write_text("apiVersion: v1\nkind: Config\n", encoding="utf-8")
-    arguments = {"account": "gpufleet-sharing", "path": str(path)}
+    arguments = {"account": "operator", "path": str(path)}
     assert str(path) in call(lab, "access_token", arguments)["msg"]
     assert path.read_text(encoding="utf-8").startswith("apiVersion")
 

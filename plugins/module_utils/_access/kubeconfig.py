@@ -6,15 +6,13 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from .._common.documents import dig, list_at, text_at
 from .._common.errors import SharingError
+from .._common.files import replace_file
 from .token import Token, read_token
 
 try:
@@ -23,6 +21,7 @@ except ImportError:  # connect() reports it
     yaml = None  # type: ignore[assignment]
 
 NAME = "gpufleet-sharing"  # of cluster, user and context
+MODE = 0o600
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,7 @@ def read_kubeconfig(path: Path) -> Kubeconfig | None:
 
 
 def write_kubeconfig(path: Path, kubeconfig: Kubeconfig, namespace: str) -> None:
-    """Write a temporary file and rename it, so that nobody reads an incomplete file. Raises
-    SharingError.
-    """
+    """Write the file, and its folder if it is missing. Raises SharingError."""
     context = {"cluster": NAME, "user": NAME, "namespace": namespace}
     document = {
         "apiVersion": "v1",
@@ -67,16 +64,8 @@ def write_kubeconfig(path: Path, kubeconfig: Kubeconfig, namespace: str) -> None
         "contexts": [{"name": NAME, "context": context}],
         "current-context": NAME,
     }
-    temporary = ""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            yaml.safe_dump(document, file, sort_keys=False)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        replace_file(path, yaml.safe_dump(document, sort_keys=False), MODE)
     except OSError as error:
-        with suppress(OSError):
-            Path(temporary).unlink()
         raise SharingError(f"{path} cannot be written: {error.strerror}.") from None

@@ -18,6 +18,7 @@ from .._kube.permissions import (
     HISTORY,
     PLAN,
     PROBE,
+    RBAC,
     SITE,
     UNINSTALL,
     VERIFY,
@@ -32,7 +33,6 @@ Json = dict[str, object]
 
 READER, OPERATOR = ACCOUNTS = ("reader", "operator")
 _PURPOSES = {READER: (PLAN, VERIFY, HISTORY), OPERATOR: (SITE, UNINSTALL, PROBE, VERIFY, HISTORY)}
-_RBAC = "rbac.authorization.k8s.io"
 
 
 def service_account(account: str) -> str:
@@ -66,11 +66,11 @@ def _account_objects(account: str, scope: Scope) -> list[Json]:
     for place, permissions in places.items():
         kind = "Role" if place else "ClusterRole"
         rules = _rules(permissions)
-        reference = {"apiGroup": _RBAC, "kind": kind, "name": name}
+        reference = {"apiGroup": RBAC, "kind": kind, "name": name}
         found += [
-            _object(f"{_RBAC}/v1", kind, name, place, rules=rules),
+            _object(f"{RBAC}/v1", kind, name, place, rules=rules),
             _object(
-                f"{_RBAC}/v1", f"{kind}Binding", name, place, roleRef=reference, subjects=[subject]
+                f"{RBAC}/v1", f"{kind}Binding", name, place, roleRef=reference, subjects=[subject]
             ),
         ]
     return found

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -39,6 +40,10 @@ class Token:
 
     def __repr__(self) -> str:
         return f"<token of {self.subject}, expires {self.expires:%Y-%m-%d %H:%M} UTC>"
+
+    @property
+    def expiry(self) -> str:
+        return f"{self.expires:%Y-%m-%dT%H:%M:%SZ}"
 
     def fresh(self, now: datetime, seconds: int) -> bool:
         """Whether a third of its lifetime is left, and not more than asked for."""
@@ -130,16 +135,12 @@ class TokenIssuer:
             )
         return token
 
-    def revoke(self, *, keep: str = "", expired_at: datetime | None = None) -> list[str]:
-        """Delete the Secrets of all tokens but one (keep, by uid), or only of those that have
-        expired. Returns their names.
-        """
-        gone = [
-            secret
-            for secret in self.secrets()
-            if secret.uid != keep
-            and (expired_at is None or (secret.expires and secret.expires < expired_at))
-        ]
-        for secret in gone:
+    def expired(self) -> list[BoundSecret]:
+        found = self.secrets()
+        now = self._cluster.now()  # of the answer
+        return [each for each in found if each.expires and each.expires < now]
+
+    def revoke(self, secrets: Iterable[BoundSecret]) -> None:
+        """Delete the Secrets of tokens."""
+        for secret in secrets:
             self._cluster.delete(object_path(self._secrets, secret.name), uid=secret.uid)
-        return [secret.name for secret in gone]

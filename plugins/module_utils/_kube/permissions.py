@@ -24,7 +24,7 @@ _NVIDIA, _DRA = "nvidia.com", "resource.k8s.io"
 _LEASES, _LEASE = ("leases", "coordination.k8s.io"), "gpufleet-sharing"
 _REVISIONS = ("controllerrevisions", "apps")
 _JOBS, _PRIORITIES = ("jobs", "batch"), ("priorityclasses", "scheduling.k8s.io")
-_RBAC = "rbac.authorization.k8s.io"
+RBAC = "rbac.authorization.k8s.io"
 _CRDS = ("customresourcedefinitions", "apiextensions.k8s.io")
 
 
@@ -171,10 +171,10 @@ def _of_access(scope: Scope) -> Permissions:
     yield from _verbs(every, "namespaces")
     yield from _verbs(every, *_PRIORITIES)
     for kind in ("clusterroles", "clusterrolebindings"):
-        yield from _verbs(every, kind, _RBAC)
+        yield from _verbs(every, kind, RBAC)
     for kind in ("roles", "rolebindings"):
-        yield from _verbs(every, kind, _RBAC, namespace=place)
-        yield from _verbs(every, kind, _RBAC, namespace=probe)
+        yield from _verbs(every, kind, RBAC, namespace=place)
+        yield from _verbs(every, kind, RBAC, namespace=probe)
     yield from _verbs(every, "serviceaccounts", namespace=place)
     yield Permission("create", "serviceaccounts", namespace=place, subresource="token")
     yield from _verbs("create list delete", "secrets", namespace=place)

@@ -7,14 +7,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from ...module_utils._common.errors import SharingError
+from ...module_utils._common.files import replace_file
 from .markdown import as_markdown
 from .model import Report, as_dict
 from .page import as_html
@@ -83,25 +81,9 @@ def write(files: Files) -> None:
     for file in files.each:
         try:
             file.path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(file.path, file.after)
+            replace_file(file.path, file.after, MODE)
         except OSError as error:
             raise ReportError(f"{file.path} cannot be written: {error.strerror}.") from None
-
-
-def _replace(path: Path, content: str) -> None:
-    """Write a temporary file and rename it, so that nobody reads an incomplete file."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace") as file:
-            file.write(content)
-            os.fchmod(file.fileno(), MODE)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
 
 
 def _read(path: Path) -> str | None:
